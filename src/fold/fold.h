@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fold -- state from events, at any version or time, with snapshots.
+ *
+ * `folds/<category>.lua` returns a table:
+ *
+ *     return {
+ *         initial = { balance = 0, status = "none" },
+ *         snapshot = { every = 1000 },
+ *         on = {
+ *             Deposited = function(state, data, event)
+ *                 state.balance = state.balance + data.amount
+ *             end,                              -- returns nothing: state was changed in place;
+ *             AccountClosed = function(state)   -- or returns the new state
+ *                 return { status = "closed" }
+ *             end,
+ *         },
+ *     }
+ *
+ * `event` holds stream, type, version, position, time, occurred, id, meta. A type without a
+ * function leaves the state as it is. A fold's fingerprint is the SHA-256 of its source and of
+ * Daybook's fold version; a snapshot carries it and does not fit another.
+ *
+ * Snapshots are files in <data>/snapshots, replaced atomically, checksummed, dropped freely: a
+ * missing, damaged or unfitting one is as good as none. Every `every` versions one is kept. They
+ * are taken while a state is read or on dbk_fold_snapshot, never on the append path.
+ *
+ * Threads: a folds object from any thread (it keeps a pool of Lua states).
+ * Source:  DESIGN section 3.
+ */
+#ifndef DBK_FOLD_FOLD_H
+#define DBK_FOLD_FOLD_H
+
+#include "script/script.h"
+#include "store/store.h"
+
+struct dbk_folds;
+
+/*
+ * store   kept until free
+ * folder  the data directory's "snapshots"; created with the first snapshot; NULL: no snapshots
+ */
+int dbk_folds_open(struct dbk_store *store, struct dbk_os *os, const char *folder,
+                   struct dbk_folds **folds_out, struct dbk_error *err) DBK_MUST_CHECK;
+void dbk_folds_free(struct dbk_folds *folds);
+
+/*
+ * Adds the fold of a category. name is the file's path for messages. Checks its shape: `on` is a
+ * table of functions, `initial` is writable as JSON, `snapshot.every` is a positive integer; no
+ * other keys.
+ *
+ * DBK_EINVAL, DBK_ESCRIPT  message: file:line: what is wrong
+ */
+int dbk_folds_add(struct dbk_folds *folds, struct dbk_slice category, const char *name,
+                  struct dbk_slice source, struct dbk_error *err) DBK_MUST_CHECK;
+/* True when the category has a fold. */
+bool dbk_folds_has(const struct dbk_folds *folds, struct dbk_slice category);
+
+/* Which state; zero-initialised: the newest. At most one of them. */
+struct dbk_fold_at {
+    uint64_t version;    /* 0: any */
+    int64_t time_us;     /* events recorded up to then; 0: any */
+    int64_t occurred_us; /* events that occurred up to then, in version order; 0: any */
+};
+
+/* How a state came about, for --explain. */
+struct dbk_fold_result {
+    uint64_t version;          /* of the last event in it; 0: no stream then */
+    uint64_t position;         /* of that event */
+    int64_t time_us;           /* of that event */
+    uint64_t snapshot_version; /* 0: none was used */
+    uint64_t replayed;         /* events folded after it */
+};
+
+/*
+ * The state as JSON, appended to `state`. A stream that had no events then: DBK_OK, version 0 and
+ * the fold's initial state.
+ *
+ * DBK_ENOTFOUND  no fold for its category
+ * DBK_ESCRIPT    the fold failed; the message names stream, version, position, type, file and line
+ * DBK_ECORRUPT, DBK_EIO, DBK_ENOMEM
+ */
+int dbk_fold_state(struct dbk_folds *folds, struct dbk_slice stream, const struct dbk_fold_at *at,
+                   struct dbk_buf *state, struct dbk_fold_result *result_out,
+                   struct dbk_error *err) DBK_MUST_CHECK;
+
+/*
+ * Every event of a stream with the folded state after it (the bank statement). each gets the event
+ * and the state as JSON, both valid for the call; a negative answer ends the walk with it.
+ */
+typedef int (*dbk_fold_each_fn)(const struct dbk_event *event, struct dbk_slice state,
+                                void *context);
+int dbk_fold_log(struct dbk_folds *folds, struct dbk_slice stream, uint64_t version_min,
+                 uint64_t version_max, dbk_fold_each_fn each, void *context,
+                 struct dbk_error *err) DBK_MUST_CHECK;
+
+/* Drops every snapshot of every stream. */
+int dbk_folds_drop_snapshots(struct dbk_folds *folds, struct dbk_error *err) DBK_MUST_CHECK;
+
+#endif

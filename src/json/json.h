@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * json -- reading JSON (RFC 8259) whole and exactly, and writing it.
+ *
+ * A parsed text is a flat array of nodes in document order: a container's node is followed by its
+ * children, and `next` jumps over a whole subtree. An object's members carry their key. Everything
+ * is validated: UTF-8, numbers, escapes, nothing behind the value, no key twice in one object.
+ *
+ * Numbers are exact or refused: an integer that fits 64 bits signed is DBK_JSON_INTEGER; any other
+ * number whose digits fit a struct dbk_decimal is DBK_JSON_DECIMAL; the rest ("1e999", 20 digits)
+ * is a named error, because nobody could read it back as it was written.
+ *
+ * Threads: a parser belongs to one thread at a time.
+ * Source:  RFC 8259; simdjson's on-demand documentation.
+ */
+#ifndef DBK_JSON_JSON_H
+#define DBK_JSON_JSON_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/memory.h"
+#include "json/decimal.h"
+
+#define DBK_JSON_DEPTH_MAX 128
+
+enum dbk_json_kind {
+    DBK_JSON_NULL,
+    DBK_JSON_FALSE,
+    DBK_JSON_TRUE,
+    DBK_JSON_INTEGER,
+    DBK_JSON_DECIMAL,
+    DBK_JSON_STRING,
+    DBK_JSON_ARRAY,
+    DBK_JSON_OBJECT,
+};
+
+struct dbk_json_node {
+    enum dbk_json_kind kind;
+    uint32_t count;       /* children of an array or object */
+    uint32_t next;        /* index of the node behind this one's subtree */
+    struct dbk_slice key; /* unescaped; of an object's member, else empty */
+    struct dbk_slice raw; /* the value as it stands in the text (containers: brackets included) */
+    union {
+        int64_t integer;
+        struct dbk_decimal decimal;
+        struct dbk_slice text; /* unescaped */
+    };
+};
+
+struct dbk_json; /* a parser and the memory of its last result */
+
+/* NULL when out of memory. size_max: bytes of text it will take. */
+struct dbk_json *dbk_json_create(size_t size_max) DBK_MUST_CHECK;
+void dbk_json_free(struct dbk_json *json);
+
+/*
+ * Parses one value. The text is copied where it needs padding, so it is only borrowed for the
+ * call; nodes and their slices are valid until the next parse or free. nodes_out[0] is the value.
+ *
+ * DBK_EINVAL  not JSON: the message names line, column and what was expected
+ * DBK_ELIMIT  larger than size_max or deeper than DBK_JSON_DEPTH_MAX
+ * DBK_ENOMEM
+ */
+int dbk_json_parse(struct dbk_json *json, struct dbk_slice text,
+                   const struct dbk_json_node **nodes_out, struct dbk_error *err) DBK_MUST_CHECK;
+
+/* The member of an object, NULL when it has none or is no object. Valid as long as the nodes. */
+const struct dbk_json_node *dbk_json_member(const struct dbk_json_node *object, const char *key);
+const struct dbk_json_node *dbk_json_member_slice(const struct dbk_json_node *object,
+                                                  struct dbk_slice key);
+/* The first child of a container, NULL when it has none; and the sibling behind one. */
+const struct dbk_json_node *dbk_json_first(const struct dbk_json_node *container);
+static inline const struct dbk_json_node *dbk_json_after(const struct dbk_json_node *root,
+                                                         const struct dbk_json_node *node)
+{
+    return root + node->next;
+}
+
+/* Writing: each appends to a buffer (see dbk_buf's sticky rc). Commas and colons are the caller's. */
+void dbk_json_write_string(struct dbk_buf *out, struct dbk_slice text);
+void dbk_json_write_integer(struct dbk_buf *out, int64_t value);
+void dbk_json_write_u64(struct dbk_buf *out, uint64_t value);
+void dbk_json_write_decimal(struct dbk_buf *out, struct dbk_decimal value);
+/* Shortest text that reads back as the same double; null for infinities and NaN. */
+void dbk_json_write_double(struct dbk_buf *out, double value);
+/* "key": with the comma before it when `first` is false; sets it to false. */
+void dbk_json_write_key(struct dbk_buf *out, bool *first, const char *key);
+/* A whole value again, without white space; containers keep their order. */
+void dbk_json_write_node(struct dbk_buf *out, const struct dbk_json_node *node);
+
+#endif

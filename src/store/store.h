@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * store -- the event store: append with conditions, reads, filters, tails.
+ *
+ * One interface; `embedded` is the engine behind it so far: the log and the index of a data
+ * directory, which one writer process holds by a lock that names it. Reading processes work beside
+ * it and see what has been synced.
+ *
+ * Append: callers wait in line; whoever finds no group being synced takes all that wait, checks
+ * each in order, frames them, writes and syncs once, and wakes the rest (group commit on demand).
+ * While one group syncs the next is checked and framed. A refusal, or an "already stored", that
+ * rests on a batch not yet synced is answered only after that sync, and fails with it.
+ *
+ * Threads: all functions from any thread; a cursor belongs to one thread at a time.
+ * Source:  DESIGN sections 3, 6 and 9.
+ */
+#ifndef DBK_STORE_STORE_H
+#define DBK_STORE_STORE_H
+
+#include "log/record.h"
+#include "os/os.h"
+
+struct dbk_store;
+
+struct dbk_store_options {
+    struct dbk_os *os;
+    const char *folder;      /* the data directory; created when missing, by a writer; borrowed */
+    bool writer;             /* false: read beside whoever writes */
+    const char *holder;      /* a writer's name in the lock file ("daybook serve"); borrowed */
+    size_t event_size_max;   /* of data and meta together, bytes; 0: 1 MiB */
+    size_t batch_count_max;  /* events of one batch; 0: 10,000 */
+    uint64_t segment_size;   /* 0: the log's default; tests make it small */
+};
+
+/*
+ * DBK_EBUSY     another process writes; the message names it, its process id and since when
+ * DBK_ECORRUPT, DBK_EFORMAT, DBK_ENOTFOUND, DBK_EIO, DBK_EFULL, DBK_EDENIED, DBK_ENOMEM as the log
+ */
+int dbk_store_open(const struct dbk_store_options *options, struct dbk_store **store_out,
+                   struct dbk_error *err) DBK_MUST_CHECK;
+/* Waits for appends under way; cursors must be freed before. NULL is fine. */
+void dbk_store_free(struct dbk_store *store);
+
+const struct dbk_uuid *dbk_store_book_id(const struct dbk_store *store);
+
+/* ---- Appending ---- */
+
+/* Expected versions beside plain numbers (0 is DBK_EXPECT_NONE: "no stream"). */
+#define DBK_EXPECT_ANY INT64_C(-1)
+#define DBK_EXPECT_EXISTS INT64_C(-2)
+#define DBK_EXPECT_NONE INT64_C(0)
+
+struct dbk_new_event {
+    struct dbk_slice stream;
+    struct dbk_slice type;
+    struct dbk_slice data;
+    struct dbk_slice meta;    /* JSON object or empty */
+    const struct dbk_slice *tags;
+    size_t tag_count;
+    struct dbk_uuid id;       /* none: the store makes one (version 7) */
+    int64_t occurred_us;      /* DBK_TIME_NONE: none */
+    uint32_t flags;           /* DBK_RECORD_JSON or 0 */
+    uint16_t schema_version;
+};
+
+struct dbk_expectation {
+    struct dbk_slice stream;
+    int64_t version; /* a number, or DBK_EXPECT_… */
+};
+
+enum dbk_append_flags {
+    DBK_APPEND_SKIP_KNOWN = 1 << 0, /* events whose id is stored with the same content are left out */
+    DBK_APPEND_NO_SYNC = 1 << 1,    /* durable only with a later sync; the answer says so */
+};
+
+struct dbk_batch {
+    const struct dbk_new_event *events;
+    size_t count;
+    const struct dbk_expectation *expectations; /* checked before the batch, all must hold */
+    size_t expectation_count;
+    unsigned flags;
+};
+
+struct dbk_append_result {
+    uint64_t first_position; /* of the batch; of the stored one when `known`; 0: nothing stored */
+    uint64_t last_position;
+    uint64_t last_version;   /* of the batch's last event in its stream */
+    size_t appended;         /* events stored now */
+    size_t skipped;          /* known ones left out (skip-known), or all when `known` */
+    bool known;              /* all ids were stored before with the same content */
+    bool synced;             /* durable */
+    /* On DBK_ECONFLICT for a stream: which expectation failed, and the version it met. */
+    size_t failed_expectation;
+    uint64_t actual_version;
+};
+
+/*
+ * Appends a batch: all of it, or nothing. Blocks until it is durable (or refused). result_out is
+ * also filled on DBK_ECONFLICT.
+ *
+ * DBK_EINVAL    no events; a name empty, too long, not UTF-8 or with a control character; a
+ *               category starting with '$' is the book's own; meta is no JSON object
+ * DBK_ELIMIT    the batch or an event is too large; the message names it
+ * DBK_ECONFLICT an expectation does not hold; an id is stored with other content; a batch mixes
+ *               known and new ids without skip-known; an id twice in one batch
+ * DBK_EREFUSED  a participant refused it
+ * DBK_EFULL     no space; works again when there is some
+ * DBK_EUNKNOWN  the sync failed; DBK_ESTOPPED: one had failed before
+ */
+int dbk_store_append(struct dbk_store *store, const struct dbk_batch *batch,
+                     struct dbk_append_result *result_out, struct dbk_error *err) DBK_MUST_CHECK;
+
+/*
+ * A participant shares the commit (read models with `sync: transaction`). While there is one,
+ * groups do not overlap: apply for each batch of the group, then the log's sync, then commit.
+ * All calls come from whichever thread leads the group, one at a time.
+ */
+struct dbk_participant {
+    void *context;
+    /* Posts a batch's events, as they will be stored. DBK_EREFUSED etc.: the batch is refused,
+       with its err, and must have left no trace. */
+    int (*apply)(void *context, const struct dbk_event *events, size_t count,
+                 struct dbk_error *err);
+    /* The group up to this position is durable (stored true) or failed (false: roll back all that
+       was applied since the last commit). */
+    void (*commit)(void *context, bool stored, uint64_t last_position);
+};
+/* Kept until the store is freed or another call replaces it; NULL: none. Waits for the group under
+   way. */
+void dbk_store_set_participant(struct dbk_store *store, const struct dbk_participant *participant);
+
+/* ---- Heads ---- */
+
+/* Last synced position and its time; 0 when the book is empty. */
+uint64_t dbk_store_last_position(struct dbk_store *store);
+int64_t dbk_store_last_time_us(struct dbk_store *store);
+
+/* A stream's version, 0 when it does not exist. */
+int dbk_store_stream_version(struct dbk_store *store, struct dbk_slice stream,
+                             uint64_t *version_out, struct dbk_error *err) DBK_MUST_CHECK;
+
+/* Position of the event with this id, 0 when there is none. */
+int dbk_store_find_id(struct dbk_store *store, const struct dbk_uuid *id, uint64_t *position_out,
+                      struct dbk_error *err) DBK_MUST_CHECK;
+
+/* Last position whose event's time is <= time_us, 0 when there is none. */
+int dbk_store_position_at(struct dbk_store *store, int64_t time_us, uint64_t *position_out,
+                          struct dbk_error *err) DBK_MUST_CHECK;
+
+/* Counts for people: events, streams and bytes of log. Streams are counted exactly. */
+struct dbk_store_stats {
+    uint64_t events;
+    uint64_t streams;
+    uint64_t log_size;
+};
+int dbk_store_stats(struct dbk_store *store, struct dbk_store_stats *stats_out,
+                    struct dbk_error *err) DBK_MUST_CHECK;
+
+/* ---- Reading ---- */
+
+/* What to read. Zero-initialise, then set; every condition given must hold. */
+struct dbk_filter {
+    struct dbk_slice stream;             /* one stream; empty: the book */
+    struct dbk_slice stream_prefix;      /* empty: any */
+    const struct dbk_slice *categories;  /* any of these; none: any */
+    size_t category_count;
+    const struct dbk_slice *types;       /* any of these; none: any */
+    size_t type_count;
+    uint64_t position_min;               /* inclusive; 0: from the first */
+    uint64_t position_max;               /* inclusive; 0: to the last */
+    uint64_t version_min;                /* with `stream`; inclusive; 0: any */
+    uint64_t version_max;                /* with `stream`; inclusive; 0: any */
+    int64_t time_min_us;                 /* inclusive; 0: any */
+    int64_t time_max_us;                 /* inclusive; 0: any */
+    int64_t occurred_min_us;             /* inclusive; 0: any. Events without one count by time */
+    int64_t occurred_max_us;             /* inclusive; 0: any */
+    bool hidden;                         /* also categories that begin with '$' */
+    bool backwards;                      /* newest first */
+};
+
+struct dbk_cursor;
+
+/*
+ * Opens a read of what is stored and synced now (position_max is pinned to it when 0). Filter's
+ * slices are copied. Streams, categories, types, position and time ranges are looked up, not
+ * scanned.
+ */
+int dbk_cursor_open(struct dbk_store *store, const struct dbk_filter *filter,
+                    struct dbk_cursor **cursor_out, struct dbk_error *err) DBK_MUST_CHECK;
+void dbk_cursor_free(struct dbk_cursor *cursor);
+/* 1: an event, valid until the next call; 0: the end; negative: DBK_ECORRUPT (the message names
+   file, offset and position), DBK_EIO, DBK_ENOMEM. */
+int dbk_cursor_next(struct dbk_cursor *cursor, struct dbk_event *event_out,
+                    struct dbk_error *err) DBK_MUST_CHECK;
+/* Position up to which everything has been looked at (also what the filter left out). */
+uint64_t dbk_cursor_position(const struct dbk_cursor *cursor);
+/* A tail goes on: after 0, reads what has been stored since (forward cursors with position_max 0
+   only). No gap, no duplicate. */
+int dbk_cursor_extend(struct dbk_cursor *cursor, struct dbk_error *err) DBK_MUST_CHECK;
+
+/*
+ * Waits until the last synced position is past `position`; in a reading process it looks at the
+ * note. wake may be raised from any thread by dbk_store_wake to end all waits early.
+ *
+ * 1: there is more; 0: the time is over, or woken
+ */
+int dbk_store_wait(struct dbk_store *store, uint64_t position, int64_t timeout_us,
+                   struct dbk_error *err) DBK_MUST_CHECK;
+void dbk_store_wake(struct dbk_store *store);
+
+#endif
