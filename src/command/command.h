@@ -39,8 +39,8 @@ typedef int (*dbk_append_fn)(void *context, const struct dbk_batch *batch,
                              struct dbk_append_result *result_out, struct dbk_error *err);
 
 int dbk_commands_open(struct dbk_store *store, struct dbk_folds *folds, dbk_append_fn append,
-                      void *context, struct dbk_commands **commands_out, struct dbk_error *err)
-    DBK_MUST_CHECK;
+                      void *context, struct dbk_commands **commands_out,
+                      struct dbk_error *err) DBK_MUST_CHECK;
 void dbk_commands_free(struct dbk_commands *commands);
 /* DBK_EINVAL, DBK_ESCRIPT  message: file:line: what is wrong */
 int dbk_commands_add(struct dbk_commands *commands, const char *command_name, const char *file_name,
@@ -60,9 +60,9 @@ struct dbk_command_result {
     uint64_t first_position; /* 0 when no event came of it */
     uint64_t last_position;
     size_t event_count;
-    bool known;              /* answered from an earlier run of the same key */
+    bool known; /* answered from an earlier run of the same key */
     int tries;
-    char refusal[64];        /* on DBK_EREFUSED by the command: its code; else empty */
+    char refusal[64]; /* on DBK_EREFUSED by the command: its code; else empty */
 };
 
 /*

@@ -32,8 +32,10 @@ size_t dbk_decimal_format(struct dbk_decimal value, char text_out[DBK_DECIMAL_TE
 struct dbk_decimal dbk_decimal_of(int64_t value);
 /* False when the exact result does not fit. */
 bool dbk_decimal_add(struct dbk_decimal a, struct dbk_decimal b, struct dbk_decimal *value_out);
-bool dbk_decimal_subtract(struct dbk_decimal a, struct dbk_decimal b, struct dbk_decimal *value_out);
-bool dbk_decimal_multiply(struct dbk_decimal a, struct dbk_decimal b, struct dbk_decimal *value_out);
+bool dbk_decimal_subtract(struct dbk_decimal a, struct dbk_decimal b,
+                          struct dbk_decimal *value_out);
+bool dbk_decimal_multiply(struct dbk_decimal a, struct dbk_decimal b,
+                          struct dbk_decimal *value_out);
 /* a / b to `places` digits behind the point, half to even; false when b is zero or it does not fit. */
 bool dbk_decimal_divide(struct dbk_decimal a, struct dbk_decimal b, int places,
                         struct dbk_decimal *value_out);

@@ -40,9 +40,9 @@ struct dbk_log_place {
 
 struct dbk_log_options {
     struct dbk_os *os;
-    const char *folder;     /* created when missing, by a writer; borrowed */
-    bool writer;            /* false: beside a writer of another process; nothing is changed */
-    uint64_t segment_size;  /* a new segment begins past it; 0: DBK_LOG_SEGMENT_SIZE */
+    const char *folder;    /* created when missing, by a writer; borrowed */
+    bool writer;           /* false: beside a writer of another process; nothing is changed */
+    uint64_t segment_size; /* a new segment begins past it; 0: DBK_LOG_SEGMENT_SIZE */
 };
 
 /*
@@ -120,8 +120,8 @@ int dbk_log_read(struct dbk_log *log, struct dbk_log_place place, struct dbk_buf
  */
 struct dbk_log_scan;
 /* place: a record's place, or the end of one; {0, 0} is the log's start. end: where to stop. */
-int dbk_log_scan_open(struct dbk_log *log, struct dbk_log_place place, struct dbk_log_scan **scan_out,
-                      struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_log_scan_open(struct dbk_log *log, struct dbk_log_place place,
+                      struct dbk_log_scan **scan_out, struct dbk_error *err) DBK_MUST_CHECK;
 void dbk_log_scan_free(struct dbk_log_scan *scan);
 /* 1: an event, valid until the next call; place_out (may be NULL) is where it lies. 0: the end, as
    of dbk_log_end now; may be called again later. Negative: an error. */

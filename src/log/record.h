@@ -86,13 +86,13 @@ void dbk_record_encode(const struct dbk_event *event, uint32_t salt, char *bytes
  * Reads the record at the start of the bytes, which may be longer.
  * DBK_ECORRUPT  sizes do not fit, or the checksum differs
  */
-int dbk_record_decode(struct dbk_slice bytes, uint32_t salt, struct dbk_event *event_out)
-    DBK_MUST_CHECK;
+int dbk_record_decode(struct dbk_slice bytes, uint32_t salt,
+                      struct dbk_event *event_out) DBK_MUST_CHECK;
 /* The size of the record at the start of the bytes as it claims it, 0 when there are too few. */
 size_t dbk_record_claimed_size(struct dbk_slice bytes);
 
 /* The event's leaf, for stored and removed events alike. DBK_ECORRUPT: the sealed section is. */
-int dbk_record_leaf(const struct dbk_event *event, uint8_t leaf_out[DBK_SHA256_SIZE])
-    DBK_MUST_CHECK;
+int dbk_record_leaf(const struct dbk_event *event,
+                    uint8_t leaf_out[DBK_SHA256_SIZE]) DBK_MUST_CHECK;
 
 #endif

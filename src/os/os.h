@@ -51,8 +51,8 @@ struct dbk_os {
     int (*pwrite)(struct dbk_os *os, const struct dbk_file *file, struct dbk_slice bytes,
                   uint64_t offset, struct dbk_error *err) DBK_MUST_CHECK;
     /* fdatasync. After a failure the file's unsynced bytes may be gone for good: do not retry. */
-    int (*sync)(struct dbk_os *os, const struct dbk_file *file, struct dbk_error *err)
-        DBK_MUST_CHECK;
+    int (*sync)(struct dbk_os *os, const struct dbk_file *file,
+                struct dbk_error *err) DBK_MUST_CHECK;
     int (*size)(struct dbk_os *os, const struct dbk_file *file, uint64_t *size_out,
                 struct dbk_error *err) DBK_MUST_CHECK;
     int (*truncate)(struct dbk_os *os, const struct dbk_file *file, uint64_t size,
@@ -61,8 +61,8 @@ struct dbk_os {
     int (*map)(struct dbk_os *os, const struct dbk_file *file, uint64_t size,
                struct dbk_slice *bytes_out, struct dbk_error *err) DBK_MUST_CHECK;
     void (*unmap)(struct dbk_os *os, struct dbk_slice bytes);
-    int (*rename)(struct dbk_os *os, const char *from, const char *to, struct dbk_error *err)
-        DBK_MUST_CHECK;
+    int (*rename)(struct dbk_os *os, const char *from, const char *to,
+                  struct dbk_error *err) DBK_MUST_CHECK;
     int (*remove)(struct dbk_os *os, const char *path, struct dbk_error *err) DBK_MUST_CHECK;
     /* Creates one folder; one that exists is fine. */
     int (*make_folder)(struct dbk_os *os, const char *path, struct dbk_error *err) DBK_MUST_CHECK;
@@ -72,12 +72,12 @@ struct dbk_os {
     int (*list)(struct dbk_os *os, const char *path, dbk_os_each_fn each, void *context,
                 struct dbk_error *err) DBK_MUST_CHECK;
     /* Takes an exclusive lock that ends with the process or close. DBK_EBUSY: held by another. */
-    int (*lock)(struct dbk_os *os, const struct dbk_file *file, struct dbk_error *err)
-        DBK_MUST_CHECK;
+    int (*lock)(struct dbk_os *os, const struct dbk_file *file,
+                struct dbk_error *err) DBK_MUST_CHECK;
     int64_t (*now_us)(struct dbk_os *os);       /* wall clock, us since 1970 */
     int64_t (*monotonic_us)(struct dbk_os *os); /* never goes back; from no particular start */
-    int (*random)(struct dbk_os *os, void *buffer, size_t size, struct dbk_error *err)
-        DBK_MUST_CHECK;
+    int (*random)(struct dbk_os *os, void *buffer, size_t size,
+                  struct dbk_error *err) DBK_MUST_CHECK;
 };
 
 /* The real system; a static object, never freed. */

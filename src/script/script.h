@@ -30,7 +30,7 @@ struct lua_State;
 struct dbk_script;
 
 struct dbk_script_limits {
-    size_t memory_size;        /* bytes of the whole state; 0: 64 MiB */
+    size_t memory_size;         /* bytes of the whole state; 0: 64 MiB */
     uint64_t instruction_count; /* of one call; 0: 10 million */
 };
 

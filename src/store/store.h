@@ -24,12 +24,12 @@ struct dbk_store;
 
 struct dbk_store_options {
     struct dbk_os *os;
-    const char *folder;      /* the data directory; created when missing, by a writer; borrowed */
-    bool writer;             /* false: read beside whoever writes */
-    const char *holder;      /* a writer's name in the lock file ("daybook serve"); borrowed */
-    size_t event_size_max;   /* of data and meta together, bytes; 0: 1 MiB */
-    size_t batch_count_max;  /* events of one batch; 0: 10,000 */
-    uint64_t segment_size;   /* 0: the log's default; tests make it small */
+    const char *folder;     /* the data directory; created when missing, by a writer; borrowed */
+    bool writer;            /* false: read beside whoever writes */
+    const char *holder;     /* a writer's name in the lock file ("daybook serve"); borrowed */
+    size_t event_size_max;  /* of data and meta together, bytes; 0: 1 MiB */
+    size_t batch_count_max; /* events of one batch; 0: 10,000 */
+    uint64_t segment_size;  /* 0: the log's default; tests make it small */
 };
 
 /*
@@ -54,12 +54,12 @@ struct dbk_new_event {
     struct dbk_slice stream;
     struct dbk_slice type;
     struct dbk_slice data;
-    struct dbk_slice meta;    /* JSON object or empty */
+    struct dbk_slice meta; /* JSON object or empty */
     const struct dbk_slice *tags;
     size_t tag_count;
-    struct dbk_uuid id;       /* none: the store makes one (version 7) */
-    int64_t occurred_us;      /* DBK_TIME_NONE: none */
-    uint32_t flags;           /* DBK_RECORD_JSON or 0 */
+    struct dbk_uuid id;  /* none: the store makes one (version 7) */
+    int64_t occurred_us; /* DBK_TIME_NONE: none */
+    uint32_t flags;      /* DBK_RECORD_JSON or 0 */
     uint16_t schema_version;
 };
 
@@ -69,8 +69,9 @@ struct dbk_expectation {
 };
 
 enum dbk_append_flags {
-    DBK_APPEND_SKIP_KNOWN = 1 << 0, /* events whose id is stored with the same content are left out */
-    DBK_APPEND_NO_SYNC = 1 << 1,    /* durable only with a later sync; the answer says so */
+    DBK_APPEND_SKIP_KNOWN =
+        1 << 0,                  /* events whose id is stored with the same content are left out */
+    DBK_APPEND_NO_SYNC = 1 << 1, /* durable only with a later sync; the answer says so */
 };
 
 struct dbk_batch {
@@ -84,11 +85,11 @@ struct dbk_batch {
 struct dbk_append_result {
     uint64_t first_position; /* of the batch; of the stored one when `known`; 0: nothing stored */
     uint64_t last_position;
-    uint64_t last_version;   /* of the batch's last event in its stream */
-    size_t appended;         /* events stored now */
-    size_t skipped;          /* known ones left out (skip-known), or all when `known` */
-    bool known;              /* all ids were stored before with the same content */
-    bool synced;             /* durable */
+    uint64_t last_version; /* of the batch's last event in its stream */
+    size_t appended;       /* events stored now */
+    size_t skipped;        /* known ones left out (skip-known), or all when `known` */
+    bool known;            /* all ids were stored before with the same content */
+    bool synced;           /* durable */
     /* On DBK_ECONFLICT for a stream: which expectation failed, and the version it met. */
     size_t failed_expectation;
     uint64_t actual_version;
@@ -160,22 +161,22 @@ int dbk_store_stats(struct dbk_store *store, struct dbk_store_stats *stats_out,
 
 /* What to read. Zero-initialise, then set; every condition given must hold. */
 struct dbk_filter {
-    struct dbk_slice stream;             /* one stream; empty: the book */
-    struct dbk_slice stream_prefix;      /* empty: any */
-    const struct dbk_slice *categories;  /* any of these; none: any */
+    struct dbk_slice stream;            /* one stream; empty: the book */
+    struct dbk_slice stream_prefix;     /* empty: any */
+    const struct dbk_slice *categories; /* any of these; none: any */
     size_t category_count;
-    const struct dbk_slice *types;       /* any of these; none: any */
+    const struct dbk_slice *types; /* any of these; none: any */
     size_t type_count;
-    uint64_t position_min;               /* inclusive; 0: from the first */
-    uint64_t position_max;               /* inclusive; 0: to the last */
-    uint64_t version_min;                /* with `stream`; inclusive; 0: any */
-    uint64_t version_max;                /* with `stream`; inclusive; 0: any */
-    int64_t time_min_us;                 /* inclusive; 0: any */
-    int64_t time_max_us;                 /* inclusive; 0: any */
-    int64_t occurred_min_us;             /* inclusive; 0: any. Events without one count by time */
-    int64_t occurred_max_us;             /* inclusive; 0: any */
-    bool hidden;                         /* also categories that begin with '$' */
-    bool backwards;                      /* newest first */
+    uint64_t position_min;   /* inclusive; 0: from the first */
+    uint64_t position_max;   /* inclusive; 0: to the last */
+    uint64_t version_min;    /* with `stream`; inclusive; 0: any */
+    uint64_t version_max;    /* with `stream`; inclusive; 0: any */
+    int64_t time_min_us;     /* inclusive; 0: any */
+    int64_t time_max_us;     /* inclusive; 0: any */
+    int64_t occurred_min_us; /* inclusive; 0: any. Events without one count by time */
+    int64_t occurred_max_us; /* inclusive; 0: any */
+    bool hidden;             /* also categories that begin with '$' */
+    bool backwards;          /* newest first */
 };
 
 struct dbk_cursor;

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * book -- reads and checks a project folder; names every fault by file, line and column.
+ *
+ * The folder's files are the only truth. All of them are read in one run, and every fault of every
+ * file is reported in it, sorted, each as what, why it matters and what to do, with a did-you-mean
+ * only from names really in scope. A book with errors does not open; warnings do not hinder.
+ *
+ * Threads: a loaded book is read-only and may be shared.
+ * Source:  DESIGN section 4; YAML 1.1 by libyaml's events.
+ */
+#ifndef DBK_BOOK_BOOK_H
+#define DBK_BOOK_BOOK_H
+
+#include "base/diagnostics.h"
+#include "model/model.h"
+#include "os/os.h"
+#include "view/view.h"
+
+struct dbk_book_file {
+    const char *name; /* what it defines: "order", "PlaceOrder", "online_retail" */
+    const char *file; /* its path from the book's folder */
+    struct dbk_slice source;
+};
+
+struct dbk_book_database {
+    const char *name;
+    const char *path; /* the SQLite file: absolute, or in the data directory */
+};
+
+/* A query: queries/<Name>.sql, one SELECT with :parameters, under an optional comment head
+   (`-- database: reading`). */
+struct dbk_book_query {
+    const char *name;
+    const char *file;
+    struct dbk_slice sql;
+    const struct dbk_book_database *database;
+    const char *const *parameters; /* in order of their number */
+    size_t parameter_count;
+};
+
+struct dbk_book {
+    struct dbk_arena arena;
+    const char *name;
+    const char *folder;     /* as given */
+    const char *data;       /* the data directory */
+    size_t event_size_max;  /* bytes */
+    size_t batch_count_max; /* events */
+    const struct dbk_book_database *databases;
+    size_t database_count;
+    const struct dbk_book_file *folds;
+    size_t fold_count;
+    const struct dbk_book_file *commands;
+    size_t command_count;
+    const struct dbk_book_file *imports;
+    size_t import_count;
+    const struct dbk_book_query *queries;
+    size_t query_count;
+    const struct dbk_model_definition *models;
+    size_t model_count;
+    const struct dbk_view_definition *views;
+    size_t view_count;
+};
+
+struct dbk_book_options {
+    struct dbk_os *os;
+    const char *folder;      /* where book.yaml is */
+    const char *data;        /* overrides its `data:`; NULL: as it says */
+    const char *environment; /* book.<environment>.yaml on top; NULL: none */
+};
+
+/*
+ * Loads and checks a book. Faults go to the list; book_out is set when the book has no errors.
+ *
+ * DBK_EBOOK      it has errors (see the list)
+ * DBK_ENOTFOUND  no book.yaml there; the message says what to do
+ * DBK_EIO, DBK_ENOMEM
+ */
+int dbk_book_load(const struct dbk_book_options *options, struct dbk_diagnostics *diagnostics,
+                  struct dbk_book **book_out, struct dbk_error *err) DBK_MUST_CHECK;
+void dbk_book_free(struct dbk_book *book);
+
+/* A model's or view's database by name, NULL when there is none. */
+const struct dbk_book_database *dbk_book_database(const struct dbk_book *book, const char *name);
+
+#endif

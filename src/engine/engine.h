@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * engine -- an open book: everything above joined into the append and read pipelines.
+ *
+ * Threads: all functions from any thread.
+ */
+#ifndef DBK_ENGINE_ENGINE_H
+#define DBK_ENGINE_ENGINE_H
+
+#include "book/book.h"
+#include "command/command.h"
+
+struct dbk_engine;
+
+enum dbk_engine_mode {
+    DBK_ENGINE_WRITE,         /* hold the book: append, post models */
+    DBK_ENGINE_READ,          /* beside whoever holds it */
+    DBK_ENGINE_WRITE_OR_READ, /* hold it when it is free, else read beside */
+};
+
+struct dbk_engine_options {
+    struct dbk_os *os;
+    const char *folder;
+    const char *data;        /* NULL: as book.yaml says */
+    const char *environment; /* NULL: none */
+    const char *holder;      /* for the lock: "daybook serve" */
+    enum dbk_engine_mode mode;
+    bool schedule; /* run the views' schedules (serve) */
+};
+
+/* Opens a book. diagnostics gets its faults (DBK_EBOOK). In a writing process models follow the
+   log at once. */
+int dbk_engine_open(const struct dbk_engine_options *options, struct dbk_diagnostics *diagnostics,
+                    struct dbk_engine **engine_out, struct dbk_error *err) DBK_MUST_CHECK;
+void dbk_engine_free(struct dbk_engine *engine);
+
+bool dbk_engine_is_writer(const struct dbk_engine *engine);
+const struct dbk_book *dbk_engine_book(const struct dbk_engine *engine);
+struct dbk_os *dbk_engine_os(const struct dbk_engine *engine);
+struct dbk_store *dbk_engine_store(struct dbk_engine *engine);
+struct dbk_folds *dbk_engine_folds(struct dbk_engine *engine);
+struct dbk_commands *dbk_engine_commands(struct dbk_engine *engine);
+struct dbk_models *dbk_engine_models(struct dbk_engine *engine);
+struct dbk_views *dbk_engine_views(struct dbk_engine *engine);
+
+/* Appends what came from outside: data and meta that claim to be JSON are validated whole. As
+   dbk_store_append; DBK_EINVAL names the event's index in the batch, line and column. */
+int dbk_engine_append(struct dbk_engine *engine, const struct dbk_batch *batch,
+                      struct dbk_append_result *result_out, struct dbk_error *err) DBK_MUST_CHECK;
+
+/*
+ * A read of SQL: rows come one by one. Tables of models and views of all the book's databases, and
+ * `events`, are in scope; only reading is possible.
+ */
+struct dbk_rows;
+struct dbk_rows_options {
+    struct dbk_slice sql;
+    const char *database;           /* main database; NULL: every database is attached by name */
+    const struct dbk_value *values; /* for ?1 … ?n */
+    size_t value_count;
+    int64_t limit_us; /* ends it with DBK_ETIMEOUT; 0: none */
+};
+int dbk_engine_rows(struct dbk_engine *engine, const struct dbk_rows_options *options,
+                    struct dbk_rows **rows_out, struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_rows_column_count(const struct dbk_rows *rows);
+const char *dbk_rows_column_name(const struct dbk_rows *rows, int column);
+/* 1: a row; 0: the end; negative: an error. Values are valid until the next call. */
+int dbk_rows_next(struct dbk_rows *rows, struct dbk_error *err) DBK_MUST_CHECK;
+struct dbk_value dbk_rows_value(struct dbk_rows *rows, int column);
+void dbk_rows_free(struct dbk_rows *rows);
+
+/*
+ * A named query with its parameters (a JSON object); `after`: waits until every model it reads has
+ * posted up to it (timeout_us). DBK_ENOTFOUND (did you mean), DBK_EINVAL (a parameter missing or
+ * unknown, by name), DBK_ETIMEOUT.
+ */
+int dbk_engine_query(struct dbk_engine *engine, const char *name,
+                     const struct dbk_json_node *parameters, uint64_t after, int64_t timeout_us,
+                     struct dbk_rows **rows_out, struct dbk_error *err) DBK_MUST_CHECK;
+
+/* Waits until a model or view (by name) has got to a position; see dbk_models_wait. */
+int dbk_engine_wait(struct dbk_engine *engine, const char *name, uint64_t after, int64_t timeout_us,
+                    struct dbk_error *err) DBK_MUST_CHECK;
+
+#endif

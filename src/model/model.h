@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * model -- read models: tables posted from events by handlers in SQL, exactly once.
+ *
+ * A definition (model.yaml, schema.sql and handlers, read by the room `book`) becomes generation 1,
+ * 2, … in its database. Tables of generation g are named `<table>__g<g>`; a plain view `<table>`
+ * points at the serving generation, so that a swap is one short transaction and anyone may read the
+ * database with its own tools. `_daybook_models` holds for each generation its position, its
+ * fingerprint and the whole definition, changed in the transaction that posts the events: that is
+ * what makes it exactly-once, and what lets the serving generation go on under the definition it
+ * was built with when the files have changed.
+ *
+ * Handlers: one SQL text a type, of one or more statements. Parameters: `:name` is a member of the
+ * event's data, `:a.b` a nested one (arrays and objects as JSON text; true and false as 1 and 0; a
+ * missing member is NULL); `:_stream :_version :_position :_time :_occurred :_id :_type :_data
+ * :_meta :_category` come from the envelope; times are RFC 3339 text.
+ *
+ * sync: events       a runner thread a model posts what has been appended, in batches
+ * sync: transaction  the store's participant: handlers run inside an open transaction before the
+ *                    log commits (see dbk_store_set_participant and DESIGN section 3)
+ *
+ * A handler that fails stops its model at that event, with an error that names event and
+ * statement; other models go on.
+ *
+ * Threads: all functions from any thread.
+ * Source:  DESIGN sections 3 and 6.
+ */
+#ifndef DBK_MODEL_MODEL_H
+#define DBK_MODEL_MODEL_H
+
+#include "base/diagnostics.h"
+#include "store/store.h"
+#include "target/target.h"
+
+enum dbk_model_sync { DBK_SYNC_EVENTS, DBK_SYNC_TRANSACTION };
+
+struct dbk_handler {
+    const char *file;      /* for messages, from the book's folder */
+    unsigned line;         /* where sql begins in it, from 1 */
+    struct dbk_slice type; /* the event type it handles */
+    struct dbk_slice sql;
+};
+
+/* All of a model's files; slices and names belong to the book. */
+struct dbk_model_definition {
+    const char *name;
+    const char *database;      /* its name in book.yaml, for messages */
+    const char *database_path; /* the SQLite file */
+    enum dbk_model_sync sync;
+    const struct dbk_slice *categories; /* `source:` */
+    size_t category_count;
+    const char *schema_file;
+    struct dbk_slice schema;
+    const struct dbk_handler *handlers;
+    size_t handler_count;
+};
+
+/*
+ * Checks a definition against an empty database in memory: schema and every handler prepare under
+ * their guards, generation names included; no column has a table's name; every handler's type is
+ * handled once. Faults go to the list with file, line and column. DBK_ENOMEM only.
+ */
+int dbk_model_check(const struct dbk_model_definition *definition,
+                    struct dbk_diagnostics *diagnostics, struct dbk_error *err) DBK_MUST_CHECK;
+/* The names of the tables and views a (checked) schema creates, in the arena. */
+int dbk_model_tables(const struct dbk_model_definition *definition, struct dbk_arena *arena,
+                     const char ***names_out, size_t *count_out,
+                     struct dbk_error *err) DBK_MUST_CHECK;
+
+struct dbk_models;
+
+/* store is kept until free. */
+int dbk_models_open(struct dbk_store *store, struct dbk_models **models_out,
+                    struct dbk_error *err) DBK_MUST_CHECK;
+/* Stops the runners after the batch they are in. */
+void dbk_models_free(struct dbk_models *models);
+
+/* Adds a model; the definition is copied. In a writing process generation 1 is made when there is
+   none. */
+int dbk_models_add(struct dbk_models *models, const struct dbk_model_definition *definition,
+                   bool writer, struct dbk_error *err) DBK_MUST_CHECK;
+
+/*
+ * Starts the runners, brings `transaction` models up to the log's end and enters them as the
+ * store's participant. Only in the writing process.
+ */
+int dbk_models_start(struct dbk_models *models, struct dbk_error *err) DBK_MUST_CHECK;
+
+/*
+ * Waits until a model has posted everything up to a position. DBK_ETIMEOUT: the message says how
+ * far it is; DBK_ESCRIPT: it stopped, with its error; DBK_ENOTFOUND: no such model. timeout_us 0:
+ * looks only.
+ */
+int dbk_models_wait(struct dbk_models *models, const char *name, uint64_t position,
+                    int64_t timeout_us, struct dbk_error *err) DBK_MUST_CHECK;
+
+struct dbk_model_status {
+    const char *name; /* valid until free */
+    const char *database;
+    enum dbk_model_sync sync;
+    uint64_t generation;
+    uint64_t position;        /* everything up to it is in */
+    int64_t position_time_us; /* when that event was recorded */
+    uint64_t lag_events;      /* log's last position - position */
+    int64_t lag_us;           /* age of the oldest event not yet in; 0 when there is none */
+    bool stopped;
+    bool changed;                /* the files differ from what built the serving generation */
+    uint64_t rebuild_generation; /* being built beside; 0: none */
+    uint64_t rebuild_position;
+    uint64_t events_posted; /* since start */
+    uint64_t batches;
+    struct dbk_error error; /* why it stopped */
+};
+size_t dbk_models_count(const struct dbk_models *models);
+int dbk_models_status(struct dbk_models *models, size_t index, struct dbk_model_status *status_out,
+                      struct dbk_error *err) DBK_MUST_CHECK;
+/* Index of a model by name; DBK_ENOTFOUND with the closest name. */
+int dbk_models_find(struct dbk_models *models, const char *name, size_t *index_out,
+                    struct dbk_error *err) DBK_MUST_CHECK;
+
+/*
+ * Builds the next generation from the files' definition beside the serving one, catches up, swaps,
+ * drops the old one bit by bit. Blocks; progress (may be NULL) is called now and then and ends the
+ * rebuild (to be resumed by the next call) when it answers false.
+ */
+typedef bool (*dbk_progress_fn)(void *context, uint64_t done, uint64_t total);
+int dbk_models_rebuild(struct dbk_models *models, const char *name, dbk_progress_fn progress,
+                       void *context, struct dbk_error *err) DBK_MUST_CHECK;
+
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * api -- one request to one response, without sockets.
+ *
+ * Every operation of Daybook exists once, here: the HTTP server and, where no server runs, the CLI
+ * hand requests to it. Bodies are JSON; errors are RFC 9457 problem documents whose `code` is
+ * dbk_code_name and whose status follows one table. docs/http.md lists the resources.
+ *
+ * Threads: dbk_api_handle from any thread; a request and its response belong to one.
+ * Source:  RFC 9110, RFC 9457; server-sent events: the WHATWG HTML standard, section 9.2.
+ */
+#ifndef DBK_SERVER_API_H
+#define DBK_SERVER_API_H
+
+#include "engine/engine.h"
+
+struct dbk_api_field {
+    struct dbk_slice name;
+    struct dbk_slice value;
+};
+
+struct dbk_api_request {
+    struct dbk_slice method;
+    struct dbk_slice path;               /* percent-encoded, without the query */
+    struct dbk_slice query;              /* percent-encoded, without '?' */
+    const struct dbk_api_field *headers; /* names in any case */
+    size_t header_count;
+    struct dbk_slice body;
+};
+
+/*
+ * Where the response goes. `begin` once, then `write` as often as it takes; both answer negative
+ * when the client is gone, which ends the handling. `wait` is called by live tails when there is
+ * nothing to send: negative when the client is gone or the server stops.
+ */
+struct dbk_api_response {
+    void *context;
+    int (*begin)(void *context, int status, const struct dbk_api_field *headers,
+                 size_t header_count);
+    int (*write)(void *context, struct dbk_slice bytes);
+    int (*wait)(void *context);
+};
+
+/* Handles a request whole; every failure has become a problem document. Returns the status sent. */
+int dbk_api_handle(struct dbk_engine *engine, const struct dbk_api_request *request,
+                   const struct dbk_api_response *response);
+
+/* HTTP status of a code: DBK_ECONFLICT is 409 (412 with If-Match), and so on. */
+int dbk_api_status(int code);
+
+#endif

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * target -- databases that are written to or read from.
+ *
+ * One interface, one implementation so far: SQLite, built in. A database is named in book.yaml
+ * (`reading: sqlite:reading.db`). A connection is one session; statements are prepared once and
+ * run with parameters bound by index.
+ *
+ * Read-only sessions may use the virtual table `events` (dbk_target_attach_events): the log
+ * itself, eponymous, read-only, pinned to one position per statement, with constraints on
+ * position, stream, version, category, type, time and occurred pushed down to the store. Its columns:
+ * position, stream, category, version, type, time, occurred (RFC 3339 text in UTC; occurred is the
+ * event's time where none was given), id, tags (JSON array), data, meta, schema_version.
+ *
+ * Threads: a database from any thread; a connection and its statements from one at a time.
+ * Source:  sqlite.org/c3ref, sqlite.org/vtab.html.
+ */
+#ifndef DBK_TARGET_TARGET_H
+#define DBK_TARGET_TARGET_H
+
+#include <stdbool.h>
+
+#include "store/store.h"
+#include "json/decimal.h"
+
+struct dbk_connection;
+struct dbk_statement;
+
+/* A value to bind or read. */
+enum dbk_value_kind {
+    DBK_VALUE_NULL,
+    DBK_VALUE_INTEGER,
+    DBK_VALUE_REAL,
+    DBK_VALUE_TEXT,
+    DBK_VALUE_BLOB,
+};
+
+struct dbk_value {
+    enum dbk_value_kind kind;
+    union {
+        int64_t integer;
+        double real;
+        struct dbk_slice bytes; /* TEXT, BLOB */
+    };
+};
+
+enum dbk_connect_flags {
+    DBK_CONNECT_READ = 1 << 0,    /* reading only; DBK_ENOTFOUND when there is no file */
+    DBK_CONNECT_MEMORY = 1 << 1,  /* a private empty database; path is ignored */
+    DBK_CONNECT_HANDLERS = 1 << 2 /* guard what runs (dbk_target_guard) */
+};
+
+/* Opens a session on a SQLite file (created when missing, WAL, foreign keys on, a busy timeout). */
+int dbk_connection_open(const char *path, unsigned flags, struct dbk_connection **connection_out,
+                        struct dbk_error *err) DBK_MUST_CHECK;
+/* Statements must be freed before. NULL is fine. */
+void dbk_connection_free(struct dbk_connection *connection);
+
+/* Runs SQL text of any number of statements without parameters; the message has the statement. */
+int dbk_connection_run(struct dbk_connection *connection, const char *sql,
+                       struct dbk_error *err) DBK_MUST_CHECK;
+
+/*
+ * What handlers may do: INSERT, UPDATE, DELETE, SELECT on ordinary tables. While the guard is on
+ * the preparation of anything else fails with DBK_EDENIED and says why: transaction control,
+ * ATTACH, PRAGMA, schema changes, OR ROLLBACK, and functions that read the clock or chance
+ * (random, randomblob, date and time functions of 'now', CURRENT_TIMESTAMP, changes and
+ * last_insert_rowid are allowed), load_extension, and tables beginning with `_daybook`.
+ * `schema` allows CREATE of tables, indexes, triggers and views in main, and nothing else.
+ */
+enum dbk_guard { DBK_GUARD_NONE, DBK_GUARD_HANDLER, DBK_GUARD_SCHEMA, DBK_GUARD_QUERY };
+void dbk_connection_guard(struct dbk_connection *connection, enum dbk_guard guard);
+
+/* Ends a statement that runs too long with DBK_ETIMEOUT; 0: no limit. */
+void dbk_connection_limit_us(struct dbk_connection *connection, int64_t limit_us);
+
+/*
+ * Prepares one statement; parameters are ?1 … ?n.
+ * offset_out  (may be NULL) on failure, the byte in sql where it was found wrong, or -1
+ * DBK_EINVAL  it does not prepare; DBK_EDENIED: the guard
+ */
+int dbk_statement_open(struct dbk_connection *connection, struct dbk_slice sql,
+                       struct dbk_statement **statement_out, int *offset_out,
+                       struct dbk_error *err) DBK_MUST_CHECK;
+void dbk_statement_free(struct dbk_statement *statement);
+/* index from 1; text and blobs are borrowed until reset or the next bind. */
+void dbk_statement_bind(struct dbk_statement *statement, int index, const struct dbk_value *value);
+/* 1: a row; 0: done; DBK_EREFUSED: a constraint; DBK_EBUSY; DBK_ETIMEOUT; DBK_EFULL; DBK_ESCRIPT
+   for any other failure, with the database's own text. */
+int dbk_statement_step(struct dbk_statement *statement, struct dbk_error *err) DBK_MUST_CHECK;
+void dbk_statement_reset(struct dbk_statement *statement);
+bool dbk_statement_is_read_only(const struct dbk_statement *statement);
+int dbk_statement_column_count(const struct dbk_statement *statement);
+/* Valid until the statement is freed. */
+const char *dbk_statement_column_name(const struct dbk_statement *statement, int column);
+/* Of the current row; valid until the next step or reset. */
+struct dbk_value dbk_statement_column(struct dbk_statement *statement, int column);
+/* True when a deferred foreign key is violated now (SQLITE_DBSTATUS_DEFERRED_FKS). */
+bool dbk_connection_deferred_violation(struct dbk_connection *connection);
+/* False when a handler ended the transaction it was run in. */
+bool dbk_connection_in_transaction(struct dbk_connection *connection);
+
+/* ---- SQL text ---- */
+
+/*
+ * A scanner that knows SQL's strings, comments, quoted identifiers and parameters, and nothing
+ * more: for splitting files into statements, finding :parameters (also :a.b) and renaming
+ * identifiers. Tokens are slices of the text.
+ */
+enum dbk_sql_kind {
+    DBK_SQL_END,
+    DBK_SQL_SPACE, /* white space and comments */
+    DBK_SQL_NAME,  /* identifier or keyword, also "quoted", [quoted], `quoted` */
+    DBK_SQL_STRING,
+    DBK_SQL_NUMBER,
+    DBK_SQL_PARAMETER, /* :a.b.c; @x, $x and ? are DBK_SQL_OTHER */
+    DBK_SQL_SEMICOLON,
+    DBK_SQL_OTHER,
+    DBK_SQL_BROKEN, /* an unterminated string, comment or quoted name */
+};
+struct dbk_sql_token {
+    enum dbk_sql_kind kind;
+    struct dbk_slice text;
+};
+/* The token at an offset; the next one begins behind it. */
+struct dbk_sql_token dbk_sql_next(struct dbk_slice sql, size_t offset);
+/* True when a name token means this name (case-insensitive as SQL is, quotes removed). */
+bool dbk_sql_name_is(struct dbk_slice token, struct dbk_slice name);
+/* The next whole statement from an offset (CREATE TRIGGER … BEGIN … END is one), without its
+   semicolon; empty at the end. offset_out: behind it. */
+struct dbk_slice dbk_sql_statement(struct dbk_slice sql, size_t offset, size_t *offset_out);
+
+/*
+ * Appends the text with :name parameters as ?1 … ?n (equal names share a number; same length where
+ * possible is not promised) and with names renamed. names_out: in the arena, without the colon, in
+ * order of number.
+ */
+struct dbk_sql_rename {
+    struct dbk_slice from;
+    struct dbk_slice to;
+};
+int dbk_sql_rewrite(struct dbk_slice sql, const struct dbk_sql_rename *renames, size_t rename_count,
+                    struct dbk_buf *out, struct dbk_arena *arena, struct dbk_slice **names_out,
+                    size_t *name_count_out, struct dbk_error *err) DBK_MUST_CHECK;
+
+/* ---- The log as a table ---- */
+
+/* Makes the virtual table `events` known to a session; the store is kept until it is freed.
+   position_max: reads see no event past it; 0: what is synced when a statement begins. */
+int dbk_target_attach_events(struct dbk_connection *connection, struct dbk_store *store,
+                             struct dbk_error *err) DBK_MUST_CHECK;
+/* Pins `events` for the statements that follow; 0: no pin. Returns what the last statement saw by
+   dbk_target_events_position. */
+void dbk_target_pin_events(struct dbk_connection *connection, uint64_t position_max);
+uint64_t dbk_target_events_position(const struct dbk_connection *connection);
+
+#endif

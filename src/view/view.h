@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * view -- materialized views: a SELECT whose result is stored and refreshed.
+ *
+ * `views/<name>.sql` is a comment head and one SELECT:
+ *
+ *     -- refresh: every day at 02:00 | every 5 minutes | on demand
+ *     -- database: reading
+ *     SELECT …
+ *
+ * A refresh runs the SELECT on a read snapshot of the database, with `events` pinned to one
+ * position, into a new generation `<name>__g<n>` in short write transactions (none longer than
+ * 20 ms), makes indexes asked for in the head (`-- index: date, region`), and swaps the plain view
+ * `<name>` in one. Readers see the old result or the new one, never a part. A refresh that fails
+ * keeps the old one and says why. `_daybook_views` holds generation, position, times, duration,
+ * rows and the last error.
+ *
+ * Views over views refresh in dependency order on demand (`refresh` brings the views it stands on
+ * no further; `--with-sources` does).
+ *
+ * Threads: all functions from any thread.
+ */
+#ifndef DBK_VIEW_VIEW_H
+#define DBK_VIEW_VIEW_H
+
+#include "base/diagnostics.h"
+#include "model/model.h"
+#include "view/schedule.h"
+
+struct dbk_view_definition {
+    const char *name;
+    const char *file; /* for messages */
+    const char *database;
+    const char *database_path;
+    struct dbk_schedule schedule;
+    struct dbk_slice sql;       /* the whole file: the head is comments */
+    const char *const *indexes; /* column lists */
+    size_t index_count;
+};
+
+/* Reads the head of a view file: refresh, database, index. Faults go to the list. */
+int dbk_view_parse(const char *name, const char *file, struct dbk_slice text,
+                   const char *database_default, struct dbk_arena *arena,
+                   struct dbk_view_definition *definition_out, struct dbk_diagnostics *diagnostics,
+                   struct dbk_error *err) DBK_MUST_CHECK;
+
+/*
+ * Checks views against the models' schemas in memory databases: one SELECT, read-only, columns
+ * named and unique, tables in scope (with a did-you-mean), no cycles. Faults go to the list.
+ */
+int dbk_views_check(const struct dbk_view_definition *views, size_t view_count,
+                    const struct dbk_model_definition *models, size_t model_count,
+                    struct dbk_diagnostics *diagnostics, struct dbk_error *err) DBK_MUST_CHECK;
+
+struct dbk_views;
+/* store, models and os are kept until free. */
+int dbk_views_open(struct dbk_store *store, struct dbk_models *models, struct dbk_os *os,
+                   struct dbk_views **views_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* Stops the scheduler after the refresh it is in. */
+void dbk_views_free(struct dbk_views *views);
+int dbk_views_add(struct dbk_views *views, const struct dbk_view_definition *definition,
+                  struct dbk_error *err) DBK_MUST_CHECK;
+/* Starts the scheduler thread: one refresh of a view at a time; a run missed while nothing ran is
+   made up for once. */
+int dbk_views_start(struct dbk_views *views, struct dbk_error *err) DBK_MUST_CHECK;
+
+/*
+ * Refreshes now: first waits until the models it reads have posted up to `after` (0: what the log
+ * holds now). Joins a refresh of the same view that is under way.
+ * DBK_ENOTFOUND; DBK_ETIMEOUT; DBK_ESCRIPT and others: the SELECT failed, the old result stays
+ */
+int dbk_views_refresh(struct dbk_views *views, const char *name, uint64_t after,
+                      dbk_progress_fn progress, void *context,
+                      struct dbk_error *err) DBK_MUST_CHECK;
+
+struct dbk_view_status {
+    const char *name;
+    const char *database;
+    char refresh[64];    /* the schedule in words */
+    uint64_t generation; /* 0: never refreshed */
+    uint64_t position;   /* the result is as of this position: 'as of' with every answer */
+    int64_t as_of_us;    /* when its read snapshot was taken */
+    int64_t duration_us; /* of the last refresh */
+    uint64_t rows;
+    int64_t next_us; /* next run; DBK_TIME_NONE: on demand */
+    bool refreshing;
+    bool changed;           /* the file differs from what made the stored result */
+    struct dbk_error error; /* of the last refresh; code DBK_OK: it succeeded */
+};
+size_t dbk_views_count(const struct dbk_views *views);
+int dbk_views_status(struct dbk_views *views, size_t index, struct dbk_view_status *status_out,
+                     struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_views_find(struct dbk_views *views, const char *name, size_t *index_out,
+                   struct dbk_error *err) DBK_MUST_CHECK;
+
+#endif
