@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * daybook.h -- the book of original entry as a library.
+ *
+ * Open a book (a folder with a book.yaml), append events, read them, ask for states, send
+ * commands, ask queries. Everything the daemon does goes through the same engine.
+ *
+ *     struct daybook_error error;
+ *     struct daybook *book = NULL;
+ *     if (daybook_open(&(struct daybook_options){.folder = "shop"}, &book, &error) < 0)
+ *         fprintf(stderr, "%s\n", error.message);
+ *     …
+ *     daybook_close(book);
+ *
+ * Functions return DAYBOOK_OK, or a negative code, and then fill `error` where it is not NULL.
+ * Structs are zero-initialised by the caller, so that later versions may add fields with 0 as
+ * their default. Text in and out is UTF-8; bytes travel as pointer and size.
+ *
+ * One process holds a book for writing; any number read beside it (DAYBOOK_READ).
+ *
+ * Threads: a struct daybook from any thread; a cursor from one at a time.
+ */
+#ifndef DAYBOOK_H
+#define DAYBOOK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define DAYBOOK_API __attribute__((visibility("default")))
+#else
+#define DAYBOOK_API
+#endif
+
+/* Values are stable. */
+enum daybook_code {
+    DAYBOOK_OK = 0,
+    DAYBOOK_EINVAL = -1,    /* invalid argument */
+    DAYBOOK_ENOMEM = -2,    /* out of memory */
+    DAYBOOK_EIO = -3,       /* input or output failed */
+    DAYBOOK_ECORRUPT = -4,  /* stored data is damaged */
+    DAYBOOK_ENOTFOUND = -5, /* not found */
+    DAYBOOK_EEXISTS = -6,   /* exists already */
+    DAYBOOK_ECONFLICT = -7, /* a condition of the append does not hold */
+    DAYBOOK_ELIMIT = -8,    /* a limit is exceeded */
+    DAYBOOK_EFULL = -9,     /* no space left on the disk */
+    DAYBOOK_EBUSY = -10,    /* held by another process */
+    DAYBOOK_EFORMAT = -11,  /* written by a newer version of Daybook */
+    DAYBOOK_EUNKNOWN = -12, /* the outcome is unknown */
+    DAYBOOK_ESTOPPED = -13, /* stopped after an earlier failure */
+    DAYBOOK_ETIMEOUT = -14, /* took too long */
+    DAYBOOK_EREFUSED = -15, /* refused by a command or a constraint */
+    DAYBOOK_ESCRIPT = -16,  /* a script or handler failed */
+    DAYBOOK_EDENIED = -17,  /* not allowed */
+    DAYBOOK_ECONNECT = -18, /* cannot connect */
+    DAYBOOK_EBOOK = -19     /* the book's definitions have faults */
+};
+
+struct daybook_error {
+    int code;
+    char message[1024]; /* one line, NUL-terminated */
+};
+
+/* A code's short text ("out of memory"); a static string. */
+DAYBOOK_API const char *daybook_code_text(int code);
+/* This library's version, "0.1.0"; a static string. */
+DAYBOOK_API const char *daybook_version(void);
+
+struct daybook;
+
+enum daybook_mode {
+    DAYBOOK_WRITE = 0, /* hold the book */
+    DAYBOOK_READ = 1   /* read beside whoever holds it */
+};
+
+struct daybook_options {
+    const char *folder; /* where book.yaml is */
+    const char *data;   /* the data directory; NULL: as book.yaml says */
+    enum daybook_mode mode;
+};
+
+/*
+ * Opens a book; owned by the caller, who ends it with daybook_close. All but `book_out` borrowed.
+ *
+ * DAYBOOK_EBOOK      its files have faults; the message has the first and how many there are
+ * DAYBOOK_EBUSY      another process holds it; the message names it
+ * DAYBOOK_ECORRUPT, DAYBOOK_EFORMAT, DAYBOOK_ENOTFOUND, DAYBOOK_EIO, DAYBOOK_EFULL, DAYBOOK_ENOMEM
+ */
+DAYBOOK_API int daybook_open(const struct daybook_options *options, struct daybook **book_out,
+                             struct daybook_error *error);
+/* Waits for what is under way; cursors must be closed before. NULL is fine. */
+DAYBOOK_API void daybook_close(struct daybook *book);
+
+/* Expected versions beside plain numbers. */
+#define DAYBOOK_ANY INT64_C(-1)
+#define DAYBOOK_EXISTS INT64_C(-2)
+#define DAYBOOK_NO_STREAM INT64_C(0)
+/* "No time was given." */
+#define DAYBOOK_NO_TIME INT64_MIN
+
+struct daybook_new_event {
+    const char *stream; /* "account-123" */
+    const char *type;   /* "Deposited" */
+    const void *data;   /* JSON, or bytes with `binary` */
+    size_t data_size;
+    const char *meta;  /* a JSON object, or NULL */
+    const uint8_t *id; /* 16 bytes, or NULL: one is made */
+    const char *const *tags;
+    size_t tag_count;
+    int64_t occurred_us; /* microseconds since 1970; 0 or DAYBOOK_NO_TIME: none */
+    int binary;          /* not 0: data is not JSON */
+};
+
+struct daybook_expectation {
+    const char *stream;
+    int64_t version; /* a number, DAYBOOK_NO_STREAM, DAYBOOK_EXISTS or DAYBOOK_ANY */
+};
+
+struct daybook_batch {
+    const struct daybook_new_event *events;
+    size_t count;
+    const struct daybook_expectation *expectations; /* all must hold, at the commit */
+    size_t expectation_count;
+    int skip_known; /* not 0: events whose id is stored with the same content are left out */
+};
+
+struct daybook_appended {
+    uint64_t first_position;
+    uint64_t last_position; /* the consistency token: reads may wait for it */
+    uint64_t last_version;  /* of the last event's stream; on DAYBOOK_ECONFLICT the version met */
+    size_t appended;
+    size_t skipped;
+    int known; /* not 0: all of it was stored before, with the same content */
+};
+
+/*
+ * Appends a batch, all or nothing; returns when it is durable. Blocks; callers from many threads
+ * share one sync.
+ *
+ * DAYBOOK_ECONFLICT  an expectation does not hold, or an id is stored with other content
+ * DAYBOOK_EINVAL     a name or JSON is malformed; the message names the event and the place
+ * DAYBOOK_EREFUSED   a read model's constraint refused it
+ * DAYBOOK_ELIMIT, DAYBOOK_EFULL, DAYBOOK_EUNKNOWN, DAYBOOK_ESTOPPED
+ */
+DAYBOOK_API int daybook_append(struct daybook *book, const struct daybook_batch *batch,
+                               struct daybook_appended *appended_out, struct daybook_error *error);
+
+/* The last durable position; 0 in an empty book. */
+DAYBOOK_API uint64_t daybook_last_position(struct daybook *book);
+
+struct daybook_event {
+    uint64_t position;
+    uint64_t version;
+    int64_t time_us;
+    int64_t occurred_us; /* DAYBOOK_NO_TIME: none */
+    const uint8_t *id;   /* 16 bytes */
+    const char *stream;  /* stream_size bytes, not NUL-terminated; so are the others */
+    size_t stream_size;
+    const char *type;
+    size_t type_size;
+    const char *data;
+    size_t data_size;
+    const char *meta;
+    size_t meta_size;
+    int binary;
+};
+
+struct daybook_filter {
+    const char *stream;        /* one stream; NULL: the whole book */
+    const char *stream_prefix; /* NULL: any */
+    const char *category;      /* NULL: any */
+    const char *type;          /* NULL: any */
+    uint64_t position_min;     /* inclusive; 0: any; so are the others */
+    uint64_t position_max;
+    uint64_t version_min;
+    uint64_t version_max;
+    int backwards; /* not 0: newest first */
+};
+
+struct daybook_cursor;
+
+/* Opens a read of what is durable now. Owned by the caller, who ends it with daybook_cursor_close. */
+DAYBOOK_API int daybook_read(struct daybook *book, const struct daybook_filter *filter,
+                             struct daybook_cursor **cursor_out, struct daybook_error *error);
+/* 1: an event, valid until the next call; 0: the end; negative: a code. */
+DAYBOOK_API int daybook_next(struct daybook_cursor *cursor, struct daybook_event *event_out,
+                             struct daybook_error *error);
+/*
+ * After the end of a forward read without position_max: waits up to timeout_ms for more. 1: there
+ * is more, go on with daybook_next; 0: the time is over. No gap, no duplicate.
+ */
+DAYBOOK_API int daybook_wait(struct daybook_cursor *cursor, int timeout_ms,
+                             struct daybook_error *error);
+DAYBOOK_API void daybook_cursor_close(struct daybook_cursor *cursor);
+
+/* Text made by the library: end it with daybook_free. */
+DAYBOOK_API void daybook_free(char *text);
+
+struct daybook_at {
+    uint64_t version;    /* 0: any; so are the others. At most one of them. */
+    int64_t time_us;     /* as recorded up to then */
+    int64_t occurred_us; /* as occurred up to then */
+};
+
+/*
+ * The folded state of a stream as JSON text, owned by the caller (daybook_free). at may be NULL:
+ * now. version_out (may be NULL): 0 when there was no such stream then, and the state is the
+ * fold's initial one.
+ */
+DAYBOOK_API int daybook_state(struct daybook *book, const char *stream, const struct daybook_at *at,
+                              char **state_out, uint64_t *version_out, struct daybook_error *error);
+
+/*
+ * Sends a command. body is a JSON object; idempotency_key may be NULL. answer_out (may be NULL):
+ * {"stream":…,"version":…,"position":…,"events":[…]}, owned by the caller.
+ *
+ * DAYBOOK_EREFUSED  the command was refused; the message says why
+ */
+DAYBOOK_API int daybook_do(struct daybook *book, const char *command, const char *body,
+                           const char *idempotency_key, char **answer_out,
+                           struct daybook_error *error);
+
+/*
+ * Asks a named query. parameters is a JSON object or NULL; after: the position that its models must
+ * have reached (0: as they are); timeout_ms: how long to wait for that. rows_out: a JSON array of
+ * objects, owned by the caller.
+ */
+DAYBOOK_API int daybook_get(struct daybook *book, const char *query, const char *parameters,
+                            uint64_t after, int timeout_ms, char **rows_out,
+                            struct daybook_error *error);
+
+/*
+ * Waits until a read model has posted everything up to a position. DAYBOOK_ETIMEOUT: the message
+ * says how far it is.
+ */
+DAYBOOK_API int daybook_model_wait(struct daybook *book, const char *model, uint64_t position,
+                                   int timeout_ms, struct daybook_error *error);
+/* Refreshes a view now. */
+DAYBOOK_API int daybook_view_refresh(struct daybook *book, const char *view,
+                                     struct daybook_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
