@@ -12,6 +12,9 @@
 
 struct dbk_engine;
 
+/* Past so many bytes a request's text is refused. */
+#define DBK_ENGINE_TEXT_SIZE_MAX ((size_t)64 << 20)
+
 enum dbk_engine_mode {
     DBK_ENGINE_WRITE,         /* hold the book: append, post models */
     DBK_ENGINE_READ,          /* beside whoever holds it */
@@ -43,6 +46,37 @@ struct dbk_commands *dbk_engine_commands(struct dbk_engine *engine);
 struct dbk_models *dbk_engine_models(struct dbk_engine *engine);
 struct dbk_views *dbk_engine_views(struct dbk_engine *engine);
 
+/* DBK_OK in a process that holds the book; else DBK_EBUSY, and the message names who does, or
+   DBK_EDENIED: it was opened for reading. */
+int dbk_engine_check_writer(const struct dbk_engine *engine, struct dbk_error *err) DBK_MUST_CHECK;
+/* True when an append met a failed sync: the writer takes no more until the book is reopened. */
+bool dbk_engine_is_stopped(const struct dbk_engine *engine);
+/* The tables and views a model's schema creates, by its index; valid until free. */
+const char *const *dbk_engine_model_tables(const struct dbk_engine *engine, size_t model_index,
+                                           size_t *count_out);
+
+/* What a request needs of memory, taken from a pool and given back cleared. */
+struct dbk_scratch {
+    struct dbk_scratch *next; /* the pool's */
+    struct dbk_arena arena;
+    struct dbk_buf out;
+    struct dbk_json *json; /* takes DBK_ENGINE_TEXT_SIZE_MAX bytes */
+};
+/* NULL when out of memory. */
+struct dbk_scratch *dbk_engine_scratch_take(struct dbk_engine *engine) DBK_MUST_CHECK;
+/* NULL is fine. */
+void dbk_engine_scratch_give(struct dbk_engine *engine, struct dbk_scratch *scratch);
+
+/* What /metrics counts; any thread adds to them. */
+struct dbk_engine_counters {
+    _Atomic uint64_t appends;         /* batches stored */
+    _Atomic uint64_t appended_events; /* events stored */
+    _Atomic uint64_t appends_refused;
+    _Atomic uint64_t requests[6]; /* by status class: [2] counts 2xx */
+    _Atomic uint64_t tails;       /* open now */
+};
+struct dbk_engine_counters *dbk_engine_counters(struct dbk_engine *engine);
+
 /* Appends what came from outside: data and meta that claim to be JSON are validated whole. As
    dbk_store_append; DBK_EINVAL names the event's index in the batch, line and column. */
 int dbk_engine_append(struct dbk_engine *engine, const struct dbk_batch *batch,
@@ -59,7 +93,12 @@ struct dbk_rows_options {
     const struct dbk_value *values; /* for ?1 … ?n */
     size_t value_count;
     int64_t limit_us; /* ends it with DBK_ETIMEOUT; 0: none */
+    /* Every model and view the SQL names must first have got to this position. */
+    uint64_t after;
+    int64_t timeout_us; /* how long to wait for that; 0: looks only */
 };
+/* DBK_EINVAL: it does not prepare; DBK_EDENIED: it is no reading; DBK_ENOTFOUND: no such database;
+   DBK_ETIMEOUT: `after` was not reached, the message says what is where. */
 int dbk_engine_rows(struct dbk_engine *engine, const struct dbk_rows_options *options,
                     struct dbk_rows **rows_out, struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_rows_column_count(const struct dbk_rows *rows);
@@ -67,6 +106,9 @@ const char *dbk_rows_column_name(const struct dbk_rows *rows, int column);
 /* 1: a row; 0: the end; negative: an error. Values are valid until the next call. */
 int dbk_rows_next(struct dbk_rows *rows, struct dbk_error *err) DBK_MUST_CHECK;
 struct dbk_value dbk_rows_value(struct dbk_rows *rows, int column);
+/* All events up to this position are in what the rows say. */
+uint64_t dbk_rows_position(const struct dbk_rows *rows);
+/* NULL is fine. */
 void dbk_rows_free(struct dbk_rows *rows);
 
 /*
@@ -78,7 +120,8 @@ int dbk_engine_query(struct dbk_engine *engine, const char *name,
                      const struct dbk_json_node *parameters, uint64_t after, int64_t timeout_us,
                      struct dbk_rows **rows_out, struct dbk_error *err) DBK_MUST_CHECK;
 
-/* Waits until a model or view (by name) has got to a position; see dbk_models_wait. */
+/* Waits until a model or view (by name) has got to a position; see dbk_models_wait. DBK_ENOTFOUND;
+   DBK_ETIMEOUT. */
 int dbk_engine_wait(struct dbk_engine *engine, const char *name, uint64_t after, int64_t timeout_us,
                     struct dbk_error *err) DBK_MUST_CHECK;
 

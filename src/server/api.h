@@ -41,9 +41,16 @@ struct dbk_api_response {
     int (*wait)(void *context);
 };
 
-/* Handles a request whole; every failure has become a problem document. Returns the status sent. */
+/*
+ * Handles a request whole; every failure has become a problem document. Returns the status sent, or
+ * a negative code when the answer broke off after it had begun: the client is gone, or reading
+ * failed behind the first rows (the problem document is then the last thing written).
+ */
 int dbk_api_handle(struct dbk_engine *engine, const struct dbk_api_request *request,
                    const struct dbk_api_response *response);
+
+/* True when the answer may be long or live, so that it should be sent while it is made. */
+bool dbk_api_streams(const struct dbk_api_request *request);
 
 /* HTTP status of a code: DBK_ECONFLICT is 409 (412 with If-Match), and so on. */
 int dbk_api_status(int code);
