@@ -63,7 +63,8 @@ struct dbk_os {
     void (*unmap)(struct dbk_os *os, struct dbk_slice bytes);
     int (*rename)(struct dbk_os *os, const char *from, const char *to,
                   struct dbk_error *err) DBK_MUST_CHECK;
-    int (*remove)(struct dbk_os *os, const char *path, struct dbk_error *err) DBK_MUST_CHECK;
+    /* Removes a file or an empty folder. Often done on the way out of a failure, hence unchecked. */
+    int (*remove)(struct dbk_os *os, const char *path, struct dbk_error *err);
     /* Creates one folder; one that exists is fine. */
     int (*make_folder)(struct dbk_os *os, const char *path, struct dbk_error *err) DBK_MUST_CHECK;
     /* Makes names created, renamed and removed in a folder durable. */
