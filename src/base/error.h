@@ -20,6 +20,12 @@
 #define DBK_MUST_CHECK __attribute__((warn_unused_result))
 #define DBK_PRINTF(format_at, first_at) __attribute__((format(printf, format_at, first_at)))
 
+/* Says that a result is left alone on purpose: gcc warns about a plain (void). */
+static inline void dbk_ignore(int rc)
+{
+    (void)rc;
+}
+
 /* X(name, value, wire name, text) -- the closed list. */
 #define DBK_CODES(X)                                                                               \
     X(EINVAL, -1, "invalid", "invalid argument")                                                   \

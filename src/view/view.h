@@ -58,7 +58,13 @@ int dbk_views_open(struct dbk_store *store, struct dbk_models *models, struct db
                    struct dbk_views **views_out, struct dbk_error *err) DBK_MUST_CHECK;
 /* Stops the scheduler after the refresh it is in. */
 void dbk_views_free(struct dbk_views *views);
+/*
+ * Adds a view; the definition is copied. models are the book's definitions: those of the same
+ * database whose tables the SELECT names are waited for before a refresh. In a writing process
+ * what an interrupted refresh left behind is removed.
+ */
 int dbk_views_add(struct dbk_views *views, const struct dbk_view_definition *definition,
+                  const struct dbk_model_definition *models, size_t model_count, bool writer,
                   struct dbk_error *err) DBK_MUST_CHECK;
 /* Starts the scheduler thread: one refresh of a view at a time; a run missed while nothing ran is
    made up for once. */

@@ -1,0 +1,16 @@
+-- daybook do Deposit '{"account":"123","amount":50}'
+return {
+    stream = function(command)
+        assert(type(command.account) == "string" and command.account ~= "", "account: a text is needed")
+        return "account-" .. command.account
+    end,
+    decide = function(state, command)
+        if math.type(command.amount) ~= "integer" or command.amount <= 0 then
+            return refuse("amount-invalid", "amount: a positive whole number is needed")
+        end
+        if state.status ~= "active" then
+            return refuse("not-open", "account " .. command.account .. " is not open")
+        end
+        return event("Deposited", { amount = command.amount })
+    end,
+}

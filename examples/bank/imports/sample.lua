@@ -1,0 +1,15 @@
+-- A row is one event, or several alike: {"account":"456","type":"Deposited","amount":5,"times":999}.
+return {
+    map = function(row)
+        local events = {}
+        local data = { amount = row.amount }
+        if row.type == "AccountOpened" then
+            data = { id = row.account }
+        end
+        for i = 1, row.times or 1 do
+            events[i] = { stream = "account-" .. row.account, type = row.type, data = data,
+                occurred = row.occurred }
+        end
+        return events
+    end,
+}

@@ -1,0 +1,3 @@
+-- refresh: on demand
+-- database: reading
+SELECT count(*) AS accounts, sum(balance) AS balance FROM balances

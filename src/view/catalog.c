@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "view/catalog.h"
+
+#include <stdio.h>
+
+int dbk_view_catalog_create(struct dbk_connection *connection, struct dbk_error *err)
+{
+    return dbk_connection_run(connection,
+                              "CREATE TABLE IF NOT EXISTS _daybook_views (name TEXT PRIMARY KEY, "
+                              "generation INTEGER NOT NULL, fingerprint TEXT NOT NULL, "
+                              "position INTEGER NOT NULL, as_of INTEGER NOT NULL, "
+                              "duration INTEGER NOT NULL, rows INTEGER NOT NULL, "
+                              "tried INTEGER NOT NULL, error TEXT)",
+                              err);
+}
+
+static struct dbk_value text_value(const char *text)
+{
+    return (struct dbk_value){.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(text)};
+}
+
+static struct dbk_value integer_value(int64_t integer)
+{
+    return (struct dbk_value){.kind = DBK_VALUE_INTEGER, .integer = integer};
+}
+
+int dbk_view_integer(struct dbk_connection *connection, const char *sql, const char *text,
+                     int64_t *value_out, struct dbk_error *err)
+{
+    struct dbk_statement *statement = NULL;
+    int rc = dbk_statement_open(connection, dbk_slice_of(sql), &statement, NULL, err);
+    if (rc < 0)
+        return rc;
+    if (text != NULL) {
+        struct dbk_value value = text_value(text);
+        dbk_statement_bind(statement, 1, &value);
+    }
+    rc = dbk_statement_step(statement, err);
+    if (rc >= 0) {
+        struct dbk_value value = {.kind = DBK_VALUE_NULL};
+        if (rc == 1)
+            value = dbk_statement_column(statement, 0);
+        *value_out = value.kind == DBK_VALUE_INTEGER ? value.integer : 0;
+        rc = DBK_OK;
+    }
+    dbk_statement_free(statement);
+    return rc;
+}
+
+static void copy_column(struct dbk_statement *statement, int column, char *text, size_t size)
+{
+    struct dbk_value value = dbk_statement_column(statement, column);
+    struct dbk_slice bytes = value.kind == DBK_VALUE_TEXT ? value.bytes : dbk_slice(NULL, 0);
+    (void)snprintf(text, size, "%.*s", DBK_SLICE_ARGS(bytes));
+}
+
+static void read_row(struct dbk_statement *statement, struct dbk_view_row *row)
+{
+    row->generation = (uint64_t)dbk_statement_column(statement, 0).integer;
+    copy_column(statement, 1, row->fingerprint, sizeof(row->fingerprint));
+    row->position = (uint64_t)dbk_statement_column(statement, 2).integer;
+    row->as_of_us = dbk_statement_column(statement, 3).integer;
+    row->duration_us = dbk_statement_column(statement, 4).integer;
+    row->rows = (uint64_t)dbk_statement_column(statement, 5).integer;
+    row->tried_us = dbk_statement_column(statement, 6).integer;
+    copy_column(statement, 7, row->error, sizeof(row->error));
+}
+
+int dbk_view_catalog_read(struct dbk_connection *connection, const char *name,
+                          struct dbk_view_row *row_out, struct dbk_error *err)
+{
+    struct dbk_view_row row = {.tried_us = DBK_TIME_NONE};
+    struct dbk_statement *statement = NULL;
+    int64_t there = 0;
+    int rc = dbk_view_integer(connection,
+                              "SELECT count(*) FROM sqlite_schema WHERE name = '_daybook_views'",
+                              NULL, &there, err);
+    if (rc < 0)
+        return rc;
+    if (there != 0) {
+        rc = dbk_statement_open(
+            connection,
+            DBK_SLICE_LITERAL("SELECT generation, fingerprint, position, as_of, duration, rows, "
+                              "tried, error FROM _daybook_views WHERE name = ?1"),
+            &statement, NULL, err);
+        if (rc < 0)
+            return rc;
+        struct dbk_value value = text_value(name);
+        dbk_statement_bind(statement, 1, &value);
+        rc = dbk_statement_step(statement, err);
+        if (rc == 1)
+            read_row(statement, &row);
+        dbk_statement_free(statement);
+        if (rc < 0)
+            return rc;
+    }
+    *row_out = row;
+    return DBK_OK;
+}
+
+int dbk_view_catalog_write(struct dbk_connection *connection, const char *name,
+                           const struct dbk_view_row *row, struct dbk_error *err)
+{
+    struct dbk_statement *statement = NULL;
+    int rc = dbk_statement_open(connection,
+                                DBK_SLICE_LITERAL("INSERT OR REPLACE INTO _daybook_views VALUES "
+                                                  "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"),
+                                &statement, NULL, err);
+    if (rc < 0)
+        return rc;
+    const struct dbk_value values[] = {
+        text_value(name),
+        integer_value((int64_t)row->generation),
+        text_value(row->fingerprint),
+        integer_value((int64_t)row->position),
+        integer_value(row->as_of_us),
+        integer_value(row->duration_us),
+        integer_value((int64_t)row->rows),
+        integer_value(row->tried_us),
+        row->error[0] == '\0' ? (struct dbk_value){.kind = DBK_VALUE_NULL} : text_value(row->error),
+    };
+    for (int i = 0; i < (int)(sizeof(values) / sizeof(values[0])); i++)
+        dbk_statement_bind(statement, i + 1, &values[i]);
+    rc = dbk_statement_step(statement, err);
+    dbk_statement_free(statement);
+    return rc < 0 ? rc : DBK_OK;
+}

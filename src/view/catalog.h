@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * catalog -- the row a view has in its database's `_daybook_views`.
+ *
+ *     name TEXT PRIMARY KEY   the view
+ *     generation INTEGER      its rows lie in <name>__g<generation>
+ *     fingerprint TEXT        SHA-256 of the file that made them, in hexadecimal
+ *     position INTEGER        the log's position they hold
+ *     as_of INTEGER           when the read snapshot was taken, us since 1970
+ *     duration INTEGER        of that refresh, us
+ *     rows INTEGER            how many there are
+ *     tried INTEGER           when a refresh was last begun, us since 1970
+ *     error TEXT              why the last one failed, NULL when it succeeded
+ *
+ * Threads: a connection belongs to one thread at a time.
+ * Source:  docs/format/view.md.
+ */
+#ifndef DBK_VIEW_CATALOG_H
+#define DBK_VIEW_CATALOG_H
+
+#include "target/target.h"
+
+#define DBK_VIEW_FINGERPRINT_SIZE 65 /* with its NUL */
+
+struct dbk_view_row {
+    uint64_t generation; /* 0: never refreshed */
+    char fingerprint[DBK_VIEW_FINGERPRINT_SIZE];
+    uint64_t position;
+    int64_t as_of_us;
+    int64_t duration_us;
+    uint64_t rows;
+    int64_t tried_us; /* DBK_TIME_NONE: never */
+    char error[512];  /* empty: none */
+};
+
+/* Makes the table where it is missing. */
+int dbk_view_catalog_create(struct dbk_connection *connection, struct dbk_error *err)
+    DBK_MUST_CHECK;
+/* Reads a view's row; a missing row or table gives a row of zeros. */
+int dbk_view_catalog_read(struct dbk_connection *connection, const char *name,
+                          struct dbk_view_row *row_out, struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_view_catalog_write(struct dbk_connection *connection, const char *name,
+                           const struct dbk_view_row *row, struct dbk_error *err) DBK_MUST_CHECK;
+
+/* The single integer a query answers, 0 for NULL or no row; ?1 is text where it is not NULL. */
+int dbk_view_integer(struct dbk_connection *connection, const char *sql, const char *text,
+                     int64_t *value_out, struct dbk_error *err) DBK_MUST_CHECK;
+
+#endif

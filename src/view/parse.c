@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The comment head of a view's file: `-- key: value` lines before the SELECT. */
+#include "view/view.h"
+
+static const char *const head_keys[] = {"refresh", "database", "index"};
+#define HEAD_KEY_COUNT (sizeof(head_keys) / sizeof(head_keys[0]))
+#define INDEXES_MAX 16
+
+struct head {
+    const char *file;
+    struct dbk_slice text;
+    struct dbk_arena *arena;
+    struct dbk_diagnostics *diagnostics;
+    struct dbk_view_definition *definition;
+    bool seen[HEAD_KEY_COUNT];
+};
+
+static int fault(struct head *head, const char *at, const char *what, const char *why,
+                 const char *fix)
+{
+    struct dbk_diagnostic item = {.file = head->file, .what = what, .why = why, .fix = fix};
+    dbk_text_place(head->text, (size_t)(at - head->text.data), &item.line, &item.column);
+    return dbk_diagnostics_add(head->diagnostics, &item);
+}
+
+static struct dbk_slice trim(struct dbk_slice text)
+{
+    while (text.size > 0 && (text.data[0] == ' ' || text.data[0] == '\t'))
+        text = dbk_slice(text.data + 1, text.size - 1);
+    while (text.size > 0 && strchr(" \t\r", text.data[text.size - 1]) != NULL)
+        text.size--;
+    return text;
+}
+
+static int take_refresh(struct head *head, struct dbk_slice value)
+{
+    if (dbk_schedule_parse(value, &head->definition->schedule))
+        return DBK_OK;
+    const char *what = dbk_arena_format(head->arena, "\"%.*s\" is no schedule",
+                                        DBK_SLICE_ARGS(value));
+    if (what == NULL)
+        return DBK_ENOMEM;
+    return fault(head, value.data, what, "the view would never be refreshed",
+                 "write `on demand`, `every 5 minutes` or `every day at 02:00` (UTC)");
+}
+
+static int take_index(struct head *head, struct dbk_slice value)
+{
+    struct dbk_view_definition *definition = head->definition;
+    if (definition->index_count == INDEXES_MAX)
+        return fault(head, value.data, "more than 16 indexes", "each slows every refresh",
+                     "keep the ones that queries use");
+    const char **indexes =
+        dbk_arena_alloc(head->arena, (definition->index_count + 1) * sizeof(*indexes));
+    const char *index = dbk_arena_copy(head->arena, value).data;
+    if (indexes == NULL || index == NULL)
+        return DBK_ENOMEM;
+    for (size_t i = 0; i < definition->index_count; i++)
+        indexes[i] = definition->indexes[i];
+    indexes[definition->index_count++] = index;
+    definition->indexes = indexes;
+    return DBK_OK;
+}
+
+static int take_pair(struct head *head, struct dbk_slice key, struct dbk_slice value)
+{
+    size_t which = 0;
+    while (which < HEAD_KEY_COUNT && !dbk_slice_equal_text(key, head_keys[which]))
+        which++;
+    if (which == HEAD_KEY_COUNT) {
+        const char *name = dbk_arena_copy(head->arena, key).data;
+        const char *closest =
+            name == NULL ? NULL : dbk_closest_name(name, head_keys, HEAD_KEY_COUNT);
+        if (closest == NULL) /* An ordinary comment that happens to hold a colon. */
+            return name == NULL ? DBK_ENOMEM : DBK_OK;
+        const char *what = dbk_arena_format(head->arena, "unknown key `%s`", name);
+        const char *fix = dbk_arena_format(head->arena, "did you mean `%s`?", closest);
+        if (what == NULL || fix == NULL)
+            return DBK_ENOMEM;
+        return fault(head, key.data, what, "it would be taken for a comment", fix);
+    }
+    if (head->seen[which] && which != 2)
+        return fault(head, key.data, "this key stands twice in the head", "one of them is lost",
+                     "keep one");
+    head->seen[which] = true;
+    if (value.size == 0)
+        return fault(head, key.data, "this key has no value", "nothing can be done with it",
+                     "write its value behind the colon");
+    if (which == 0)
+        return take_refresh(head, value);
+    if (which == 2)
+        return take_index(head, value);
+    head->definition->database = dbk_arena_copy(head->arena, value).data;
+    return head->definition->database == NULL ? DBK_ENOMEM : DBK_OK;
+}
+
+/* A head line is `-- key: value`, the key one word of small letters. */
+static int take_line(struct head *head, struct dbk_slice line)
+{
+    struct dbk_slice text = trim(dbk_slice(line.data + 2, line.size - 2));
+    const char *colon = text.size == 0 ? NULL : memchr(text.data, ':', text.size);
+    if (colon == NULL)
+        return DBK_OK;
+    struct dbk_slice key = dbk_slice(text.data, (size_t)(colon - text.data));
+    for (size_t i = 0; i < key.size; i++) {
+        if (key.data[i] < 'a' || key.data[i] > 'z')
+            return DBK_OK;
+    }
+    size_t behind = key.size + 1;
+    return take_pair(head, key, trim(dbk_slice(text.data + behind, text.size - behind)));
+}
+
+int dbk_view_parse(const char *name, const char *file, struct dbk_slice text,
+                   const char *database_default, struct dbk_arena *arena,
+                   struct dbk_view_definition *definition_out, struct dbk_diagnostics *diagnostics,
+                   struct dbk_error *err)
+{
+    struct dbk_view_definition definition = {
+        .name = name, .file = file, .database = database_default, .sql = text};
+    struct head head = {.file = file,
+                        .text = text,
+                        .arena = arena,
+                        .diagnostics = diagnostics,
+                        .definition = &definition};
+    size_t offset = 0;
+    int rc = DBK_OK;
+    while (offset < text.size && rc == DBK_OK) {
+        const char *end = memchr(text.data + offset, '\n', text.size - offset);
+        size_t size = end == NULL ? text.size - offset : (size_t)(end - text.data) - offset;
+        struct dbk_slice line = trim(dbk_slice(text.data + offset, size));
+        if (line.size > 0 && !dbk_slice_starts_with(line, DBK_SLICE_LITERAL("--")))
+            break;
+        if (line.size > 0)
+            rc = take_line(&head, line);
+        offset += size + 1;
+    }
+    if (rc == DBK_OK && !head.seen[0])
+        rc = fault(&head, text.data, "the view does not say when it is refreshed",
+                   "its result would stay empty",
+                   "begin the file with `-- refresh: on demand` or another schedule");
+    if (rc < 0)
+        return dbk_error_set(err, rc, "%s: %s", file, dbk_code_text(rc));
+    *definition_out = definition;
+    return DBK_OK;
+}

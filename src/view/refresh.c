@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "view/refresh.h"
+
+#include <stdio.h>
+
+#include "base/assert.h"
+
+/* A write transaction takes at most so much; some 2 ms of work. */
+#define CHUNK_ROWS 500
+#define CHUNK_SIZE ((size_t)128 << 10)
+#define CHUNK_MEMORY_MAX ((size_t)256 << 20)
+#define SQL_SIZE_MAX ((size_t)4 << 20)
+/* A table's name with its NUL. */
+#define TABLE_SIZE_MAX 256
+/* Rows of an old generation removed in one transaction. */
+#define CLEAN_ROWS "400"
+
+struct dbk_slice dbk_view_select(const struct dbk_view_definition *definition)
+{
+    size_t behind = 0;
+    return dbk_sql_statement(definition->sql, 0, &behind);
+}
+
+/* Runs SQL made by printf. Names in it are a view's own: letters, digits and '_'. */
+static int run_format(struct dbk_connection *connection, struct dbk_error *err, const char *format,
+                      ...) DBK_PRINTF(3, 4);
+static int run_format(struct dbk_connection *connection, struct dbk_error *err, const char *format,
+                      ...)
+{
+    struct dbk_arena arena;
+    char *sql = NULL;
+    va_list arguments;
+    va_start(arguments, format);
+    va_list again;
+    va_copy(again, arguments);
+    int size = vsnprintf(NULL, 0, format, arguments);
+    va_end(arguments);
+    dbk_arena_init(&arena, SQL_SIZE_MAX);
+    if (size >= 0)
+        sql = dbk_arena_alloc(&arena, (size_t)size + 1);
+    if (sql != NULL)
+        (void)vsnprintf(sql, (size_t)size + 1, format, again);
+    va_end(again);
+    int rc = sql == NULL ? dbk_error_set(err, DBK_ENOMEM, "statement: %s",
+                                         dbk_code_text(DBK_ENOMEM))
+                         : dbk_connection_run(connection, sql, err);
+    dbk_arena_release(&arena);
+    return rc;
+}
+
+/* Runs SQL as one write transaction; gives up the transaction where a part fails. */
+static int run_transaction(struct dbk_connection *connection, const char *sql,
+                           struct dbk_error *err)
+{
+    int rc = dbk_connection_run(connection, "BEGIN IMMEDIATE", err);
+    if (rc == DBK_OK)
+        rc = dbk_connection_run(connection, sql, err);
+    if (rc == DBK_OK)
+        rc = dbk_connection_run(connection, "COMMIT", err);
+    if (rc < 0 && dbk_connection_in_transaction(connection))
+        dbk_ignore(dbk_connection_run(connection, "ROLLBACK", NULL));
+    return rc;
+}
+
+static int drop_generation(struct dbk_connection *connection, const char *table,
+                           struct dbk_error *err)
+{
+    char sql[2 * TABLE_SIZE_MAX + 128];
+    char count[TABLE_SIZE_MAX + 64];
+    int64_t left = 1;
+    int rc = DBK_OK;
+    (void)snprintf(sql, sizeof(sql),
+                   "DELETE FROM \"%s\" WHERE rowid IN (SELECT rowid FROM \"%s\" LIMIT " CLEAN_ROWS
+                   ")",
+                   table, table);
+    (void)snprintf(count, sizeof(count), "SELECT EXISTS (SELECT 1 FROM \"%s\")", table);
+    while (rc == DBK_OK && left != 0) {
+        rc = run_transaction(connection, sql, err);
+        if (rc == DBK_OK)
+            rc = dbk_view_integer(connection, count, NULL, &left, err);
+    }
+    return rc == DBK_OK ? run_format(connection, err, "DROP TABLE \"%s\"", table) : rc;
+}
+
+int dbk_view_refresh_clean(struct dbk_connection *connection, const char *name,
+                           uint64_t generation, struct dbk_error *err)
+{
+    char prefix[TABLE_SIZE_MAX];
+    char kept[TABLE_SIZE_MAX + 24];
+    (void)snprintf(prefix, sizeof(prefix), "%s__g", name);
+    (void)snprintf(kept, sizeof(kept), "%s%llu", prefix, (unsigned long long)generation);
+    for (;;) {
+        struct dbk_statement *statement = NULL;
+        char table[TABLE_SIZE_MAX];
+        int rc = dbk_statement_open(
+            connection,
+            DBK_SLICE_LITERAL("SELECT name FROM sqlite_schema WHERE type = 'table' AND "
+                              "substr(name, 1, length(?1)) = ?1 AND name <> ?2 AND "
+                              "substr(name, length(?1) + 1) NOT GLOB '*[^0-9]*'"),
+            &statement, NULL, err);
+        if (rc < 0)
+            return rc;
+        struct dbk_value values[] = {
+            {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(prefix)},
+            {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(kept)},
+        };
+        dbk_statement_bind(statement, 1, &values[0]);
+        dbk_statement_bind(statement, 2, &values[1]);
+        rc = dbk_statement_step(statement, err);
+        if (rc == 1)
+            (void)snprintf(table, sizeof(table), "%.*s",
+                           DBK_SLICE_ARGS(dbk_statement_column(statement, 0).bytes));
+        dbk_statement_free(statement);
+        if (rc <= 0)
+            return rc;
+        rc = drop_generation(connection, table, err);
+        if (rc < 0)
+            return rc;
+    }
+}
+
+/* One refresh's resources. */
+struct work {
+    const struct dbk_view_refresh *refresh;
+    struct dbk_connection *read;
+    struct dbk_connection *write;
+    struct dbk_statement *select;
+    struct dbk_statement *insert;
+    struct dbk_arena chunk; /* the rows read and not yet written */
+    struct dbk_value *values;
+    size_t row_count;
+    int column_count;
+    struct dbk_view_row row;
+};
+
+/* The position that the sources hold in this snapshot; 0 in *found_out when there is no source. */
+static int source_position(struct work *work, uint64_t *position_out, bool *found_out,
+                           struct dbk_error *err)
+{
+    const struct dbk_view_source *source = work->refresh->source;
+    uint64_t least = UINT64_MAX;
+    int rc = DBK_OK;
+    for (size_t i = 0; i < source->model_count && rc == DBK_OK; i++) {
+        int64_t position = 0;
+        rc = dbk_view_integer(work->read,
+                              "SELECT position FROM _daybook_models WHERE model = ?1 AND serving",
+                              source->models[i], &position, err);
+        if ((uint64_t)position < least)
+            least = (uint64_t)position;
+    }
+    for (size_t i = 0; i < source->view_count && rc == DBK_OK; i++) {
+        struct dbk_view_row row;
+        rc = dbk_view_catalog_read(work->read, source->views[i], &row, err);
+        if (rc == DBK_OK && row.position < least)
+            least = row.position;
+    }
+    *found_out = source->model_count + source->view_count > 0;
+    *position_out = least;
+    return rc;
+}
+
+static int begin_read(struct work *work, struct dbk_error *err)
+{
+    const struct dbk_view_refresh *refresh = work->refresh;
+    uint64_t position = 0;
+    bool found = false;
+    int rc = dbk_connection_open(refresh->definition->database_path, DBK_CONNECT_READ, &work->read,
+                                 err);
+    if (rc == DBK_OK)
+        rc = dbk_target_attach_events(work->read, refresh->store, err);
+    if (rc == DBK_OK)
+        rc = dbk_connection_run(work->read, "BEGIN", err);
+    if (rc == DBK_OK)
+        rc = source_position(work, &position, &found, err);
+    if (rc < 0)
+        return rc;
+    uint64_t last = dbk_store_last_position(refresh->store);
+    if (!found || position > last)
+        position = last;
+    work->row.position = position;
+    work->row.as_of_us = refresh->os->now_us(refresh->os);
+    dbk_target_pin_events(work->read, position);
+    dbk_connection_guard(work->read, DBK_GUARD_QUERY);
+    rc = dbk_statement_open(work->read, dbk_view_select(refresh->definition), &work->select, NULL,
+                            err);
+    if (rc == DBK_OK)
+        work->column_count = dbk_statement_column_count(work->select);
+    return rc;
+}
+
+static void append_quoted(struct dbk_buf *sql, const char *name)
+{
+    dbk_buf_append_char(sql, '"');
+    for (; *name != '\0'; name++) {
+        if (*name == '"')
+            dbk_buf_append_char(sql, '"');
+        dbk_buf_append_char(sql, *name);
+    }
+    dbk_buf_append_char(sql, '"');
+}
+
+/* CREATE TABLE with the SELECT's columns and no types: values keep the types they have. */
+static int create_generation(struct work *work, struct dbk_error *err)
+{
+    const struct dbk_view_definition *definition = work->refresh->definition;
+    unsigned long long generation = work->row.generation;
+    struct dbk_buf sql;
+    dbk_buf_init(&sql, SQL_SIZE_MAX);
+    dbk_buf_append_format(&sql, "CREATE TABLE \"%s__g%llu\" (", definition->name, generation);
+    for (int i = 0; i < work->column_count; i++) {
+        if (i > 0)
+            dbk_buf_append_text(&sql, ", ");
+        append_quoted(&sql, dbk_statement_column_name(work->select, i));
+    }
+    dbk_buf_append_text(&sql, ");");
+    for (size_t i = 0; i < definition->index_count; i++)
+        dbk_buf_append_format(&sql, "CREATE INDEX \"%s__g%llu_%zu\" ON \"%s__g%llu\" (%s);",
+                              definition->name, generation, i + 1, definition->name, generation,
+                              definition->indexes[i]);
+    dbk_buf_append_char(&sql, '\0');
+    int rc = sql.rc < 0 ? dbk_error_set(err, sql.rc, "view %s: %s", definition->name,
+                                        dbk_code_text(sql.rc))
+                        : run_transaction(work->write, sql.data, err);
+    dbk_buf_reset(&sql);
+    dbk_buf_append_format(&sql, "INSERT INTO \"%s__g%llu\" VALUES (", definition->name, generation);
+    for (int i = 0; i < work->column_count; i++)
+        dbk_buf_append_format(&sql, "%s?%d", i > 0 ? ", " : "", i + 1);
+    dbk_buf_append_char(&sql, ')');
+    if (rc == DBK_OK && sql.rc < 0)
+        rc = dbk_error_set(err, sql.rc, "view %s: %s", definition->name, dbk_code_text(sql.rc));
+    if (rc == DBK_OK)
+        rc = dbk_statement_open(work->write, dbk_buf_slice(&sql), &work->insert, NULL, err);
+    dbk_buf_release(&sql);
+    return rc;
+}
+
+/* Reads up to a chunk of rows. 1: there may be more; 0: that was the end. */
+static int read_chunk(struct work *work, struct dbk_error *err)
+{
+    work->row_count = 0;
+    dbk_arena_reset(&work->chunk);
+    while (work->row_count < CHUNK_ROWS && work->chunk.used < CHUNK_SIZE) {
+        int rc = dbk_statement_step(work->select, err);
+        if (rc <= 0)
+            return rc;
+        struct dbk_value *values = work->values + work->row_count * (size_t)work->column_count;
+        for (int i = 0; i < work->column_count; i++) {
+            values[i] = dbk_statement_column(work->select, i);
+            if (values[i].kind != DBK_VALUE_TEXT && values[i].kind != DBK_VALUE_BLOB)
+                continue;
+            values[i].bytes = dbk_arena_copy(&work->chunk, values[i].bytes);
+            if (values[i].bytes.data == NULL)
+                return dbk_error_set(err, DBK_ELIMIT, "view %s: a row is larger than %zu bytes",
+                                     work->refresh->definition->name, CHUNK_MEMORY_MAX);
+        }
+        work->row_count++;
+    }
+    return 1;
+}
+
+static int write_chunk(struct work *work, struct dbk_error *err)
+{
+    if (work->row_count == 0)
+        return DBK_OK;
+    int rc = dbk_connection_run(work->write, "BEGIN IMMEDIATE", err);
+    for (size_t i = 0; i < work->row_count && rc == DBK_OK; i++) {
+        const struct dbk_value *values = work->values + i * (size_t)work->column_count;
+        for (int column = 0; column < work->column_count; column++)
+            dbk_statement_bind(work->insert, column + 1, &values[column]);
+        rc = dbk_statement_step(work->insert, err);
+        dbk_statement_reset(work->insert);
+    }
+    if (rc >= 0)
+        rc = dbk_connection_run(work->write, "COMMIT", err);
+    if (rc < 0 && dbk_connection_in_transaction(work->write))
+        dbk_ignore(dbk_connection_run(work->write, "ROLLBACK", NULL));
+    work->row.rows += work->row_count;
+    return rc;
+}
+
+static int copy_rows(struct work *work, struct dbk_error *err)
+{
+    const struct dbk_view_refresh *refresh = work->refresh;
+    work->values = dbk_alloc_zero(CHUNK_ROWS * (size_t)work->column_count, sizeof(*work->values));
+    if (work->values == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "view %s: %s", refresh->definition->name,
+                             dbk_code_text(DBK_ENOMEM));
+    int more = 1;
+    while (more == 1) {
+        more = read_chunk(work, err);
+        int rc = more < 0 ? more : write_chunk(work, err);
+        if (rc < 0)
+            return rc;
+        if (refresh->progress != NULL && !refresh->progress(refresh->context, work->row.rows, 0))
+            return dbk_error_set(err, DBK_ESTOPPED, "view %s: the refresh was ended",
+                                 refresh->definition->name);
+    }
+    return more;
+}
+
+static int swap(struct work *work, struct dbk_error *err)
+{
+    const char *name = work->refresh->definition->name;
+    int rc = dbk_connection_run(work->write, "BEGIN IMMEDIATE", err);
+    if (rc == DBK_OK)
+        rc = run_format(work->write, err,
+                        "DROP VIEW IF EXISTS \"%s\"; CREATE VIEW \"%s\" AS SELECT * FROM "
+                        "\"%s__g%llu\"",
+                        name, name, name, (unsigned long long)work->row.generation);
+    if (rc == DBK_OK)
+        rc = dbk_view_catalog_write(work->write, name, &work->row, err);
+    if (rc == DBK_OK)
+        rc = dbk_connection_run(work->write, "COMMIT", err);
+    if (rc < 0 && dbk_connection_in_transaction(work->write))
+        dbk_ignore(dbk_connection_run(work->write, "ROLLBACK", NULL));
+    return rc;
+}
+
+static void end_read(struct work *work)
+{
+    dbk_statement_free(work->select);
+    work->select = NULL;
+    dbk_connection_free(work->read);
+    work->read = NULL;
+}
+
+/* Notes in the view's row why the refresh failed; the old result stays. */
+static void note_failure(struct work *work, const struct dbk_view_row *old,
+                         const struct dbk_error *err)
+{
+    struct dbk_view_row row = *old;
+    row.tried_us = work->row.tried_us;
+    (void)snprintf(row.error, sizeof(row.error), "%.*s", (int)sizeof(row.error) - 1, err->message);
+    dbk_ignore(dbk_view_catalog_write(work->write, work->refresh->definition->name, &row, NULL));
+}
+
+int dbk_view_refresh_run(const struct dbk_view_refresh *refresh, struct dbk_error *err)
+{
+    const char *name = refresh->definition->name;
+    struct work work = {.refresh = refresh};
+    struct dbk_view_row old;
+    struct dbk_error failure = {0};
+    dbk_arena_init(&work.chunk, CHUNK_MEMORY_MAX);
+    int64_t begun_us = refresh->os->monotonic_us(refresh->os);
+    int rc = dbk_connection_open(refresh->definition->database_path, 0, &work.write, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_catalog_create(work.write, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_catalog_read(work.write, name, &old, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_refresh_clean(work.write, name, old.generation, err);
+    if (rc < 0)
+        goto out;
+    work.row.generation = old.generation + 1;
+    work.row.tried_us = refresh->os->now_us(refresh->os);
+    (void)snprintf(work.row.fingerprint, sizeof(work.row.fingerprint), "%s", refresh->fingerprint);
+    rc = begin_read(&work, &failure);
+    if (rc == DBK_OK)
+        rc = create_generation(&work, &failure);
+    if (rc == DBK_OK)
+        rc = copy_rows(&work, &failure);
+    end_read(&work);
+    dbk_statement_free(work.insert);
+    work.insert = NULL;
+    work.row.duration_us = refresh->os->monotonic_us(refresh->os) - begun_us;
+    if (rc == DBK_OK)
+        rc = swap(&work, &failure);
+    if (rc < 0) {
+        note_failure(&work, &old, &failure);
+        dbk_ignore(dbk_view_refresh_clean(work.write, name, old.generation, NULL));
+        rc = dbk_error_set(err, rc, "view %s: %s", name, failure.message);
+        goto out;
+    }
+    rc = dbk_view_refresh_clean(work.write, name, work.row.generation, err);
+out:
+    end_read(&work);
+    dbk_connection_free(work.write);
+    dbk_free(work.values);
+    dbk_arena_release(&work.chunk);
+    return rc;
+}

@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The views of an open book and their scheduler.
+ *
+ * A view is idle or refreshing; `refreshing` is set and cleared under the mutex by
+ * dbk_views_refresh, and whoever asks for a refresh meanwhile joins the one under way and gets its
+ * outcome.
+ */
+#include "view/view.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "base/assert.h"
+#include "view/refresh.h"
+
+#define VIEWS_MEMORY_MAX ((size_t)64 << 20)
+/* How long a refresh waits for the models it reads. */
+#define WAIT_US INT64_C(60000000)
+/* The longest the scheduler sleeps, so that a clock that was set is noticed. */
+#define SLEEP_US_MAX INT64_C(30000000)
+
+struct view {
+    struct dbk_view_definition definition;
+    struct dbk_view_source source;
+    char fingerprint[DBK_VIEW_FINGERPRINT_SIZE];
+    bool refreshing;
+    uint64_t runs;           /* refreshes ended */
+    struct dbk_error outcome; /* of the last one */
+};
+
+struct dbk_views {
+    struct dbk_store *store;
+    struct dbk_models *models;
+    struct dbk_os *os;
+    struct dbk_arena arena;
+    struct view *views;
+    size_t count;
+    pthread_mutex_t mutex; /* guards refreshing, runs, outcome, stopping */
+    pthread_cond_t changed;
+    pthread_t scheduler;
+    bool scheduled;
+    bool stopping;
+};
+
+int dbk_views_open(struct dbk_store *store, struct dbk_models *models, struct dbk_os *os,
+                   struct dbk_views **views_out, struct dbk_error *err)
+{
+    struct dbk_views *views = dbk_alloc_zero(1, sizeof(*views));
+    if (views == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "views: %s", dbk_code_text(DBK_ENOMEM));
+    pthread_condattr_t attributes;
+    views->store = store;
+    views->models = models;
+    views->os = os;
+    dbk_arena_init(&views->arena, VIEWS_MEMORY_MAX);
+    (void)pthread_mutex_init(&views->mutex, NULL);
+    (void)pthread_condattr_init(&attributes);
+    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&views->changed, &attributes);
+    (void)pthread_condattr_destroy(&attributes);
+    *views_out = views;
+    return DBK_OK;
+}
+
+void dbk_views_free(struct dbk_views *views)
+{
+    if (views == NULL)
+        return;
+    (void)pthread_mutex_lock(&views->mutex);
+    views->stopping = true;
+    (void)pthread_cond_broadcast(&views->changed);
+    (void)pthread_mutex_unlock(&views->mutex);
+    if (views->scheduled)
+        (void)pthread_join(views->scheduler, NULL);
+    (void)pthread_cond_destroy(&views->changed);
+    (void)pthread_mutex_destroy(&views->mutex);
+    dbk_free(views->views);
+    dbk_arena_release(&views->arena);
+    dbk_free(views);
+}
+
+static void fingerprint(const struct dbk_view_definition *definition,
+                        char text_out[DBK_VIEW_FINGERPRINT_SIZE])
+{
+    struct dbk_sha256 hash;
+    uint8_t digest[DBK_SHA256_SIZE];
+    dbk_sha256_init(&hash);
+    dbk_sha256_update(&hash, definition->sql);
+    dbk_sha256_final(&hash, digest);
+    for (size_t i = 0; i < sizeof(digest); i++)
+        (void)snprintf(text_out + 2 * i, 3, "%02x", digest[i]);
+}
+
+static bool names(struct dbk_slice sql, const char *name)
+{
+    size_t offset = 0;
+    for (;;) {
+        struct dbk_sql_token token = dbk_sql_next(sql, offset);
+        if (token.kind == DBK_SQL_END || token.kind == DBK_SQL_BROKEN)
+            return false;
+        if (token.kind == DBK_SQL_NAME && dbk_sql_name_is(token.text, dbk_slice_of(name)))
+            return true;
+        offset += token.text.size;
+    }
+}
+
+/* Appends a name to a list in the arena. */
+static int push(struct dbk_arena *arena, const char *const **list, size_t *count, const char *name)
+{
+    const char **grown = dbk_arena_alloc(arena, (*count + 1) * sizeof(*grown));
+    char *copy = dbk_arena_format(arena, "%s", name);
+    if (grown == NULL || copy == NULL)
+        return DBK_ENOMEM;
+    for (size_t i = 0; i < *count; i++)
+        grown[i] = (*list)[i];
+    grown[(*count)++] = copy;
+    *list = grown;
+    return DBK_OK;
+}
+
+/* The models and views of the same database whose names the SELECT has. */
+static int find_sources(struct dbk_views *views, struct view *view,
+                        const struct dbk_model_definition *models, size_t model_count,
+                        struct dbk_error *err)
+{
+    struct dbk_slice select = dbk_view_select(&view->definition);
+    struct dbk_view_source *source = &view->source;
+    int rc = DBK_OK;
+    for (size_t i = 0; i < model_count && rc == DBK_OK; i++) {
+        const char **tables = NULL;
+        size_t table_count = 0;
+        if (strcmp(models[i].database_path, view->definition.database_path) != 0)
+            continue;
+        rc = dbk_model_tables(&models[i], &views->arena, &tables, &table_count, err);
+        for (size_t j = 0; j < table_count && rc == DBK_OK; j++) {
+            if (!names(select, tables[j]))
+                continue;
+            rc = push(&views->arena, &source->models, &source->model_count, models[i].name);
+            break;
+        }
+    }
+    for (size_t i = 0; i < views->count && rc == DBK_OK; i++) {
+        struct view *other = &views->views[i];
+        if (strcmp(other->definition.database_path, view->definition.database_path) != 0)
+            continue;
+        if (names(select, other->definition.name))
+            rc = push(&views->arena, &source->views, &source->view_count, other->definition.name);
+        if (rc == DBK_OK && names(dbk_view_select(&other->definition), view->definition.name))
+            rc = push(&views->arena, &other->source.views, &other->source.view_count,
+                      view->definition.name);
+    }
+    return rc;
+}
+
+/* Removes what a refresh that a crash cut short has left behind. */
+static int clean(const struct view *view, struct dbk_error *err)
+{
+    struct dbk_connection *connection = NULL;
+    struct dbk_view_row row;
+    int rc = dbk_connection_open(view->definition.database_path, 0, &connection, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_catalog_create(connection, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_catalog_read(connection, view->definition.name, &row, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_refresh_clean(connection, view->definition.name, row.generation, err);
+    dbk_connection_free(connection);
+    return rc;
+}
+
+static int copy_definition(struct dbk_arena *arena, const struct dbk_view_definition *from,
+                           struct dbk_view_definition *to)
+{
+    const char **indexes = dbk_arena_alloc(arena, (from->index_count + 1) * sizeof(*indexes));
+    *to = *from;
+    to->name = dbk_arena_format(arena, "%s", from->name);
+    to->file = dbk_arena_format(arena, "%s", from->file);
+    to->database = dbk_arena_format(arena, "%s", from->database);
+    to->database_path = dbk_arena_format(arena, "%s", from->database_path);
+    to->sql = dbk_arena_copy(arena, from->sql);
+    if (indexes == NULL || to->name == NULL || to->file == NULL || to->database == NULL ||
+        to->database_path == NULL || to->sql.data == NULL)
+        return DBK_ENOMEM;
+    for (size_t i = 0; i < from->index_count; i++) {
+        indexes[i] = dbk_arena_format(arena, "%s", from->indexes[i]);
+        if (indexes[i] == NULL)
+            return DBK_ENOMEM;
+    }
+    to->indexes = indexes;
+    return DBK_OK;
+}
+
+int dbk_views_add(struct dbk_views *views, const struct dbk_view_definition *definition,
+                  const struct dbk_model_definition *models, size_t model_count, bool writer,
+                  struct dbk_error *err)
+{
+    struct view *grown = dbk_realloc(views->views, (views->count + 1) * sizeof(*grown));
+    if (grown == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "view %s: %s", definition->name,
+                             dbk_code_text(DBK_ENOMEM));
+    views->views = grown;
+    struct view *view = &grown[views->count];
+    *view = (struct view){0};
+    int rc = copy_definition(&views->arena, definition, &view->definition);
+    if (rc == DBK_OK) {
+        fingerprint(&view->definition, view->fingerprint);
+        rc = find_sources(views, view, models, model_count, err);
+    }
+    if (rc == DBK_ENOMEM)
+        return dbk_error_set(err, rc, "view %s: %s", definition->name, dbk_code_text(rc));
+    if (rc == DBK_OK && writer)
+        rc = clean(view, err);
+    if (rc == DBK_OK)
+        views->count++;
+    return rc;
+}
+
+/* The names that there are, for a did-you-mean. */
+int dbk_views_find(struct dbk_views *views, const char *name, size_t *index_out,
+                   struct dbk_error *err)
+{
+    for (size_t i = 0; i < views->count; i++) {
+        if (strcmp(views->views[i].definition.name, name) == 0) {
+            *index_out = i;
+            return DBK_OK;
+        }
+    }
+    const char *closest = NULL;
+    const char **candidates = dbk_alloc_zero(views->count + 1, sizeof(*candidates));
+    for (size_t i = 0; candidates != NULL && i < views->count; i++)
+        candidates[i] = views->views[i].definition.name;
+    if (candidates != NULL)
+        closest = dbk_closest_name(name, candidates, views->count);
+    dbk_free(candidates);
+    if (closest != NULL)
+        return dbk_error_set(err, DBK_ENOTFOUND, "no view is named %s; did you mean %s?", name,
+                             closest);
+    return dbk_error_set(err, DBK_ENOTFOUND, "no view is named %s", name);
+}
+
+/* Waits for the models the view reads, then refreshes. Without the mutex. */
+static int refresh_view(struct dbk_views *views, const struct view *view, uint64_t after,
+                        dbk_progress_fn progress, void *context, struct dbk_error *err)
+{
+    uint64_t wanted = after != 0 ? after : dbk_store_last_position(views->store);
+    for (size_t i = 0; i < view->source.model_count; i++) {
+        int rc = dbk_models_wait(views->models, view->source.models[i], wanted, WAIT_US, err);
+        if (rc < 0)
+            return rc;
+    }
+    const struct dbk_view_refresh refresh = {.definition = &view->definition,
+                                             .source = &view->source,
+                                             .fingerprint = view->fingerprint,
+                                             .store = views->store,
+                                             .os = views->os,
+                                             .progress = progress,
+                                             .context = context};
+    return dbk_view_refresh_run(&refresh, err);
+}
+
+int dbk_views_refresh(struct dbk_views *views, const char *name, uint64_t after,
+                      dbk_progress_fn progress, void *context, struct dbk_error *err)
+{
+    size_t index = 0;
+    struct dbk_error outcome = {0};
+    int rc = dbk_views_find(views, name, &index, err);
+    if (rc < 0)
+        return rc;
+    struct view *view = &views->views[index];
+    (void)pthread_mutex_lock(&views->mutex);
+    if (view->refreshing) {
+        uint64_t runs = view->runs;
+        while (view->runs == runs)
+            (void)pthread_cond_wait(&views->changed, &views->mutex);
+        outcome = view->outcome;
+        (void)pthread_mutex_unlock(&views->mutex);
+    } else {
+        view->refreshing = true;
+        (void)pthread_mutex_unlock(&views->mutex);
+        rc = refresh_view(views, view, after, progress, context, &outcome);
+        (void)pthread_mutex_lock(&views->mutex);
+        view->refreshing = false;
+        view->runs++;
+        view->outcome = outcome;
+        (void)pthread_cond_broadcast(&views->changed);
+        (void)pthread_mutex_unlock(&views->mutex);
+    }
+    return outcome.code == DBK_OK ? DBK_OK : dbk_error_set(err, outcome.code, "%s", outcome.message);
+}
+
+size_t dbk_views_count(const struct dbk_views *views)
+{
+    return views->count;
+}
+
+static int read_row(const struct view *view, struct dbk_view_row *row_out, struct dbk_error *err)
+{
+    struct dbk_connection *connection = NULL;
+    *row_out = (struct dbk_view_row){.tried_us = DBK_TIME_NONE};
+    int rc = dbk_connection_open(view->definition.database_path, DBK_CONNECT_READ, &connection, err);
+    if (rc == DBK_ENOTFOUND)
+        return DBK_OK;
+    if (rc == DBK_OK)
+        rc = dbk_view_catalog_read(connection, view->definition.name, row_out, err);
+    dbk_connection_free(connection);
+    return rc;
+}
+
+int dbk_views_status(struct dbk_views *views, size_t index, struct dbk_view_status *status_out,
+                     struct dbk_error *err)
+{
+    dbk_assert(index < views->count);
+    struct view *view = &views->views[index];
+    struct dbk_view_row row;
+    int rc = read_row(view, &row, err);
+    if (rc < 0)
+        return rc;
+    struct dbk_view_status status = {
+        .name = view->definition.name,
+        .database = view->definition.database,
+        .generation = row.generation,
+        .position = row.position,
+        .as_of_us = row.as_of_us,
+        .duration_us = row.duration_us,
+        .rows = row.rows,
+        .next_us = dbk_schedule_next(&view->definition.schedule, row.tried_us),
+        .changed = row.generation != 0 && strcmp(row.fingerprint, view->fingerprint) != 0,
+    };
+    if (status.next_us == DBK_TIME_MIN)
+        status.next_us = views->os->now_us(views->os);
+    (void)dbk_schedule_format(&view->definition.schedule, status.refresh, sizeof(status.refresh));
+    if (row.error[0] != '\0')
+        dbk_ignore(dbk_error_set(&status.error, DBK_ESCRIPT, "%s", row.error));
+    (void)pthread_mutex_lock(&views->mutex);
+    status.refreshing = view->refreshing;
+    if (view->outcome.code != DBK_OK)
+        status.error = view->outcome;
+    (void)pthread_mutex_unlock(&views->mutex);
+    *status_out = status;
+    return DBK_OK;
+}
+
+/* When a view is due. What it was refreshed for last counts, also by another process. */
+static int64_t due_us(struct dbk_views *views, const struct view *view)
+{
+    struct dbk_view_row row;
+    if (read_row(view, &row, NULL) < 0)
+        row.tried_us = views->os->now_us(views->os); /* Looked at again one period later. */
+    return dbk_schedule_next(&view->definition.schedule, row.tried_us);
+}
+
+/* True when a view that this one reads is due, too, and so goes first. */
+static bool source_is_due(struct dbk_views *views, const struct view *view, int64_t now_us)
+{
+    for (size_t i = 0; i < view->source.view_count; i++) {
+        size_t index = 0;
+        if (dbk_views_find(views, view->source.views[i], &index, NULL) < 0)
+            continue;
+        int64_t due = due_us(views, &views->views[index]);
+        if (due != DBK_TIME_NONE && due <= now_us)
+            return true;
+    }
+    return false;
+}
+
+/* Refreshes what is due, sources first; returns how long there is nothing to do. */
+static int64_t run_due(struct dbk_views *views)
+{
+    int64_t now_us = views->os->now_us(views->os);
+    int64_t sleep_us = SLEEP_US_MAX;
+    for (size_t i = 0; i < views->count; i++) {
+        struct view *view = &views->views[i];
+        int64_t due = due_us(views, view);
+        if (due == DBK_TIME_NONE)
+            continue;
+        if (due > now_us) {
+            if (due - now_us < sleep_us)
+                sleep_us = due - now_us;
+            continue;
+        }
+        sleep_us = 0;
+        if (source_is_due(views, view, now_us))
+            continue;
+        dbk_ignore(dbk_views_refresh(views, view->definition.name, 0, NULL, NULL, NULL));
+        (void)pthread_mutex_lock(&views->mutex);
+        bool failed = view->outcome.code != DBK_OK;
+        bool stopping = views->stopping;
+        (void)pthread_mutex_unlock(&views->mutex);
+        if (stopping || failed)
+            return stopping ? 0 : INT64_C(1000000);
+    }
+    return sleep_us;
+}
+
+static void *schedule(void *context)
+{
+    struct dbk_views *views = context;
+    (void)pthread_mutex_lock(&views->mutex);
+    while (!views->stopping) {
+        (void)pthread_mutex_unlock(&views->mutex);
+        int64_t sleep_us = run_due(views);
+        (void)pthread_mutex_lock(&views->mutex);
+        if (sleep_us <= 0 || views->stopping)
+            continue;
+        struct timespec until;
+        (void)clock_gettime(CLOCK_MONOTONIC, &until);
+        int64_t nanoseconds = until.tv_nsec + sleep_us % 1000000 * 1000;
+        until.tv_sec += sleep_us / 1000000 + nanoseconds / 1000000000;
+        until.tv_nsec = nanoseconds % 1000000000;
+        (void)pthread_cond_timedwait(&views->changed, &views->mutex, &until);
+    }
+    (void)pthread_mutex_unlock(&views->mutex);
+    return NULL;
+}
+
+int dbk_views_start(struct dbk_views *views, struct dbk_error *err)
+{
+    dbk_assert(!views->scheduled);
+    int failure = pthread_create(&views->scheduler, NULL, schedule, views);
+    if (failure != 0)
+        return dbk_error_set_errno(err, failure, "views: the scheduler does not start");
+    views->scheduled = true;
+    return DBK_OK;
+}
