@@ -34,8 +34,8 @@ struct dbk_view_row {
 };
 
 /* Makes the table where it is missing. */
-int dbk_view_catalog_create(struct dbk_connection *connection, struct dbk_error *err)
-    DBK_MUST_CHECK;
+int dbk_view_catalog_create(struct dbk_connection *connection,
+                            struct dbk_error *err) DBK_MUST_CHECK;
 /* Reads a view's row; a missing row or table gives a row of zeros. */
 int dbk_view_catalog_read(struct dbk_connection *connection, const char *name,
                           struct dbk_view_row *row_out, struct dbk_error *err) DBK_MUST_CHECK;

@@ -36,8 +36,8 @@ static int take_refresh(struct head *head, struct dbk_slice value)
 {
     if (dbk_schedule_parse(value, &head->definition->schedule))
         return DBK_OK;
-    const char *what = dbk_arena_format(head->arena, "\"%.*s\" is no schedule",
-                                        DBK_SLICE_ARGS(value));
+    const char *what =
+        dbk_arena_format(head->arena, "\"%.*s\" is no schedule", DBK_SLICE_ARGS(value));
     if (what == NULL)
         return DBK_ENOMEM;
     return fault(head, value.data, what, "the view would never be refreshed",

@@ -41,9 +41,9 @@ static int run_format(struct dbk_connection *connection, struct dbk_error *err, 
     if (sql != NULL)
         (void)vsnprintf(sql, (size_t)size + 1, format, again);
     va_end(again);
-    int rc = sql == NULL ? dbk_error_set(err, DBK_ENOMEM, "statement: %s",
-                                         dbk_code_text(DBK_ENOMEM))
-                         : dbk_connection_run(connection, sql, err);
+    int rc = sql == NULL
+                 ? dbk_error_set(err, DBK_ENOMEM, "statement: %s", dbk_code_text(DBK_ENOMEM))
+                 : dbk_connection_run(connection, sql, err);
     dbk_arena_release(&arena);
     return rc;
 }
@@ -82,8 +82,8 @@ static int drop_generation(struct dbk_connection *connection, const char *table,
     return rc == DBK_OK ? run_format(connection, err, "DROP TABLE \"%s\"", table) : rc;
 }
 
-int dbk_view_refresh_clean(struct dbk_connection *connection, const char *name,
-                           uint64_t generation, struct dbk_error *err)
+int dbk_view_refresh_clean(struct dbk_connection *connection, const char *name, uint64_t generation,
+                           struct dbk_error *err)
 {
     char prefix[TABLE_SIZE_MAX];
     char kept[TABLE_SIZE_MAX + 24];
@@ -164,8 +164,8 @@ static int begin_read(struct work *work, struct dbk_error *err)
     const struct dbk_view_refresh *refresh = work->refresh;
     uint64_t position = 0;
     bool found = false;
-    int rc = dbk_connection_open(refresh->definition->database_path, DBK_CONNECT_READ, &work->read,
-                                 err);
+    int rc =
+        dbk_connection_open(refresh->definition->database_path, DBK_CONNECT_READ, &work->read, err);
     if (rc == DBK_OK)
         rc = dbk_target_attach_events(work->read, refresh->store, err);
     if (rc == DBK_OK)

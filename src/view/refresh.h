@@ -37,12 +37,12 @@ struct dbk_view_refresh {
 };
 
 /* Refreshes; on failure the old result stays and what was begun is removed. */
-int dbk_view_refresh_run(const struct dbk_view_refresh *refresh, struct dbk_error *err)
-    DBK_MUST_CHECK;
+int dbk_view_refresh_run(const struct dbk_view_refresh *refresh,
+                         struct dbk_error *err) DBK_MUST_CHECK;
 
 /* Removes generations of a view other than the one its row names, bit by bit. */
-int dbk_view_refresh_clean(struct dbk_connection *connection, const char *name,
-                           uint64_t generation, struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_view_refresh_clean(struct dbk_connection *connection, const char *name, uint64_t generation,
+                           struct dbk_error *err) DBK_MUST_CHECK;
 
 /* The view's SELECT in its file, without the head and the semicolon. */
 struct dbk_slice dbk_view_select(const struct dbk_view_definition *definition);

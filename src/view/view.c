@@ -26,7 +26,7 @@ struct view {
     struct dbk_view_source source;
     char fingerprint[DBK_VIEW_FINGERPRINT_SIZE];
     bool refreshing;
-    uint64_t runs;           /* refreshes ended */
+    uint64_t runs;            /* refreshes ended */
     struct dbk_error outcome; /* of the last one */
 };
 
@@ -287,7 +287,8 @@ int dbk_views_refresh(struct dbk_views *views, const char *name, uint64_t after,
         (void)pthread_cond_broadcast(&views->changed);
         (void)pthread_mutex_unlock(&views->mutex);
     }
-    return outcome.code == DBK_OK ? DBK_OK : dbk_error_set(err, outcome.code, "%s", outcome.message);
+    return outcome.code == DBK_OK ? DBK_OK
+                                  : dbk_error_set(err, outcome.code, "%s", outcome.message);
 }
 
 size_t dbk_views_count(const struct dbk_views *views)
@@ -299,7 +300,8 @@ static int read_row(const struct view *view, struct dbk_view_row *row_out, struc
 {
     struct dbk_connection *connection = NULL;
     *row_out = (struct dbk_view_row){.tried_us = DBK_TIME_NONE};
-    int rc = dbk_connection_open(view->definition.database_path, DBK_CONNECT_READ, &connection, err);
+    int rc =
+        dbk_connection_open(view->definition.database_path, DBK_CONNECT_READ, &connection, err);
     if (rc == DBK_ENOTFOUND)
         return DBK_OK;
     if (rc == DBK_OK)
