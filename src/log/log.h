@@ -131,5 +131,6 @@ int dbk_log_scan_next(struct dbk_log_scan *scan, struct dbk_event *event_out,
 /* Segments: how many, the first position of one, its size in bytes (of the last: what is synced). */
 uint32_t dbk_log_segment_count(const struct dbk_log *log);
 uint64_t dbk_log_segment_first_position(const struct dbk_log *log, uint32_t segment);
+uint64_t dbk_log_segment_size(const struct dbk_log *log, uint32_t segment);
 
 #endif

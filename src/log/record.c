@@ -79,8 +79,13 @@ void dbk_record_encode(const struct dbk_event *event, uint32_t salt, char *bytes
     at = put_slice(at, event->data);
     at = put_slice(at, event->meta);
     (void)put_slice(at, event->sealed);
-    dbk_put_u32(bytes_out + AT_CRC,
-                dbk_crc32c(salt, dbk_slice(bytes_out + AT_POSITION, size - AT_POSITION)));
+    dbk_record_reseed(bytes_out, size, salt);
+}
+
+void dbk_record_reseed(char *record, size_t size, uint32_t salt)
+{
+    dbk_put_u32(record + AT_CRC,
+                dbk_crc32c(salt, dbk_slice(record + AT_POSITION, size - AT_POSITION)));
 }
 
 size_t dbk_record_claimed_size(struct dbk_slice bytes)

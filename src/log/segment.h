@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * segment -- one file of the log.
+ *
+ *     0        128                                        size
+ *     +--------+--------+---------+-- ... --+------+------+- - - - - - - - -
+ *     | header | group  | group             | group       | zeros, torn tail?
+ *     +--------+--------+---------+-- ... --+------+------+- - - - - - - - -
+ *
+ * A segment that has a successor is sealed: the successor's header says its size, what lies behind
+ * it means nothing, and its bytes are read through a mapping made at the first read. The last
+ * segment is read with pread.
+ *
+ * A new segment is written beside ("new.tmp"), synced and renamed into place, so that one with its
+ * proper name always has a whole header.
+ *
+ * Limit: when the disk cannot deliver a mapped page the process gets SIGBUS.
+ *
+ * Threads: sealed_size is set by the one who writes (or refreshes) and read by all; the file and the
+ *          mapping are guarded by the lock; the rest is fixed.
+ * Source:  docs/format/log.md.
+ */
+#ifndef DBK_LOG_SEGMENT_H
+#define DBK_LOG_SEGMENT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/memory.h"
+#include "log/format.h"
+#include "os/os.h"
+
+/* "00000000000000000001.seg" and its NUL. */
+#define DBK_SEGMENT_NAME_SIZE 25
+
+struct dbk_segment {
+    struct dbk_segment_header header;
+    uint64_t file_size; /* when it was loaded */
+    char name[DBK_SEGMENT_NAME_SIZE];
+    char *path;
+    _Atomic uint64_t sealed_size; /* 0: not sealed */
+    _Atomic(const char *) mapped; /* sealed_size bytes; NULL: not mapped yet */
+    pthread_rwlock_t lock;
+    struct dbk_file file;
+    struct dbk_segment *next; /* in a list of retired ones */
+};
+
+/* The position in a segment's name, 0 when it is no segment's name. */
+uint64_t dbk_segment_position_of_name(const char *name);
+
+/*
+ * Reads the header of the segment that begins with a position, and the file's size.
+ *
+ * DBK_ECORRUPT, DBK_EFORMAT, DBK_ENOTFOUND, DBK_EIO, DBK_EDENIED, DBK_ENOMEM
+ */
+int dbk_segment_load(struct dbk_os *os, const char *folder, uint64_t first_position,
+                     struct dbk_segment **segment_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* Unmaps, closes and frees. NULL is fine. */
+void dbk_segment_free(struct dbk_os *os, struct dbk_segment *segment);
+
+/*
+ * Begins a new segment beside the others: its header is written, groups may follow into its file.
+ * The header's position gives the name. Ends with dbk_segment_settle or dbk_segment_free.
+ */
+int dbk_segment_begin(struct dbk_os *os, const char *folder,
+                      const struct dbk_segment_header *header, struct dbk_segment **segment_out,
+                      struct dbk_error *err) DBK_MUST_CHECK;
+/*
+ * Syncs it and gives it its name, replacing a segment that begins with the same position. The file
+ * stays open for writing.
+ *
+ * named_out  whether the name was given: if so and the call failed, only the name's durability is
+ *            in doubt
+ */
+int dbk_segment_settle(struct dbk_os *os, const char *folder, struct dbk_segment *segment,
+                       bool *named_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* Removes what a crash left of a segment being begun. */
+int dbk_segment_discard_begun(struct dbk_os *os, const char *folder,
+                              struct dbk_error *err) DBK_MUST_CHECK;
+/* Cuts the file to a size. */
+int dbk_segment_cut(struct dbk_os *os, const struct dbk_segment *segment, uint64_t size, bool sync,
+                    struct dbk_error *err) DBK_MUST_CHECK;
+
+/* The segment has a successor, which says this size. Closes the file. */
+void dbk_segment_seal(struct dbk_os *os, struct dbk_segment *segment, uint64_t size);
+
+/*
+ * Bytes of the segment from an offset on: at least size_min, or fewer where `end` comes first.
+ *
+ * end        nothing past it is read
+ * size_max   how much to read at once when the segment is not mapped
+ * buffer     holds them in that case
+ * bytes_out  valid until the buffer changes or the segment is freed
+ *
+ * DBK_ECORRUPT  the file is shorter
+ * DBK_EIO, DBK_ENOTFOUND, DBK_EDENIED, DBK_ENOMEM
+ */
+struct dbk_range {
+    uint64_t offset;
+    uint64_t end;
+    size_t size_min;
+    size_t size_max;
+};
+int dbk_segment_bytes(struct dbk_os *os, struct dbk_segment *segment, const struct dbk_range *range,
+                      struct dbk_buf *buffer, struct dbk_slice *bytes_out,
+                      struct dbk_error *err) DBK_MUST_CHECK;
+
+#endif
