@@ -38,7 +38,7 @@ enum dbk_json_kind {
 struct dbk_json_node {
     enum dbk_json_kind kind;
     uint32_t count;       /* children of an array or object */
-    uint32_t next;        /* index of the node behind this one's subtree */
+    uint32_t next;        /* nodes of this subtree: the sibling behind it is node + next */
     struct dbk_slice key; /* unescaped; of an object's member, else empty */
     struct dbk_slice raw; /* the value as it stands in the text (containers: brackets included) */
     union {
@@ -71,10 +71,9 @@ const struct dbk_json_node *dbk_json_member_slice(const struct dbk_json_node *ob
                                                   struct dbk_slice key);
 /* The first child of a container, NULL when it has none; and the sibling behind one. */
 const struct dbk_json_node *dbk_json_first(const struct dbk_json_node *container);
-static inline const struct dbk_json_node *dbk_json_after(const struct dbk_json_node *root,
-                                                         const struct dbk_json_node *node)
+static inline const struct dbk_json_node *dbk_json_sibling(const struct dbk_json_node *node)
 {
-    return root + node->next;
+    return node + node->next;
 }
 
 /* Writing: each appends to a buffer (see dbk_buf's sticky rc). Commas and colons are the caller's. */

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * json_test -- every JSON text is read as what it says, every other text is refused by its place.
+ */
+#include "test.h"
+
+#include "json/json.h"
+
+static struct dbk_json *json;
+
+static int open_parser(void **state)
+{
+    (void)state;
+    json = dbk_json_create(1 << 20);
+    return json == NULL;
+}
+
+static int close_parser(void **state)
+{
+    (void)state;
+    dbk_json_free(json);
+    return 0;
+}
+
+static const struct dbk_json_node *parse(const char *text)
+{
+    struct dbk_error err = {0};
+    const struct dbk_json_node *node = NULL;
+    assert_ok(dbk_json_parse(json, dbk_slice_of(text), &node, &err), &err);
+    return node;
+}
+
+static void test_json_json__compact_texts_come_back_as_they_were(void **state)
+{
+    (void)state;
+    static const char *const cases[] = {"null",
+                                        "true",
+                                        "false",
+                                        "0",
+                                        "-1",
+                                        "9223372036854775807",
+                                        "-9223372036854775808",
+                                        "2.55",
+                                        "0.001",
+                                        "1e-7",
+                                        "\"\"",
+                                        "\"a\\\"b\\\\c\\n\\u0001\"",
+                                        "\"\xC3\xA9\xF0\x9F\x98\x80\"",
+                                        "[]",
+                                        "{}",
+                                        "[[]]",
+                                        "[{}]",
+                                        "{\"a\":[]}",
+                                        "[1,[2,[3,{\"x\":null}]],\"y\"]",
+                                        "{\"a\":1,\"b\":{\"c\":[true,false]},\"d\":\"e\"}"};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct dbk_buf out;
+        dbk_buf_init(&out, 1 << 20);
+        dbk_json_write_node(&out, parse(cases[i]));
+        assert_slice_equal(dbk_buf_slice(&out), cases[i]);
+        dbk_buf_release(&out);
+    }
+}
+
+static void test_json_json__nodes_say_what_stands_there(void **state)
+{
+    (void)state;
+    const struct dbk_json_node *node = parse(
+        " { \"n\" : -5 , \"d\": 2.50, \"s\":\"\\u00e9\\/\", \"a\" : [ 1 , {} ] , \"t\":true } ");
+    assert_int_equal(node->kind, DBK_JSON_OBJECT);
+    assert_int_equal(node->count, 5);
+    assert_int_equal(dbk_json_member(node, "n")->integer, -5);
+    assert_int_equal(dbk_json_member(node, "d")->decimal.coefficient, 25);
+    assert_slice_equal(dbk_json_member(node, "d")->raw, "2.50");
+    assert_slice_equal(dbk_json_member(node, "s")->text, "\xC3\xA9/");
+    assert_slice_equal(dbk_json_member(node, "s")->raw, "\"\\u00e9\\/\"");
+    const struct dbk_json_node *array = dbk_json_member(node, "a");
+    assert_slice_equal(array->raw, "[ 1 , {} ]");
+    assert_int_equal(array->count, 2);
+    assert_int_equal(dbk_json_sibling(dbk_json_first(array))->kind, DBK_JSON_OBJECT);
+    assert_int_equal(dbk_json_member(node, "t")->kind, DBK_JSON_TRUE);
+    assert_null(dbk_json_member(node, "x"));
+}
+
+static void test_json_json__other_texts_are_refused_by_their_place(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        const char *message; /* its beginning */
+    } cases[] = {
+        {"", "line 1, column 1: a value was expected"},
+        {" \n ", "line 2, column 2: a value was expected"},
+        {"{\"a\":1,\"a\":2}", "line 1, column 1: a key stands twice in one object: a"},
+        {"{\"a\":1e999}", "line 1, column 6: a number cannot be read exactly"},
+        {"[12345678901234567890123]", "line 1, column 2: a number cannot be read exactly"},
+        {"[01]", "line 1, column 2: a number is malformed"},
+        {"[1.]", "line 1, column 2: a number "},
+        {"\"\\ud800\"", "line 1"},
+        {"\"a", "line 1"},
+        {"\"\x01\"", "line 1"},
+        {"[1 2]", "line 1"},
+        {"[1,]", "line 1"},
+        {"{\"a\"}", "line 1"},
+        {"{\"a\":1,}", "line 1"},
+        {"{a:1}", "line 1"},
+        {"[1]]", "line 1"},
+        {"[1", "line 1"},
+        {"nul", "line 1"},
+        {"truee", "line 1"},
+        {"1 2", "line 1"},
+        {"1,2", "line 1"},
+        {"1]", "line 1"},
+        {"\xEF\xBB\xBF{}", "line 1"},
+        {"\"\xC3\"", "line 1"},
+        {"[\n 1,\n x]", "line 3"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct dbk_error err = {0};
+        const struct dbk_json_node *node = NULL;
+        int rc = dbk_json_parse(json, dbk_slice_of(cases[i].text), &node, &err);
+        if (rc != DBK_EINVAL)
+            fail_msg("%s gives %d", cases[i].text, rc);
+        if (strncmp(err.message, cases[i].message, strlen(cases[i].message)) != 0)
+            fail_msg("%s gives \"%s\", expected \"%s\"", cases[i].text, err.message,
+                     cases[i].message);
+    }
+    struct dbk_error err = {0};
+    const struct dbk_json_node *node = NULL;
+    assert_int_equal(dbk_json_parse(json, dbk_slice("[\"a\0b\"]", 7), &node, &err), DBK_EINVAL);
+}
+
+/* Every cut of a text is refused, and the parser goes on working. */
+static void test_json_json__every_cut_is_refused(void **state)
+{
+    (void)state;
+    static const char text[] = "{\"a\":[1,2.5,\"x\\n\",null],\"b\":{\"c\":true}}";
+    for (size_t size = 0; size < sizeof(text) - 1; size++) {
+        struct dbk_error err = {0};
+        const struct dbk_json_node *node = NULL;
+        assert_int_equal(dbk_json_parse(json, dbk_slice(text, size), &node, &err), DBK_EINVAL);
+        assert_int_equal(parse(text)->count, 2);
+    }
+}
+
+static void test_json_json__depth_and_size_have_limits(void **state)
+{
+    (void)state;
+    char text[2 * DBK_JSON_DEPTH_MAX + 3];
+    struct dbk_error err = {0};
+    const struct dbk_json_node *node = NULL;
+    memset(text, '[', DBK_JSON_DEPTH_MAX);
+    memset(text + DBK_JSON_DEPTH_MAX, ']', DBK_JSON_DEPTH_MAX);
+    assert_ok(dbk_json_parse(json, dbk_slice(text, 2 * DBK_JSON_DEPTH_MAX), &node, &err), &err);
+    memset(text, '[', DBK_JSON_DEPTH_MAX + 1);
+    memset(text + DBK_JSON_DEPTH_MAX + 1, ']', DBK_JSON_DEPTH_MAX + 1);
+    assert_int_equal(dbk_json_parse(json, dbk_slice(text, 2 * DBK_JSON_DEPTH_MAX + 2), &node, &err),
+                     DBK_EINVAL);
+    struct dbk_json *small = dbk_json_create(3);
+    assert_non_null(small);
+    assert_int_equal(dbk_json_parse(small, DBK_SLICE_LITERAL("[12]"), &node, &err), DBK_ELIMIT);
+    dbk_json_free(small);
+}
+
+static void test_json_json__equal_keys_are_found_in_large_objects(void **state)
+{
+    (void)state;
+    struct dbk_buf text;
+    struct dbk_error err = {0};
+    const struct dbk_json_node *node = NULL;
+    dbk_buf_init(&text, 1 << 20);
+    dbk_buf_append_char(&text, '{');
+    for (int i = 0; i < 1000; i++)
+        dbk_buf_append_format(&text, "\"k%d\":%d,", i, i);
+    size_t size = text.size;
+    dbk_buf_append_text(&text, "\"last\":1}");
+    assert_ok(dbk_json_parse(json, dbk_buf_slice(&text), &node, &err), &err);
+    assert_int_equal(dbk_json_member(node, "k999")->integer, 999);
+    text.size = size;
+    dbk_buf_append_text(&text, "\"k500\":1}");
+    assert_int_equal(dbk_json_parse(json, dbk_buf_slice(&text), &node, &err), DBK_EINVAL);
+    dbk_buf_release(&text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_json_json__compact_texts_come_back_as_they_were),
+        cmocka_unit_test(test_json_json__nodes_say_what_stands_there),
+        cmocka_unit_test(test_json_json__other_texts_are_refused_by_their_place),
+        cmocka_unit_test(test_json_json__every_cut_is_refused),
+        cmocka_unit_test(test_json_json__depth_and_size_have_limits),
+        cmocka_unit_test(test_json_json__equal_keys_are_found_in_large_objects),
+    };
+    return cmocka_run_group_tests(tests, open_parser, close_parser);
+}
