@@ -187,7 +187,7 @@ static void settle(struct dbk_log *log)
     if (tail->synced_size < tail->size && sync_tail(log, NULL) < 0)
         return;
     struct dbk_note note = dbk_log_note(log);
-    if (tail->zeroed_size > tail->size)
+    if (tail->zeroed_size > tail->size || tail->soiled)
         ignore(log->os->truncate(log->os, &segment->file, tail->size, NULL));
     ignore(dbk_note_settle(log->os, &log->note, &note, NULL));
 }
@@ -348,18 +348,36 @@ static void fill_header(const struct dbk_log *log, struct dbk_log_group *group)
     dbk_group_header_encode(&header, group->salt, group->bytes);
 }
 
+/*
+ * Takes away what a failed write left behind the tail, durably: were the same records tried again
+ * over it and failed again, the two parts together could make a group that was refused twice.
+ */
+static int clean_tail(struct dbk_log *log, const struct dbk_segment *segment, struct dbk_error *err)
+{
+    int rc = log->os->truncate(log->os, &segment->file, log->tail.size, err);
+    if (rc == DBK_OK)
+        rc = sync_tail(log, err);
+    if (rc == DBK_OK) {
+        log->tail.soiled = false;
+        log->tail.zeroed_size = log->tail.size;
+    }
+    return rc;
+}
+
 static int write_at_tail(struct dbk_log *log, struct dbk_log_group *group, struct dbk_error *err)
 {
     struct dbk_tail *tail = &log->tail;
     const struct dbk_segment *segment = dbk_log_segment(log, tail->segment);
+    int rc = tail->soiled ? clean_tail(log, segment, err) : DBK_OK;
+    if (rc < 0)
+        return rc;
     fill_header(log, group);
-    int rc = log->os->pwrite(log->os, &segment->file, dbk_slice(group->bytes, group->size),
-                             tail->size, err);
+    rc = log->os->pwrite(log->os, &segment->file, dbk_slice(group->bytes, group->size), tail->size,
+                         err);
     if (rc < 0) {
-        /* Gives back the space of the part that was written, and makes sure that it can never be
-           taken for a group; where that fails, too, the next group overwrites it. */
-        if (log->os->truncate(log->os, &segment->file, tail->size, NULL) == DBK_OK)
-            tail->zeroed_size = tail->size;
+        tail->soiled = true;
+        /* At once, since on a full disk others can use the space. */
+        ignore(log->os->truncate(log->os, &segment->file, tail->size, NULL));
         return rc;
     }
     tail->size += (uint32_t)group->size;
@@ -402,6 +420,7 @@ int dbk_log_write_group(struct dbk_log *log, struct dbk_log_group *group, bool s
                         struct dbk_error *err)
 {
     int rc = DBK_OK;
+    struct dbk_tail before = log->tail;
     if (atomic_load(&log->stopped)) {
         rc = dbk_error_set(err, DBK_ESTOPPED, "%s takes no more since a sync failed", log->folder);
         goto out;
@@ -416,6 +435,8 @@ int dbk_log_write_group(struct dbk_log *log, struct dbk_log_group *group, bool s
     }
     if (rc == DBK_OK)
         dbk_log_publish(log);
+    else if (atomic_load(&log->stopped))
+        log->tail = before; /* so that further groups, all in vain, go on from what is readable */
 out:
     dbk_log_group_end(group);
     return rc;

@@ -37,6 +37,7 @@ struct dbk_tail {
     uint32_t zeroed_size; /* up to here the file is known to be there, with zeros past size */
     uint32_t ahead;       /* zeros to write ahead the next time; grows */
     uint32_t chain;
+    bool soiled; /* a failed write may have left bytes past size */
     uint64_t last_position;
     int64_t last_time_us;
 };

@@ -376,9 +376,9 @@ static int sim_os_make_folder(struct dbk_os *os, const char *path, struct dbk_er
 static int sync_folder_path(struct dbk_sim *sim, const char *path, struct dbk_error *err)
 {
     enum verdict verdict = begin_call(sim, DBK_SIM_SYNC_FOLDER);
-    if (!sim->crashed && sim_is_folder(&sim->disk.seen, path))
-        sim_sync_names(&sim->disk, path, verdict == GO_ON);
-    if (verdict != GO_ON)
+    if (verdict == GO_ON)
+        sim_sync_names(&sim->disk, path);
+    else
         return fail(sim, "sync folder", path, err);
     if (!sim_is_folder(&sim->disk.seen, path))
         return dbk_error_set(err, DBK_ENOTFOUND, "sync folder %s: there is no such folder", path);
@@ -607,7 +607,7 @@ void dbk_sim_set_file(struct dbk_sim *sim, const char *path, struct dbk_slice by
     if (node == NULL) {
         node = sim_create_node(&sim->disk, false);
         sim_name(&sim->disk, NULL, normal, node, true);
-        sim_sync_names(&sim->disk, parent, true);
+        sim_sync_names(&sim->disk, parent);
     }
     sim_truncate(&sim->disk, node, 0, true);
     sim_write(&sim->disk, node, bytes, 0, true);

@@ -20,8 +20,8 @@
  * What it does as a hard disk and kernel may, and tests often forget:
  *
  * - A write that fails may have written a part (never all) of its bytes.
- * - After a failed sync the bytes can still be read, and later syncs succeed, but only bytes written
- *   after the failure become durable by them.
+ * - After a file's failed sync its bytes can still be read, and later syncs succeed, but only bytes
+ *   written after the failure become durable by them. (Names can be synced again.)
  * - A file's sync does not make its name durable, a name's durability does not bring its bytes.
  * - Bytes reach the disk in sectors of 512, in any order.
  *

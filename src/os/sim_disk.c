@@ -219,16 +219,17 @@ void sim_sync_node(struct sim_node *node, bool success)
         node->changes_end = &node->changes;
 }
 
-void sim_sync_names(struct sim_disk *disk, const char *folder, bool success)
+void sim_sync_names(struct sim_disk *disk, const char *folder)
 {
-    bool lost_before = false;
+    /* A name change in another folder may come before one that is synced, and stays pending: what
+       is durable is made up in the order of the calls only when all before is. */
+    bool pending_before = false;
     struct sim_name_change **at = &disk->name_changes;
     while (*at != NULL) {
         struct sim_name_change *change = *at;
-        if (sim_is_in(change->to, folder) && change->state == SIM_PENDING)
-            change->state = success ? SIM_SYNCED : SIM_LOST;
-        lost_before = lost_before || change->state != SIM_SYNCED;
-        if (lost_before) {
+        change->synced = change->synced || sim_is_in(change->to, folder);
+        pending_before = pending_before || !change->synced;
+        if (pending_before) {
             at = &change->next;
             continue;
         }
@@ -295,7 +296,7 @@ static void keep_change(struct sim_bytes *bytes, const struct sim_change *change
 
 static bool keeps_name(const struct sim_name_change *change, struct survival *survival)
 {
-    if (change->state == SIM_SYNCED)
+    if (change->synced)
         return true;
     switch (survival->names) {
     case DBK_SIM_ALL:
@@ -360,7 +361,7 @@ static uint64_t choose_cut(const struct sim_disk *disk, uint64_t *random)
             if (c->state != SIM_SYNCED && c->sequence < first)
                 first = c->sequence;
     for (const struct sim_name_change *c = disk->name_changes; c != NULL; c = c->next)
-        if (c->state != SIM_SYNCED && c->sequence < first)
+        if (!c->synced && c->sequence < first)
             first = c->sequence;
     return first + sim_random(random) % (disk->sequence - first + 1);
 }

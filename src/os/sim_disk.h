@@ -3,8 +3,8 @@
  * sim_disk -- what the simulator's disk holds: nodes with their pending changes, and names.
  *
  * Each change and each name's change has a sequence number of the whole disk, so that a prefix can
- * be kept over all of them. `lost` ones were pending when a sync failed: no later sync makes them
- * durable.
+ * be kept over all of them. A lost one was pending when its file's sync failed: no later sync
+ * makes it durable.
  *
  * Threads: the simulator's lock guards all.
  */
@@ -56,7 +56,7 @@ struct sim_names {
 struct sim_name_change {
     struct sim_name_change *next;
     uint64_t sequence;
-    enum sim_change_state state;
+    bool synced;
     char *from;
     char *to;
     struct sim_node *node;
@@ -93,7 +93,7 @@ void sim_name(struct sim_disk *disk, const char *from, const char *to, struct si
 
 /* A sync that succeeded, or failed. */
 void sim_sync_node(struct sim_node *node, bool success);
-void sim_sync_names(struct sim_disk *disk, const char *folder, bool success);
+void sim_sync_names(struct sim_disk *disk, const char *folder);
 
 void sim_crash(struct sim_disk *disk, enum dbk_sim_keep data, enum dbk_sim_keep names,
                uint64_t seed);
