@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/commands.h"
+
+#include <string.h>
+
+#include "base/diagnostics.h"
+
+#define EXAMPLES(...)                                                                              \
+    (const char *const[])                                                                          \
+    {                                                                                              \
+        __VA_ARGS__, NULL                                                                          \
+    }
+#define OPTIONS(...)                                                                               \
+    (const struct dbk_option[])                                                                    \
+    {                                                                                              \
+        __VA_ARGS__,                                                                               \
+        {                                                                                          \
+            0                                                                                      \
+        }                                                                                          \
+    }
+
+/* Options that several commands share. */
+#define FLAG(name, help)                                                                           \
+    {                                                                                              \
+        name, 0, DBK_OPTION_FLAG, NULL, help                                                       \
+    }
+#define OPTION(name, kind, value, help)                                                            \
+    {                                                                                              \
+        name, 0, DBK_OPTION_##kind, value, help                                                    \
+    }
+#define AFTER                                                                                      \
+    OPTION("after", NUMBER, "POSITION", "wait until it holds the events up to this position"),     \
+        OPTION("timeout", DURATION, "TIME", "how long --after may wait (10 s)")
+#define FILTERS                                                                                    \
+    OPTION("category", TEXT, "A,B", "only streams of these categories"),                           \
+        OPTION("type", TEXT, "A,B", "only events of these types"),                                 \
+        OPTION("prefix", TEXT, "TEXT", "only streams whose name begins so")
+#define BENCH                                                                                      \
+    OPTION("dir", TEXT, "DIR", "the disk to measure: a folder on it (the current one)"),           \
+        OPTION("size", NUMBER, "BYTES", "data of an event (200)")
+
+const struct dbk_cli_command dbk_cli_commands[] = {
+    {.name = "new",
+     .positional = "DIR",
+     .summary = "make a small book that runs",
+     .details = "Writes a book of accounts into a folder that is empty or not there yet: a fold,\n"
+                "commands, a read model, a view and a query, each a file of a few lines.",
+     .examples = EXAMPLES("daybook new ledger"),
+     .positional_min = 1,
+     .positional_max = 1,
+     .run = dbk_run_new},
+    {.name = "check",
+     .positional = "",
+     .summary = "read all files of a book and report every fault",
+     .details = "Needs no data and no server. Each fault is one line:\n"
+                "file:line:column: what, why it matters, what to do",
+     .examples = EXAMPLES("daybook check", "daybook check --book examples/shop -o json"),
+     .book = true,
+     .run = dbk_run_check},
+    {.name = "serve",
+     .positional = "",
+     .summary = "hold a book open and answer HTTP",
+     .details =
+         "Read models follow, views are refreshed by their schedules, and the other commands\n"
+         "talk to it over the socket in the data directory. Ctrl-C or SIGTERM ends it.",
+     .examples = EXAMPLES("daybook serve", "daybook serve --listen 127.0.0.1:8080"),
+     .options = OPTIONS(OPTION("listen", TEXT, "ADDRESS",
+                               "a loopback address and port (127.0.0.1:4170; port 0: any)")),
+     .book = true,
+     .run = dbk_run_serve},
+    {.name = "demo",
+     .positional = "",
+     .summary = "serve a shop in which orders keep coming in",
+     .details =
+         "Places and cancels orders through the book's commands PlaceOrder and CancelOrder,\n"
+         "the same ones for the same seed. Without --book it looks for examples/shop.",
+     .examples = EXAMPLES("daybook demo", "daybook demo --rate 50 --seed 7 --data /tmp/demo"),
+     .options =
+         OPTIONS(OPTION("listen", TEXT, "ADDRESS", "a loopback address and port (127.0.0.1:4170)"),
+                 OPTION("seed", NUMBER, "N", "what the orders are made from (1)"),
+                 OPTION("rate", NUMBER, "N", "orders a second (2)"),
+                 OPTION("orders", NUMBER, "N", "end after so many orders (never)")),
+     .book = true,
+     .run = dbk_run_demo},
+    {.name = "do",
+     .positional = "COMMAND JSON | COMMAND NAME=VALUE…",
+     .summary = "send a command: it is decided into events, or refused",
+     .details =
+         "Numbers, true, false and null are taken as such, all else as text; NAME='\"5\"' is\n"
+         "the text 5. With --key a repeated command answers as the first time.",
+     .examples = EXAMPLES("daybook do Deposit account=anna amount=50",
+                          "daybook do PlaceOrder '{\"order_id\":\"1\",\"lines\":[]}' --key web-17",
+                          "daybook do Withdraw account=anna amount=1000 --dry-run"),
+     .options = OPTIONS(OPTION("key", TEXT, "KEY", "idempotency key"),
+                        FLAG("dry-run", "decide and show the events, append nothing"),
+                        OPTION("correlation", TEXT, "ID", "correlationid of the events' meta"),
+                        OPTION("causation", TEXT, "ID", "causationid of the events' meta")),
+     .positional_min = 1,
+     .positional_max = DBK_ARGUMENTS_MAX,
+     .book = true,
+     .run = dbk_run_do},
+    {.name = "get",
+     .positional = "[QUERY [NAME=VALUE…]]",
+     .summary = "ask a named query; without a name, list them",
+     .details = "Values as for `do`.",
+     .examples = EXAMPLES("daybook get GetMyOrders user_id=17850",
+                          "daybook get GetMyOrders user_id=17850 --after 4711 -o json"),
+     .options = OPTIONS(AFTER),
+     .positional_max = DBK_ARGUMENTS_MAX,
+     .book = true,
+     .run = dbk_run_get},
+    {.name = "append",
+     .positional = "STREAM TYPE JSON | --file FILE",
+     .summary = "append an event, or a file of them as one batch",
+     .details =
+         "A file holds an event a line: {\"stream\":…,\"type\":…,\"data\":…}, with id, occurred, "
+         "meta\n"
+         "and tags where wanted; `-` is standard input. All of its events are stored, or none.",
+     .examples = EXAMPLES("daybook append account-123 Deposited '{\"amount\":50}'",
+                          "daybook append account-123 Deposited '{\"amount\":50}' --expect 3",
+                          "daybook append --file events.jsonl"),
+     .options =
+         OPTIONS(OPTION("expect", TEXT, "N|none|exists|any", "the stream's version before (any)"),
+                 OPTION("id", TEXT, "UUID", "the event's id; the same again is stored once"),
+                 OPTION("occurred", TIME, "TIME", "when it happened"),
+                 OPTION("meta", TEXT, "JSON", "its meta, an object"),
+                 OPTION("tags", TEXT, "A,B", "its tags"),
+                 OPTION("file", TEXT, "FILE", "events as JSON lines; - is standard input"),
+                 FLAG("skip-known", "leave out events that are stored already"),
+                 OPTION("durability", CHOICE, "synced|none",
+                        "answer after the sync, or before it (synced)")),
+     .positional_max = 3,
+     .book = true,
+     .run = dbk_run_append},
+    {.name = "read",
+     .positional = "[STREAM]",
+     .summary = "read events of a stream, or of the book",
+     .details = "All conditions given must hold.",
+     .examples = EXAMPLES("daybook read account-123", "daybook read --category order --limit 20",
+                          "daybook read --type OrderPlaced --from-time 2011-03-01 -o jsonl"),
+     .options =
+         OPTIONS(FILTERS, OPTION("after", NUMBER, "POSITION", "only events behind this position"),
+                 OPTION("before", NUMBER, "POSITION", "only events before this position"),
+                 OPTION("from-version", NUMBER, "N", "with STREAM: from this version"),
+                 OPTION("to-version", NUMBER, "N", "with STREAM: up to this version"),
+                 OPTION("from-time", TIME, "TIME", "recorded then or later"),
+                 OPTION("to-time", TIME, "TIME", "recorded then or earlier"),
+                 OPTION("from-occurred", TIME, "TIME", "occurred then or later"),
+                 OPTION("to-occurred", TIME, "TIME", "occurred then or earlier"),
+                 OPTION("limit", NUMBER, "N", "at most so many"), FLAG("backwards", "newest first"),
+                 FLAG("hidden", "also the book's own, whose category begins with $")),
+     .positional_max = 1,
+     .book = true,
+     .run = dbk_run_read},
+    {.name = "tail",
+     .positional = "",
+     .summary = "follow the book: what is stored, then what comes",
+     .details = "Without --after it begins with what comes next. Ctrl-C ends it.",
+     .examples = EXAMPLES("daybook tail", "daybook tail --category order --after 0 -o jsonl"),
+     .options =
+         OPTIONS(FILTERS, OPTION("after", TEXT, "POSITION|now", "begin behind this position (now)"),
+                 OPTION("limit", NUMBER, "N", "end after so many events"),
+                 FLAG("no-follow", "end where the book ends")),
+     .book = true,
+     .run = dbk_run_tail},
+    {.name = "log",
+     .positional = "STREAM",
+     .summary = "a stream's events with the state after each: the bank statement",
+     .details = "",
+     .examples = EXAMPLES("daybook log account-123", "daybook log account-123 --from-version 2000"),
+     .options = OPTIONS(OPTION("from-version", NUMBER, "N", "from this version"),
+                        OPTION("to-version", NUMBER, "N", "up to this version")),
+     .positional_min = 1,
+     .positional_max = 1,
+     .book = true,
+     .run = dbk_run_log},
+    {.name = "state",
+     .positional = "STREAM",
+     .summary = "what a stream's events fold to, now or at any version or time",
+     .details = "",
+     .examples = EXAMPLES("daybook state account-123", "daybook state account-123 --version 2",
+                          "daybook state order-536365 --occurred-at 2011-03-01",
+                          "daybook state account-long --version 2347 --explain"),
+     .options =
+         OPTIONS(OPTION("version", NUMBER, "N", "as it was at this version"),
+                 OPTION("at", TIME, "TIME", "as it was recorded at this time"),
+                 OPTION("occurred-at", TIME, "TIME", "as it had occurred at this time"),
+                 FLAG("explain", "say which snapshot was used and how many events were replayed")),
+     .positional_min = 1,
+     .positional_max = 1,
+     .book = true,
+     .run = dbk_run_state},
+    {.name = "import",
+     .positional = "FILE --as NAME",
+     .summary = "bring a CSV or JSONL file in as events",
+     .details =
+         "FILE may be plain, gzip or zstd. imports/NAME.lua maps each row to events, whose ids\n"
+         "derive from the import, the source's name, the row and the event's place in it: a\n"
+         "second run adds nothing, and a run that was cut short is finished by the next.",
+     .examples = EXAMPLES("daybook import online-retail.csv.zst --as online_retail",
+                          "daybook import - --as orders --source orders-2011 < orders.csv"),
+     .options =
+         OPTIONS(OPTION("as", TEXT, "NAME", "the mapping: imports/NAME.lua"),
+                 OPTION("source", TEXT, "NAME", "the source's name (FILE's, without .gz or .zst)"),
+                 OPTION("format", CHOICE, "csv|jsonl",
+                        "what FILE holds (jsonl for .jsonl, .ndjson; else csv)"),
+                 OPTION("batch", NUMBER, "N", "events of a batch (5000)"),
+                 FLAG("strict", "stop at the first row that is rejected"),
+                 FLAG("no-wait", "do not wait for the read models")),
+     .positional_min = 1,
+     .positional_max = 1,
+     .book = true,
+     .run = dbk_run_import},
+    {.name = "sql",
+     .positional = "SELECT",
+     .summary = "one SELECT over read models, views and the table events",
+     .details =
+         "Only reading is possible. `events` has position, stream, category, version, type,\n"
+         "time, occurred, id, tags, data, meta and schema_version.",
+     .examples = EXAMPLES("daybook sql \"select category, count(*) n from events group by 1\"",
+                          "daybook sql \"select sum(total) from user_orders\" -o json"),
+     .positional_min = 1,
+     .positional_max = 1,
+     .book = true,
+     .run = dbk_run_sql},
+    {.name = "model ls",
+     .positional = "",
+     .summary = "read models: how far each is, and whether it follows",
+     .details = "",
+     .examples = EXAMPLES("daybook model ls"),
+     .book = true,
+     .run = dbk_run_model_ls},
+    {.name = "model show",
+     .positional = "MODEL",
+     .summary = "all there is to know about a read model",
+     .details = "",
+     .examples = EXAMPLES("daybook model show user_orders"),
+     .positional_min = 1,
+     .positional_max = 1,
+     .book = true,
+     .run = dbk_run_model_show},
+    {.name = "model read",
+     .positional = "MODEL [TABLE]",
+     .summary = "rows of a read model's table",
+     .details = "TABLE may be left out where the model has one.",
+     .examples = EXAMPLES("daybook model read user_orders --limit 10"),
+     .options = OPTIONS(AFTER, OPTION("limit", NUMBER, "N", "at most so many rows")),
+     .positional_min = 1,
+     .positional_max = 2,
+     .book = true,
+     .run = dbk_run_model_read},
+    {.name = "model rebuild",
+     .positional = "MODEL",
+     .summary = "build a read model anew from its files, beside the old, and swap",
+     .details = "",
+     .examples = EXAMPLES("daybook model rebuild user_orders"),
+     .positional_min = 1,
+     .positional_max = 1,
+     .book = true,
+     .run = dbk_run_model_rebuild},
+    {.name = "view ls",
+     .positional = "",
+     .summary = "views: as of when, and when they are refreshed next",
+     .details = "",
+     .examples = EXAMPLES("daybook view ls"),
+     .book = true,
+     .run = dbk_run_view_ls},
+    {.name = "view show",
+     .positional = "VIEW",
+     .summary = "all there is to know about a view",
+     .details = "",
+     .examples = EXAMPLES("daybook view show daily_sales_summary"),
+     .positional_min = 1,
+     .positional_max = 1,
+     .book = true,
+     .run = dbk_run_view_show},
+    {.name = "view read",
+     .positional = "VIEW",
+     .summary = "rows of a view's stored result",
+     .details = "",
+     .examples = EXAMPLES("daybook view read daily_sales_summary --limit 10"),
+     .options = OPTIONS(AFTER, OPTION("limit", NUMBER, "N", "at most so many rows")),
+     .positional_min = 1,
+     .positional_max = 1,
+     .book = true,
+     .run = dbk_run_view_read},
+    {.name = "view refresh",
+     .positional = "VIEW",
+     .summary = "compute a view again and swap the result in",
+     .details = "Readers see the old result until the new one is whole.",
+     .examples = EXAMPLES("daybook view refresh daily_sales_summary"),
+     .positional_min = 1,
+     .positional_max = 1,
+     .book = true,
+     .run = dbk_run_view_refresh},
+    {.name = "bench append",
+     .positional = "",
+     .summary = "measure durable appends against the disk's raw limit",
+     .details =
+         "Works in a temporary folder that it removes. Raw sync: the same bytes written into a\n"
+         "zero-filled file, each time synced. Raw sequential: a growing file, synced at its end.",
+     .examples = EXAMPLES("daybook bench append", "daybook bench append --writers 64",
+                          "daybook bench append --batch 1000 --size 1024 -o json"),
+     .options = OPTIONS(BENCH, OPTION("writers", NUMBER, "N", "threads that append (1)"),
+                        OPTION("batch", NUMBER, "N", "events of an append (1)"),
+                        OPTION("streams", NUMBER, "N", "streams they go to (1000)"),
+                        OPTION("seconds", NUMBER, "N", "how long to measure (3)")),
+     .run = dbk_run_bench_append},
+    {.name = "bench read",
+     .positional = "",
+     .summary = "measure reads of the whole book and of single streams",
+     .details = "Raw: the same log files read in order with plain reads.",
+     .examples = EXAMPLES("daybook bench read --events 1000000"),
+     .options = OPTIONS(BENCH, OPTION("events", NUMBER, "N", "events to read (500000)"),
+                        OPTION("streams", NUMBER, "N", "streams they lie in (50000)")),
+     .run = dbk_run_bench_read},
+    {.name = "bench model",
+     .positional = "",
+     .summary = "measure a SQLite read model against the same statements by hand",
+     .details =
+         "By hand: one prepared statement, in transactions of as many events as the model posts.",
+     .examples = EXAMPLES("daybook bench model --events 200000"),
+     .options = OPTIONS(BENCH, OPTION("events", NUMBER, "N", "events to post (200000)"),
+                        OPTION("streams", NUMBER, "N", "rows they fall on (20000)")),
+     .run = dbk_run_bench_model},
+    {.name = "help",
+     .positional = "[COMMAND]",
+     .summary = "how to use a command",
+     .details = "",
+     .examples = EXAMPLES("daybook help import"),
+     .positional_max = 2,
+     .run = dbk_run_help},
+};
+
+const size_t dbk_cli_commands_count = sizeof(dbk_cli_commands) / sizeof(dbk_cli_commands[0]);
+
+/* Bytes of `word` when the command's name begins with it as a whole word, else 0. */
+static size_t first_word(const char *name, const char *word)
+{
+    size_t size = strlen(word);
+    if (strncmp(name, word, size) == 0 && (name[size] == ' ' || name[size] == '\0'))
+        return size;
+    return 0;
+}
+
+const struct dbk_cli_command *dbk_cli_find(int argc, const char *const *argv, int *words_out)
+{
+    for (size_t i = 0; argc > 0 && i < dbk_cli_commands_count; i++) {
+        const struct dbk_cli_command *command = &dbk_cli_commands[i];
+        size_t size = first_word(command->name, argv[0]);
+        if (size == 0)
+            continue;
+        if (command->name[size] == '\0') {
+            *words_out = 1;
+            return command;
+        }
+        if (argc > 1 && strcmp(command->name + size + 1, argv[1]) == 0) {
+            *words_out = 2;
+            return command;
+        }
+    }
+    return NULL;
+}
+
+bool dbk_cli_group(const char *word)
+{
+    for (size_t i = 0; i < dbk_cli_commands_count; i++) {
+        size_t size = first_word(dbk_cli_commands[i].name, word);
+        if (size > 0 && dbk_cli_commands[i].name[size] == ' ')
+            return true;
+    }
+    return false;
+}
+
+const char *dbk_cli_closest(const char *word)
+{
+    const char *names[sizeof(dbk_cli_commands) / sizeof(dbk_cli_commands[0]) + 3];
+    size_t count = 0;
+    for (size_t i = 0; i < dbk_cli_commands_count; i++)
+        if (strchr(dbk_cli_commands[i].name, ' ') == NULL)
+            names[count++] = dbk_cli_commands[i].name;
+    names[count++] = "model";
+    names[count++] = "view";
+    names[count++] = "bench";
+    return dbk_closest_name(word, names, count);
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * commands -- the table of all commands, and what each of them runs.
+ *
+ * Each command lives in a file of its name.
+ *
+ * Threads: the table is constant; commands run in the main thread.
+ */
+#ifndef DBK_CLI_COMMANDS_H
+#define DBK_CLI_COMMANDS_H
+
+#include <stdio.h>
+
+#include "base/slice.h"
+#include "cli/arguments.h"
+
+extern const struct dbk_cli_command dbk_cli_commands[];
+extern const size_t dbk_cli_commands_count;
+
+/*
+ * The command that argv begins with (one word or two); words_out: how many it took. NULL when there
+ * is none: dbk_cli_group says whether the first word begins some, as `model` does.
+ */
+const struct dbk_cli_command *dbk_cli_find(int argc, const char *const *argv, int *words_out);
+bool dbk_cli_group(const char *word);
+/* The command's name closest to a word, NULL when none is close. */
+const char *dbk_cli_closest(const char *word);
+
+/* Prints a command's help: usage, examples, then options. */
+void dbk_help_command(FILE *out, const struct dbk_cli_command *command);
+/* Prints the commands of a group (`model`), or with NULL all of them. */
+void dbk_help_overview(FILE *out, const char *group);
+
+int dbk_run_append(const struct dbk_arguments *arguments);
+int dbk_run_bench_append(const struct dbk_arguments *arguments);
+int dbk_run_bench_model(const struct dbk_arguments *arguments);
+int dbk_run_bench_read(const struct dbk_arguments *arguments);
+int dbk_run_check(const struct dbk_arguments *arguments);
+int dbk_run_demo(const struct dbk_arguments *arguments);
+int dbk_run_do(const struct dbk_arguments *arguments);
+int dbk_run_get(const struct dbk_arguments *arguments);
+int dbk_run_help(const struct dbk_arguments *arguments);
+int dbk_run_import(const struct dbk_arguments *arguments);
+int dbk_run_log(const struct dbk_arguments *arguments);
+int dbk_run_model_ls(const struct dbk_arguments *arguments);
+int dbk_run_model_read(const struct dbk_arguments *arguments);
+int dbk_run_model_rebuild(const struct dbk_arguments *arguments);
+int dbk_run_model_show(const struct dbk_arguments *arguments);
+int dbk_run_new(const struct dbk_arguments *arguments);
+int dbk_run_read(const struct dbk_arguments *arguments);
+int dbk_run_serve(const struct dbk_arguments *arguments);
+int dbk_run_sql(const struct dbk_arguments *arguments);
+int dbk_run_state(const struct dbk_arguments *arguments);
+int dbk_run_tail(const struct dbk_arguments *arguments);
+int dbk_run_view_ls(const struct dbk_arguments *arguments);
+int dbk_run_view_read(const struct dbk_arguments *arguments);
+int dbk_run_view_refresh(const struct dbk_arguments *arguments);
+int dbk_run_view_show(const struct dbk_arguments *arguments);
+
+#endif
