@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/link.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "cli/fail.h"
+#include "json/json.h"
+
+#define ANSWER_SIZE_MAX ((size_t)1 << 31)
+#define SOCKET_NAME "daybook.sock"
+
+struct dbk_link {
+    struct dbk_engine *engine; /* NULL: a server */
+    struct sockaddr_un address;
+    int fd;      /* of the connection, -1: none */
+    bool reused; /* it has carried an answer before */
+};
+
+static volatile sig_atomic_t stopped;
+
+void dbk_link_stop(void)
+{
+    stopped = 1;
+}
+
+bool dbk_link_stopped(void)
+{
+    return stopped != 0;
+}
+
+static void on_signal(int number)
+{
+    (void)number;
+    dbk_link_stop();
+}
+
+void dbk_link_stop_on_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    (void)sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+}
+
+/* ---- Opening ---- */
+
+static int data_folder(const struct dbk_place *place, char data_out[DBK_PLACE_SIZE_MAX],
+                       struct dbk_error *err)
+{
+    struct dbk_book *book = NULL;
+    const char *data = place->data;
+    if (data == NULL) {
+        int rc = dbk_place_load(place, &book, err);
+        if (rc < 0)
+            return rc;
+        data = book->data;
+    }
+    int rc = DBK_OK;
+    if (strlen(data) >= DBK_PLACE_SIZE_MAX)
+        rc = dbk_error_set(err, DBK_ELIMIT, "the data directory has a name past %d bytes",
+                           DBK_PLACE_SIZE_MAX - 1);
+    else
+        (void)snprintf(data_out, DBK_PLACE_SIZE_MAX, "%s", data);
+    dbk_book_free(book);
+    return rc;
+}
+
+static int open_socket(struct dbk_link *link, struct dbk_error *err)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return dbk_error_set(err, DBK_ECONNECT, "socket: %s", strerror(errno));
+    if (connect(fd, (const struct sockaddr *)&link->address, sizeof(link->address)) != 0) {
+        int code = errno;
+        (void)close(fd);
+        return dbk_error_set(err,
+                             code == ENOENT || code == ECONNREFUSED ? DBK_ENOTFOUND : DBK_ECONNECT,
+                             "%s: cannot connect: %s", link->address.sun_path, strerror(code));
+    }
+    link->fd = fd;
+    link->reused = false;
+    return DBK_OK;
+}
+
+static int open_engine(struct dbk_link *link, const struct dbk_place *place,
+                       enum dbk_engine_mode mode, const char *holder, struct dbk_error *err)
+{
+    struct dbk_diagnostics faults;
+    dbk_diagnostics_init(&faults);
+    int rc = dbk_engine_open(&(struct dbk_engine_options){.os = dbk_os_real(),
+                                                          .folder = place->folder,
+                                                          .data = place->data,
+                                                          .environment = place->environment,
+                                                          .holder = holder,
+                                                          .mode = mode},
+                             &faults, &link->engine, err);
+    if (rc == DBK_EBOOK) {
+        dbk_fail_diagnostics(stderr, &faults);
+        rc = dbk_place_faults(place, faults.error_count, err);
+    }
+    dbk_diagnostics_release(&faults);
+    return rc;
+}
+
+int dbk_link_open(const struct dbk_arguments *arguments, enum dbk_engine_mode mode,
+                  struct dbk_link **link_out, struct dbk_error *err)
+{
+    struct dbk_place place;
+    char data[DBK_PLACE_SIZE_MAX];
+    char holder[64];
+    struct dbk_link *link = dbk_alloc_zero(1, sizeof(*link));
+    if (link == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
+    link->fd = -1;
+    int rc = dbk_place_find(arguments, &place, err);
+    if (rc == DBK_OK)
+        rc = data_folder(&place, data, err);
+    if (rc < 0)
+        goto out;
+    link->address.sun_family = AF_UNIX;
+    int size =
+        snprintf(link->address.sun_path, sizeof(link->address.sun_path), "%s/" SOCKET_NAME, data);
+    /* No server can listen where a name does not fit. */
+    rc = size < (int)sizeof(link->address.sun_path) ? open_socket(link, err) : DBK_ENOTFOUND;
+    (void)snprintf(holder, sizeof(holder), "daybook %s", arguments->command->name);
+    if (rc == DBK_ENOTFOUND)
+        rc = open_engine(link, &place, mode, holder, err);
+    if (rc < 0)
+        goto out;
+    *link_out = link;
+    link = NULL;
+out:
+    dbk_link_free(link);
+    return rc;
+}
+
+void dbk_link_free(struct dbk_link *link)
+{
+    if (link == NULL)
+        return;
+    if (link->fd >= 0)
+        (void)close(link->fd);
+    dbk_engine_free(link->engine);
+    dbk_free(link);
+}
+
+struct dbk_engine *dbk_link_engine(struct dbk_link *link)
+{
+    return link->engine;
+}
+
+/* ---- Answers ---- */
+
+void dbk_answer_init(struct dbk_answer *answer)
+{
+    *answer = (struct dbk_answer){0};
+    dbk_buf_init(&answer->body, ANSWER_SIZE_MAX);
+}
+
+void dbk_answer_release(struct dbk_answer *answer)
+{
+    dbk_buf_release(&answer->body);
+}
+
+/* One request under way: what its answer's bytes are handed to. */
+struct exchange {
+    struct dbk_answer *answer;
+    dbk_http_body_fn each;
+    void *context;
+    int failed; /* what `each` answered, 0 or negative */
+};
+
+static int take_bytes(struct exchange *exchange, int status, struct dbk_slice bytes)
+{
+    if (status < 300 && exchange->each != NULL) {
+        exchange->failed = exchange->each(exchange->context, bytes);
+        return exchange->failed;
+    }
+    dbk_buf_append(&exchange->answer->body, bytes);
+    return exchange->answer->body.rc;
+}
+
+static int code_of(struct dbk_slice name)
+{
+#define CODE(code_name, value, wire, text)                                                         \
+    if (dbk_slice_equal_text(name, wire))                                                          \
+        return value;
+    DBK_CODES(CODE)
+#undef CODE
+    return DBK_EIO;
+}
+
+/* Turns a problem document into a code and a message. */
+static int problem(const struct dbk_answer *answer, struct dbk_error *err)
+{
+    const struct dbk_json_node *nodes = NULL;
+    struct dbk_json *json = dbk_json_create(1 << 20);
+    int rc = DBK_EIO;
+    if (json == NULL || dbk_json_parse(json, dbk_buf_slice(&answer->body), &nodes, NULL) < 0) {
+        rc = dbk_error_set(err, DBK_EIO, "the server answered with status %d", answer->status);
+    } else {
+        const struct dbk_json_node *code = dbk_json_member(nodes, "code");
+        const struct dbk_json_node *detail = dbk_json_member(nodes, "detail");
+        const struct dbk_json_node *title = dbk_json_member(nodes, "title");
+        if (detail == NULL || detail->kind != DBK_JSON_STRING)
+            detail = title;
+        if (code != NULL && code->kind == DBK_JSON_STRING)
+            rc = code_of(code->text);
+        if (detail != NULL && detail->kind == DBK_JSON_STRING)
+            (void)dbk_error_set(err, rc, "%.*s", DBK_SLICE_ARGS(detail->text));
+        else
+            (void)dbk_error_set(err, rc, "the server answered with status %d", answer->status);
+    }
+    dbk_json_free(json);
+    return rc;
+}
+
+static int finish(const struct exchange *exchange, struct dbk_error *err)
+{
+    const struct dbk_answer *answer = exchange->answer;
+    if (exchange->failed < 0)
+        return exchange->failed;
+    if (answer->body.rc < 0)
+        return dbk_error_set(err, answer->body.rc, "the answer: %s",
+                             dbk_code_text(answer->body.rc));
+    return answer->status < 300 ? DBK_OK : problem(answer, err);
+}
+
+/* ---- In this process ---- */
+
+static int begin_here(void *context, int status, const struct dbk_api_field *headers,
+                      size_t header_count)
+{
+    struct exchange *exchange = context;
+    exchange->answer->status = status;
+    for (size_t i = 0; i < header_count; i++)
+        if (headers[i].name.size == 16 &&
+            strncasecmp(headers[i].name.data, "daybook-position", 16) == 0)
+            (void)dbk_slice_to_u64(headers[i].value, &exchange->answer->position);
+    return DBK_OK;
+}
+
+static int write_here(void *context, struct dbk_slice bytes)
+{
+    struct exchange *exchange = context;
+    if (stopped)
+        return DBK_ESTOPPED;
+    return take_bytes(exchange, exchange->answer->status, bytes);
+}
+
+static int wait_here(void *context)
+{
+    (void)context;
+    return stopped ? DBK_ESTOPPED : DBK_OK;
+}
+
+static void send_here(struct dbk_link *link, const struct dbk_call *call, struct exchange *exchange)
+{
+    struct dbk_api_request request = {.method = dbk_slice_of(call->method),
+                                      .path = dbk_buf_slice(&call->path),
+                                      .query = dbk_buf_slice(&call->query),
+                                      .headers = call->headers,
+                                      .header_count = call->header_count,
+                                      .body = dbk_buf_slice(&call->body)};
+    struct dbk_api_response response = {
+        .context = exchange, .begin = begin_here, .write = write_here, .wait = wait_here};
+    (void)dbk_api_handle(link->engine, &request, &response);
+}
+
+/* ---- Over the socket ---- */
+
+static int send_all(struct dbk_link *link, struct dbk_slice bytes, struct dbk_error *err)
+{
+    while (bytes.size > 0) {
+        ssize_t size = send(link->fd, bytes.data, bytes.size, MSG_NOSIGNAL);
+        if (size < 0 && errno == EINTR && !stopped)
+            continue;
+        if (size < 0)
+            return dbk_error_set(err, DBK_ECONNECT, "%s: %s", link->address.sun_path,
+                                 strerror(errno));
+        bytes = dbk_slice(bytes.data + size, bytes.size - (size_t)size);
+    }
+    return DBK_OK;
+}
+
+static int send_request(struct dbk_link *link, const struct dbk_call *call, struct dbk_error *err)
+{
+    struct dbk_buf head;
+    dbk_buf_init(&head, 1 << 20);
+    dbk_buf_append_format(&head, "%s %.*s", call->method, DBK_SLICE_ARGS(call->path));
+    if (call->query.size > 0)
+        dbk_buf_append_format(&head, "?%.*s", DBK_SLICE_ARGS(call->query));
+    dbk_buf_append_text(&head, " HTTP/1.1\r\nHost: localhost\r\n");
+    for (size_t i = 0; i < call->header_count; i++)
+        dbk_buf_append_format(&head, "%.*s: %.*s\r\n", DBK_SLICE_ARGS(call->headers[i].name),
+                              DBK_SLICE_ARGS(call->headers[i].value));
+    if (call->body.size > 0)
+        dbk_buf_append_text(&head, "Content-Type: application/json\r\n");
+    if (call->body.size > 0 || strcmp(call->method, "POST") == 0)
+        dbk_buf_append_format(&head, "Content-Length: %zu\r\n", call->body.size);
+    dbk_buf_append_text(&head, "\r\n");
+    int rc = head.rc < 0 ? dbk_error_set(err, head.rc, "the request: %s", dbk_code_text(head.rc))
+                         : send_all(link, dbk_buf_slice(&head), err);
+    dbk_buf_release(&head);
+    return rc < 0 ? rc : send_all(link, dbk_buf_slice(&call->body), err);
+}
+
+struct receiving {
+    struct exchange *exchange;
+    struct dbk_http_reply reply;
+};
+
+static int take_body(void *context, struct dbk_slice bytes)
+{
+    struct receiving *receiving = context;
+    return take_bytes(receiving->exchange, receiving->reply.status, bytes);
+}
+
+/* 1: bytes came; 0: the connection ended; negative: it failed, or a signal stopped it. */
+static int receive(struct dbk_link *link, char *buffer, size_t size, size_t *size_out,
+                   struct dbk_error *err)
+{
+    for (;;) {
+        struct pollfd wait = {.fd = link->fd, .events = POLLIN};
+        int ready = poll(&wait, 1, 200);
+        if (stopped)
+            return DBK_ESTOPPED;
+        if (ready == 0 || (ready < 0 && errno == EINTR))
+            continue;
+        ssize_t got = recv(link->fd, buffer, size, 0);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return dbk_error_set(err, DBK_ECONNECT, "%s: %s", link->address.sun_path,
+                                 strerror(errno));
+        *size_out = (size_t)got;
+        return got > 0;
+    }
+}
+
+static int receive_answer(struct dbk_link *link, struct receiving *receiving, struct dbk_error *err)
+{
+    size_t size_max = (size_t)64 << 10;
+    char *buffer = dbk_alloc(size_max);
+    if (buffer == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
+    int rc = DBK_OK;
+    while (rc >= 0 && receiving->reply.state != DBK_HTTP_DONE) {
+        size_t size = 0;
+        rc = receive(link, buffer, size_max, &size, err);
+        if (rc > 0)
+            rc = dbk_http_reply_push(&receiving->reply, dbk_slice(buffer, size), NULL, err);
+        else if (rc == 0)
+            rc = dbk_http_reply_end(&receiving->reply, err);
+    }
+    dbk_free(buffer);
+    receiving->exchange->answer->status = receiving->reply.status;
+    receiving->exchange->answer->position = receiving->reply.position;
+    return rc;
+}
+
+static void drop_connection(struct dbk_link *link)
+{
+    (void)close(link->fd);
+    link->fd = -1;
+}
+
+static int try_socket(struct dbk_link *link, const struct dbk_call *call, struct exchange *exchange,
+                      struct dbk_error *err)
+{
+    int rc = link->fd < 0 ? open_socket(link, err) : DBK_OK;
+    if (rc < 0)
+        return rc == DBK_ENOTFOUND ? DBK_ECONNECT : rc;
+    struct receiving *receiving = dbk_alloc_zero(1, sizeof(*receiving));
+    if (receiving == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
+    receiving->exchange = exchange;
+    dbk_http_reply_init(&receiving->reply, take_body, receiving);
+    rc = send_request(link, call, err);
+    if (rc == DBK_OK)
+        rc = receive_answer(link, receiving, err);
+    if (rc < 0 || !(receiving->reply.sized || receiving->reply.chunked))
+        drop_connection(link);
+    link->reused = true;
+    dbk_free(receiving);
+    return rc;
+}
+
+static int send_there(struct dbk_link *link, const struct dbk_call *call, struct exchange *exchange,
+                      struct dbk_error *err)
+{
+    bool reused = link->fd >= 0 && link->reused;
+    int rc = try_socket(link, call, exchange, err);
+    /* A server may close a connection that lay idle, just as the next request is on its way; that
+       request, of which no answer came, is sent again on a fresh one. */
+    if (reused && (rc == DBK_ECONNECT || rc == DBK_EIO) && exchange->answer->status == 0)
+        rc = try_socket(link, call, exchange, err);
+    return rc < 0 && exchange->failed == 0 && rc != DBK_ESTOPPED && exchange->answer->status == 0
+               ? dbk_error_set(err, DBK_ECONNECT, "no answer from the server at %s",
+                               link->address.sun_path)
+               : rc;
+}
+
+int dbk_link_send(struct dbk_link *link, struct dbk_call *call, dbk_http_body_fn each,
+                  void *context, struct dbk_answer *answer, struct dbk_error *err)
+{
+    struct exchange exchange = {.answer = answer, .each = each, .context = context};
+    int rc = dbk_call_check(call, err);
+    if (rc < 0)
+        return rc;
+    dbk_buf_reset(&answer->body);
+    answer->status = 0;
+    answer->position = 0;
+    if (link->engine != NULL)
+        send_here(link, call, &exchange);
+    else
+        rc = send_there(link, call, &exchange, err);
+    if (stopped && exchange.failed == 0 && (rc == DBK_ESTOPPED || answer->status == 0))
+        return dbk_error_set(err, DBK_ESTOPPED, "interrupted");
+    return rc < 0 ? rc : finish(&exchange, err);
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * link -- where requests go: the book's server, or the engine in this process.
+ *
+ * If something answers on <data>/daybook.sock it is the server that holds the book, and gets the
+ * requests as HTTP/1.1 over that socket. Otherwise the book is opened here and dbk_api_handle
+ * answers them.
+ *
+ * Threads: a link belongs to one thread. dbk_link_stop from a signal handler.
+ */
+#ifndef DBK_CLI_LINK_H
+#define DBK_CLI_LINK_H
+
+#include "cli/call.h"
+#include "cli/http_reply.h"
+#include "cli/place.h"
+
+struct dbk_link;
+
+/*
+ * Opens the book that the arguments name. mode: how, when it is opened here. Faults of the book are
+ * printed on standard error.
+ *
+ * DBK_ECONNECT  there is a socket, but no connection to it
+ * and all of dbk_place_find and dbk_engine_open
+ */
+int dbk_link_open(const struct dbk_arguments *arguments, enum dbk_engine_mode mode,
+                  struct dbk_link **link_out, struct dbk_error *err) DBK_MUST_CHECK;
+void dbk_link_free(struct dbk_link *link);
+/* The engine of this process, NULL when a server holds the book. */
+struct dbk_engine *dbk_link_engine(struct dbk_link *link);
+
+struct dbk_answer {
+    int status;
+    uint64_t position;   /* Daybook-Position; 0: none */
+    struct dbk_buf body; /* of answers that were not handed on */
+};
+
+void dbk_answer_init(struct dbk_answer *answer);
+void dbk_answer_release(struct dbk_answer *answer);
+
+/*
+ * Sends a request and waits for its answer. each (may be NULL) gets the body of a good answer piece
+ * by piece; a negative result of it ends the request with it.
+ *
+ * A problem document becomes its code, and its detail the message. DBK_ECONNECT: the connection
+ * broke before an answer.
+ */
+int dbk_link_send(struct dbk_link *link, struct dbk_call *call, dbk_http_body_fn each,
+                  void *context, struct dbk_answer *answer, struct dbk_error *err) DBK_MUST_CHECK;
+
+/* Ends live answers soon; async-signal-safe. */
+void dbk_link_stop(void);
+bool dbk_link_stopped(void);
+/* SIGINT and SIGTERM call dbk_link_stop from now on. */
+void dbk_link_stop_on_signals(void);
+
+#endif

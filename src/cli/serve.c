@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/commands.h"
+#include "cli/fail.h"
+#include "cli/serving.h"
+#include "cli/table.h"
+
+/* What goes behind `daybook` in a command that is to be pasted into another terminal. */
+static const char *book_option(const struct dbk_arguments *arguments, const char **folder_out)
+{
+    const char *folder = dbk_arguments_text(arguments, "book");
+    *folder_out = folder != NULL ? folder : "";
+    return folder != NULL ? " --book " : "";
+}
+
+static void print(const struct dbk_arguments *arguments, const struct dbk_serving *serving)
+{
+    const struct dbk_book *book = dbk_engine_book(serving->engine);
+    struct dbk_store *store = dbk_engine_store(serving->engine);
+    const char *folder = NULL;
+    const char *option = book_option(arguments, &folder);
+    if (dbk_output_of(arguments) != DBK_OUTPUT_TABLE) {
+        (void)printf("{\"url\":\"%s\",\"position\":%ju}\n", serving->url,
+                     (uintmax_t)dbk_store_last_position(store));
+    } else {
+        (void)printf("book     %s, %ju events in %s\n", book->name,
+                     (uintmax_t)dbk_store_last_position(store), book->data);
+        (void)printf("url      %s\n", serving->url);
+        (void)printf("try      daybook tail%s%s\n", option, folder);
+        (void)printf("         curl %s/healthz\n", serving->url);
+        (void)printf("end      Ctrl-C\n");
+    }
+    (void)fflush(stdout);
+}
+
+int dbk_run_serve(const struct dbk_arguments *arguments)
+{
+    struct dbk_error err = {0};
+    struct dbk_place place;
+    struct dbk_serving serving = {0};
+    int rc = dbk_place_find(arguments, &place, &err);
+    if (rc == DBK_OK)
+        rc = dbk_serving_open(&place, dbk_arguments_text(arguments, "listen"), "daybook serve",
+                              &serving, &err);
+    if (rc < 0)
+        return dbk_fail(arguments, &err);
+    print(arguments, &serving);
+    (void)dbk_server_wait_for_signal();
+    dbk_serving_release(&serving);
+    return DBK_EXIT_OK;
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/serving.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/address.h"
+#include "cli/fail.h"
+
+static int open_engine(const struct dbk_place *place, const char *holder,
+                       struct dbk_serving *serving, struct dbk_error *err)
+{
+    struct dbk_diagnostics faults;
+    dbk_diagnostics_init(&faults);
+    int rc = dbk_engine_open(&(struct dbk_engine_options){.os = dbk_os_real(),
+                                                          .folder = place->folder,
+                                                          .data = place->data,
+                                                          .environment = place->environment,
+                                                          .holder = holder,
+                                                          .mode = DBK_ENGINE_WRITE,
+                                                          .schedule = true},
+                             &faults, &serving->engine, err);
+    if (rc == DBK_EBOOK)
+        rc = dbk_place_faults(place, faults.error_count, err);
+    dbk_fail_diagnostics(stderr, &faults);
+    dbk_diagnostics_release(&faults);
+    return rc;
+}
+
+int dbk_serving_open(const struct dbk_place *place, const char *listen, const char *holder,
+                     struct dbk_serving *serving_out, struct dbk_error *err)
+{
+    char host[64] = "127.0.0.1";
+    uint16_t port = DBK_SERVER_PORT_DEFAULT;
+    *serving_out = (struct dbk_serving){0};
+    if (listen != NULL && !dbk_address_parse(listen, host, sizeof(host), &port))
+        return dbk_error_set(err, DBK_EINVAL,
+                             "--listen takes an address and a port, as 127.0.0.1:%d, not \"%s\"",
+                             DBK_SERVER_PORT_DEFAULT, listen);
+    dbk_server_block_signals();
+    int rc = open_engine(place, holder, serving_out, err);
+    if (rc == DBK_OK)
+        rc = dbk_server_open(serving_out->engine,
+                             &(struct dbk_server_options){.host = host, .port = port},
+                             &serving_out->server, err);
+    if (rc < 0) {
+        dbk_serving_release(serving_out);
+        return rc;
+    }
+    bool colons = strchr(host, ':') != NULL;
+    (void)snprintf(serving_out->url, sizeof(serving_out->url), "http://%s%s%s:%u",
+                   colons ? "[" : "", host, colons ? "]" : "",
+                   (unsigned)dbk_server_port(serving_out->server));
+    return DBK_OK;
+}
+
+void dbk_serving_release(struct dbk_serving *serving)
+{
+    dbk_server_free(serving->server);
+    dbk_engine_free(serving->engine);
+    serving->server = NULL;
+    serving->engine = NULL;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * serving -- a book held open and served: what `serve` and `demo` share.
+ *
+ * Threads: the main thread.
+ */
+#ifndef DBK_CLI_SERVING_H
+#define DBK_CLI_SERVING_H
+
+#include "cli/place.h"
+#include "server/server.h"
+
+struct dbk_serving {
+    struct dbk_engine *engine;
+    struct dbk_server *server;
+    char url[128];
+};
+
+/*
+ * Blocks the signals that end it, opens the book and listens. Faults of the book are printed.
+ * listen: "127.0.0.1:4170", "localhost:0", "[::1]:4170"; NULL: the default.
+ *
+ * DBK_EINVAL  listen is no address and port
+ * and all of dbk_engine_open and dbk_server_open
+ */
+int dbk_serving_open(const struct dbk_place *place, const char *listen, const char *holder,
+                     struct dbk_serving *serving_out, struct dbk_error *err) DBK_MUST_CHECK;
+void dbk_serving_release(struct dbk_serving *serving);
+
+#endif
