@@ -167,13 +167,13 @@ static void hash_clear(struct dbk_sha256 *hash, const struct dbk_event *event)
 {
     static const char prefix[] = "\0dbkleaf1";
     char fixed[AT_STREAM_SIZE - AT_POSITION];
-    dbk_put_u64(fixed + AT_POSITION - AT_POSITION, event->position);
-    dbk_put_u64(fixed + AT_VERSION - AT_POSITION, event->version);
-    dbk_put_i64(fixed + AT_TIME - AT_POSITION, event->time_us);
-    dbk_put_i64(fixed + AT_OCCURRED - AT_POSITION, event->occurred_us);
-    memcpy(fixed + AT_ID - AT_POSITION, event->id.bytes, DBK_UUID_SIZE);
-    dbk_put_u32(fixed + AT_FLAGS - AT_POSITION, event->flags & DBK_RECORD_LEAF_FLAGS);
-    dbk_put_u16(fixed + AT_SCHEMA_VERSION - AT_POSITION, event->schema_version);
+    dbk_put_u64(fixed + (AT_POSITION - AT_POSITION), event->position);
+    dbk_put_u64(fixed + (AT_VERSION - AT_POSITION), event->version);
+    dbk_put_i64(fixed + (AT_TIME - AT_POSITION), event->time_us);
+    dbk_put_i64(fixed + (AT_OCCURRED - AT_POSITION), event->occurred_us);
+    memcpy(fixed + (AT_ID - AT_POSITION), event->id.bytes, DBK_UUID_SIZE);
+    dbk_put_u32(fixed + (AT_FLAGS - AT_POSITION), event->flags & DBK_RECORD_LEAF_FLAGS);
+    dbk_put_u16(fixed + (AT_SCHEMA_VERSION - AT_POSITION), event->schema_version);
     dbk_sha256_update(hash, dbk_slice(prefix, sizeof(prefix) - 1));
     dbk_sha256_update(hash, dbk_slice(fixed, sizeof(fixed)));
     hash_sized(hash, event->stream);

@@ -22,6 +22,16 @@
 #define SEGMENT_SIZE 1500
 #define KEEP_COUNT 5
 
+/* Ways to keep data and names: each alike, the two that set them against each other, and one more
+   by turns. */
+static const enum dbk_sim_keep keeps[][2] = {
+    {DBK_SIM_NONE, DBK_SIM_NONE},     {DBK_SIM_ALL, DBK_SIM_ALL},
+    {DBK_SIM_PREFIX, DBK_SIM_PREFIX}, {DBK_SIM_TORN, DBK_SIM_TORN},
+    {DBK_SIM_SUBSET, DBK_SIM_SUBSET}, {DBK_SIM_NONE, DBK_SIM_ALL},
+    {DBK_SIM_ALL, DBK_SIM_NONE},
+};
+#define KEEPS_COUNT (sizeof(keeps) / sizeof(keeps[0]))
+
 struct model {
     uint64_t acknowledged; /* these must survive */
     uint64_t attempted;    /* and none past these may appear */
@@ -167,9 +177,13 @@ static void test_log_crash__at_every_call_with_every_remainder(void **state)
         struct dbk_sim *sim = NULL;
         for (uint64_t at = 1; (sim = crash_work(at, seed, &model)) != NULL; at++) {
             dbk_sim_free(sim);
-            for (unsigned keep = 0; keep < KEEP_COUNT * KEEP_COUNT; keep++) {
+            for (size_t keep = 0; keep <= KEEPS_COUNT; keep++) {
+                uint64_t turn = at + seed;
                 sim = crash_work(at, seed, &model);
-                dbk_sim_restart(sim, keep % KEEP_COUNT, keep / KEEP_COUNT, seed * 1000 + at);
+                if (keep < KEEPS_COUNT)
+                    dbk_sim_restart(sim, keeps[keep][0], keeps[keep][1], seed * 1000 + at);
+                else
+                    dbk_sim_restart(sim, turn % KEEP_COUNT, turn / KEEP_COUNT % KEEP_COUNT, turn);
                 check_lasting(sim, &model);
                 dbk_sim_free(sim);
             }
@@ -233,10 +247,12 @@ static void test_log_crash__every_call_fails_once_and_for_ever(void **state)
 {
     (void)state;
     static const int codes[] = {DBK_EIO, DBK_EFULL, DBK_EDENIED};
-    for (unsigned i = 0; i < 2 * KEEP_COUNT * 3; i++)
-        for (uint64_t at = 1;
-             fail_work(at, codes[i % 3], i / 3 % 2 == 1, (enum dbk_sim_keep)(i / 6)); at++)
-            continue;
+    for (uint64_t seed = 0; seed < seed_count(); seed++)
+        for (unsigned i = 0; i < 3 * 2; i++)
+            for (uint64_t at = 1; fail_work(at, codes[i % 3], i >= 3,
+                                            (enum dbk_sim_keep)((at + i + seed) % KEEP_COUNT));
+                 at++)
+                continue;
 }
 
 static void test_log_crash__a_failed_sync_stops_the_log_and_reading_goes_on(void **state)
