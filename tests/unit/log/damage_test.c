@@ -235,6 +235,72 @@ static void test_log_damage__missing_and_exchanged_segments_are_found(void **sta
     dbk_sim_free(sim);
 }
 
+/* Two logs that were one: their segments have the same names and sizes, and the same book. */
+static void test_log_damage__segments_of_a_forked_log_are_found(void **state)
+{
+    (void)state;
+    struct dbk_sim *forks[2] = {dbk_sim_create(1), NULL};
+    struct dbk_log *log = NULL;
+    struct dbk_error err = {0};
+    assert_ok(open_log(forks[0], true, &log, &err), &err);
+    dbk_log_free(log);
+    forks[1] = dbk_sim_clone(forks[0], 2);
+    uint64_t first_positions[3] = {0};
+    for (size_t f = 0; f < 2; f++) {
+        assert_ok(open_log(forks[f], true, &log, &err), &err);
+        while (dbk_log_segment_count(log) < 4)
+            assert_ok(sample_append(log, 2, true, &err), &err);
+        for (uint32_t i = 0; i < 3; i++)
+            first_positions[i] = dbk_log_segment_first_position(log, i + 1);
+        dbk_log_free(log);
+    }
+    uint64_t position = last_position(forks[0]);
+    for (size_t i = 0; i < 3; i++) {
+        char path[64];
+        struct dbk_sim *sim = dbk_sim_clone(forks[0], 1);
+        (void)snprintf(path, sizeof(path), FOLDER "/%020ju.seg", (uintmax_t)first_positions[i]);
+        dbk_sim_set_file(sim, path, dbk_sim_file(forks[1], path));
+        assert_int_equal(open_log(sim, true, &log, &err), DBK_ECORRUPT);
+        assert_false(is_harmless(sim, position));
+        dbk_sim_free(sim);
+    }
+    dbk_sim_free(forks[0]);
+    dbk_sim_free(forks[1]);
+}
+
+static struct dbk_note note_in(struct dbk_sim *sim, size_t slot)
+{
+    struct dbk_note note = {0};
+    uint32_t version = 0;
+    struct dbk_slice file = dbk_sim_file(sim, NOTE);
+    size_t at = slot * DBK_NOTE_SLOT_DISTANCE;
+    assert_int_equal(dbk_note_decode(dbk_slice(file.data + at, file.size - at), &note, &version),
+                     DBK_OK);
+    return note;
+}
+
+static void test_log_damage__notes_take_turns_and_the_last_is_durable(void **state)
+{
+    (void)state;
+    struct dbk_sim *sim = dbk_sim_create(1);
+    struct dbk_log *log = NULL;
+    struct dbk_error err = {0};
+    assert_ok(open_log(sim, true, &log, &err), &err);
+    for (uint64_t i = 1; i <= 20; i++) {
+        assert_ok(sample_append(log, 1, true, &err), &err);
+        struct dbk_note notes[2] = {note_in(sim, 0), note_in(sim, 1)};
+        size_t newest = notes[0].sequence > notes[1].sequence ? 0 : 1;
+        assert_int_equal(notes[newest].sequence, notes[1 - newest].sequence + 1);
+        assert_int_equal(notes[newest].last_position, i);
+        assert_int_equal(notes[1 - newest].last_position, i - 1);
+    }
+    dbk_log_free(log);
+    dbk_sim_restart(sim, DBK_SIM_NONE, DBK_SIM_NONE, 0);
+    assert_int_equal(note_in(sim, 0).last_position, 20);
+    assert_int_equal(note_in(sim, 1).last_position, 20);
+    dbk_sim_free(sim);
+}
+
 static void test_log_damage__an_older_copy_of_the_last_segment_is_found(void **state)
 {
     (void)state;
@@ -384,6 +450,8 @@ int main(void)
         cmocka_unit_test(test_log_damage__without_a_note_only_a_whole_log_opens),
         cmocka_unit_test(test_log_damage__garbage_behind_the_end_is_a_torn_tail),
         cmocka_unit_test(test_log_damage__missing_and_exchanged_segments_are_found),
+        cmocka_unit_test(test_log_damage__segments_of_a_forked_log_are_found),
+        cmocka_unit_test(test_log_damage__notes_take_turns_and_the_last_is_durable),
         cmocka_unit_test(test_log_damage__an_older_copy_of_the_last_segment_is_found),
         cmocka_unit_test(test_log_damage__a_newer_version_is_refused_by_name),
         cmocka_unit_test(test_log_damage__behind_the_note_only_the_last_group_can_be_torn),
