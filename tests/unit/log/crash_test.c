@@ -107,6 +107,13 @@ static void work(struct dbk_sim *sim, struct model *model)
     }
 }
 
+/* Ends without closing, so that all that was not synced is still pending. */
+static void stop(struct dbk_sim *sim, struct dbk_log *log)
+{
+    dbk_sim_crash_at(sim, 1, 0);
+    dbk_log_free(log);
+}
+
 /* A reader sees a prefix of what the writer will find. */
 static uint64_t check_reader(struct dbk_sim *sim)
 {
@@ -123,6 +130,17 @@ static uint64_t check_reader(struct dbk_sim *sim)
     return position;
 }
 
+/* Behind a sealed segment nothing is left. */
+static void check_sizes(struct dbk_sim *sim, const struct dbk_log *log)
+{
+    for (uint32_t i = 0; i + 1 < dbk_log_segment_count(log); i++) {
+        char path[64];
+        (void)snprintf(path, sizeof(path), FOLDER "/%020ju.seg",
+                       (uintmax_t)dbk_log_segment_first_position(log, i));
+        assert_int_equal(dbk_sim_file(sim, path).size, dbk_log_segment_size(log, i));
+    }
+}
+
 /* Opens for writing: what is there agrees with the model. Its last position. */
 static uint64_t check_writer(struct dbk_sim *sim, const struct model *model)
 {
@@ -135,6 +153,7 @@ static uint64_t check_writer(struct dbk_sim *sim, const struct model *model)
                  (uintmax_t)model->acknowledged, (uintmax_t)model->attempted);
     if (!sample_check(log, &err))
         fail_msg("writer: %s", err.code < 0 ? err.message : "another event");
+    check_sizes(sim, log);
     dbk_log_free(log);
     return position;
 }
@@ -148,8 +167,7 @@ static void check_lasting(struct dbk_sim *sim, const struct model *model)
     assert_ok(open_log(sim, true, &log, &err), &err);
     uint64_t position = dbk_log_last_position(log);
     assert_true(read <= position);
-    dbk_sim_crash_at(sim, 1, 0);
-    dbk_log_free(log);
+    stop(sim, log);
     dbk_sim_restart(sim, DBK_SIM_NONE, DBK_SIM_NONE, 0);
     struct model shown = {.acknowledged = position, .attempted = position};
     assert_int_equal(check_writer(sim, model), position);
@@ -159,8 +177,7 @@ static void check_lasting(struct dbk_sim *sim, const struct model *model)
     assert_ok(open_log(sim, true, &log, &err), &err);
     assert_true(append(log, count, true, &shown));
     assert_int_equal(shown.acknowledged, position + count);
-    dbk_sim_crash_at(sim, 1, 0);
-    dbk_log_free(log);
+    stop(sim, log);
     dbk_sim_restart(sim, DBK_SIM_NONE, DBK_SIM_NONE, 0);
     assert_int_equal(check_writer(sim, &shown), position + count);
     assert_int_equal(check_reader(sim), position + count);
@@ -290,6 +307,37 @@ static void test_log_crash__a_failed_sync_stops_the_log_and_reading_goes_on(void
     dbk_sim_free(sim);
 }
 
+/*
+ * A group that was torn is appended again, byte for byte: what had stood behind it must not be taken
+ * for its successor, although it would follow.
+ */
+static void test_log_crash__a_torn_tail_does_not_come_back(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 64; seed++) {
+        struct dbk_sim *sim = create_disk(1);
+        struct dbk_log *log = NULL;
+        struct dbk_error err = {0};
+        assert_ok(open_log(sim, true, &log, &err), &err);
+        assert_ok(sample_append(log, 2, true, &err), &err);
+        uint32_t torn = dbk_log_end(log).offset;
+        assert_ok(sample_append(log, 3, false, &err), &err);
+        assert_ok(sample_append(log, 2, false, &err), &err);
+        stop(sim, log);
+        dbk_sim_restart(sim, DBK_SIM_ALL, DBK_SIM_ALL, 0);
+        dbk_sim_flip(sim, FOLDER "/00000000000000000001.seg", torn + 100, 1);
+
+        assert_ok(open_log(sim, true, &log, &err), &err);
+        assert_int_equal(dbk_log_last_position(log), 2);
+        assert_ok(sample_append(log, 3, seed % 2 == 0, &err), &err);
+        stop(sim, log);
+        dbk_sim_restart(sim, DBK_SIM_SUBSET, DBK_SIM_ALL, seed);
+        struct model model = {.acknowledged = seed % 2 == 0 ? 5 : 2, .attempted = 5};
+        (void)check_writer(sim, &model);
+        dbk_sim_free(sim);
+    }
+}
+
 static void test_log_crash__a_full_disk_refuses_and_goes_on_by_itself(void **state)
 {
     (void)state;
@@ -319,6 +367,7 @@ int main(void)
         cmocka_unit_test(test_log_crash__at_every_call_of_the_recovery),
         cmocka_unit_test(test_log_crash__every_call_fails_once_and_for_ever),
         cmocka_unit_test(test_log_crash__a_failed_sync_stops_the_log_and_reading_goes_on),
+        cmocka_unit_test(test_log_crash__a_torn_tail_does_not_come_back),
         cmocka_unit_test(test_log_crash__a_full_disk_refuses_and_goes_on_by_itself),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
