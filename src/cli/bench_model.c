@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "cli/bench.h"
+#include "cli/commands.h"
+#include "cli/fail.h"
+#include "model/model.h"
+
+#define LIVE_EVENTS 500
+#define WAIT_US INT64_C(600000000)
+
+static const char schema[] =
+    "CREATE TABLE counts (id TEXT PRIMARY KEY, n INTEGER NOT NULL, total INTEGER NOT NULL);\n";
+static const char handler[] =
+    "INSERT INTO counts (id, n, total) VALUES (:id, 1, :amount)\n"
+    "ON CONFLICT (id) DO UPDATE SET n = n + 1, total = total + :amount;\n";
+static const char by_hand[] = "INSERT INTO counts (id, n, total) VALUES (?1, 1, ?2) "
+                              "ON CONFLICT (id) DO UPDATE SET n = n + 1, total = total + ?2";
+
+struct figures {
+    uint64_t batches;
+    double seconds;
+    double hand_seconds;
+    struct dbk_histogram visible_ns; /* from an append's answer until the model has it */
+};
+
+static int define(struct dbk_bench *bench, char path[DBK_BENCH_PATH_SIZE],
+                  struct dbk_models *models, struct dbk_error *err)
+{
+    const struct dbk_slice categories[] = {DBK_SLICE_LITERAL("bench")};
+    const struct dbk_handler handlers[] = {{.file = "Measured.sql",
+                                            .line = 1,
+                                            .type = DBK_SLICE_LITERAL("Measured"),
+                                            .sql = DBK_SLICE_LITERAL(handler)}};
+    dbk_bench_path(bench, "model.db", path);
+    return dbk_models_add(models,
+                          &(struct dbk_model_definition){.name = "counts",
+                                                         .database = "bench",
+                                                         .database_path = path,
+                                                         .sync = DBK_SYNC_EVENTS,
+                                                         .categories = categories,
+                                                         .category_count = 1,
+                                                         .schema_file = "schema.sql",
+                                                         .schema = DBK_SLICE_LITERAL(schema),
+                                                         .handlers = handlers,
+                                                         .handler_count = 1},
+                          true, err);
+}
+
+/* Appends one event after the other, and measures how long the model takes beyond the append. */
+static int follow_live(struct dbk_store *store, struct dbk_models *models,
+                       const struct dbk_bench_fill *fill, struct figures *figures,
+                       struct dbk_error *err)
+{
+    struct dbk_buf data;
+    int rc = DBK_OK;
+    dbk_buf_init(&data, 1 << 20);
+    dbk_bench_event(&data, 1, 1, fill->size);
+    struct dbk_new_event event = {.stream = DBK_SLICE_LITERAL("bench-1"),
+                                  .type = DBK_SLICE_LITERAL("Measured"),
+                                  .data = dbk_buf_slice(&data),
+                                  .occurred_us = DBK_TIME_NONE,
+                                  .flags = DBK_RECORD_JSON};
+    for (int i = 0; rc == DBK_OK && i < LIVE_EVENTS; i++) {
+        struct dbk_append_result result = {0};
+        rc = dbk_store_append(store, &(struct dbk_batch){.events = &event, .count = 1}, &result,
+                              err);
+        int64_t started = dbk_bench_now_ns();
+        if (rc == DBK_OK)
+            rc = dbk_models_wait(models, "counts", result.last_position, WAIT_US, err);
+        dbk_histogram_add(&figures->visible_ns, (uint64_t)(dbk_bench_now_ns() - started));
+    }
+    dbk_buf_release(&data);
+    return rc;
+}
+
+static int post(struct dbk_bench *bench, struct dbk_store *store, const struct dbk_bench_fill *fill,
+                struct figures *figures, struct dbk_error *err)
+{
+    char path[DBK_BENCH_PATH_SIZE];
+    struct dbk_models *models = NULL;
+    struct dbk_model_status status;
+    int rc = dbk_models_open(store, &models, err);
+    if (rc == DBK_OK)
+        rc = define(bench, path, models, err);
+    int64_t started = dbk_bench_now_ns();
+    if (rc == DBK_OK)
+        rc = dbk_models_start(models, err);
+    if (rc == DBK_OK)
+        rc = dbk_models_wait(models, "counts", dbk_store_last_position(store), WAIT_US, err);
+    figures->seconds = (double)(dbk_bench_now_ns() - started) / 1e9;
+    if (rc == DBK_OK)
+        rc = dbk_models_status(models, 0, &status, err);
+    if (rc == DBK_OK)
+        figures->batches = status.batches;
+    if (rc == DBK_OK)
+        rc = follow_live(store, models, fill, figures, err);
+    dbk_models_free(models);
+    return rc;
+}
+
+static int run_statements(struct dbk_connection *connection, struct dbk_statement *statement,
+                          const struct dbk_bench_fill *fill, uint64_t batch_count,
+                          struct dbk_error *err)
+{
+    int rc = DBK_OK;
+    for (uint64_t i = 0; rc == DBK_OK && i < fill->events; i++) {
+        char id[24];
+        if (i % batch_count == 0)
+            rc = dbk_connection_run(connection, i == 0 ? "BEGIN" : "COMMIT; BEGIN", err);
+        if (rc < 0)
+            break;
+        int size =
+            snprintf(id, sizeof(id), "%ju", (uintmax_t)(i * UINT64_C(2654435761) % fill->streams));
+        struct dbk_value values[] = {
+            {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice(id, (size_t)size)},
+            {.kind = DBK_VALUE_INTEGER, .integer = (int64_t)(i % 1000 % 100)}};
+        dbk_statement_bind(statement, 1, &values[0]);
+        dbk_statement_bind(statement, 2, &values[1]);
+        rc = dbk_statement_step(statement, err);
+        dbk_statement_reset(statement);
+    }
+    return rc == DBK_OK ? dbk_connection_run(connection, "COMMIT", err) : rc;
+}
+
+/* The same rows by one prepared statement, in transactions of as many events. */
+static int run_by_hand(struct dbk_bench *bench, const struct dbk_bench_fill *fill,
+                       struct figures *figures, struct dbk_error *err)
+{
+    char path[DBK_BENCH_PATH_SIZE];
+    struct dbk_connection *connection = NULL;
+    struct dbk_statement *statement = NULL;
+    uint64_t batches = figures->batches > 0 ? figures->batches : 1;
+    uint64_t batch_count = (fill->events + batches - 1) / batches;
+    dbk_bench_path(bench, "hand.db", path);
+    int rc = dbk_connection_open(path, 0, &connection, err);
+    if (rc == DBK_OK)
+        rc = dbk_connection_run(connection, schema, err);
+    if (rc == DBK_OK)
+        rc = dbk_statement_open(connection, DBK_SLICE_LITERAL(by_hand), &statement, NULL, err);
+    int64_t started = dbk_bench_now_ns();
+    if (rc == DBK_OK)
+        rc = run_statements(connection, statement, fill, batch_count, err);
+    figures->hand_seconds = (double)(dbk_bench_now_ns() - started) / 1e9;
+    dbk_statement_free(statement);
+    dbk_connection_free(connection);
+    return rc;
+}
+
+static int measure(struct dbk_bench *bench, const struct dbk_bench_fill *fill,
+                   struct figures *figures, struct dbk_error *err)
+{
+    struct dbk_store *store = NULL;
+    char folder[DBK_BENCH_PATH_SIZE];
+    dbk_bench_path(bench, "data", folder);
+    int rc = dbk_store_open(
+        &(struct dbk_store_options){
+            .os = bench->os, .folder = folder, .writer = true, .holder = "daybook bench"},
+        &store, err);
+    if (rc == DBK_OK)
+        rc = dbk_bench_fill_store(store, fill, err);
+    if (rc == DBK_OK)
+        rc = post(bench, store, fill, figures, err);
+    dbk_store_free(store);
+    return rc == DBK_OK ? run_by_hand(bench, fill, figures, err) : rc;
+}
+
+static void report_model(struct dbk_buf *report, const struct dbk_bench_fill *fill,
+                         const struct figures *figures, const struct dbk_bench_raw *raw)
+{
+    double rate = (double)fill->events / figures->seconds;
+    double hand = (double)fill->events / figures->hand_seconds;
+    dbk_bench_number(report, "events", (double)fill->events, 0);
+    dbk_bench_number(report, "size", (double)fill->size, 0);
+    dbk_bench_number(report, "streams", (double)fill->streams, 0);
+    dbk_bench_number(report, "batches", (double)figures->batches, 0);
+    dbk_bench_number(report, "seconds", figures->seconds, 3);
+    dbk_bench_number(report, "events_per_second", rate, 0);
+    dbk_bench_latency(report, "visible_us", &figures->visible_ns);
+    dbk_bench_open_part(report, "raw");
+    dbk_bench_number(report, "by_hand_per_second", hand, 0);
+    dbk_bench_number(report, "sequential_bytes_per_second", raw->bytes_per_second, 0);
+    dbk_bench_latency(report, "sync_us", &raw->sync_ns);
+    dbk_bench_close_part(report);
+    dbk_bench_open_part(report, "ratio");
+    dbk_bench_number(report, "by_hand", rate / hand, 3);
+    dbk_bench_number(report, "sequential", rate * (double)fill->size / raw->bytes_per_second, 3);
+    dbk_bench_close_part(report);
+}
+
+int dbk_run_bench_model(const struct dbk_arguments *arguments)
+{
+    static struct figures figures;
+    static struct dbk_bench_raw raw;
+    struct dbk_error err = {0};
+    struct dbk_bench bench = {0};
+    struct dbk_buf report;
+    struct dbk_bench_fill fill = {.events = dbk_arguments_number(arguments, "events", 200000),
+                                  .streams = dbk_arguments_number(arguments, "streams", 20000),
+                                  .size = (size_t)dbk_arguments_number(arguments, "size", 200)};
+    if (fill.events == 0 || fill.streams == 0)
+        return dbk_fail_usage(arguments, "--events and --streams are at least 1");
+    if (fill.size < 50 || fill.size > 100000)
+        return dbk_fail_usage(arguments, "--size is from 50 to 100000 bytes");
+    int rc = dbk_bench_begin(&bench, arguments, &err);
+    if (rc == DBK_OK)
+        rc = dbk_bench_measure_raw(&bench, fill.size, &raw, &err);
+    if (rc == DBK_OK)
+        rc = measure(&bench, &fill, &figures, &err);
+    dbk_bench_open(&report, "model");
+    if (rc == DBK_OK) {
+        report_model(&report, &fill, &figures, &raw);
+        rc = dbk_bench_show(&bench, &report, &err);
+    }
+    dbk_buf_release(&report);
+    dbk_bench_end(&bench);
+    return rc < 0 ? dbk_fail(arguments, &err) : DBK_EXIT_OK;
+}
