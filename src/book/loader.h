@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * loader -- a book while it is read: what its readers share, and its files.
+ *
+ * Each reader takes one kind of file, fills its part of the book and reports faults; the checks that
+ * need several parts come last. Everything that the book keeps lies in its arena.
+ *
+ *     settings    book.yaml, book.<environment>.yaml
+ *     scripts     folds, commands, imports
+ *     models      models/<name>/
+ *     queries     queries, views
+ *
+ * Functions answer DBK_OK, or DBK_ENOMEM or DBK_EIO with err filled; faults are no failure.
+ *
+ * Threads: a loader belongs to one thread.
+ */
+#ifndef DBK_BOOK_LOADER_H
+#define DBK_BOOK_LOADER_H
+
+#include "book/book.h"
+#include "book/fault.h"
+#include "book/yaml.h"
+
+#define DBK_BOOK_FILE_SIZE_MAX ((size_t)1 << 20)
+
+struct dbk_book_loader {
+    const struct dbk_book_options *options;
+    struct dbk_book *book;
+    struct dbk_diagnostics *faults;
+    struct dbk_buf file; /* what is being read */
+};
+
+/* A folder's entries, in byte order. */
+struct dbk_book_names {
+    const char **items;
+    size_t count;
+};
+
+/*
+ * Reads a file of the book into its arena, with a NUL behind it. A file that cannot be read, is too
+ * large or no text is a fault, and text_out->data is NULL then.
+ *
+ * path  from the book's folder
+ */
+int dbk_book_read(struct dbk_book_loader *loader, const char *path, struct dbk_slice *text_out,
+                  struct dbk_error *err) DBK_MUST_CHECK;
+
+/*
+ * Lists a folder of the book, without names that begin with a dot. One that is missing is empty.
+ *
+ * path  from the book's folder; "" is that folder itself
+ */
+int dbk_book_list(struct dbk_book_loader *loader, const char *path,
+                  struct dbk_book_names *names_out, struct dbk_error *err) DBK_MUST_CHECK;
+
+/*
+ * The files of a folder that define something: `<name><ending>`. Others are warned of, and a name
+ * that is none is a fault. The items' sources are read.
+ *
+ * ending  ".lua"
+ */
+int dbk_book_read_folder(struct dbk_book_loader *loader, const char *folder, const char *ending,
+                         const struct dbk_book_file **files_out, size_t *count_out,
+                         struct dbk_error *err) DBK_MUST_CHECK;
+
+/* Fills err with "out of memory"; returns DBK_ENOMEM. */
+int dbk_book_no_memory(struct dbk_error *err);
+
+/* What stands before an ending, in the arena; data is NULL when it does not end so. */
+int dbk_book_stem(struct dbk_book_loader *loader, const char *name, const char *ending,
+                  struct dbk_slice *stem_out, struct dbk_error *err) DBK_MUST_CHECK;
+
+/* ---- Settings, for all YAML files ---- */
+
+struct dbk_setting {
+    const char *key;
+    enum dbk_yaml_kind kind;
+    bool required;
+    const char *why; /* of a missing one */
+    const char *fix; /* of a missing one */
+};
+
+/*
+ * Checks a mapping against the settings it may have: unknown keys (with a did-you-mean), wrong
+ * types, missing ones. nodes_out: one for each setting, NULL where it is missing or faulty.
+ */
+int dbk_settings_read(struct dbk_book_loader *loader, const char *file,
+                      const struct dbk_yaml_node *mapping, const struct dbk_setting *settings,
+                      size_t count, const struct dbk_yaml_node **nodes_out) DBK_MUST_CHECK;
+
+/* A fault at a node. */
+struct dbk_fault dbk_settings_fault(const char *file, const struct dbk_yaml_node *node);
+
+/* ---- The readers ---- */
+
+/* DBK_ENOTFOUND: no book.yaml, or none for the environment. */
+int dbk_book_read_settings(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_book_read_scripts(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_book_read_models(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_book_read_queries(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
+
+/*
+ * The database a model, view or query names, or the only one when it names none. NULL when there is
+ * none, which is a fault at the place (unless book.yaml itself has no usable databases).
+ */
+int dbk_book_choose(struct dbk_book_loader *loader, const char *name, const struct dbk_fault *place,
+                    const struct dbk_book_database **database_out) DBK_MUST_CHECK;
+
+#endif
