@@ -81,6 +81,13 @@ struct dbk_setting {
 };
 
 /*
+ * Parses a settings file, whose root must be a mapping. root_out is NULL when it is none, which is
+ * a fault then.
+ */
+int dbk_settings_open(struct dbk_book_loader *loader, const char *file, struct dbk_slice text,
+                      const struct dbk_yaml_node **root_out) DBK_MUST_CHECK;
+
+/*
  * Checks a mapping against the settings it may have: unknown keys (with a did-you-mean), wrong
  * types, missing ones. nodes_out: one for each setting, NULL where it is missing or faulty.
  */
