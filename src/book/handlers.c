@@ -89,11 +89,21 @@ static struct dbk_slice trim(struct dbk_slice text)
     return text;
 }
 
+/* An event type may be any text; in a list it has no white space. */
+static bool is_type(struct dbk_slice text)
+{
+    for (size_t i = 0; i < text.size; i++) {
+        if ((unsigned char)text.data[i] <= ' ' || text.data[i] == ';')
+            return false;
+    }
+    return text.size > 0 && text.size <= DBK_TYPE_SIZE_MAX;
+}
+
 static int take_type(struct parser *parser, struct dbk_slice type)
 {
     struct section *section = &parser->section;
     size_t offset = (size_t)(type.data - parser->text.data);
-    if (!dbk_fault_is_name(type))
+    if (!is_type(type))
         return fault_at(parser, offset,
                         (struct dbk_fault){.fix = "write `-- on: OrderPlaced, OrderCancelled`"},
                         type.size == 0 ? "an event type is missing" : "this is no event type");

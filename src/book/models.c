@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* models/<name>/: model.yaml, schema.sql, and handlers in one file or one a type. */
+#include "book/handlers.h"
+#include "book/loader.h"
+
+enum key { KEY_DATABASE, KEY_SYNC, KEY_SOURCE, KEY_ON_ERROR, KEY_COUNT };
+static const struct dbk_setting keys[KEY_COUNT] = {
+    [KEY_DATABASE] = {"database", DBK_YAML_SCALAR, false, NULL, "write a name of book.yaml"},
+    [KEY_SYNC] = {"sync", DBK_YAML_SCALAR, true, "it decides when an event is in the tables",
+                  "write `sync: events` or `sync: transaction`"},
+    [KEY_SOURCE] = {"source", DBK_YAML_SEQUENCE, true, "no event would reach the model",
+                    "write the streams' categories in a list: `source: [order]`"},
+    [KEY_ON_ERROR] = {"on_error", DBK_YAML_SCALAR, false, NULL, "write `on_error: stop`"},
+};
+
+struct reading {
+    struct dbk_book_loader *loader;
+    const char *folder; /* "models/orders" */
+    struct dbk_model_definition definition;
+    struct dbk_handler_list handlers;
+    bool has_settings;
+};
+
+/* ---- model.yaml ---- */
+
+static int take_sync(struct reading *reading, const char *file, const struct dbk_yaml_node *node)
+{
+    static const char *const words[] = {"events", "transaction"};
+    static const char *const later[] = {"cdc", "polling"};
+    struct dbk_fault fault = dbk_settings_fault(file, node);
+    for (size_t i = 0; i < 2; i++) {
+        if (strcmp(node->text.data, words[i]) == 0) {
+            reading->definition.sync = i == 0 ? DBK_SYNC_EVENTS : DBK_SYNC_TRANSACTION;
+            return DBK_OK;
+        }
+        if (strcmp(node->text.data, later[i]) == 0) {
+            fault.fix = keys[KEY_SYNC].fix;
+            return dbk_fault_add(reading->loader->faults, &fault, "`sync: %s` does not exist yet",
+                                 node->text.data);
+        }
+    }
+    int rc = dbk_fault_suggest(reading->loader->faults, node->text.data, words, 2,
+                               keys[KEY_SYNC].fix, &fault.fix);
+    if (rc < 0)
+        return rc;
+    return dbk_fault_add(reading->loader->faults, &fault, "`%s` is no way to sync",
+                         node->text.data);
+}
+
+/* A category is what stands before a stream's first dash. */
+static const char *category_fault(struct dbk_slice category)
+{
+    if (category.size == 0)
+        return "a category is empty";
+    if (category.size > DBK_STREAM_SIZE_MAX)
+        return "a category is longer than a stream's name may be";
+    if (memchr(category.data, '-', category.size) != NULL)
+        return "a category ends before a stream's first dash";
+    return NULL;
+}
+
+static int take_category(struct reading *reading, const char *file,
+                         const struct dbk_yaml_node *node, struct dbk_slice *categories,
+                         size_t *count)
+{
+    struct dbk_fault fault = dbk_settings_fault(file, node);
+    struct dbk_diagnostics *faults = reading->loader->faults;
+    if (node->kind == DBK_YAML_REFUSED)
+        return DBK_OK;
+    fault.fix = keys[KEY_SOURCE].fix;
+    if (node->kind != DBK_YAML_SCALAR || dbk_yaml_is_null(node))
+        return dbk_fault_add(faults, &fault, "a category is %s, where a text is expected",
+                             dbk_yaml_kind_text(node));
+    const char *what = category_fault(node->text);
+    if (what != NULL)
+        return dbk_fault_add(faults, &fault, "\"%s\": %s", node->text.data, what);
+    for (size_t i = 0; i < *count; i++) {
+        if (dbk_slice_equal(categories[i], node->text)) {
+            fault.fix = "keep one of them";
+            return dbk_fault_add(faults, &fault, "`%s` stands twice", node->text.data);
+        }
+    }
+    categories[(*count)++] = node->text;
+    return DBK_OK;
+}
+
+static int take_source(struct reading *reading, const char *file, const struct dbk_yaml_node *list)
+{
+    size_t capacity = 0;
+    size_t count = 0;
+    int rc = DBK_OK;
+    for (const struct dbk_yaml_node *node = list->first; node != NULL; node = node->next)
+        capacity++;
+    struct dbk_slice *categories =
+        dbk_arena_alloc_zero(&reading->loader->book->arena, capacity + 1, sizeof(*categories));
+    if (categories == NULL)
+        return DBK_ENOMEM;
+    for (const struct dbk_yaml_node *node = list->first; node != NULL && rc == DBK_OK;
+         node = node->next)
+        rc = take_category(reading, file, node, categories, &count);
+    reading->definition.categories = categories;
+    reading->definition.category_count = count;
+    if (rc < 0 || capacity > 0)
+        return rc;
+    struct dbk_fault fault = dbk_settings_fault(file, list);
+    fault.why = keys[KEY_SOURCE].why;
+    fault.fix = keys[KEY_SOURCE].fix;
+    return dbk_fault_add(reading->loader->faults, &fault, "`source` names no category");
+}
+
+static int take_on_error(struct reading *reading, const char *file,
+                         const struct dbk_yaml_node *node)
+{
+    struct dbk_fault fault = dbk_settings_fault(file, node);
+    if (strcmp(node->text.data, "stop") == 0)
+        return DBK_OK;
+    fault.why = "a model stops at an event that it cannot post";
+    fault.fix = "write `on_error: stop`, or leave it out";
+    return dbk_fault_add(reading->loader->faults, &fault, "`on_error: %s` does not exist",
+                         node->text.data);
+}
+
+/* node is the `database:` of the file, NULL when it has none. */
+static int take_database(struct reading *reading, const char *file,
+                         const struct dbk_yaml_node *root, const struct dbk_yaml_node *node)
+{
+    const struct dbk_book_database *database = NULL;
+    struct dbk_fault place = dbk_settings_fault(file, node == NULL ? root : node);
+    int rc =
+        dbk_book_choose(reading->loader, node == NULL ? NULL : node->text.data, &place, &database);
+    if (rc == DBK_OK && database != NULL) {
+        reading->definition.database = database->name;
+        reading->definition.database_path = database->path;
+    }
+    return rc;
+}
+
+static int take_settings(struct reading *reading, const char *file, struct dbk_slice text)
+{
+    const struct dbk_yaml_node *root = NULL;
+    const struct dbk_yaml_node *nodes[KEY_COUNT] = {NULL};
+    int rc = dbk_settings_open(reading->loader, file, text, &root);
+    if (rc < 0 || root == NULL)
+        return rc;
+    rc = dbk_settings_read(reading->loader, file, root, keys, KEY_COUNT, nodes);
+    bool faulty = nodes[KEY_DATABASE] == NULL && dbk_yaml_find(root, "database") != NULL;
+    if (rc == DBK_OK && !faulty)
+        rc = take_database(reading, file, root, nodes[KEY_DATABASE]);
+    if (rc == DBK_OK && nodes[KEY_SYNC] != NULL)
+        rc = take_sync(reading, file, nodes[KEY_SYNC]);
+    if (rc == DBK_OK && nodes[KEY_SOURCE] != NULL)
+        rc = take_source(reading, file, nodes[KEY_SOURCE]);
+    if (rc == DBK_OK && nodes[KEY_ON_ERROR] != NULL)
+        rc = take_on_error(reading, file, nodes[KEY_ON_ERROR]);
+    return rc;
+}
+
+/* ---- The folder ---- */
+
+static int take_type_file(struct reading *reading, const char *file, struct dbk_slice type,
+                          struct dbk_slice text)
+{
+    struct dbk_handler handler = {.file = file, .line = 1, .type = type, .sql = text};
+    if (!dbk_fault_is_name(type)) {
+        struct dbk_fault fault = {.file = file};
+        fault.why = "a handler's file has the name of the event type";
+        fault.fix = "put it into handlers.sql, under `-- on: <event type>`";
+        return dbk_fault_add(reading->loader->faults, &fault, "`%s` is no name", type.data);
+    }
+    int rc = dbk_handlers_check_sql(file, 1, text, reading->loader->faults);
+    return rc < 0 ? rc : dbk_handler_list_add(&reading->handlers, &handler);
+}
+
+static int take_file(struct reading *reading, const char *name, struct dbk_error *err)
+{
+    struct dbk_book_loader *loader = reading->loader;
+    struct dbk_slice type = {0};
+    struct dbk_slice text = {0};
+    const char *path = dbk_arena_format(&loader->book->arena, "%s/%s", reading->folder, name);
+    if (path == NULL)
+        return dbk_book_no_memory(err);
+    bool settings = strcmp(name, "model.yaml") == 0;
+    int rc = dbk_book_stem(loader, name, ".sql", &type, err);
+    if (rc < 0)
+        return rc;
+    if (!settings && type.data == NULL) {
+        struct dbk_fault fault = {.file = path, .warning = true};
+        fault.fix = "a model has model.yaml, schema.sql, handlers.sql and <event type>.sql";
+        rc = dbk_fault_add(loader->faults, &fault, "this file is not read");
+        return rc < 0 ? dbk_book_no_memory(err) : DBK_OK;
+    }
+    reading->has_settings = reading->has_settings || settings;
+    if (strcmp(name, "schema.sql") == 0)
+        reading->definition.schema_file = path;
+    rc = dbk_book_read(loader, path, &text, err);
+    if (rc < 0 || text.data == NULL)
+        return rc;
+    if (settings)
+        rc = take_settings(reading, path, text);
+    else if (strcmp(name, "schema.sql") == 0)
+        reading->definition.schema = text;
+    else if (strcmp(name, "handlers.sql") == 0)
+        rc = dbk_handlers_parse(path, text, &reading->handlers, loader->faults);
+    else
+        rc = take_type_file(reading, path, type, text);
+    return rc == DBK_ENOMEM ? dbk_book_no_memory(err) : rc;
+}
+
+static int report_missing(struct reading *reading, bool missing, const char *file, const char *why,
+                          const char *fix)
+{
+    if (!missing)
+        return DBK_OK;
+    const struct dbk_fault fault = {.file = reading->folder, .why = why, .fix = fix};
+    return dbk_fault_add(reading->loader->faults, &fault, "the model has no %s", file);
+}
+
+static int check_whole(struct reading *reading, const struct dbk_book_names *names)
+{
+    bool has_handlers = false;
+    for (size_t i = 0; i < names->count; i++) {
+        size_t size = strlen(names->items[i]);
+        has_handlers = has_handlers || (size > 4 && strcmp(names->items[i], "schema.sql") != 0 &&
+                                        strcmp(names->items[i] + size - 4, ".sql") == 0);
+    }
+    int rc = report_missing(reading, !reading->has_settings, "model.yaml",
+                            "it says which events the model is made of",
+                            "write one with `sync` and `source`");
+    if (rc == DBK_OK)
+        rc = report_missing(reading, reading->definition.schema_file == NULL, "schema.sql",
+                            "it makes the model's tables", "write its CREATE TABLE");
+    if (rc == DBK_OK)
+        rc = report_missing(reading, !has_handlers, "handlers", "its tables would stay empty",
+                            "write handlers.sql, or <event type>.sql for each event type");
+    return rc;
+}
+
+/* Reads one model; *good_out tells whether it is whole, and so to be checked further. */
+static int read_model(struct dbk_book_loader *loader, const char *name,
+                      struct dbk_model_definition *definition_out, bool *good_out,
+                      struct dbk_error *err)
+{
+    struct dbk_arena *arena = &loader->book->arena;
+    struct reading reading = {
+        .loader = loader, .definition = {.name = name}, .handlers = {.arena = arena}};
+    struct dbk_book_names names;
+    size_t before = loader->faults->error_count;
+    *good_out = false;
+    reading.folder = dbk_arena_format(arena, "models/%s", name);
+    if (reading.folder == NULL)
+        return dbk_book_no_memory(err);
+    int rc = dbk_book_list(loader, reading.folder, &names, err);
+    /* What is no folder at all is reported so, and needs nothing more. */
+    if (rc < 0 || loader->faults->error_count > before)
+        return rc;
+    for (size_t i = 0; i < names.count && rc == DBK_OK; i++)
+        rc = take_file(&reading, names.items[i], err);
+    if (rc == DBK_OK && check_whole(&reading, &names) < 0)
+        rc = dbk_book_no_memory(err);
+    reading.definition.handlers = reading.handlers.items;
+    reading.definition.handler_count = reading.handlers.count;
+    *definition_out = reading.definition;
+    *good_out = loader->faults->error_count == before && reading.definition.database != NULL;
+    return rc;
+}
+
+/* ---- All models ---- */
+
+/* A category that no fold has is fine; one that is nearly a fold's is likely a slip. */
+static int check_categories(struct dbk_book_loader *loader,
+                            const struct dbk_model_definition *model, struct dbk_error *err)
+{
+    const struct dbk_book *book = loader->book;
+    const char **names =
+        dbk_arena_alloc_zero(&loader->book->arena, book->fold_count + 1, sizeof(*names));
+    if (names == NULL)
+        return dbk_book_no_memory(err);
+    for (size_t i = 0; i < book->fold_count; i++)
+        names[i] = book->folds[i].name;
+    for (size_t i = 0; i < model->category_count; i++) {
+        const char *category = model->categories[i].data;
+        const char *closest = dbk_closest_name(category, names, book->fold_count);
+        if (closest == NULL || strcmp(closest, category) == 0)
+            continue;
+        struct dbk_fault fault = {.warning = true};
+        fault.file = dbk_arena_format(&loader->book->arena, "models/%s/model.yaml", model->name);
+        if (fault.file == NULL ||
+            dbk_fault_suggest(loader->faults, category, names, book->fold_count, NULL, &fault.fix) <
+                0 ||
+            dbk_fault_add(loader->faults, &fault, "no fold has the category `%s`", category) < 0)
+            return dbk_book_no_memory(err);
+    }
+    return DBK_OK;
+}
+
+static int take_model(struct dbk_book_loader *loader, const char *name,
+                      struct dbk_model_definition *models, size_t *count, struct dbk_error *err)
+{
+    bool good = false;
+    int rc = read_model(loader, name, &models[*count], &good, err);
+    if (rc < 0 || !good)
+        return rc;
+    rc = dbk_model_check(&models[*count], loader->faults, err);
+    if (rc == DBK_OK)
+        rc = check_categories(loader, &models[*count], err);
+    (*count)++;
+    return rc;
+}
+
+int dbk_book_read_models(struct dbk_book_loader *loader, struct dbk_error *err)
+{
+    struct dbk_book *book = loader->book;
+    struct dbk_book_names names;
+    size_t count = 0;
+    int rc = dbk_book_list(loader, "models", &names, err);
+    if (rc < 0)
+        return rc;
+    struct dbk_model_definition *models =
+        dbk_arena_alloc_zero(&book->arena, names.count + 1, sizeof(*models));
+    if (models == NULL)
+        return dbk_book_no_memory(err);
+    for (size_t i = 0; i < names.count && rc == DBK_OK; i++) {
+        if (dbk_fault_is_name(dbk_slice_of(names.items[i]))) {
+            rc = take_model(loader, names.items[i], models, &count, err);
+            continue;
+        }
+        struct dbk_fault fault = {.warning = true,
+                                  .fix = "a model is a folder; its name has "
+                                         "letters, digits and `_`"};
+        fault.file = dbk_arena_format(&book->arena, "models/%s", names.items[i]);
+        if (fault.file == NULL || dbk_fault_add(loader->faults, &fault, "this is not read") < 0)
+            rc = dbk_book_no_memory(err);
+    }
+    book->models = models;
+    book->model_count = count;
+    return rc;
+}
