@@ -28,6 +28,8 @@ struct dbk_book_loader {
     struct dbk_book *book;
     struct dbk_diagnostics *faults;
     struct dbk_buf file; /* what is being read */
+    /* A model or view is lost: names that it makes would be missed without need. */
+    bool scope_unknown;
 };
 
 /* A folder's entries, in byte order. */

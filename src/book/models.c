@@ -297,14 +297,20 @@ static int take_model(struct dbk_book_loader *loader, const char *name,
                       struct dbk_model_definition *models, size_t *count, struct dbk_error *err)
 {
     bool good = false;
-    int rc = read_model(loader, name, &models[*count], &good, err);
-    if (rc < 0 || !good)
+    struct dbk_model_definition *model = &models[*count];
+    int rc = read_model(loader, name, model, &good, err);
+    if (rc == DBK_OK && good)
+        rc = dbk_model_check(model, loader->faults, err);
+    if (rc == DBK_OK && good)
+        rc = check_categories(loader, model, err);
+    if (rc < 0)
         return rc;
-    rc = dbk_model_check(&models[*count], loader->faults, err);
-    if (rc == DBK_OK)
-        rc = check_categories(loader, &models[*count], err);
-    (*count)++;
-    return rc;
+    /* Tables of a faulty model are in scope all the same, where they can be known. */
+    if (model->database != NULL && model->schema.data != NULL)
+        (*count)++;
+    else
+        loader->scope_unknown = true;
+    return DBK_OK;
 }
 
 int dbk_book_read_models(struct dbk_book_loader *loader, struct dbk_error *err)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Views are checked on a database in memory that has the models' tables, an empty `events`, and an
- * empty table for each view already checked: SQLite itself says what does not fit.
+ * Views and queries are checked on a database in memory that has the models' tables, an empty `events`, and an
+ * empty table for each view already checked: SQLite itself says what does not fit. A query is
+ * checked as a view without a name, behind all views.
  */
 #include "base/assert.h"
 #include "view/refresh.h"
@@ -12,6 +13,37 @@
 #define EVENTS_TABLE                                                                               \
     "CREATE TABLE events (position, stream, category, version, type, time, occurred, id, tags, "   \
     "data, meta, schema_version)"
+
+/* What is said of a view, and of a query. */
+struct texts {
+    const char *none;
+    const char *none_why;
+    const char *second;
+    const char *second_fix;
+    const char *unprepared_why;
+    const char *no_select_why;
+    const char *columns_why;
+};
+
+static const struct texts view_texts = {
+    .none = "the view has no SELECT",
+    .none_why = "there is nothing to store",
+    .second = "the view has a second statement",
+    .second_fix = "a view is one SELECT; make another view of it",
+    .unprepared_why = "the view could not be refreshed",
+    .no_select_why = "a view stores the result of one",
+    .columns_why = "the result is stored as a table",
+};
+
+static const struct texts query_texts = {
+    .none = "the query has no SELECT",
+    .none_why = "there is nothing to ask",
+    .second = "the query has a second statement",
+    .second_fix = "a query is one SELECT; make another query of it",
+    .unprepared_why = "the query could not be asked",
+    .no_select_why = "a query only reads",
+    .columns_why = "a row of the answer names each value once",
+};
 
 #define CHECK_MEMORY_MAX ((size_t)64 << 20)
 #define SQL_SIZE_MAX ((size_t)4 << 20)
@@ -24,6 +56,7 @@ struct check {
     struct dbk_diagnostics *diagnostics;
     struct dbk_arena arena;
     bool *done; /* a view a time */
+    const struct texts *texts;
 };
 
 static int fault(struct check *check, const struct dbk_view_definition *view, size_t offset,
@@ -137,7 +170,7 @@ static int report_unprepared(struct check *check, struct dbk_connection *connect
     if (fix == NULL)
         return DBK_ENOMEM;
     const struct dbk_diagnostic texts = {
-        .what = failure->message, .why = "the view could not be refreshed", .fix = fix};
+        .what = failure->message, .why = check->texts->unprepared_why, .fix = fix};
     return fault(check, view, place, &texts);
 }
 
@@ -154,7 +187,7 @@ static int check_columns(struct check *check, const struct dbk_view_definition *
                 continue;
             const struct dbk_diagnostic texts = {
                 .what = dbk_arena_format(&check->arena, "two columns are named `%s`", name),
-                .why = "the result is stored as a table",
+                .why = check->texts->columns_why,
                 .fix = "name one of them otherwise with AS"};
             return texts.what == NULL ? DBK_ENOMEM : fault(check, view, place, &texts);
         }
@@ -201,18 +234,35 @@ static int check_rest(struct check *check, const struct dbk_view_definition *vie
     size_t behind = 0;
     struct dbk_slice select = dbk_sql_statement(view->sql, 0, &behind);
     if (select.size == 0) {
-        const struct dbk_diagnostic texts = {.what = "the view has no SELECT",
-                                             .why = "there is nothing to store",
+        const struct dbk_diagnostic texts = {.what = check->texts->none,
+                                             .why = check->texts->none_why,
                                              .fix = "write one SELECT under the head"};
         return fault(check, view, 0, &texts);
     }
     struct dbk_slice second = dbk_sql_statement(view->sql, behind, &behind);
     if (second.size == 0)
         return DBK_OK;
-    const struct dbk_diagnostic texts = {.what = "the view has a second statement",
-                                         .why = "it would never run",
-                                         .fix = "a view is one SELECT; make another view of it"};
+    const struct dbk_diagnostic texts = {
+        .what = check->texts->second, .why = "it would never run", .fix = check->texts->second_fix};
     return fault(check, view, (size_t)(second.data - view->sql.data), &texts);
+}
+
+/* A refresh has nothing to bind: a parameter would be NULL. */
+static int check_parameters(struct check *check, const struct dbk_view_definition *view)
+{
+    size_t offset = 0;
+    for (;;) {
+        struct dbk_sql_token token = dbk_sql_next(view->sql, offset);
+        if (token.kind == DBK_SQL_END || token.kind == DBK_SQL_BROKEN)
+            return DBK_OK;
+        if (token.kind == DBK_SQL_PARAMETER)
+            break;
+        offset += token.text.size;
+    }
+    const struct dbk_diagnostic texts = {.what = "a view has no parameters",
+                                         .why = "it is refreshed without anybody asking",
+                                         .fix = "make it a query in queries/, or write the value"};
+    return fault(check, view, offset, &texts);
 }
 
 static int check_view(struct check *check, struct dbk_connection *connection,
@@ -234,12 +284,14 @@ static int check_view(struct check *check, struct dbk_connection *connection,
         return report_unprepared(check, connection, view, offset, &failure);
     if (!dbk_statement_is_read_only(statement) || dbk_statement_column_count(statement) == 0) {
         const struct dbk_diagnostic texts = {.what = "this is no SELECT",
-                                             .why = "a view stores the result of one",
+                                             .why = check->texts->no_select_why,
                                              .fix = "write one SELECT under the head"};
         rc = fault(check, view, (size_t)(select.data - view->sql.data), &texts);
     } else {
         rc = check_columns(check, view, statement);
-        if (rc == DBK_OK)
+        if (rc == DBK_OK && view->name != NULL)
+            rc = check_parameters(check, view);
+        if (rc == DBK_OK && view->name != NULL)
             rc = enter(check, connection, view, statement);
     }
     dbk_statement_free(statement);
@@ -290,11 +342,10 @@ static int open_scope(struct check *check, const char *database,
     return rc;
 }
 
-/* Checks the views of one database, each after those it names. */
-static int check_database(struct check *check, const char *database, struct dbk_error *err)
+/* Checks the views of one database, each after those it names, which makes their tables. */
+static int check_views(struct check *check, const char *database, struct dbk_connection *connection)
 {
-    struct dbk_connection *connection = NULL;
-    int rc = open_scope(check, database, &connection, err);
+    int rc = DBK_OK;
     bool moved = true;
     while (moved && rc == DBK_OK) {
         moved = false;
@@ -313,6 +364,16 @@ static int check_database(struct check *check, const char *database, struct dbk_
         rc = report_cycle(check, &check->views[i]);
         check->done[i] = true;
     }
+    return rc;
+}
+
+static int check_database(struct check *check, const char *database, struct dbk_error *err)
+{
+    struct dbk_connection *connection = NULL;
+    int rc = open_scope(check, database, &connection, err);
+    if (rc < 0)
+        return rc;
+    rc = check_views(check, database, connection);
     dbk_connection_free(connection);
     return rc;
 }
@@ -325,7 +386,8 @@ int dbk_views_check(const struct dbk_view_definition *views, size_t view_count,
                           .view_count = view_count,
                           .models = models,
                           .model_count = model_count,
-                          .diagnostics = diagnostics};
+                          .diagnostics = diagnostics,
+                          .texts = &view_texts};
     int rc = DBK_OK;
     dbk_arena_init(&check.arena, CHECK_MEMORY_MAX);
     check.done = dbk_arena_alloc_zero(&check.arena, view_count + 1, sizeof(*check.done));
@@ -337,6 +399,65 @@ int dbk_views_check(const struct dbk_view_definition *views, size_t view_count,
     }
     if (rc == DBK_ENOMEM)
         rc = dbk_error_set(err, rc, "views: %s", dbk_code_text(rc));
+    dbk_arena_release(&check.arena);
+    return rc;
+}
+
+/* Enters the views silently, then checks the queries of the same database. */
+static int check_queries(struct check *check, const struct dbk_view_definition *queries,
+                         size_t count, const char *database, struct dbk_error *err)
+{
+    struct dbk_connection *connection = NULL;
+    struct dbk_diagnostics *diagnostics = check->diagnostics;
+    struct dbk_diagnostics silent;
+    int rc = open_scope(check, database, &connection, err);
+    if (rc < 0)
+        return rc;
+    dbk_diagnostics_init(&silent);
+    check->diagnostics = &silent;
+    check->texts = &view_texts;
+    rc = check_views(check, database, connection);
+    check->diagnostics = diagnostics;
+    check->texts = &query_texts;
+    for (size_t i = 0; i < count && rc == DBK_OK; i++) {
+        if (strcmp(queries[i].database, database) == 0)
+            rc = check_view(check, connection, &queries[i]);
+    }
+    dbk_diagnostics_release(&silent);
+    dbk_connection_free(connection);
+    return rc;
+}
+
+/* True when a query before this one has its database: all of them were checked with that one. */
+static bool was_checked(const struct dbk_view_definition *queries, size_t index)
+{
+    for (size_t i = 0; i < index; i++) {
+        if (strcmp(queries[i].database, queries[index].database) == 0)
+            return true;
+    }
+    return false;
+}
+
+int dbk_views_check_queries(const struct dbk_view_definition *queries, size_t query_count,
+                            const struct dbk_view_scope *scope, struct dbk_diagnostics *diagnostics,
+                            struct dbk_error *err)
+{
+    struct check check = {.views = scope->views,
+                          .view_count = scope->view_count,
+                          .models = scope->models,
+                          .model_count = scope->model_count,
+                          .diagnostics = diagnostics};
+    int rc = DBK_OK;
+    dbk_arena_init(&check.arena, CHECK_MEMORY_MAX);
+    check.done = dbk_arena_alloc_zero(&check.arena, scope->view_count + 1, sizeof(*check.done));
+    if (check.done == NULL)
+        rc = DBK_ENOMEM;
+    for (size_t i = 0; i < query_count && rc == DBK_OK; i++) {
+        if (!was_checked(queries, i))
+            rc = check_queries(&check, queries, query_count, queries[i].database, err);
+    }
+    if (rc == DBK_ENOMEM)
+        rc = dbk_error_set(err, rc, "queries: %s", dbk_code_text(rc));
     dbk_arena_release(&check.arena);
     return rc;
 }

@@ -52,6 +52,23 @@ int dbk_views_check(const struct dbk_view_definition *views, size_t view_count,
                     const struct dbk_model_definition *models, size_t model_count,
                     struct dbk_diagnostics *diagnostics, struct dbk_error *err) DBK_MUST_CHECK;
 
+/* What a query may read: views that have been checked, and the models' tables. */
+struct dbk_view_scope {
+    const struct dbk_view_definition *views;
+    size_t view_count;
+    const struct dbk_model_definition *models;
+    size_t model_count;
+};
+
+/*
+ * Checks queries in that scope as views are checked: one SELECT, read-only, columns named once,
+ * tables in scope. Of a definition only file, database and sql count, and the name is NULL; there
+ * may be parameters. Faults go to the list.
+ */
+int dbk_views_check_queries(const struct dbk_view_definition *queries, size_t query_count,
+                            const struct dbk_view_scope *scope, struct dbk_diagnostics *diagnostics,
+                            struct dbk_error *err) DBK_MUST_CHECK;
+
 struct dbk_views;
 /* store, models and os are kept until free. */
 int dbk_views_open(struct dbk_store *store, struct dbk_models *models, struct dbk_os *os,

@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* queries/<Name>.sql and views/<name>.sql, checked against the models' tables. */
+#include <ctype.h>
+#include <strings.h>
+
+#include "book/loader.h"
+
+#define PARAMETERS_MAX 256
+
+int dbk_book_choose(struct dbk_book_loader *loader, const char *name, const struct dbk_fault *place,
+                    const struct dbk_book_database **database_out)
+{
+    const struct dbk_book *book = loader->book;
+    struct dbk_diagnostics *faults = loader->faults;
+    struct dbk_fault fault = *place;
+    *database_out = NULL;
+    if (name == NULL && book->database_count == 1) {
+        *database_out = &book->databases[0];
+        return DBK_OK;
+    }
+    if (name == NULL) {
+        fault.fix = book->database_count == 0
+                        ? "name one in book.yaml: `databases: {reading: sqlite:reading.db}`"
+                        : "write `database: <name>`: book.yaml has several";
+        return dbk_fault_add(faults, &fault, "no database is named");
+    }
+    const char **names =
+        dbk_arena_alloc_zero(&loader->book->arena, book->database_count + 1, sizeof(*names));
+    if (names == NULL)
+        return DBK_ENOMEM;
+    for (size_t i = 0; i < book->database_count; i++)
+        names[i] = book->databases[i].name;
+    *database_out = dbk_book_database(book, name);
+    if (*database_out != NULL)
+        return DBK_OK;
+    int rc = dbk_fault_suggest(faults, name, names, book->database_count,
+                               "add it to the `databases` of book.yaml", &fault.fix);
+    return rc < 0 ? rc : dbk_fault_add(faults, &fault, "book.yaml has no database `%s`", name);
+}
+
+/* ---- Heads ---- */
+
+/* What stands behind `-- key:` in one of the comment lines at the start; data is NULL when there is
+   no such line. */
+static struct dbk_slice find_head(struct dbk_slice text, const char *key)
+{
+    size_t offset = 0;
+    size_t key_size = strlen(key);
+    while (offset < text.size) {
+        const char *end = memchr(text.data + offset, '\n', text.size - offset);
+        size_t size = end == NULL ? text.size - offset : (size_t)(end - text.data) - offset;
+        struct dbk_slice line = dbk_slice(text.data + offset, size);
+        size_t at = 0;
+        offset += size + 1;
+        while (at < size && isspace((unsigned char)line.data[at]))
+            at++;
+        if (at == size)
+            continue;
+        if (size - at < 2 || line.data[at] != '-' || line.data[at + 1] != '-')
+            break;
+        at += 2;
+        while (at < size && isspace((unsigned char)line.data[at]))
+            at++;
+        if (size - at <= key_size || strncmp(line.data + at, key, key_size) != 0 ||
+            line.data[at + key_size] != ':')
+            continue;
+        at += key_size + 1;
+        while (at < size && isspace((unsigned char)line.data[at]))
+            at++;
+        while (size > at && isspace((unsigned char)line.data[size - 1]))
+            size--;
+        return dbk_slice(line.data + at, size - at);
+    }
+    return (struct dbk_slice){0};
+}
+
+/* Chooses the database that a file's head names. */
+static int choose(struct dbk_book_loader *loader, const char *file, struct dbk_slice text,
+                  const struct dbk_book_database **database_out)
+{
+    struct dbk_slice head = find_head(text, "database");
+    struct dbk_fault place = {.file = file, .line = 1, .column = 1};
+    const char *name = NULL;
+    if (head.data != NULL) {
+        dbk_fault_place(&place, text, (size_t)(head.data - text.data));
+        name = dbk_arena_copy(&loader->book->arena, head).data;
+        if (name == NULL)
+            return DBK_ENOMEM;
+    }
+    return dbk_book_choose(loader, name, &place, database_out);
+}
+
+/* ---- Views ---- */
+
+/* Names that a view's tables would share with others. */
+static const char *name_fault(const char *name)
+{
+    if (strcasecmp(name, "events") == 0)
+        return "`events` is the log's own table";
+    if (strncasecmp(name, "sqlite_", 7) == 0)
+        return "names that begin with `sqlite_` are the database's own";
+    if (strncasecmp(name, "_daybook", 8) == 0)
+        return "names that begin with `_daybook` are Daybook's own";
+    for (const char *at = strstr(name, "__g"); at != NULL; at = strstr(at + 1, "__g")) {
+        size_t digits = strspn(at + 3, "0123456789");
+        if (digits > 0 && at[3 + digits] == '\0')
+            return "names that end with `__g` and a number are of generations";
+    }
+    return NULL;
+}
+
+static int take_view(struct dbk_book_loader *loader, const struct dbk_book_file *file,
+                     struct dbk_view_definition *views, size_t *count, struct dbk_error *err)
+{
+    const struct dbk_book_database *database = NULL;
+    struct dbk_fault fault = {.file = file->file, .fix = "name the file otherwise"};
+    const char *what = name_fault(file->name);
+    int rc = what == NULL ? DBK_OK : dbk_fault_add(loader->faults, &fault, "%s", what);
+    if (rc == DBK_OK)
+        rc = choose(loader, file->file, file->source, &database);
+    if (rc < 0)
+        return dbk_book_no_memory(err);
+    rc =
+        dbk_view_parse(file->name, file->file, file->source, database == NULL ? "" : database->name,
+                       &loader->book->arena, &views[*count], loader->faults, err);
+    if (rc < 0)
+        return rc;
+    if (what != NULL || database == NULL) {
+        loader->scope_unknown = true;
+        return DBK_OK;
+    }
+    views[*count].database = database->name;
+    views[*count].database_path = database->path;
+    (*count)++;
+    return DBK_OK;
+}
+
+static int read_views(struct dbk_book_loader *loader, struct dbk_error *err)
+{
+    struct dbk_book *book = loader->book;
+    const struct dbk_book_file *files = NULL;
+    size_t file_count = 0;
+    size_t count = 0;
+    int rc = dbk_book_read_folder(loader, "views", ".sql", &files, &file_count, err);
+    if (rc < 0)
+        return rc;
+    struct dbk_view_definition *views =
+        dbk_arena_alloc_zero(&book->arena, file_count + 1, sizeof(*views));
+    if (views == NULL)
+        return dbk_book_no_memory(err);
+    for (size_t i = 0; i < file_count && rc == DBK_OK; i++)
+        rc = take_view(loader, &files[i], views, &count, err);
+    book->views = views;
+    book->view_count = count;
+    return rc;
+}
+
+/* ---- Names that several things make ---- */
+
+struct made {
+    const char *name;
+    const char *database;
+    const char *file;
+};
+
+static int report_made_twice(struct dbk_book_loader *loader, const struct made *first,
+                             const struct made *second)
+{
+    const struct dbk_fault fault = {.file = second->file,
+                                    .why = "one database has a name once",
+                                    .fix = "name one of them otherwise"};
+    return dbk_fault_add(loader->faults, &fault, "`%s` is made by %s, too", second->name,
+                         first->file);
+}
+
+static int take_made(struct dbk_book_loader *loader, struct made *list, size_t *count,
+                     const struct made *item)
+{
+    for (size_t i = 0; i < *count; i++) {
+        if (strcasecmp(list[i].name, item->name) == 0 &&
+            strcmp(list[i].database, item->database) == 0)
+            return report_made_twice(loader, &list[i], item);
+    }
+    list[(*count)++] = *item;
+    return DBK_OK;
+}
+
+#define MADE_MAX 4096
+
+/* Tables of two models, or of a model and a view, may not have one name. */
+static int check_made(struct dbk_book_loader *loader, struct dbk_error *err)
+{
+    struct dbk_book *book = loader->book;
+    size_t count = 0;
+    struct made *list = dbk_arena_alloc(&book->arena, MADE_MAX * sizeof(*list));
+    if (list == NULL)
+        return dbk_book_no_memory(err);
+    for (size_t i = 0; i < book->model_count; i++) {
+        const struct dbk_model_definition *model = &book->models[i];
+        const char **tables = NULL;
+        size_t table_count = 0;
+        int rc = dbk_model_tables(model, &book->arena, &tables, &table_count, err);
+        if (rc == DBK_ENOMEM)
+            return rc;
+        if (rc < 0) /* A schema that does not run is reported already. */
+            continue;
+        for (size_t j = 0; j < table_count && count < MADE_MAX; j++) {
+            const struct made item = {tables[j], model->database, model->schema_file};
+            if (take_made(loader, list, &count, &item) < 0)
+                return dbk_book_no_memory(err);
+        }
+    }
+    for (size_t i = 0; i < book->view_count && count < MADE_MAX; i++) {
+        const struct dbk_view_definition *view = &book->views[i];
+        const struct made item = {view->name, view->database, view->file};
+        if (take_made(loader, list, &count, &item) < 0)
+            return dbk_book_no_memory(err);
+    }
+    return DBK_OK;
+}
+
+/* ---- Queries ---- */
+
+/* Only `:name` can be given with a request; *good_out is false when there are others. */
+static int check_parameters(struct dbk_book_loader *loader, const struct dbk_book_file *file,
+                            bool *good_out)
+{
+    struct dbk_slice sql = file->source;
+    struct dbk_fault fault = {.file = file->file, .fix = "write `:name`"};
+    size_t offset = 0;
+    int rc = DBK_OK;
+    *good_out = true;
+    while (offset < sql.size && rc == DBK_OK) {
+        struct dbk_sql_token token = dbk_sql_next(sql, offset);
+        if (token.kind == DBK_SQL_END || token.kind == DBK_SQL_BROKEN)
+            break;
+        bool other = token.kind == DBK_SQL_OTHER && strchr("?@$", token.text.data[0]) != NULL;
+        bool nested = token.kind == DBK_SQL_PARAMETER &&
+                      memchr(token.text.data, '.', token.text.size) != NULL;
+        if (other || nested) {
+            *good_out = false;
+            dbk_fault_place(&fault, sql, offset);
+            rc = dbk_fault_add(loader->faults, &fault, "a query's parameter is a plain `:name`");
+        }
+        offset += token.text.size;
+    }
+    return rc;
+}
+
+static int read_parameters(struct dbk_book_loader *loader, struct dbk_book_query *query,
+                           struct dbk_error *err)
+{
+    struct dbk_arena *arena = &loader->book->arena;
+    struct dbk_slice *names = NULL;
+    struct dbk_buf sql;
+    size_t count = 0;
+    dbk_buf_init(&sql, DBK_BOOK_FILE_SIZE_MAX * 8);
+    int rc = dbk_sql_rewrite(query->sql, NULL, 0, &sql, arena, &names, &count, err);
+    dbk_buf_release(&sql);
+    if (rc < 0)
+        return rc == DBK_ENOMEM ? rc : DBK_OK; /* What does not scan does not prepare. */
+    if (count > PARAMETERS_MAX) {
+        const struct dbk_fault fault = {.file = query->file, .line = 1, .column = 1};
+        rc = dbk_fault_add(loader->faults, &fault, "the query has more than %d parameters",
+                           PARAMETERS_MAX);
+        return rc < 0 ? dbk_book_no_memory(err) : DBK_OK;
+    }
+    const char **parameters = dbk_arena_alloc_zero(arena, count + 1, sizeof(*parameters));
+    if (parameters == NULL)
+        return dbk_book_no_memory(err);
+    for (size_t i = 0; i < count; i++) {
+        parameters[i] = dbk_arena_copy(arena, names[i]).data;
+        if (parameters[i] == NULL)
+            return dbk_book_no_memory(err);
+    }
+    query->parameters = parameters;
+    query->parameter_count = count;
+    return DBK_OK;
+}
+
+/* check: the query as it is checked; its database is NULL when it cannot be. */
+static int take_query(struct dbk_book_loader *loader, const struct dbk_book_file *file,
+                      struct dbk_book_query *query, struct dbk_view_definition *check,
+                      struct dbk_error *err)
+{
+    bool good = false;
+    size_t behind = 0;
+    const struct dbk_book_database *database = NULL;
+    *query = (struct dbk_book_query){.name = file->name, .file = file->file};
+    query->sql = dbk_sql_statement(file->source, 0, &behind);
+    if (choose(loader, file->file, file->source, &database) < 0 ||
+        check_parameters(loader, file, &good) < 0)
+        return dbk_book_no_memory(err);
+    query->database = database;
+    *check = (struct dbk_view_definition){.file = file->file, .sql = file->source};
+    if (good && database != NULL)
+        check->database = database->name;
+    return read_parameters(loader, query, err);
+}
+
+static int read_queries(struct dbk_book_loader *loader, struct dbk_error *err)
+{
+    struct dbk_book *book = loader->book;
+    const struct dbk_view_scope scope = {book->views, book->view_count, book->models,
+                                         book->model_count};
+    const struct dbk_book_file *files = NULL;
+    size_t count = 0;
+    size_t check_count = 0;
+    int rc = dbk_book_read_folder(loader, "queries", ".sql", &files, &count, err);
+    if (rc < 0)
+        return rc;
+    struct dbk_book_query *queries =
+        dbk_arena_alloc_zero(&book->arena, count + 1, sizeof(*queries));
+    struct dbk_view_definition *checks =
+        dbk_arena_alloc_zero(&book->arena, count + 1, sizeof(*checks));
+    if (queries == NULL || checks == NULL)
+        return dbk_book_no_memory(err);
+    for (size_t i = 0; i < count && rc == DBK_OK; i++) {
+        rc = take_query(loader, &files[i], &queries[i], &checks[check_count], err);
+        if (checks[check_count].database != NULL)
+            check_count++;
+    }
+    book->queries = queries;
+    book->query_count = count;
+    if (rc == DBK_OK && !loader->scope_unknown)
+        rc = dbk_views_check_queries(checks, check_count, &scope, loader->faults, err);
+    return rc;
+}
+
+int dbk_book_read_queries(struct dbk_book_loader *loader, struct dbk_error *err)
+{
+    struct dbk_book *book = loader->book;
+    int rc = read_views(loader, err);
+    if (rc == DBK_OK)
+        rc = check_made(loader, err);
+    if (rc == DBK_OK && !loader->scope_unknown)
+        rc = dbk_views_check(book->views, book->view_count, book->models, book->model_count,
+                             loader->faults, err);
+    return rc == DBK_OK ? read_queries(loader, err) : rc;
+}
