@@ -2,11 +2,11 @@
 /*
  * yaml_fuzz -- any bytes are a tree whose nodes lie within the text, or a fault; never a crash.
  */
+#include "fuzz.h"
+
 #include <stdlib.h>
 
 #include "book/yaml.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Counts a tree's nodes; aborts at one that stands nowhere. */
 static size_t walk(const struct dbk_yaml_node *node, size_t depth)
