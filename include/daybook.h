@@ -183,7 +183,9 @@ struct daybook_filter {
 
 struct daybook_cursor;
 
-/* Opens a read of what is durable now. Owned by the caller, who ends it with daybook_cursor_close. */
+/*
+ * Opens a read of what is durable now. Owned by the caller, who ends it with daybook_cursor_close.
+ */
 DAYBOOK_API int daybook_read(struct daybook *book, const struct daybook_filter *filter,
                              struct daybook_cursor **cursor_out, struct daybook_error *error);
 /* 1: an event, valid until the next call; 0: the end; negative: a code. */

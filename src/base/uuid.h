@@ -27,7 +27,9 @@ struct dbk_uuid {
 /* A version 7 id of an instant (microseconds since 1970, not negative) and ten random bytes. */
 struct dbk_uuid dbk_uuid_v7(int64_t time_us, const uint8_t random[10]);
 
-/* The id of a name made of parts; each part's size is hashed too, so ("a","bc") is not ("ab","c"). */
+/*
+ * The id of a name made of parts; each part's size is hashed too, so ("a","bc") is not ("ab","c").
+ */
 struct dbk_uuid dbk_uuid_derive(const struct dbk_slice *parts, size_t count);
 
 void dbk_uuid_format(const struct dbk_uuid *uuid, char text_out[DBK_UUID_TEXT_SIZE]);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * address -- where to listen, as it is typed: "127.0.0.1:4170", "localhost:0", "[::1]:4170", "4170".
+ * address -- where to listen, as it is typed: "127.0.0.1:4170", "localhost:0", "[::1]:4170",
+ * "4170".
  *
  * Threads: pure functions.
  */

@@ -107,7 +107,9 @@ static int measure(struct dbk_bench *bench, const struct dbk_bench_fill *fill,
         &store, err);
     if (rc == DBK_OK)
         rc = dbk_bench_fill_store(store, fill, err);
-    /* The first pass brings the files into memory, the second is measured; so with the raw reads. */
+    /*
+     * The first pass brings the files into memory, the second is measured; so with the raw reads.
+     */
     for (int pass = 0; rc == DBK_OK && pass < 2; pass++) {
         int64_t started = dbk_bench_now_ns();
         rc = read_all(store, &(struct dbk_filter){0}, &figures->events, err);

@@ -19,7 +19,9 @@ struct dbk_data_show {
     const char *open;                 /* for a single object: see dbk_table_object */
     const char *const *table_columns; /* ends with NULL; NULL: all */
     const char *const *csv_columns;
-    /* Rewrites a row for people (table only): JSON of an object goes into the buffer. NULL: none. */
+    /*
+     * Rewrites a row for people (table only): JSON of an object goes into the buffer. NULL: none.
+     */
     int (*summary)(struct dbk_buf *out, const struct dbk_json_node *row);
     uint64_t limit; /* lines: ends after so many; 0: all */
     bool live;      /* lines: as server-sent events, each shown at once */

@@ -24,7 +24,9 @@ struct demo {
 
 /* ---- Making orders ---- */
 
-/* Does one command of the orders; a refusal is part of the game, as orders may be cancelled once. */
+/*
+ * Does one command of the orders; a refusal is part of the game, as orders may be cancelled once.
+ */
 static int do_command(struct demo *demo, const struct dbk_demo_command *made, struct dbk_error *err)
 {
     struct dbk_command_result result = {0};

@@ -2,8 +2,8 @@
 /*
  * import_batch -- events on their way from the mapping to the store.
  *
- * While a batch is filled, its events say where their bytes lie by offsets, because the buffer moves
- * as it grows; sealing turns them into what dbk_store_append takes.
+ * While a batch is filled, its events say where their bytes lie by offsets, because the buffer
+ * moves as it grows; sealing turns them into what dbk_store_append takes.
  *
  * Threads: a batch belongs to one thread at a time.
  */
@@ -69,7 +69,9 @@ static inline struct dbk_import_place dbk_import_batch_place(const struct dbk_im
 }
 /* Takes back everything behind a place it was at. */
 void dbk_import_batch_cut(struct dbk_import_batch *batch, const struct dbk_import_place *place);
-/* Moves what lies behind such a place to the end of another batch. DBK_ENOMEM: nothing was moved. */
+/*
+ * Moves what lies behind such a place to the end of another batch. DBK_ENOMEM: nothing was moved.
+ */
 int dbk_import_batch_move(struct dbk_import_batch *batch, const struct dbk_import_place *place,
                           struct dbk_import_batch *to) DBK_MUST_CHECK;
 /* Fills `events`. DBK_ENOMEM. */

@@ -14,8 +14,8 @@
  *
  * `row` is a table of texts by column for CSV, the JSON value for JSONL; `number` is the row's. An
  * event has stream, type and data, and may have occurred (text, as --at reads it), meta and tags;
- * error("why") rejects the row. Locals of the chunk live as long as the import, and every run begins
- * at the first row, so what a mapping remembers is the same each time.
+ * error("why") rejects the row. Locals of the chunk live as long as the import, and every run
+ * begins at the first row, so what a mapping remembers is the same each time.
  *
  * An event's id derives from (import, source, row number, ordinal within the row), so that the same
  * file gives the same ids.

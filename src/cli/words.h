@@ -10,8 +10,8 @@
 #include "json/json.h"
 
 /*
- * Writes words as a JSON object: numbers, true, false, null and "quoted" JSON strings as they stand,
- * all else as text.
+ * Writes words as a JSON object: numbers, true, false, null and "quoted" JSON strings as they
+ * stand, all else as text.
  *
  * DBK_EINVAL  a word without '=', or a name given twice; the message names it
  * DBK_ENOMEM

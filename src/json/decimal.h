@@ -36,7 +36,9 @@ bool dbk_decimal_subtract(struct dbk_decimal a, struct dbk_decimal b,
                           struct dbk_decimal *value_out);
 bool dbk_decimal_multiply(struct dbk_decimal a, struct dbk_decimal b,
                           struct dbk_decimal *value_out);
-/* a / b to `places` digits behind the point, half to even; false when b is zero or it does not fit. */
+/*
+ * a / b to `places` digits behind the point, half to even; false when b is zero or it does not fit.
+ */
 bool dbk_decimal_divide(struct dbk_decimal a, struct dbk_decimal b, int places,
                         struct dbk_decimal *value_out);
 /* To `places` digits behind the point (may be negative), half to even. */

@@ -76,7 +76,9 @@ static inline const struct dbk_json_node *dbk_json_sibling(const struct dbk_json
     return node + node->next;
 }
 
-/* Writing: each appends to a buffer (see dbk_buf's sticky rc). Commas and colons are the caller's. */
+/*
+ * Writing: each appends to a buffer (see dbk_buf's sticky rc). Commas and colons are the caller's.
+ */
 void dbk_json_write_string(struct dbk_buf *out, struct dbk_slice text);
 void dbk_json_write_integer(struct dbk_buf *out, int64_t value);
 void dbk_json_write_u64(struct dbk_buf *out, uint64_t value);

@@ -197,7 +197,7 @@ const char *reason(error_code error)
     }
 }
 
-} // namespace
+}
 
 struct dbk_simdjson *dbk_simdjson_create(void)
 {

@@ -128,7 +128,9 @@ void dbk_log_scan_free(struct dbk_log_scan *scan);
 int dbk_log_scan_next(struct dbk_log_scan *scan, struct dbk_event *event_out,
                       struct dbk_log_place *place_out, struct dbk_error *err) DBK_MUST_CHECK;
 
-/* Segments: how many, the first position of one, its size in bytes (of the last: what is synced). */
+/*
+ * Segments: how many, the first position of one, its size in bytes (of the last: what is synced).
+ */
 uint32_t dbk_log_segment_count(const struct dbk_log *log);
 uint64_t dbk_log_segment_first_position(const struct dbk_log *log, uint32_t segment);
 uint64_t dbk_log_segment_size(const struct dbk_log *log, uint32_t segment);

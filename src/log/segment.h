@@ -16,8 +16,8 @@
  *
  * Limit: when the disk cannot deliver a mapped page the process gets SIGBUS.
  *
- * Threads: sealed_size is set by the one who writes (or refreshes) and read by all; the file and the
- *          mapping are guarded by the lock; the rest is fixed.
+ * Threads: sealed_size is set by the one who writes (or refreshes) and read by all; the file and
+ *          the mapping are guarded by the lock; the rest is fixed.
  * Source:  docs/format/log.md.
  */
 #ifndef DBK_LOG_SEGMENT_H

@@ -3,8 +3,8 @@
  * state -- what an open log holds.
  *
  * Segments stand in a table of blocks that never move, so that readers need no lock: a segment is
- * put in before `end` is moved to it. `end` is published first, then time and position: whoever sees
- * a position can read up to it.
+ * put in before `end` is moved to it. `end` is published first, then time and position: whoever
+ * sees a position can read up to it.
  *
  * The writer alone knows the tail:
  *

@@ -63,13 +63,17 @@ struct dbk_os {
     void (*unmap)(struct dbk_os *os, struct dbk_slice bytes);
     int (*rename)(struct dbk_os *os, const char *from, const char *to,
                   struct dbk_error *err) DBK_MUST_CHECK;
-    /* Removes a file or an empty folder. Often done on the way out of a failure, hence unchecked. */
+    /*
+     * Removes a file or an empty folder. Often done on the way out of a failure, hence unchecked.
+     */
     int (*remove)(struct dbk_os *os, const char *path, struct dbk_error *err);
     /* Creates one folder; one that exists is fine. */
     int (*make_folder)(struct dbk_os *os, const char *path, struct dbk_error *err) DBK_MUST_CHECK;
     /* Makes names created, renamed and removed in a folder durable. */
     int (*sync_folder)(struct dbk_os *os, const char *path, struct dbk_error *err) DBK_MUST_CHECK;
-    /* Calls each for every name in a folder but "." and "..", in no order, until one is negative. */
+    /*
+     * Calls each for every name in a folder but "." and "..", in no order, until one is negative.
+     */
     int (*list)(struct dbk_os *os, const char *path, dbk_os_each_fn each, void *context,
                 struct dbk_error *err) DBK_MUST_CHECK;
     /* Takes an exclusive lock that ends with the process or close. DBK_EBUSY: held by another. */

@@ -8,9 +8,10 @@
  *
  * Read-only sessions may use the virtual table `events` (dbk_target_attach_events): the log
  * itself, eponymous, read-only, pinned to one position per statement, with constraints on
- * position, stream, version, category, type, time and occurred pushed down to the store. Its columns:
- * position, stream, category, version, type, time, occurred (RFC 3339 text in UTC; occurred is the
- * event's time where none was given), id, tags (JSON array), data, meta, schema_version.
+ * position, stream, version, category, type, time and occurred pushed down to the store. Its
+ * columns: position, stream, category, version, type, time, occurred (RFC 3339 text in UTC;
+ * occurred is the event's time where none was given), id, tags (JSON array), data, meta,
+ * schema_version.
  *
  * Threads: a database from any thread; a connection and its statements from one at a time.
  * Source:  sqlite.org/c3ref, sqlite.org/vtab.html.

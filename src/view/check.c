@@ -4,11 +4,11 @@
  * empty table for each view already checked: SQLite itself says what does not fit. A query is
  * checked as a view without a name, behind all views.
  */
+#include <strings.h>
+
 #include "base/assert.h"
 #include "view/refresh.h"
 #include "view/view.h"
-
-#include <strings.h>
 
 #define EVENTS_TABLE                                                                               \
     "CREATE TABLE events (position, stream, category, version, type, time, occurred, id, tags, "   \

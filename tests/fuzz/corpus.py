@@ -50,8 +50,8 @@ def records():
 
 
 def segments():
-    header = b"dbksegm\n" + struct.pack("<II16s16sQQqqQII28x", 1, SALT, b"b" * 16, b"k" * 16, 3, 1001,
-                                        1700000000000000, 1699999999999999, 4096, 5, 6)
+    header = b"dbksegm\n" + struct.pack("<II16s16sQQqqQII28x", 1, SALT, b"b" * 16, b"k" * 16, 3,
+                                        1001, 1700000000000000, 1699999999999999, 4096, 5, 6)
     yield "segment", header + struct.pack("<I", crc32c(header))
     newer = header[:8] + struct.pack("<I", 99) + header[12:]
     yield "segment-newer", newer + struct.pack("<I", crc32c(newer))

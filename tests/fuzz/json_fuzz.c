@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * json_fuzz -- text that parses is written back, the result parses again, and writing that gives the
- * same text: nothing is lost and nothing drifts. Text that does not parse gets a message.
+ * json_fuzz -- text that parses is written back, the result parses again, and writing that gives
+ * the same text: nothing is lost and nothing drifts. Text that does not parse gets a message.
  */
 #include "fuzz.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * record_fuzz -- bytes that decode as a record encode to the same bytes again, its leaf is computed or
- * refused, and decoding stays within the bytes.
+ * record_fuzz -- bytes that decode as a record encode to the same bytes again, its leaf is computed
+ * or refused, and decoding stays within the bytes.
  *
  * Nearly all mutations die at the checksum, so each input is also tried with the checksum it should
  * have.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * replay -- runs a fuzz target over its corpus, as a test: each file whole, each beginning of it, and
- * each with one byte turned over.
+ * replay -- runs a fuzz target over its corpus, as a test: each file whole, each beginning of it,
+ * and each with one byte turned over.
  *
  *     replay-<name> FOLDER
  *

@@ -308,8 +308,8 @@ static void test_log_crash__a_failed_sync_stops_the_log_and_reading_goes_on(void
 }
 
 /*
- * A group that was torn is appended again, byte for byte: what had stood behind it must not be taken
- * for its successor, although it would follow.
+ * A group that was torn is appended again, byte for byte: what had stood behind it must not be
+ * taken for its successor, although it would follow.
  */
 static void test_log_crash__a_torn_tail_does_not_come_back(void **state)
 {

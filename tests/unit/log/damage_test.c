@@ -3,8 +3,8 @@
  * damage_test -- damage is found and named, and neither mended by guessing nor made worse.
  *
  * Small logs on the simulated disk; every byte flipped, every length cut, files missing, exchanged
- * and from an older copy. The verdict is always one of two: DBK_ECORRUPT (or DBK_EFORMAT) with every
- * file as it was, or every event as it was appended.
+ * and from an older copy. The verdict is always one of two: DBK_ECORRUPT (or DBK_EFORMAT) with
+ * every file as it was, or every event as it was appended.
  */
 #include "test.h"
 

@@ -27,8 +27,8 @@ int sample_append(struct dbk_log *log, unsigned count, bool sync, struct dbk_err
 
 /*
  * Scans the log and reads each record by its place: true when it holds the samples 1 to
- * dbk_log_last_position and no more. False with err filled on any failure; with an empty err when an
- * event is another one than it should be.
+ * dbk_log_last_position and no more. False with err filled on any failure; with an empty err when
+ * an event is another one than it should be.
  */
 bool sample_check(struct dbk_log *log, struct dbk_error *err);
 
