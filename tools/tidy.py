@@ -27,8 +27,8 @@ FRONTS = {"log/record.h", "json/decimal.h", "view/schedule.h", "os/sim.h", "serv
 # Whose header a library's is: the others use the room.
 DRIVERS = {
     "simdjson.h": {"json"},
-    "lua.h": {"script", "fold", "command", "cli"},
-    "lauxlib.h": {"script", "fold", "command", "cli"},
+    "lua.h": {"script", "fold", "command", "book", "cli"},
+    "lauxlib.h": {"script", "fold", "command", "book", "cli"},
     "lualib.h": {"script"},
     "yaml.h": {"book"},
     "microhttpd.h": {"server"},
@@ -39,10 +39,10 @@ DRIVERS = {
 
 # Only os/ calls the system for files.
 FILE_CALLS = """access chdir chmod chown copy_file_range creat faccessat fallocate fchmod
-fdatasync fdopen fdopendir flock fopen freopen fstat fstatat fsync ftruncate getcwd link lstat mkdir mkdirat
-mkdtemp mkstemp mmap open openat opendir posix_fallocate pread preadv pwrite pwritev readdir readlink
-realpath remove rename renameat rmdir scandir sendfile stat statx symlink tmpfile truncate unlink
-unlinkat""".split()
+fdatasync fdopen fdopendir flock fopen freopen fstat fstatat fsync ftruncate getcwd link lstat
+mkdir mkdirat mkdtemp mkstemp mmap open openat opendir posix_fallocate pread preadv pwrite
+pwritev readdir readlink realpath remove rename renameat rmdir scandir sendfile stat statx
+symlink tmpfile truncate unlink unlinkat""".split()
 FILE_CALLS_ALLOWED = {"src/cli/place.c": {"getcwd"}}
 
 # Everywhere in src/: what each would be replaced by.

@@ -2,8 +2,8 @@
 /*
  * fault -- how the rooms' readers report what is wrong with a file.
  *
- * A fault is not a failure: it goes to the list and reading goes on. Functions here answer DBK_OK or
- * DBK_ENOMEM.
+ * A fault is not a failure: it goes to the list and reading goes on. Functions here answer DBK_OK
+ * or DBK_ENOMEM.
  *
  * Threads: as the list.
  */

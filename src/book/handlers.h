@@ -5,8 +5,8 @@
  *     -- on: LineAdded, LineReturned
  *     UPDATE …;
  *
- * A section begins with a comment line `-- on:` and the event types it handles, and goes to the next
- * such line. Only comments may stand before the first. A line that looks so within a string or
+ * A section begins with a comment line `-- on:` and the event types it handles, and goes to the
+ * next such line. Only comments may stand before the first. A line that looks so within a string or
  * within a comment of more lines is none.
  *
  * Threads: pure function on the given arena and list.

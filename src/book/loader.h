@@ -2,8 +2,8 @@
 /*
  * loader -- a book while it is read: what its readers share, and its files.
  *
- * Each reader takes one kind of file, fills its part of the book and reports faults; the checks that
- * need several parts come last. Everything that the book keeps lies in its arena.
+ * Each reader takes one kind of file, fills its part of the book and reports faults; the checks
+ * that need several parts come last. Everything that the book keeps lies in its arena.
  *
  *     settings    book.yaml, book.<environment>.yaml
  *     scripts     folds, commands, imports

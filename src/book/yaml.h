@@ -3,8 +3,8 @@
  * yaml -- a settings file as a small tree, each node with its place.
  *
  * What settings need and no more: mappings, sequences and scalars. Anchors, aliases, tags, further
- * documents, keys that stand twice, and nesting past 16 levels are faults, as are NUL bytes and what
- * is no UTF-8. libyaml delivers the events; the tree is ours.
+ * documents, keys that stand twice, and nesting past 16 levels are faults, as are NUL bytes and
+ * what is no UTF-8. libyaml delivers the events; the tree is ours.
  *
  * Threads: pure functions on the given arena and list.
  * Source:  YAML 1.1; libyaml's yaml.h.

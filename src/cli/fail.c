@@ -5,8 +5,8 @@
 
 #include "base/diagnostics.h"
 #include "cli/table.h"
-#include "server/api.h"
 #include "json/json.h"
+#include "server/api.h"
 
 enum dbk_exit dbk_exit_of(int code)
 {

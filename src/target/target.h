@@ -21,8 +21,8 @@
 
 #include <stdbool.h>
 
-#include "store/store.h"
 #include "json/decimal.h"
+#include "store/store.h"
 
 struct dbk_connection;
 struct dbk_statement;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Views and queries are checked on a database in memory that has the models' tables, an empty `events`, and an
- * empty table for each view already checked: SQLite itself says what does not fit. A query is
- * checked as a view without a name, behind all views.
+ * Views and queries are checked on a database in memory that has the models' tables, an empty
+ * `events`, and an empty table for each view already checked: SQLite itself says what does not fit.
+ * A query is checked as a view without a name, behind all views.
  */
 #include <strings.h>
 

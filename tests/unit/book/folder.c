@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "folder.h"
 
-#include "test.h"
-
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "test.h"
 
 void folder_init(struct folder *folder)
 {

@@ -5,9 +5,9 @@
  */
 #include "test.h"
 
-#include "folder.h"
-
 #include <string.h>
+
+#include "folder.h"
 
 static void load(struct folder *folder, const char *text)
 {
