@@ -157,6 +157,10 @@ struct dbk_store_stats {
 int dbk_store_stats(struct dbk_store *store, struct dbk_store_stats *stats_out,
                     struct dbk_error *err) DBK_MUST_CHECK;
 
+/* Waits until the index has caught up behind the appends so far: benchmarks stop their clocks here.
+ */
+int dbk_store_settle(struct dbk_store *store, struct dbk_error *err) DBK_MUST_CHECK;
+
 /* ---- Reading ---- */
 
 /* What to read. Zero-initialise, then set; every condition given must hold. */

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "index/merge.h"
+
+#include "base/assert.h"
+
+/* Runs are few: the smallest key is found by looking at each, the older run first among equals, so
+   that a key's ranks stay ascending. */
+static int merge_entries(const struct dbk_run *const *runs, size_t count,
+                         struct dbk_run_writer *writer)
+{
+    struct dbk_run_walk walks[DBK_MERGE_RUNS];
+    bool live[DBK_MERGE_RUNS];
+    struct dbk_run_entry last = {0};
+    bool begun = false;
+    for (size_t i = 0; i < count; i++) {
+        dbk_run_walk_init(&walks[i], runs[i]);
+        int rc = dbk_run_walk_next(&walks[i]);
+        if (rc < 0)
+            return rc;
+        live[i] = rc > 0;
+    }
+    for (;;) {
+        size_t best = count;
+        for (size_t i = 0; i < count; i++) {
+            if (live[i] && (best == count ||
+                            dbk_hash128_compare(walks[i].entry.key, walks[best].entry.key) < 0))
+                best = i;
+        }
+        if (best == count)
+            return DBK_OK;
+        struct dbk_run_entry *entry = &walks[best].entry;
+        int order = dbk_hash128_compare(entry->key, last.key);
+        if (begun && (order < 0 || (order == 0 && (entry->rank <= last.rank ||
+                                                   entry->position <= last.position))))
+            return DBK_ECORRUPT;
+        begun = true;
+        last = *entry;
+        dbk_run_writer_entry(writer, entry);
+        int rc = dbk_run_walk_next(&walks[best]);
+        if (rc < 0)
+            return rc;
+        live[best] = rc > 0;
+    }
+}
+
+int dbk_run_merge(const struct dbk_run *const *runs, size_t count, struct dbk_run_writer *writer,
+                  struct dbk_error *err)
+{
+    uint64_t streams = 0;
+    dbk_assert(count <= DBK_MERGE_RUNS);
+    int rc = merge_entries(runs, count, writer);
+    if (rc < 0)
+        return dbk_error_set(err, rc, "a run of the index that begins at %ju cannot be read",
+                             (uintmax_t)runs[0]->first);
+    for (size_t i = 0; i < count; i++) {
+        for (uint64_t at = runs[i]->first; at <= runs[i]->last; at++)
+            dbk_run_writer_place(writer, dbk_run_place(runs[i], at));
+        streams += runs[i]->counts.streams;
+    }
+    for (size_t i = 0; i < count; i++) {
+        for (uint64_t zone = 0; zone < runs[i]->counts.zones; zone++) {
+            struct dbk_run_zone copy = dbk_run_zone_at(runs[i], zone);
+            dbk_run_writer_zone(writer, &copy);
+        }
+    }
+    return dbk_run_writer_finish(writer, streams, err);
+}

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A batch is checked against all accepted before it, and framed into the filling group. */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "store/state.h"
+
+/* How a batch's ids stand to what is stored. */
+struct known {
+    size_t count;
+    uint64_t first_position;
+    uint64_t last_position;
+    uint64_t last_version;
+    uint64_t newest; /* the highest of their positions */
+    bool *each;      /* per event; only with skip-known */
+};
+
+static int expectation_failed(const struct dbk_batch *batch, size_t index,
+                              const struct dbk_head *head, struct dbk_append_result *result,
+                              struct dbk_error *err)
+{
+    const struct dbk_expectation *expected = &batch->expectations[index];
+    result->failed_expectation = index;
+    result->actual_version = head->version;
+    if (expected->version == DBK_EXPECT_EXISTS)
+        return dbk_error_set(err, DBK_ECONFLICT, "stream %.*s was expected to exist, and does not",
+                             DBK_SLICE_ARGS(expected->stream));
+    if (expected->version == DBK_EXPECT_NONE)
+        return dbk_error_set(err, DBK_ECONFLICT,
+                             "stream %.*s was expected not to exist, and is at version %" PRIu64,
+                             DBK_SLICE_ARGS(expected->stream), head->version);
+    return dbk_error_set(err, DBK_ECONFLICT,
+                         "stream %.*s was expected at version %" PRId64 ", and is at %" PRIu64,
+                         DBK_SLICE_ARGS(expected->stream), expected->version, head->version);
+}
+
+static int check_expectations(struct dbk_store *store, const struct dbk_batch *batch,
+                              struct dbk_append_result *result, uint64_t *rests_on,
+                              struct dbk_error *err)
+{
+    for (size_t i = 0; i < batch->expectation_count; i++) {
+        const struct dbk_expectation *expected = &batch->expectations[i];
+        struct dbk_head head;
+        if (expected->version == DBK_EXPECT_ANY)
+            continue;
+        int rc = dbk_store_head(store, expected->stream, &head, err);
+        if (rc < 0)
+            return rc;
+        bool holds = expected->version == DBK_EXPECT_EXISTS
+                         ? head.version > 0
+                         : (uint64_t)expected->version == head.version;
+        if (!holds) {
+            *rests_on = head.position;
+            return expectation_failed(batch, i, &head, result, err);
+        }
+    }
+    return DBK_OK;
+}
+
+/* Tags as they are stored: sorted, each once, behind its size. */
+static int compare_tags(const void *a, const void *b)
+{
+    return dbk_slice_compare(*(const struct dbk_slice *)a, *(const struct dbk_slice *)b);
+}
+
+static int encode_tags(const struct dbk_new_event *event, struct dbk_buf *out,
+                       struct dbk_error *err)
+{
+    dbk_buf_reset(out);
+    if (event->tag_count == 0)
+        return DBK_OK;
+    struct dbk_slice *tags = dbk_alloc_zero(event->tag_count, sizeof(*tags));
+    if (tags == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory sorting tags");
+    memcpy(tags, event->tags, event->tag_count * sizeof(*tags));
+    qsort(tags, event->tag_count, sizeof(*tags), compare_tags);
+    for (size_t i = 0; i < event->tag_count; i++) {
+        if (i > 0 && dbk_slice_equal(tags[i], tags[i - 1]))
+            continue;
+        dbk_buf_append_char(out, (char)tags[i].size);
+        dbk_buf_append(out, tags[i]);
+    }
+    dbk_free(tags);
+    return out->rc < 0 ? dbk_error_set(err, out->rc, "out of memory sorting tags") : DBK_OK;
+}
+
+static bool same(const struct dbk_new_event *event, struct dbk_slice tags,
+                 const struct dbk_event *stored)
+{
+    return dbk_slice_equal(event->stream, stored->stream) &&
+           dbk_slice_equal(event->type, stored->type) &&
+           dbk_slice_equal(event->data, stored->data) &&
+           dbk_slice_equal(event->meta, stored->meta) && dbk_slice_equal(tags, stored->tags) &&
+           event->occurred_us == stored->occurred_us &&
+           (event->flags & DBK_RECORD_JSON) == (stored->flags & DBK_RECORD_JSON);
+}
+
+/* Compares an event with the one that is stored under its id. again_out: that one is not yet
+   readable, ask again when it is. */
+static int compare_known(struct dbk_store *store, const struct dbk_new_event *event, size_t index,
+                         uint64_t position, uint64_t *version_out, bool *again_out,
+                         struct dbk_error *err)
+{
+    struct dbk_buf bytes;
+    struct dbk_buf tags;
+    struct dbk_log_place place;
+    struct dbk_event stored;
+    if (position > dbk_log_last_position(store->log)) {
+        *again_out = true;
+        return DBK_OK;
+    }
+    dbk_buf_init(&bytes, SIZE_MAX);
+    dbk_buf_init(&tags, UINT16_MAX);
+    int rc = dbk_index_place(store->index, position, &place, err);
+    if (rc == DBK_OK)
+        rc = dbk_log_read(store->log, place, &bytes, &stored, err);
+    if (rc == DBK_OK)
+        rc = encode_tags(event, &tags, err);
+    if (rc == DBK_OK && !same(event, dbk_buf_slice(&tags), &stored)) {
+        char id[DBK_UUID_TEXT_SIZE];
+        dbk_uuid_format(&event->id, id);
+        rc = dbk_error_set(err, DBK_ECONFLICT,
+                           "event %zu: id %s is stored at position %" PRIu64 " with other content",
+                           index, id, position);
+    }
+    if (rc == DBK_OK)
+        *version_out = stored.version;
+    dbk_buf_release(&bytes);
+    dbk_buf_release(&tags);
+    return rc;
+}
+
+static int find_known(struct dbk_store *store, const struct dbk_batch *batch, struct known *known,
+                      bool *again_out, struct dbk_error *err)
+{
+    struct dbk_index_range range = {.rank_max = UINT64_MAX, .position_max = UINT64_MAX};
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct dbk_new_event *event = &batch->events[i];
+        struct dbk_posting posting = {0};
+        size_t count = 0;
+        uint64_t version = 0;
+        if (dbk_uuid_is_none(&event->id))
+            continue;
+        int rc =
+            dbk_index_find(store->index, DBK_INDEX_ID, dbk_slice(event->id.bytes, DBK_UUID_SIZE),
+                           &range, &posting, 1, &count, err);
+        if (rc < 0)
+            return rc;
+        if (count == 0)
+            continue;
+        known->newest = posting.position > known->newest ? posting.position : known->newest;
+        rc = compare_known(store, event, i, posting.position, &version, again_out, err);
+        if (rc < 0 || *again_out)
+            return rc;
+        if (known->first_position == 0)
+            known->first_position = posting.position;
+        known->last_position = posting.position;
+        known->last_version = version;
+        known->count++;
+        if (known->each != NULL)
+            known->each[i] = true;
+    }
+    return DBK_OK;
+}
+
+static int new_id(struct dbk_store *store, int64_t time_us, struct dbk_uuid *id_out,
+                  struct dbk_error *err)
+{
+    if (store->random_left < 10) {
+        int rc = store->os->random(store->os, store->random, sizeof(store->random), err);
+        if (rc < 0)
+            return rc;
+        store->random_left = sizeof(store->random);
+    }
+    store->random_left -= 10;
+    *id_out = dbk_uuid_v7(time_us > 0 ? time_us : 0, store->random + store->random_left);
+    return DBK_OK;
+}
+
+static int frame_event(struct dbk_store *store, const struct dbk_new_event *event, bool last,
+                       int64_t time_us, struct dbk_buf *tags, struct dbk_event *framed_out,
+                       struct dbk_error *err)
+{
+    struct dbk_head head;
+    struct dbk_log_place place;
+    int rc = encode_tags(event, tags, err);
+    if (rc == DBK_OK)
+        rc = dbk_store_head(store, event->stream, &head, err);
+    if (rc < 0)
+        return rc;
+    struct dbk_event framed = {
+        .position = store->accepted_position + 1,
+        .version = head.version + 1,
+        .time_us = time_us,
+        .occurred_us = event->occurred_us,
+        .id = event->id,
+        .flags = (event->flags & DBK_RECORD_JSON) | (last ? DBK_RECORD_BATCH_END : 0u),
+        .schema_version = event->schema_version,
+        .stream = event->stream,
+        .type = event->type,
+        .tags = dbk_buf_slice(tags),
+        .data = event->data,
+        .meta = event->meta,
+    };
+    if (dbk_uuid_is_none(&framed.id))
+        rc = new_id(store, time_us, &framed.id, err);
+    if (rc == DBK_OK)
+        rc = dbk_log_group_add(store->filling.group, &framed, &place);
+    if (rc < 0)
+        return rc == DBK_ENOMEM ? dbk_error_set(err, rc, "out of memory framing a batch") : rc;
+    rc = dbk_index_add(store->index, &framed, place);
+    if (rc < 0) {
+        dbk_log_group_cut(store->filling.group, framed.position);
+        return dbk_error_set(err, rc, "out of memory indexing a batch");
+    }
+    store->accepted_position++;
+    dbk_store_put_head(store, event->stream, framed.version, framed.position);
+    *framed_out = framed;
+    return DBK_OK;
+}
+
+/* Takes a half-accepted batch out again. */
+static void undo(struct dbk_store *store, uint64_t first_position)
+{
+    if (store->accepted_position < first_position)
+        return;
+    dbk_index_cut(store->index, first_position);
+    dbk_log_group_cut(store->filling.group, first_position);
+    store->accepted_position = first_position - 1;
+    dbk_store_forget_heads(store);
+}
+
+static int apply(struct dbk_store *store, const struct dbk_event *events, size_t count,
+                 struct dbk_error *err)
+{
+    const struct dbk_participant *participant = store->participant;
+    return participant == NULL ? DBK_OK
+                               : participant->apply(participant->context, events, count, err);
+}
+
+static int frame(struct dbk_store *store, const struct dbk_batch *batch, const struct known *known,
+                 struct dbk_append_result *result, struct dbk_error *err)
+{
+    uint64_t first = store->accepted_position + 1;
+    int64_t now_us = store->os->now_us(store->os);
+    int64_t time_us = now_us > store->accepted_time_us ? now_us : store->accepted_time_us;
+    size_t last = batch->count;
+    size_t count = 0;
+    struct dbk_buf tags;
+    struct dbk_event one;
+    struct dbk_event *events = &one;
+    int rc = DBK_OK;
+    dbk_buf_init(&tags, UINT16_MAX);
+    while (known->each != NULL && last > 0 && known->each[last - 1])
+        last--;
+    if (store->participant != NULL && batch->count > 1)
+        events = dbk_alloc_zero(batch->count, sizeof(*events));
+    if (events == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory framing a batch");
+    for (size_t i = 0; rc == DBK_OK && i < last; i++) {
+        if (known->each != NULL && known->each[i])
+            continue;
+        rc = frame_event(store, &batch->events[i], i + 1 == last, time_us, &tags,
+                         events == &one ? &one : &events[count], err);
+        if (rc == DBK_OK && events != &one)
+            events[count].tags = (struct dbk_slice){0}; /* the buffer is used again */
+        count += rc == DBK_OK;
+    }
+    if (rc == DBK_OK)
+        rc = apply(store, events, count, err);
+    if (rc == DBK_OK) {
+        struct dbk_head head;
+        rc = dbk_store_head(store, batch->events[last - 1].stream, &head, err);
+        store->accepted_time_us = time_us;
+        result->first_position = first;
+        result->last_position = store->accepted_position;
+        result->last_version = head.version;
+        result->appended = count;
+        result->skipped = batch->count - count;
+    }
+    if (rc < 0)
+        undo(store, first);
+    if (events != &one)
+        dbk_free(events);
+    dbk_buf_release(&tags);
+    return rc;
+}
+
+int dbk_store_accept(struct dbk_store *store, const struct dbk_batch *batch,
+                     struct dbk_append_result *result, uint64_t *rests_on_out, bool *again_out,
+                     struct dbk_error *err)
+{
+    struct known known = {0};
+    bool skip = (batch->flags & DBK_APPEND_SKIP_KNOWN) != 0;
+    int rc = DBK_OK;
+    *again_out = false;
+    *rests_on_out = 0;
+    if (skip) {
+        known.each = dbk_alloc_zero(batch->count, sizeof(bool));
+        if (known.each == NULL)
+            return dbk_error_set(err, DBK_ENOMEM, "out of memory checking a batch");
+    }
+    rc = find_known(store, batch, &known, again_out, err);
+    *rests_on_out = known.newest;
+    if (rc < 0 || *again_out)
+        goto out;
+    if (known.count == batch->count) {
+        result->first_position = known.first_position;
+        result->last_position = known.last_position;
+        result->last_version = known.last_version;
+        result->skipped = batch->count;
+        result->known = true;
+        goto out;
+    }
+    if (known.count > 0 && !skip) {
+        rc = dbk_error_set(err, DBK_ECONFLICT,
+                           "%zu of the batch's %zu events are stored already, and the others are "
+                           "not",
+                           known.count, batch->count);
+        goto out;
+    }
+    rc = check_expectations(store, batch, result, rests_on_out, err);
+    if (rc == DBK_OK)
+        rc = frame(store, batch, &known, result, err);
+    if (rc == DBK_OK)
+        *rests_on_out = 0;
+    else if (rc == DBK_EREFUSED)
+        *rests_on_out = store->accepted_position; /* the participant saw all before it */
+out:
+    dbk_free(known.each);
+    return rc;
+}
