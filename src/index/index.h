@@ -2,8 +2,8 @@
 /*
  * index -- stream, category, type, id and time look-ups over the log.
  *
- * Events enter a tail in memory. A thread behind the writer makes each full and synced chunk of
- * the tail (DBK_INDEX_CHUNK_EVENTS events) an immutable sorted run, "<first>-<last>.run", and merges
+ * Events enter a tail in memory. A thread behind the writer makes each full and synced chunk of the
+ * tail (DBK_INDEX_CHUNK_EVENTS events) an immutable sorted run, "<first>-<last>.run", and merges
  * neighbours of similar size. Nothing here is true of itself: a run that is missing, damaged or of
  * another book is removed and made again from the log. Every byte is in docs/format/index.md.
  *
