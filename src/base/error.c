@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#undef dbk_error_set
+#undef dbk_error_set_errno
+
 /* Cuts a message that vsnprintf had to shorten where a UTF-8 character begins. */
 static void cut_at_character(char *message, size_t size)
 {

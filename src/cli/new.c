@@ -129,7 +129,6 @@ static int take_folder(struct dbk_os *os, const char *folder, struct dbk_error *
 static void write_settings(struct dbk_buf *text, const char *folder)
 {
     struct dbk_slice name = dbk_slice_of(folder);
-    size_t start = text->size;
     while (name.size > 0 && name.data[name.size - 1] == '/')
         name.size--;
     for (size_t i = name.size; i > 0; i--) {
@@ -140,7 +139,7 @@ static void write_settings(struct dbk_buf *text, const char *folder)
     }
     dbk_buf_append_text(text,
                         "# One folder is a book: definitions here, events in `data`.\nbook: ");
-    start = text->size;
+    size_t start = text->size;
     for (size_t i = 0; i < name.size; i++) {
         char byte = name.data[i];
         bool letter = (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z');

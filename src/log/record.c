@@ -167,7 +167,7 @@ static void hash_clear(struct dbk_sha256 *hash, const struct dbk_event *event)
 {
     static const char prefix[] = "\0dbkleaf1";
     char fixed[AT_STREAM_SIZE - AT_POSITION];
-    dbk_put_u64(fixed + (AT_POSITION - AT_POSITION), event->position);
+    dbk_put_u64(fixed, event->position);
     dbk_put_u64(fixed + (AT_VERSION - AT_POSITION), event->version);
     dbk_put_i64(fixed + (AT_TIME - AT_POSITION), event->time_us);
     dbk_put_i64(fixed + (AT_OCCURRED - AT_POSITION), event->occurred_us);

@@ -338,7 +338,7 @@ int dbk_view_refresh_run(const struct dbk_view_refresh *refresh, struct dbk_erro
 {
     const char *name = refresh->definition->name;
     struct work work = {.refresh = refresh};
-    struct dbk_view_row old;
+    struct dbk_view_row old = {0};
     struct dbk_error failure = {0};
     dbk_arena_init(&work.chunk, CHUNK_MEMORY_MAX);
     int64_t begun_us = refresh->os->monotonic_us(refresh->os);

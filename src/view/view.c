@@ -279,7 +279,7 @@ int dbk_views_refresh(struct dbk_views *views, const char *name, uint64_t after,
     } else {
         view->refreshing = true;
         (void)pthread_mutex_unlock(&views->mutex);
-        rc = refresh_view(views, view, after, progress, context, &outcome);
+        dbk_ignore(refresh_view(views, view, after, progress, context, &outcome));
         (void)pthread_mutex_lock(&views->mutex);
         view->refreshing = false;
         view->runs++;
