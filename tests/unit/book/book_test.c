@@ -380,6 +380,49 @@ static void test_book_book__failing_calls_are_no_book(void **state)
     folder_release(&folder);
 }
 
+/* ---- Memory ---- */
+
+static long allocations;      /* since the last reset */
+static long allocation_fails; /* which one; 0: none */
+
+static bool refuses(void)
+{
+    return ++allocations == allocation_fails;
+}
+
+static void *allocate(size_t size)
+{
+    return refuses() ? NULL : malloc(size);
+}
+
+static void *reallocate(void *memory, size_t size)
+{
+    return refuses() ? NULL : realloc(memory, size);
+}
+
+/* Every allocation fails once: the load says so, and leaves nothing behind. */
+static void test_book_book__failing_allocations_are_no_book(void **state)
+{
+    (void)state;
+    struct folder folder;
+    make(&folder);
+    folder_load(&folder, NULL); /* What others keep for good is kept now. */
+    allocations = 0;
+    folder_load(&folder, NULL);
+    long count = allocations;
+    for (long at = 1; at <= count; at++) {
+        allocations = 0;
+        allocation_fails = at;
+        folder_load(&folder, NULL);
+        allocation_fails = 0;
+        if (folder.rc != DBK_ENOMEM)
+            fail_msg("allocation %ld of %ld: %d, \"%s\"", at, count, folder.rc, folder.err.message);
+    }
+    folder_load(&folder, NULL);
+    assert_ok(folder.rc, &folder.err);
+    folder_release(&folder);
+}
+
 static void load_example(struct folder *folder, const char *name)
 {
     char path[4096];
@@ -459,6 +502,9 @@ static void test_book_book__cut_files_are_a_book_or_faults(void **state)
 
 int main(void)
 {
+    const struct dbk_allocator allocator = {
+        .allocate = allocate, .reallocate = reallocate, .release = free};
+    dbk_set_allocator(&allocator);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_book_book__a_whole_folder_is_read),
         cmocka_unit_test(test_book_book__entries_are_sorted),
@@ -475,6 +521,7 @@ int main(void)
         cmocka_unit_test(test_book_book__all_faults_come_in_one_run),
         cmocka_unit_test(test_book_book__a_fault_brings_no_others_with_it),
         cmocka_unit_test(test_book_book__failing_calls_are_no_book),
+        cmocka_unit_test(test_book_book__failing_allocations_are_no_book),
         cmocka_unit_test(test_book_book__the_examples_are_books),
         cmocka_unit_test(test_book_book__cut_files_are_a_book_or_faults),
     };
