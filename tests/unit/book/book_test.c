@@ -6,10 +6,10 @@
  */
 #include "test.h"
 
-#include "folder.h"
-
 #include <stdlib.h>
 #include <string.h>
+
+#include "folder.h"
 
 static void make(struct folder *folder)
 {
@@ -354,7 +354,7 @@ static void test_book_book__a_fault_brings_no_others_with_it(void **state)
     folder_release(&folder);
 }
 
-/* Every call to the system fails once: the load fails, or the file has a fault; never half a book. */
+/* Every call to the system fails once: the load fails, or a file has a fault; never half a book. */
 static void test_book_book__failing_calls_are_no_book(void **state)
 {
     (void)state;

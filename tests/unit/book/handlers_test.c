@@ -5,10 +5,10 @@
  */
 #include "test.h"
 
+#include <string.h>
+
 #include "book/handlers.h"
 #include "folder.h"
-
-#include <string.h>
 
 struct fixture {
     struct dbk_arena arena;
