@@ -380,6 +380,41 @@ static void test_book_book__failing_calls_are_no_book(void **state)
     folder_release(&folder);
 }
 
+/* On the real system, whose errors tell a folder from a file. */
+static void test_book_book__folders_and_files_are_told_apart(void **state)
+{
+    (void)state;
+    struct dbk_os *os = dbk_os_real();
+    char root[] = "/tmp/daybook-book-XXXXXX";
+    /* From the deepest to the root, for removing. */
+    static const char *const made[] = {"folds/x.lua", "folds",  "views",
+                                       "models/m",    "models", "book.yaml"};
+    struct folder folder;
+    char path[256];
+    folder_init(&folder);
+    assert_non_null(mkdtemp(root));
+    for (size_t i = sizeof(made) / sizeof(made[0]); i-- > 0;) {
+        bool file = strcmp(made[i], "views") == 0 || strcmp(made[i], "models/m") == 0 ||
+                    strcmp(made[i], "book.yaml") == 0;
+        (void)snprintf(path, sizeof(path), "%s/%s", root, made[i]);
+        assert_ok(file ? dbk_os_replace_file(os, path, DBK_SLICE_LITERAL("book: b\n"), &folder.err)
+                       : os->make_folder(os, path, &folder.err),
+                  &folder.err);
+    }
+    const struct dbk_book_options options = {.os = os, .folder = root};
+    int rc = dbk_book_load(&options, &folder.faults, &folder.book, &folder.err);
+    for (size_t i = 0; i < sizeof(made) / sizeof(made[0]); i++) {
+        (void)snprintf(path, sizeof(path), "%s/%s", root, made[i]);
+        os->remove(os, path, NULL);
+    }
+    os->remove(os, root, NULL);
+    assert_int_equal(rc, DBK_EBOOK);
+    assert_faults(&folder.faults, "folds/x.lua: this is a folder, where a file is expected\n"
+                                  "models/m: this is a file, where a folder is expected\n"
+                                  "views: this is a file, where a folder is expected\n");
+    folder_release(&folder);
+}
+
 /* ---- Memory ---- */
 
 static long allocations;      /* since the last reset */
@@ -521,6 +556,7 @@ int main(void)
         cmocka_unit_test(test_book_book__all_faults_come_in_one_run),
         cmocka_unit_test(test_book_book__a_fault_brings_no_others_with_it),
         cmocka_unit_test(test_book_book__failing_calls_are_no_book),
+        cmocka_unit_test(test_book_book__folders_and_files_are_told_apart),
         cmocka_unit_test(test_book_book__failing_allocations_are_no_book),
         cmocka_unit_test(test_book_book__the_examples_are_books),
         cmocka_unit_test(test_book_book__cut_files_are_a_book_or_faults),

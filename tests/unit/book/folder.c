@@ -130,6 +130,7 @@ const char *example_path(const char *name, char path_out[4096])
     char *end = strstr(here, "/tests/unit/");
     assert_non_null(end);
     *end = '\0';
-    (void)snprintf(path_out, 4096, "%s/examples/%s", here, name);
+    int size = snprintf(path_out, 4096, "%s/examples/%s", here, name);
+    assert_in_range(size, 1, 4095);
     return path_out;
 }
