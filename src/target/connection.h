@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * connection -- a SQLite session, shared by this room's sources.
+ */
+#ifndef DBK_TARGET_CONNECTION_H
+#define DBK_TARGET_CONNECTION_H
+
+#include <sqlite3.h>
+
+#include "target/target.h"
+
+struct dbk_connection {
+    sqlite3 *sqlite;
+    enum dbk_guard guard;
+    char denied[200]; /* why the guard said no to the statement being prepared */
+    int64_t limit_us;
+    int64_t deadline_us;
+    bool late; /* the limit ended the statement */
+    /* the table `events` */
+    struct dbk_store *store;
+    uint64_t pin;             /* 0: none */
+    uint64_t events_position; /* what the running, or last, statement sees */
+};
+
+/* The authorizer for sqlite3_set_authorizer; context is the connection. */
+int dbk_guard_authorize(void *context, int action, const char *first, const char *second,
+                        const char *database, const char *trigger);
+/* What only the text can tell: rollbacks by conflict clause, the clock. */
+int dbk_guard_text(const struct dbk_connection *connection, struct dbk_slice sql, int *offset_out,
+                   struct dbk_error *err) DBK_MUST_CHECK;
+
+#endif
