@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A definition is tried in an empty database in memory: SQLite itself says what does not fit. */
+#include "model/poster.h"
+
+#define SQL_SIZE_MAX ((size_t)64 << 20)
+
+struct check {
+    const struct dbk_model_definition *definition;
+    struct dbk_diagnostics *diagnostics;
+    struct dbk_connection *connection;
+    struct dbk_arena arena;
+    bool faulty;
+};
+
+static int fault(struct check *check, const char *file, struct dbk_slice text, size_t offset,
+                 unsigned line, const struct dbk_diagnostic *texts)
+{
+    struct dbk_diagnostic item = *texts;
+    check->faulty = true;
+    item.file = file;
+    dbk_text_place(text, offset, &item.line, &item.column);
+    item.line += line - 1;
+    return dbk_diagnostics_add(check->diagnostics, &item);
+}
+
+static int schema_fault(struct check *check, size_t offset, const char *what, const char *fix)
+{
+    return fault(check, check->definition->schema_file, check->definition->schema, offset, 1,
+                 &(struct dbk_diagnostic){
+                     .what = what, .why = "the model's tables could not be made", .fix = fix});
+}
+
+/* Runs the schema's statements one by one; each that fails is reported. */
+static int check_schema(struct check *check)
+{
+    struct dbk_slice schema = check->definition->schema;
+    size_t offset = 0;
+    int rc = DBK_OK;
+    while (rc == DBK_OK) {
+        struct dbk_statement *statement = NULL;
+        struct dbk_error failure = {0};
+        int at = -1;
+        struct dbk_slice sql = dbk_sql_statement(schema, offset, &offset);
+        if (sql.size == 0)
+            break;
+        dbk_connection_guard(check->connection, DBK_GUARD_SCHEMA);
+        int tried = dbk_statement_open(check->connection, sql, &statement, &at, &failure);
+        if (tried == DBK_OK)
+            tried = dbk_statement_step(statement, &failure);
+        dbk_statement_free(statement);
+        dbk_connection_guard(check->connection, DBK_GUARD_NONE);
+        if (tried < 0)
+            rc = schema_fault(check, (size_t)(sql.data - schema.data) + (size_t)(at < 0 ? 0 : at),
+                              failure.message, "");
+    }
+    return rc;
+}
+
+static bool is_object(const struct dbk_object *objects, size_t count, struct dbk_slice name)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (dbk_sql_name_is(name, objects[i].name))
+            return true;
+    }
+    return false;
+}
+
+/* A column that is named as a table would be renamed with it. */
+static int check_columns(struct check *check, const struct dbk_object *objects, size_t count)
+{
+    struct dbk_statement *statement = NULL;
+    struct dbk_error failure = {0};
+    int rc = dbk_statement_open(
+        check->connection,
+        DBK_SLICE_LITERAL("SELECT t.name, c.name FROM sqlite_schema t, pragma_table_xinfo(t.name) "
+                          "c WHERE t.type IN ('table', 'view')"),
+        &statement, NULL, &failure);
+    while (rc >= 0 && (rc = dbk_statement_step(statement, &failure)) == 1) {
+        struct dbk_slice table = dbk_statement_column(statement, 0).bytes;
+        struct dbk_slice column = dbk_statement_column(statement, 1).bytes;
+        if (!is_object(objects, count, column))
+            continue;
+        const char *what = dbk_arena_format(&check->arena,
+                                            "column `%.*s` of `%.*s` has the name of a table, an "
+                                            "index or a trigger",
+                                            DBK_SLICE_ARGS(column), DBK_SLICE_ARGS(table));
+        rc = what == NULL ? DBK_ENOMEM
+                          : schema_fault(check, 0, what, "name the column or the other otherwise");
+    }
+    dbk_statement_free(statement);
+    return rc == DBK_ENOMEM ? rc : DBK_OK;
+}
+
+static int check_handlers(struct check *check)
+{
+    const struct dbk_model_definition *all = check->definition;
+    for (size_t i = 0; i < all->handler_count; i++) {
+        struct dbk_model_definition one = *all;
+        struct dbk_poster *poster = NULL;
+        struct dbk_poster_fault place = {0};
+        struct dbk_error failure = {0};
+        one.handlers = &all->handlers[i];
+        one.handler_count = 1;
+        int rc = dbk_poster_open(check->connection, &one, NULL, 0, &poster, &place, &failure);
+        dbk_poster_free(poster);
+        if (rc == DBK_ENOMEM)
+            return rc;
+        if (rc < 0)
+            rc = fault(check, all->handlers[i].file, all->handlers[i].sql, place.offset,
+                       all->handlers[i].line,
+                       &(struct dbk_diagnostic){
+                           .what = failure.message,
+                           .why = "the model would stop at the first event of this type"});
+        if (rc < 0)
+            return rc;
+    }
+    return DBK_OK;
+}
+
+static int check_twice(struct check *check)
+{
+    const struct dbk_model_definition *definition = check->definition;
+    for (size_t i = 0; i < definition->handler_count; i++) {
+        const struct dbk_handler *handler = &definition->handlers[i];
+        for (size_t j = 0; j < i; j++) {
+            if (!dbk_slice_equal(handler->type, definition->handlers[j].type))
+                continue;
+            const char *what =
+                dbk_arena_format(&check->arena, "`%.*s` is handled twice, first at %s:%u",
+                                 DBK_SLICE_ARGS(handler->type), definition->handlers[j].file,
+                                 definition->handlers[j].line);
+            int rc =
+                what == NULL
+                    ? DBK_ENOMEM
+                    : fault(check, handler->file, handler->sql, 0, handler->line,
+                            &(struct dbk_diagnostic){.what = what,
+                                                     .why = "which of them is meant cannot be told",
+                                                     .fix = "keep one"});
+            if (rc < 0)
+                return rc;
+            break;
+        }
+    }
+    return DBK_OK;
+}
+
+/* The whole again under a generation's names: renaming must not break what works without. */
+static int check_renamed(struct check *check)
+{
+    struct dbk_error failure = {0};
+    struct dbk_arena arena;
+    struct dbk_object *objects = NULL;
+    struct dbk_sql_rename *renames = NULL;
+    struct dbk_connection *connection = NULL;
+    struct dbk_buf text;
+    struct dbk_slice *names = NULL;
+    size_t count = 0;
+    size_t name_count = 0;
+    struct dbk_poster *poster = NULL;
+    dbk_arena_init(&arena, SQL_SIZE_MAX);
+    dbk_buf_init(&text, SQL_SIZE_MAX);
+    int rc = dbk_definition_objects(check->definition, &arena, &objects, &count, &failure);
+    if (rc == DBK_OK)
+        rc = dbk_definition_renames(objects, count, 1, &arena, &renames, &failure);
+    if (rc == DBK_OK)
+        rc = dbk_sql_rewrite(check->definition->schema, renames, count, &text, &arena, &names,
+                             &name_count, &failure);
+    dbk_buf_append_char(&text, 0);
+    if (rc == DBK_OK && text.rc < 0)
+        rc = DBK_ENOMEM;
+    if (rc == DBK_OK)
+        rc = dbk_connection_open("", DBK_CONNECT_MEMORY | DBK_CONNECT_HANDLERS, &connection,
+                                 &failure);
+    if (rc == DBK_OK)
+        rc = dbk_connection_run(connection, text.data, &failure);
+    if (rc == DBK_OK)
+        rc =
+            dbk_poster_open(connection, check->definition, renames, count, &poster, NULL, &failure);
+    dbk_poster_free(poster);
+    dbk_connection_free(connection);
+    dbk_buf_release(&text);
+    dbk_arena_release(&arena);
+    if (rc == DBK_ENOMEM || rc == DBK_OK)
+        return rc;
+    dbk_definition_plain(&failure);
+    return schema_fault(check, 0, failure.message,
+                        "a table has the name of something else that the SQL uses: rename it");
+}
+
+static int check_all(struct check *check)
+{
+    struct dbk_object *objects = NULL;
+    size_t count = 0;
+    int rc = check_schema(check);
+    if (rc == DBK_OK && !check->faulty)
+        rc = dbk_definition_objects(check->definition, &check->arena, &objects, &count, NULL);
+    if (rc == DBK_OK && !check->faulty)
+        rc = check_columns(check, objects, count);
+    if (rc == DBK_OK && !check->faulty)
+        rc = check_handlers(check);
+    if (rc == DBK_OK)
+        rc = check_twice(check);
+    if (rc == DBK_OK && !check->faulty)
+        rc = check_renamed(check);
+    return rc;
+}
+
+int dbk_model_check(const struct dbk_model_definition *definition,
+                    struct dbk_diagnostics *diagnostics, struct dbk_error *err)
+{
+    struct check check = {.definition = definition, .diagnostics = diagnostics};
+    dbk_arena_init(&check.arena, SQL_SIZE_MAX);
+    int rc =
+        dbk_connection_open("", DBK_CONNECT_MEMORY | DBK_CONNECT_HANDLERS, &check.connection, err);
+    if (rc == DBK_OK)
+        rc = check_all(&check);
+    dbk_connection_free(check.connection);
+    dbk_arena_release(&check.arena);
+    return rc == DBK_ENOMEM
+               ? dbk_error_set(err, rc, "out of memory checking model %s", definition->name)
+               : rc;
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/definition.h"
+
+#include <stdio.h>
+
+static void write_text(struct dbk_buf *out, bool *first, const char *key, struct dbk_slice text)
+{
+    dbk_json_write_key(out, first, key);
+    dbk_json_write_string(out, text);
+}
+
+static void write_handler(struct dbk_buf *out, const struct dbk_handler *handler)
+{
+    bool first = true;
+    dbk_buf_append_char(out, '{');
+    write_text(out, &first, "file", dbk_slice_of(handler->file));
+    dbk_json_write_key(out, &first, "line");
+    dbk_json_write_u64(out, handler->line);
+    write_text(out, &first, "type", handler->type);
+    write_text(out, &first, "sql", handler->sql);
+    dbk_buf_append_char(out, '}');
+}
+
+int dbk_definition_encode(const struct dbk_model_definition *definition, struct dbk_buf *out,
+                          struct dbk_error *err)
+{
+    bool first = true;
+    dbk_buf_append_char(out, '{');
+    write_text(out, &first, "sync",
+               dbk_slice_of(definition->sync == DBK_SYNC_EVENTS ? "events" : "transaction"));
+    dbk_json_write_key(out, &first, "categories");
+    for (size_t i = 0; i < definition->category_count; i++) {
+        dbk_buf_append_char(out, i == 0 ? '[' : ',');
+        dbk_json_write_string(out, definition->categories[i]);
+    }
+    dbk_buf_append_text(out, definition->category_count == 0 ? "[]" : "]");
+    write_text(out, &first, "schema_file", dbk_slice_of(definition->schema_file));
+    write_text(out, &first, "schema", definition->schema);
+    dbk_json_write_key(out, &first, "handlers");
+    dbk_buf_append_char(out, '[');
+    for (size_t i = 0; i < definition->handler_count; i++) {
+        if (i > 0)
+            dbk_buf_append_char(out, ',');
+        write_handler(out, &definition->handlers[i]);
+    }
+    dbk_buf_append_text(out, "]}");
+    return out->rc < 0 ? dbk_error_set(err, out->rc, "model %s: its definition: %s",
+                                       definition->name, dbk_code_text(out->rc))
+                       : DBK_OK;
+}
+
+static struct dbk_slice text_at(const struct dbk_json_node *node, const char *key,
+                                struct dbk_arena *arena, bool *good)
+{
+    const struct dbk_json_node *member = dbk_json_member(node, key);
+    if (member == NULL || member->kind != DBK_JSON_STRING) {
+        *good = false;
+        return (struct dbk_slice){0};
+    }
+    struct dbk_slice copy = dbk_arena_copy(arena, member->text);
+    *good = *good && copy.data != NULL;
+    return copy;
+}
+
+static void decode_categories(const struct dbk_json_node *list, struct dbk_arena *arena,
+                              struct dbk_model_definition *definition, bool *good)
+{
+    *good = *good && list != NULL && list->kind == DBK_JSON_ARRAY;
+    if (!*good)
+        return;
+    struct dbk_slice *names = dbk_arena_alloc_zero(arena, list->count + 1, sizeof(*names));
+    *good = names != NULL;
+    const struct dbk_json_node *item = dbk_json_first(list);
+    for (uint32_t i = 0; *good && i < list->count; i++, item = dbk_json_sibling(item)) {
+        *good = item->kind == DBK_JSON_STRING;
+        names[i] = dbk_arena_copy(arena, item->text);
+        *good = *good && names[i].data != NULL;
+    }
+    definition->categories = names;
+    definition->category_count = list->count;
+}
+
+static void decode_handlers(const struct dbk_json_node *list, struct dbk_arena *arena,
+                            struct dbk_model_definition *definition, bool *good)
+{
+    *good = *good && list != NULL && list->kind == DBK_JSON_ARRAY;
+    if (!*good)
+        return;
+    struct dbk_handler *handlers = dbk_arena_alloc_zero(arena, list->count + 1, sizeof(*handlers));
+    *good = handlers != NULL;
+    const struct dbk_json_node *item = dbk_json_first(list);
+    for (uint32_t i = 0; *good && i < list->count; i++, item = dbk_json_sibling(item)) {
+        const struct dbk_json_node *line = dbk_json_member(item, "line");
+        handlers[i].file = text_at(item, "file", arena, good).data;
+        handlers[i].type = text_at(item, "type", arena, good);
+        handlers[i].sql = text_at(item, "sql", arena, good);
+        *good = *good && line != NULL && line->kind == DBK_JSON_INTEGER;
+        if (*good)
+            handlers[i].line = (unsigned)line->integer;
+    }
+    definition->handlers = handlers;
+    definition->handler_count = list->count;
+}
+
+int dbk_definition_decode(struct dbk_slice text, struct dbk_arena *arena,
+                          struct dbk_model_definition *definition, struct dbk_error *err)
+{
+    const struct dbk_json_node *root = NULL;
+    struct dbk_json *json = dbk_json_create(DBK_DEFINITION_SIZE_MAX);
+    bool good = json != NULL && dbk_json_parse(json, text, &root, NULL) == DBK_OK &&
+                root->kind == DBK_JSON_OBJECT;
+    if (good) {
+        struct dbk_slice sync = text_at(root, "sync", arena, &good);
+        definition->sync =
+            dbk_slice_equal_text(sync, "events") ? DBK_SYNC_EVENTS : DBK_SYNC_TRANSACTION;
+        definition->schema_file = text_at(root, "schema_file", arena, &good).data;
+        definition->schema = text_at(root, "schema", arena, &good);
+        decode_categories(dbk_json_member(root, "categories"), arena, definition, &good);
+        decode_handlers(dbk_json_member(root, "handlers"), arena, definition, &good);
+    }
+    dbk_json_free(json);
+    if (!good)
+        return dbk_error_set(err, DBK_ECORRUPT,
+                             "model %s: the definition stored in its database cannot be read",
+                             definition->name);
+    return DBK_OK;
+}
+
+void dbk_definition_fingerprint(struct dbk_slice text, char fingerprint_out[DBK_FINGERPRINT_SIZE])
+{
+    uint8_t digest[DBK_SHA256_SIZE];
+    struct dbk_sha256 hash;
+    dbk_sha256_init(&hash);
+    dbk_sha256_update(&hash, DBK_SLICE_LITERAL("daybook model 1\n"));
+    dbk_sha256_update(&hash, text);
+    dbk_sha256_final(&hash, digest);
+    for (size_t i = 0; i < DBK_SHA256_SIZE; i++)
+        (void)snprintf(fingerprint_out + 2 * i, 3, "%02x", digest[i]);
+}
+
+static enum dbk_object_kind kind_of(struct dbk_slice type)
+{
+    if (dbk_slice_equal_text(type, "table"))
+        return DBK_OBJECT_TABLE;
+    if (dbk_slice_equal_text(type, "view"))
+        return DBK_OBJECT_VIEW;
+    return dbk_slice_equal_text(type, "index") ? DBK_OBJECT_INDEX : DBK_OBJECT_TRIGGER;
+}
+
+static int list_objects(struct dbk_connection *connection, struct dbk_arena *arena,
+                        struct dbk_object **objects_out, size_t *count_out, struct dbk_error *err)
+{
+    struct dbk_statement *statement = NULL;
+    size_t count = 0;
+    size_t capacity = 16;
+    struct dbk_object *objects = dbk_arena_alloc_zero(arena, capacity, sizeof(*objects));
+    int rc = objects == NULL
+                 ? dbk_error_set(err, DBK_ENOMEM, "out of memory reading a schema")
+                 : dbk_statement_open(
+                       connection,
+                       DBK_SLICE_LITERAL("SELECT type, name FROM sqlite_schema WHERE name NOT "
+                                         "LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY rowid"),
+                       &statement, NULL, err);
+    while (rc >= 0 && (rc = dbk_statement_step(statement, err)) == 1) {
+        if (count == capacity) {
+            struct dbk_object *grown = dbk_arena_alloc_zero(arena, capacity * 2, sizeof(*grown));
+            if (grown == NULL) {
+                rc = dbk_error_set(err, DBK_ENOMEM, "out of memory reading a schema");
+                break;
+            }
+            memcpy(grown, objects, count * sizeof(*grown));
+            objects = grown;
+            capacity *= 2;
+        }
+        objects[count].kind = kind_of(dbk_statement_column(statement, 0).bytes);
+        objects[count].name = dbk_arena_copy(arena, dbk_statement_column(statement, 1).bytes);
+        if (objects[count++].name.data == NULL)
+            rc = dbk_error_set(err, DBK_ENOMEM, "out of memory reading a schema");
+    }
+    dbk_statement_free(statement);
+    *objects_out = objects;
+    *count_out = count;
+    return rc < 0 ? rc : DBK_OK;
+}
+
+int dbk_definition_objects(const struct dbk_model_definition *definition, struct dbk_arena *arena,
+                           struct dbk_object **objects_out, size_t *count_out,
+                           struct dbk_error *err)
+{
+    struct dbk_connection *connection = NULL;
+    struct dbk_slice text = dbk_arena_copy(arena, definition->schema);
+    int rc =
+        text.data == NULL && definition->schema.size > 0
+            ? dbk_error_set(err, DBK_ENOMEM, "out of memory reading a schema")
+            : dbk_connection_open("", DBK_CONNECT_MEMORY | DBK_CONNECT_HANDLERS, &connection, err);
+    if (rc == DBK_OK && text.data != NULL)
+        rc = dbk_connection_run(connection, text.data, err);
+    if (rc == DBK_OK)
+        rc = list_objects(connection, arena, objects_out, count_out, err);
+    dbk_connection_free(connection);
+    return rc;
+}
+
+int dbk_definition_renames(const struct dbk_object *objects, size_t count, uint64_t generation,
+                           struct dbk_arena *arena, struct dbk_sql_rename **renames_out,
+                           struct dbk_error *err)
+{
+    struct dbk_sql_rename *renames = dbk_arena_alloc_zero(arena, count + 1, sizeof(*renames));
+    if (renames == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory naming tables");
+    for (size_t i = 0; i < count; i++) {
+        const char *to = dbk_arena_format(arena, "%.*s__g%ju", DBK_SLICE_ARGS(objects[i].name),
+                                          (uintmax_t)generation);
+        if (to == NULL)
+            return dbk_error_set(err, DBK_ENOMEM, "out of memory naming tables");
+        renames[i] = (struct dbk_sql_rename){objects[i].name, dbk_slice_of(to)};
+    }
+    *renames_out = renames;
+    return DBK_OK;
+}
+
+int dbk_model_tables(const struct dbk_model_definition *definition, struct dbk_arena *arena,
+                     const char ***names_out, size_t *count_out, struct dbk_error *err)
+{
+    struct dbk_object *objects = NULL;
+    size_t object_count = 0;
+    size_t count = 0;
+    int rc = dbk_definition_objects(definition, arena, &objects, &object_count, err);
+    if (rc < 0)
+        return rc;
+    const char **names = dbk_arena_alloc(arena, (object_count + 1) * sizeof(*names));
+    if (names == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory reading a schema");
+    for (size_t i = 0; i < object_count; i++) {
+        if (objects[i].kind == DBK_OBJECT_TABLE || objects[i].kind == DBK_OBJECT_VIEW)
+            names[count++] = objects[i].name.data;
+    }
+    *names_out = names;
+    *count_out = count;
+    return DBK_OK;
+}
+
+void dbk_definition_plain(struct dbk_error *err)
+{
+    char *to = err->message;
+    for (const char *from = err->message; *from != 0;) {
+        size_t digits = strncmp(from, "__g", 3) == 0 ? strspn(from + 3, "0123456789") : 0;
+        if (digits > 0)
+            from += 3 + digits;
+        else
+            *to++ = *from++;
+    }
+    *to = 0;
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `sync: transaction`: the store's participant. A group of batches is one transaction of each
+ * database; a batch is one savepoint in it.
+ *
+ *     first apply  lock each model's work, BEGIN IMMEDIATE in each session
+ *     apply        SAVEPOINT, handlers, deferred constraints; RELEASE, or ROLLBACK TO and refuse
+ *     commit       positions, COMMIT -- or ROLLBACK when the log did not take the group
+ *
+ * When a target's commit fails after the log's, the model is behind: it is brought up from the log
+ * before anything more is accepted.
+ */
+#include "base/assert.h"
+#include "model/state.h"
+
+static bool takes_part(const struct dbk_model *model)
+{
+    return model->serving.definition.sync == DBK_SYNC_TRANSACTION;
+}
+
+static int ready(struct dbk_model *model, struct dbk_error *err)
+{
+    if (model->stopped) {
+        if (err != NULL)
+            *err = model->error;
+        return DBK_EREFUSED;
+    }
+    if (!model->behind)
+        return DBK_OK;
+    int rc = dbk_model_catch_up(model, err);
+    model->behind = rc < 0;
+    return rc;
+}
+
+static void unlock_all(struct dbk_models *models)
+{
+    for (size_t i = 0; i < models->count; i++) {
+        if (takes_part(models->items[i]))
+            (void)pthread_mutex_unlock(&models->items[i]->work);
+    }
+}
+
+static void end_sessions(struct dbk_models *models)
+{
+    for (struct dbk_session *session = models->sessions; session != NULL; session = session->next) {
+        if (dbk_connection_in_transaction(session->connection))
+            dbk_ignore(dbk_connection_run(session->connection, "ROLLBACK", NULL));
+        session->open = false;
+        session->lost = false;
+    }
+}
+
+static int open_group(struct dbk_models *models, struct dbk_error *err)
+{
+    int rc = DBK_OK;
+    for (size_t i = 0; i < models->count; i++) {
+        if (takes_part(models->items[i]))
+            (void)pthread_mutex_lock(&models->items[i]->work);
+    }
+    for (size_t i = 0; rc == DBK_OK && i < models->count; i++) {
+        if (takes_part(models->items[i]))
+            rc = ready(models->items[i], err);
+    }
+    for (struct dbk_session *session = models->sessions; rc == DBK_OK && session != NULL;
+         session = session->next) {
+        rc = dbk_connection_run(session->connection, "BEGIN IMMEDIATE", err);
+        session->open = rc == DBK_OK;
+        session->lost = false;
+    }
+    if (rc < 0) {
+        end_sessions(models);
+        unlock_all(models);
+        return rc;
+    }
+    models->group_open = true;
+    return DBK_OK;
+}
+
+static int each_session(struct dbk_models *models, const char *sql, struct dbk_error *err)
+{
+    int rc = DBK_OK;
+    for (struct dbk_session *session = models->sessions; rc == DBK_OK && session != NULL;
+         session = session->next) {
+        rc = session->lost
+                 ? dbk_error_set(err, DBK_EFULL, "database %s gave its transaction up; try again",
+                                 session->path)
+                 : dbk_connection_run(session->connection, sql, err);
+    }
+    return rc;
+}
+
+static int post(struct dbk_models *models, const struct dbk_event *events, size_t count,
+                struct dbk_error *err)
+{
+    for (size_t i = 0; i < models->count; i++) {
+        struct dbk_model *model = models->items[i];
+        for (size_t at = 0; takes_part(model) && at < count; at++) {
+            int rc = dbk_poster_post(model->poster, &events[at], err);
+            if (rc < 0)
+                return rc;
+        }
+    }
+    return DBK_OK;
+}
+
+static int check_sessions(struct dbk_models *models, struct dbk_error *err)
+{
+    for (struct dbk_session *session = models->sessions; session != NULL; session = session->next) {
+        if (dbk_connection_deferred_violation(session->connection))
+            return dbk_error_set(err, DBK_EREFUSED,
+                                 "a foreign key in %s would be left without its row",
+                                 session->path);
+    }
+    return DBK_OK;
+}
+
+/* Takes the batch back. SQLite may have taken the whole group back by itself (a full disk): the
+   group's earlier batches are then posted again from the log. */
+static void take_back(struct dbk_models *models)
+{
+    for (struct dbk_session *session = models->sessions; session != NULL; session = session->next) {
+        if (!dbk_connection_in_transaction(session->connection) ||
+            dbk_connection_run(session->connection, "ROLLBACK TO batch; RELEASE batch", NULL) < 0)
+            session->lost = true;
+    }
+}
+
+/* Lacking space or memory is no verdict on the batch; all else is. */
+static int verdict(int rc)
+{
+    return rc == DBK_EFULL || rc == DBK_EIO || rc == DBK_ENOMEM || rc == DBK_EBUSY ? rc
+                                                                                   : DBK_EREFUSED;
+}
+
+int dbk_participant_apply(void *context, const struct dbk_event *events, size_t count,
+                          struct dbk_error *err)
+{
+    struct dbk_models *models = context;
+    int rc = models->group_open ? DBK_OK : open_group(models, err);
+    if (rc < 0)
+        return verdict(rc);
+    rc = each_session(models, "SAVEPOINT batch", err);
+    if (rc == DBK_OK)
+        rc = post(models, events, count, err);
+    if (rc == DBK_OK)
+        rc = check_sessions(models, err);
+    if (rc == DBK_OK)
+        rc = each_session(models, "RELEASE batch", err);
+    if (rc < 0)
+        take_back(models);
+    return rc < 0 ? verdict(rc) : DBK_OK;
+}
+
+static int store_positions(struct dbk_models *models, uint64_t last_position)
+{
+    int rc = DBK_OK;
+    for (size_t i = 0; i < models->count; i++) {
+        struct dbk_model *model = models->items[i];
+        if (!takes_part(model))
+            continue;
+        struct dbk_value value = {.kind = DBK_VALUE_INTEGER, .integer = (int64_t)last_position};
+        dbk_statement_bind(model->set_position, 1, &value);
+        int stepped = dbk_statement_step(model->set_position, NULL);
+        dbk_statement_reset(model->set_position);
+        rc = stepped < 0 ? stepped : rc;
+    }
+    return rc;
+}
+
+static void commit_sessions(struct dbk_models *models, uint64_t last_position)
+{
+    bool good = store_positions(models, last_position) == DBK_OK;
+    for (struct dbk_session *session = models->sessions; session != NULL; session = session->next) {
+        bool committed = good && !session->lost &&
+                         dbk_connection_run(session->connection, "COMMIT", NULL) == DBK_OK;
+        for (size_t i = 0; i < models->count; i++) {
+            struct dbk_model *model = models->items[i];
+            if (!takes_part(model) || model->session != session)
+                continue;
+            if (committed)
+                dbk_model_moved(model, last_position, last_position - model->position);
+            else
+                model->behind = true;
+        }
+    }
+}
+
+void dbk_participant_commit(void *context, bool stored, uint64_t last_position)
+{
+    struct dbk_models *models = context;
+    if (!models->group_open)
+        return;
+    if (stored)
+        commit_sessions(models, last_position);
+    end_sessions(models);
+    for (size_t i = 0; i < models->count; i++) {
+        struct dbk_error err = {0};
+        struct dbk_model *model = models->items[i];
+        if (takes_part(model) && model->behind)
+            model->behind = dbk_model_catch_up(model, &err) < 0;
+    }
+    models->group_open = false;
+    unlock_all(models);
+}

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Posting from the log: batches, and the runner of a `sync: events` model. */
+#include <time.h>
+
+#include "base/assert.h"
+#include "model/state.h"
+
+/* How long a runner sleeps without news, and after a failure that may pass. */
+#define IDLE_US 1000000
+#define RETRY_US 200000
+
+static int64_t monotonic_us(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+int dbk_post_cursor(struct dbk_store *store, const struct dbk_model_definition *definition,
+                    uint64_t position, struct dbk_cursor **cursor_out, struct dbk_error *err)
+{
+    return dbk_cursor_open(store,
+                           &(struct dbk_filter){.categories = definition->categories,
+                                                .category_count = definition->category_count,
+                                                .position_min = position + 1,
+                                                .hidden = true},
+                           cursor_out, err);
+}
+
+int dbk_post_set_position(struct dbk_connection *connection, const char *model, uint64_t generation,
+                          struct dbk_statement **statement_out, struct dbk_error *err)
+{
+    struct dbk_statement *statement = NULL;
+    int rc = dbk_statement_open(connection,
+                                DBK_SLICE_LITERAL("UPDATE _daybook_models SET position = ?1 "
+                                                  "WHERE model = ?2 AND generation = ?3"),
+                                &statement, NULL, err);
+    if (rc < 0)
+        return rc;
+    struct dbk_value name = {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(model)};
+    struct dbk_value number = {.kind = DBK_VALUE_INTEGER, .integer = (int64_t)generation};
+    dbk_statement_bind(statement, 2, &name);
+    dbk_statement_bind(statement, 3, &number);
+    *statement_out = statement;
+    return DBK_OK;
+}
+
+static int set_position(struct dbk_statement *statement, uint64_t position, struct dbk_error *err)
+{
+    struct dbk_value value = {.kind = DBK_VALUE_INTEGER, .integer = (int64_t)position};
+    dbk_statement_bind(statement, 1, &value);
+    int rc = dbk_statement_step(statement, err);
+    dbk_statement_reset(statement);
+    return rc;
+}
+
+/* Posts events in the open transaction, up to `stop` (0: as the bounds allow). */
+static int post_events(struct dbk_batch_post *post, uint64_t stop, uint64_t *failed, bool *more,
+                       struct dbk_error *err)
+{
+    int64_t begun_us = monotonic_us();
+    struct dbk_event event;
+    int rc = 1;
+    uint64_t seen = 0;
+    *more = true;
+    post->posted = 0;
+    while (seen < DBK_POST_EVENTS && (rc = dbk_cursor_next(post->cursor, &event, err)) > 0) {
+        if (stop != 0 && event.position >= stop) {
+            post->position = stop - 1;
+            return DBK_OK;
+        }
+        if (dbk_poster_wants(post->poster, &event)) {
+            rc = dbk_poster_post(post->poster, &event, err);
+            if (rc < 0) {
+                *failed = event.position;
+                return rc;
+            }
+            post->posted++;
+        }
+        post->position = event.position;
+        seen++;
+        if (seen % 64 == 0 && monotonic_us() - begun_us > DBK_POST_US)
+            return DBK_OK;
+    }
+    if (rc == 0) {
+        post->position = dbk_cursor_position(post->cursor);
+        *more = false;
+    }
+    return rc < 0 ? rc : DBK_OK;
+}
+
+static int post_transaction(struct dbk_batch_post *post, uint64_t stop, uint64_t *failed,
+                            bool *more, struct dbk_error *err)
+{
+    uint64_t before = post->position;
+    int rc = dbk_connection_run(post->connection, "BEGIN IMMEDIATE", err);
+    if (rc == DBK_OK)
+        rc = post_events(post, stop, failed, more, err);
+    if (rc == DBK_OK && !dbk_connection_in_transaction(post->connection))
+        rc = dbk_error_set(err, DBK_ESCRIPT, "a handler ended the transaction it was run in");
+    if (rc == DBK_OK && post->position != before)
+        rc = set_position(post->set_position, post->position, err);
+    if (rc == DBK_OK)
+        rc = dbk_connection_run(post->connection, "COMMIT", err);
+    if (rc < 0) {
+        if (dbk_connection_in_transaction(post->connection))
+            dbk_ignore(dbk_connection_run(post->connection, "ROLLBACK", NULL));
+        post->position = before;
+        post->posted = 0;
+    }
+    return rc;
+}
+
+/* A cursor goes forwards only: after a failure a new one begins where the model is. */
+static int rewind_cursor(struct dbk_batch_post *post, struct dbk_store *store,
+                         const struct dbk_model_definition *definition, struct dbk_error *err)
+{
+    dbk_cursor_free(post->cursor);
+    post->cursor = NULL;
+    return dbk_post_cursor(store, definition, post->position, &post->cursor, err);
+}
+
+static bool may_pass(int rc)
+{
+    return rc == DBK_EBUSY || rc == DBK_EFULL || rc == DBK_EIO || rc == DBK_ENOMEM;
+}
+
+int dbk_post_batch(struct dbk_batch_post *post, bool *failed_out, struct dbk_error *err)
+{
+    uint64_t failed = 0;
+    bool more = false;
+    *failed_out = false;
+    int rc = post_transaction(post, 0, &failed, &more, err);
+    if (rc == DBK_OK)
+        return more ? 1 : 0;
+    *failed_out = failed != 0 && !may_pass(rc);
+    return rc;
+}
+
+/* Everything before the event that failed is posted all the same. */
+static void post_before(struct dbk_model *model, struct dbk_batch_post *post)
+{
+    struct dbk_store *store = model->models->store;
+    const struct dbk_model_definition *definition = &model->serving.definition;
+    struct dbk_error err = {0};
+    struct dbk_event event;
+    struct dbk_cursor *look = NULL;
+    /* The failing event is the first that cannot be posted alone: found by posting one at a time. */
+    for (;;) {
+        uint64_t failed = 0;
+        bool more = false;
+        dbk_cursor_free(look);
+        look = NULL;
+        int rc = dbk_post_cursor(store, definition, post->position, &look, &err);
+        if (rc == DBK_OK)
+            rc = dbk_cursor_next(look, &event, &err);
+        if (rc <= 0 || rewind_cursor(post, store, definition, &err) < 0)
+            break;
+        if (post_transaction(post, event.position + 1, &failed, &more, &err) < 0 || !more)
+            break;
+        dbk_model_moved(model, post->position, post->posted);
+    }
+    dbk_cursor_free(look);
+}
+
+static struct dbk_batch_post begin_post(struct dbk_model *model)
+{
+    return (struct dbk_batch_post){.connection = model->session->connection,
+                                   .poster = model->poster,
+                                   .set_position = model->set_position,
+                                   .position = model->position};
+}
+
+/* One batch. 1: more to do; 0: nothing left; negative: it stopped, or should be tried again. */
+static int run_once(struct dbk_model *model, struct dbk_cursor **cursor, struct dbk_error *err)
+{
+    bool failed = false;
+    struct dbk_batch_post post = begin_post(model);
+    uint64_t before = post.position;
+    int rc = DBK_OK;
+    if (*cursor == NULL)
+        rc = dbk_post_cursor(model->models->store, &model->serving.definition, post.position,
+                             cursor, err);
+    else
+        rc = dbk_cursor_extend(*cursor, err);
+    if (rc < 0)
+        return rc;
+    post.cursor = *cursor;
+    rc = dbk_post_batch(&post, &failed, err);
+    if (rc >= 0) {
+        if (post.position != before || post.posted > 0)
+            dbk_model_moved(model, post.position, post.posted);
+        return rc;
+    }
+    if (failed)
+        post_before(model, &post);
+    *cursor = post.cursor;
+    dbk_cursor_free(*cursor);
+    *cursor = NULL;
+    if (failed)
+        dbk_model_stopped(model, err);
+    else
+        dbk_model_troubled(model, err);
+    return rc;
+}
+
+int dbk_model_catch_up(struct dbk_model *model, struct dbk_error *err)
+{
+    struct dbk_cursor *cursor = NULL;
+    int rc = 1;
+    while (rc == 1)
+        rc = run_once(model, &cursor, err);
+    dbk_cursor_free(cursor);
+    return rc;
+}
+
+static bool ends(struct dbk_model *model)
+{
+    (void)pthread_mutex_lock(&model->models->lock);
+    bool over = model->models->stop || model->stopped;
+    (void)pthread_mutex_unlock(&model->models->lock);
+    return over;
+}
+
+/* The cursor belongs to one generation: a rebuild's swap is noticed by the number. */
+static void *run_thread(void *context)
+{
+    struct dbk_model *model = context;
+    struct dbk_cursor *cursor = NULL;
+    uint64_t generation = model->serving.number;
+    while (!ends(model)) {
+        struct dbk_error err = {0};
+        (void)pthread_mutex_lock(&model->work);
+        if (generation != model->serving.number) {
+            dbk_cursor_free(cursor);
+            cursor = NULL;
+            generation = model->serving.number;
+        }
+        int rc = run_once(model, &cursor, &err);
+        uint64_t position = model->position;
+        (void)pthread_mutex_unlock(&model->work);
+        if (rc == 0)
+            dbk_ignore(dbk_store_wait(model->models->store, position, IDLE_US, &err));
+        else if (rc < 0 && !ends(model))
+            (void)nanosleep(&(struct timespec){.tv_nsec = RETRY_US * 1000}, NULL);
+    }
+    dbk_cursor_free(cursor);
+    return NULL;
+}
+
+int dbk_runner_start(struct dbk_model *model, struct dbk_error *err)
+{
+    int failure = pthread_create(&model->thread, NULL, run_thread, model);
+    if (failure != 0)
+        return dbk_error_set_errno(err, failure, "model %s: its thread cannot start",
+                                   model->definition.name);
+    model->thread_runs = true;
+    return DBK_OK;
+}
+
+void dbk_runner_stop(struct dbk_model *model)
+{
+    if (model->thread_runs)
+        (void)pthread_join(model->thread, NULL);
+    model->thread_runs = false;
+}

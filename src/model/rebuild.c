@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A rebuild: the next generation is made beside the serving one from the files' definition, posted
+ * from the log's first event, and swapped when it has caught up. What an interrupted rebuild of the
+ * same definition has built is gone on with.
+ */
+#include "base/assert.h"
+#include "model/state.h"
+
+/* The last few events are posted under `work`, so that nothing comes between them and the swap. */
+#define SWAP_EVENTS 500
+
+struct rebuild {
+    struct dbk_model *model;
+    struct dbk_generation next;
+    struct dbk_batch_post post;
+    dbk_progress_fn progress;
+    void *context;
+};
+
+/* An unfinished generation under another definition is dropped, one under this is gone on with. */
+static int find_or_create(struct rebuild *rebuild, struct dbk_error *err)
+{
+    struct dbk_model *model = rebuild->model;
+    struct dbk_connection *connection = rebuild->post.connection;
+    int64_t newest = 0;
+    for (;;) {
+        dbk_generation_release(&rebuild->next);
+        dbk_generation_init(&rebuild->next);
+        int rc = dbk_generation_find(connection, &model->definition, false, &rebuild->next, err);
+        if (rc < 0)
+            return rc;
+        if (rebuild->next.number == 0)
+            break;
+        if (strcmp(rebuild->next.fingerprint, model->fingerprint) == 0 &&
+            rebuild->next.number > model->serving.number)
+            return DBK_OK;
+        rc = dbk_generation_drop(&rebuild->next, err);
+        if (rc < 0)
+            return rc;
+    }
+    int rc = dbk_generation_integer(connection, &newest, err,
+                                    "SELECT max(generation) FROM _daybook_models WHERE model = "
+                                    "'%s'",
+                                    model->definition.name);
+    if (rc == DBK_OK)
+        rc =
+            dbk_generation_create(connection, &model->definition, (uint64_t)newest + 1, false, err);
+    return rc < 0 ? rc
+                  : dbk_generation_find(connection, &model->definition, false, &rebuild->next, err);
+}
+
+static void tell(struct rebuild *rebuild, bool rebuilding)
+{
+    struct dbk_model *model = rebuild->model;
+    (void)pthread_mutex_lock(&model->models->lock);
+    model->rebuilding = rebuilding;
+    model->rebuild_generation = rebuild->next.number;
+    model->rebuild_position = rebuild->post.position;
+    (void)pthread_mutex_unlock(&model->models->lock);
+}
+
+static int prepare(struct rebuild *rebuild, struct dbk_error *err)
+{
+    struct dbk_model *model = rebuild->model;
+    struct dbk_batch_post *post = &rebuild->post;
+    int rc = dbk_connection_open(model->definition.database_path, DBK_CONNECT_HANDLERS,
+                                 &post->connection, err);
+    if (rc == DBK_OK) {
+        dbk_connection_limit_us(post->connection, DBK_POST_LIMIT_US);
+        rc = find_or_create(rebuild, err);
+    }
+    if (rc == DBK_OK)
+        rc = dbk_poster_open(post->connection, &rebuild->next.definition, rebuild->next.renames,
+                             rebuild->next.object_count, &post->poster, NULL, err);
+    if (rc == DBK_OK)
+        rc = dbk_post_set_position(post->connection, model->definition.name, rebuild->next.number,
+                                   &post->set_position, err);
+    post->position = rebuild->next.position;
+    if (rc == DBK_OK)
+        rc = dbk_post_cursor(model->models->store, &rebuild->next.definition, post->position,
+                             &post->cursor, err);
+    return rc;
+}
+
+/* Posts until no more than `left` events are missing. */
+static int catch_up(struct rebuild *rebuild, uint64_t left, struct dbk_error *err)
+{
+    struct dbk_store *store = rebuild->model->models->store;
+    for (;;) {
+        bool failed = false;
+        int rc = dbk_cursor_extend(rebuild->post.cursor, err);
+        if (rc == DBK_OK)
+            rc = dbk_post_batch(&rebuild->post, &failed, err);
+        if (rc < 0)
+            return rc;
+        tell(rebuild, true);
+        uint64_t last = dbk_store_last_position(store);
+        if (rebuild->progress != NULL &&
+            !rebuild->progress(rebuild->context, rebuild->post.position, last))
+            return dbk_error_set(err, DBK_ESTOPPED,
+                                 "model %s: the rebuild was ended at position %ju of %ju; the next "
+                                 "one goes on there",
+                                 rebuild->model->definition.name, (uintmax_t)rebuild->post.position,
+                                 (uintmax_t)last);
+        if (rebuild->post.position + left >= last && (left > 0 || rc == 0))
+            return DBK_OK;
+    }
+}
+
+static void close_post(struct dbk_batch_post *post)
+{
+    dbk_cursor_free(post->cursor);
+    dbk_poster_free(post->poster);
+    dbk_statement_free(post->set_position);
+    dbk_connection_free(post->connection);
+    *post = (struct dbk_batch_post){0};
+}
+
+/* Under `work`: the model serves the next generation from now on. */
+static int adopt(struct rebuild *rebuild, struct dbk_error *err)
+{
+    struct dbk_model *model = rebuild->model;
+    uint64_t position = rebuild->post.position;
+    dbk_model_close_serving(model);
+    close_post(&rebuild->post);
+    (void)pthread_mutex_lock(&model->models->lock);
+    struct dbk_generation old = model->serving;
+    model->serving = rebuild->next;
+    rebuild->next = old;
+    model->position = position;
+    model->stopped = false;
+    model->behind = false;
+    model->error = (struct dbk_error){0};
+    (void)pthread_cond_broadcast(&model->models->moved);
+    (void)pthread_mutex_unlock(&model->models->lock);
+    return dbk_model_open_serving(model, err);
+}
+
+static int swap(struct rebuild *rebuild, struct dbk_error *err)
+{
+    struct dbk_connection *connection = rebuild->post.connection;
+    int rc = dbk_connection_run(connection, "BEGIN IMMEDIATE", err);
+    if (rc == DBK_OK)
+        rc = dbk_generation_swap(connection, &rebuild->model->serving, &rebuild->next, err);
+    if (rc == DBK_OK)
+        rc = dbk_connection_run(connection, "COMMIT", err);
+    if (rc < 0 && dbk_connection_in_transaction(connection))
+        dbk_ignore(dbk_connection_run(connection, "ROLLBACK", NULL));
+    return rc;
+}
+
+/* Changing `sync:` changes who posts: that is left to the next open of the book. */
+static int check_sync(const struct dbk_model *model, struct dbk_error *err)
+{
+    if (model->serving.definition.sync == model->definition.sync)
+        return DBK_OK;
+    return dbk_error_set(err, DBK_EINVAL,
+                         "model %s: a rebuild cannot change sync: give the model another name",
+                         model->definition.name);
+}
+
+static int finish(struct rebuild *rebuild, struct dbk_error *err)
+{
+    struct dbk_model *model = rebuild->model;
+    (void)pthread_mutex_lock(&model->work);
+    bool was_stopped = model->stopped;
+    int rc = catch_up(rebuild, 0, err);
+    if (rc == DBK_OK)
+        rc = swap(rebuild, err);
+    if (rc == DBK_OK)
+        rc = adopt(rebuild, err);
+    (void)pthread_mutex_unlock(&model->work);
+    if (rc == DBK_OK && was_stopped && model->serving.definition.sync == DBK_SYNC_EVENTS) {
+        dbk_runner_stop(model);
+        rc = dbk_runner_start(model, err);
+    }
+    return rc;
+}
+
+int dbk_models_rebuild(struct dbk_models *models, const char *name, dbk_progress_fn progress,
+                       void *context, struct dbk_error *err)
+{
+    size_t index = 0;
+    int rc = dbk_models_find(models, name, &index, err);
+    if (rc < 0)
+        return rc;
+    struct rebuild rebuild = {
+        .model = models->items[index], .progress = progress, .context = context};
+    dbk_assert(rebuild.model->writer);
+    (void)pthread_mutex_lock(&models->lock);
+    bool busy = rebuild.model->rebuilding;
+    rebuild.model->rebuilding = true;
+    (void)pthread_mutex_unlock(&models->lock);
+    if (busy)
+        return dbk_error_set(err, DBK_EBUSY, "model %s is being rebuilt already", name);
+    dbk_generation_init(&rebuild.next);
+    rc = check_sync(rebuild.model, err);
+    if (rc == DBK_OK)
+        rc = prepare(&rebuild, err);
+    if (rc == DBK_OK)
+        rc = catch_up(&rebuild, SWAP_EVENTS, err);
+    if (rc == DBK_OK)
+        rc = finish(&rebuild, err);
+    close_post(&rebuild.post);
+    if (rc == DBK_OK && rebuild.next.number != 0)
+        rc = dbk_generation_drop(&rebuild.next, err);
+    dbk_generation_release(&rebuild.next);
+    (void)pthread_mutex_lock(&models->lock);
+    rebuild.model->rebuilding = false;
+    (void)pthread_mutex_unlock(&models->lock);
+    return rc;
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * state -- the models of an open book, shared by this room's sources.
+ *
+ * A model's `work` lock is held while its tables change: by its runner for a batch, by the
+ * participant from the first batch of a group to its commit, by a rebuild for the swap. What is
+ * told to others (position, state, errors) is under the models' one lock.
+ */
+#ifndef DBK_MODEL_STATE_H
+#define DBK_MODEL_STATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "model/generation.h"
+#include "model/poster.h"
+
+/* One transaction of a runner: so many events, or so long. */
+#define DBK_POST_EVENTS 2000
+#define DBK_POST_US 15000
+/* A handler's statement that runs longer is ended. */
+#define DBK_POST_LIMIT_US (INT64_C(10) * 1000000)
+
+/* What posts into a database; `transaction` models of one database share it. */
+struct dbk_session {
+    struct dbk_session *next;
+    char *path;
+    struct dbk_connection *connection;
+    bool open; /* in a group's transaction */
+    bool lost; /* SQLite took the group's transaction back by itself */
+};
+
+struct dbk_model {
+    struct dbk_models *models;
+    struct dbk_arena arena;                 /* the definition of the files, and its names */
+    struct dbk_model_definition definition; /* of the files */
+    char fingerprint[DBK_FINGERPRINT_SIZE];
+    bool writer;
+    pthread_mutex_t work;
+    struct dbk_generation serving;
+    struct dbk_session *session; /* of its own, or shared */
+    struct dbk_poster *poster;
+    struct dbk_statement *set_position;
+    bool behind; /* a `transaction` model that missed a commit */
+    pthread_t thread;
+    bool thread_runs;
+    /* under models->lock */
+    uint64_t position;
+    uint64_t posted;
+    uint64_t batches;
+    bool stopped;
+    struct dbk_error error;
+    bool rebuilding;
+    uint64_t rebuild_generation;
+    uint64_t rebuild_position;
+};
+
+struct dbk_models {
+    struct dbk_store *store;
+    pthread_mutex_t lock;
+    pthread_cond_t moved;
+    bool stop;
+    bool started;
+    struct dbk_model **items;
+    size_t count;
+    struct dbk_session *sessions; /* shared ones */
+    bool group_open;
+};
+
+/* Opens the serving generation: poster and statements on the model's session. */
+int dbk_model_open_serving(struct dbk_model *model, struct dbk_error *err) DBK_MUST_CHECK;
+void dbk_model_close_serving(struct dbk_model *model);
+/* Creates the session when there is none. */
+int dbk_model_open_session(struct dbk_model *model, struct dbk_error *err) DBK_MUST_CHECK;
+
+void dbk_model_moved(struct dbk_model *model, uint64_t position, uint64_t posted);
+void dbk_model_stopped(struct dbk_model *model, const struct dbk_error *err);
+void dbk_model_troubled(struct dbk_model *model, const struct dbk_error *err);
+
+/*
+ * Posts one batch from a cursor, in one transaction with the position. Under `work`, or a rebuild's
+ * own. 1: there may be more; 0: nothing is left; negative: why not. failed_out: an event that its
+ * handler cannot digest; everything before it was posted.
+ */
+struct dbk_batch_post {
+    struct dbk_connection *connection;
+    struct dbk_poster *poster;
+    struct dbk_statement *set_position;
+    struct dbk_cursor *cursor;
+    uint64_t position; /* posted so far */
+    uint64_t posted;   /* events in this batch */
+};
+int dbk_post_batch(struct dbk_batch_post *post, bool *failed_out,
+                   struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_post_cursor(struct dbk_store *store, const struct dbk_model_definition *definition,
+                    uint64_t position, struct dbk_cursor **cursor_out,
+                    struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_post_set_position(struct dbk_connection *connection, const char *model, uint64_t generation,
+                          struct dbk_statement **statement_out,
+                          struct dbk_error *err) DBK_MUST_CHECK;
+/* Brings a model up to the log's end. Under `work`. */
+int dbk_model_catch_up(struct dbk_model *model, struct dbk_error *err) DBK_MUST_CHECK;
+
+int dbk_runner_start(struct dbk_model *model, struct dbk_error *err) DBK_MUST_CHECK;
+void dbk_runner_stop(struct dbk_model *model);
+
+/* The store's participant: `transaction` models. */
+int dbk_participant_apply(void *context, const struct dbk_event *events, size_t count,
+                          struct dbk_error *err);
+void dbk_participant_commit(void *context, bool stored, uint64_t last_position);
+
+#endif
