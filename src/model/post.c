@@ -145,7 +145,7 @@ static void post_before(struct dbk_model *model, struct dbk_batch_post *post)
     struct dbk_error err = {0};
     struct dbk_event event;
     struct dbk_cursor *look = NULL;
-    /* The failing event is the first that cannot be posted alone: found by posting one at a time. */
+    /* The failing event is the first that cannot be posted alone: one is tried after the other. */
     for (;;) {
         uint64_t failed = 0;
         bool more = false;
