@@ -21,7 +21,7 @@ missing_of() {
 # Installs the packages that are missing. Where apt is not there or fails, the build itself will say
 # what it lacks.
 need() {
-    local missing as_root=
+    local missing log as_root=
     if ! command -v apt-get >/dev/null; then
         return 0
     fi
@@ -30,9 +30,10 @@ need() {
     [ "$(id -u)" = 0 ] || as_root=sudo
     echo "installing with ${as_root:+$as_root }apt: $missing"
     # shellcheck disable=SC2086
-    { $as_root apt-get -qq update &&
+    log=$({ $as_root apt-get -qq update &&
         $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
-            $missing; } >/dev/null || echo "apt failed: going on with what is here" >&2
+            $missing; } 2>&1) || echo "$log
+apt failed: going on with what is here" >&2
 }
 
 # build_in FOLDER TARGET...: sets the folder up where that was not done, builds quietly, and prints

@@ -85,8 +85,80 @@ def texts():
     yield "bom", b"\xef\xbb\xbf{}"
 
 
+def varint(value):
+    out = b""
+    while value >= 0x80:
+        out, value = out + bytes([value & 0x7F | 0x80]), value >> 7
+    return out + bytes([value])
+
+
+def run(entries, first, last, keys=2):
+    """A run of an index: entries are (key high, key low, rank, position) in order."""
+    blocks, marks, key, rank, position = b"", b"", None, 0, 0
+    line = 64 * b"\xff"
+    for number, (high, low, entry_rank, entry_position) in enumerate(entries):
+        if number % 2 == 0:
+            marks += struct.pack("<QQQQ", high, low, entry_rank, len(blocks))
+            key = None
+        if (high, low) != key:
+            key, rank, position = (high, low), 0, first
+            blocks += varint(entry_rank << 1 | 1) + struct.pack("<QQ", high, low)
+        else:
+            blocks += varint((entry_rank - rank) << 1)
+        blocks += varint(entry_position - position)
+        rank, position = entry_rank, entry_position
+    zone = struct.pack("<Qqqqq", first, 1, 2, 3, 4)
+    places = b"".join(struct.pack("<II", 0, 128 + n) for n in range(first, last + 1))
+    body = blocks + marks + line + places + zone
+    head = struct.pack("<QQ16s16x", first, last, b"book-of-a-fuzzer")
+    header = b"DBKINDEX" + struct.pack("<II", 1, crc32c(head, 1)) + head
+    footer = struct.pack("<QQQQQQ8xI", keys, 1, len(blocks), len(marks) // 32, 1, 1, crc32c(body))
+    return header + body + footer + struct.pack("<I", crc32c(footer))
+
+
+def runs():
+    yield "one", run([(5, 6, 1, 1)], 1, 1, 1)
+    yield "keys", run([(1, 1, 1, 7), (1, 1, 2, 8), (1, 1, 3, 9), (2, 9, 300, 7), (2, 9, 9000, 9)],
+                      7, 9)
+    yield "unsorted", run([(9, 9, 1, 3), (1, 1, 2, 1)], 1, 3)
+
+
+def decimals():
+    yield "money", b"12.50 -0.75"
+    yield "largest", b"9223372036854775807 1"
+    yield "smallest", b"-9223372036854775808 -1"
+    yield "exponents", b"1e400 1E-400"
+    yield "zeros", b"-0.000 0e5"
+    yield "half", b"0.125 2"
+    yield "not", b"01"
+
+
+def views():
+    yield "daily", b"-- refresh: every day at 02:00\n-- database: reading\nSELECT 1 AS one\n"
+    yield "minutes", b"-- refresh: every 5 minutes\n-- index: a, b\n-- index: c\nSELECT 1\n"
+    yield "demand", b"-- refresh: on demand\n\nSELECT 1"
+    yield "unknown", b"-- refesh: on demand\n-- refresh: each day\nSELECT 1"
+    yield "twice", b"-- refresh: on demand\n-- refresh: on demand\nSELECT \xff\0"
+
+
+def replies():
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+    yield "sized", head + b"Content-Length: 2\r\nDaybook-Position: 17\r\n\r\n{}and more"
+    yield "chunked", head + (b"Transfer-Encoding: chunked\r\n\r\n4\r\n{\"a\r\nA;x=y\r\n"
+                             b"\":1,\"b\":2}\r\n0\r\nX: y\r\n\r\n")
+    yield "open", head + b"\r\n{}"
+    yield "continue", b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n"
+    yield "problem", (b"HTTP/1.1 412 No\r\n"
+                      b"Content-Type: application/problem+json; charset=utf-8\r\n"
+                      b"Content-Length: 0\r\n\r\n")
+    yield "huge", head + b"Content-Length: 99999999999999999999\r\n\r\n"
+    yield "other", b"SSH-2.0-x\r\n"
+
+
 def main():
-    for name, corpus in (("record", records()), ("segment", segments()), ("json", texts())):
+    corpora = {"record": records(), "segment": segments(), "json": texts(), "index": runs(),
+               "decimal": decimals(), "view": views(), "http_reply": replies()}
+    for name, corpus in corpora.items():
         (FOLDER / name).mkdir(parents=True, exist_ok=True)
         for file_name, data in corpus:
             (FOLDER / name / file_name).write_bytes(data)
