@@ -49,6 +49,8 @@ static int check_schema(struct check *check)
             tried = dbk_statement_step(statement, &failure);
         dbk_statement_free(statement);
         dbk_connection_guard(check->connection, DBK_GUARD_NONE);
+        if (tried == DBK_ENOMEM)
+            return tried;
         if (tried < 0)
             rc = schema_fault(check, (size_t)(sql.data - schema.data) + (size_t)(at < 0 ? 0 : at),
                               failure.message, "");
