@@ -30,6 +30,7 @@ DRIVERS = {
     "lua.h": {"script", "fold", "command", "book", "cli"},
     "lauxlib.h": {"script", "fold", "command", "book", "cli"},
     "lualib.h": {"script"},
+    "sqlite3.h": {"target"},
     "yaml.h": {"book"},
     "microhttpd.h": {"server"},
     "csv.h": {"cli"},

@@ -155,9 +155,23 @@ def replies():
     yield "other", b"SSH-2.0-x\r\n"
 
 
+def statements():
+    yield "select", b"SELECT a, \"b\", [c d], `a` FROM t WHERE a = :a AND b = :b OR a = :a"
+    yield "path", b"INSERT INTO t VALUES (:customer.name, :_position, :_data)"
+    yield "literals", b"SELECT 'it''s', x'0aFF', 1.5e-3, 0x1F, .5, 1e5, \"a\"\"b\" AS \"a\"\"b\""
+    yield "comments", b"-- :a 'x\n/* ; :b */ SELECT 1 /* :c */ + :d -- ;"
+    yield "trigger", (b"CREATE TRIGGER r AFTER INSERT ON t BEGIN SELECT CASE WHEN 1 THEN 2 END; "
+                      b"DELETE FROM t; END; SELECT 1;;")
+    yield "open-string", b"SELECT 'x"
+    yield "open-comment", b"SELECT 1 /* x"
+    yield "json", b"SELECT a->>'$.x' FROM t; UPDATE t SET a = json(:a)"
+    yield "others", b"SELECT ?1, @x, $y, :1"
+
+
 def main():
     corpora = {"record": records(), "segment": segments(), "json": texts(), "index": runs(),
-               "decimal": decimals(), "view": views(), "http_reply": replies()}
+               "decimal": decimals(), "view": views(), "http_reply": replies(),
+               "sql": statements()}
     for name, corpus in corpora.items():
         (FOLDER / name).mkdir(parents=True, exist_ok=True)
         for file_name, data in corpus:
