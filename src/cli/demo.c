@@ -100,16 +100,15 @@ static int find_shop(const struct dbk_arguments *arguments, struct dbk_place *pl
                          "no examples/shop below this folder: name one with --book DIR");
 }
 
-static void print(const struct demo *demo, const struct dbk_serving *serving,
-                  const struct dbk_place *place)
+static void print(const struct demo *demo, const struct dbk_serving *serving, const char *options)
 {
     (void)printf("book     %s, %ju %s a second, from the seed on\n",
                  dbk_engine_book(demo->engine)->name, (uintmax_t)demo->rate,
                  demo->rate == 1 ? "order" : "orders");
     (void)printf("url      %s\n", serving->url);
-    (void)printf("watch    daybook tail --book %s\n", place->folder);
-    (void)printf("try      daybook get GetMyOrders user_id=demo-1 --book %s\n", place->folder);
-    (void)printf("         daybook view refresh daily_orders --book %s\n", place->folder);
+    (void)printf("watch    daybook tail%s\n", options);
+    (void)printf("try      daybook get GetMyOrders user_id=demo-1%s\n", options);
+    (void)printf("         daybook view refresh daily_orders%s\n", options);
     (void)printf("end      Ctrl-C\n");
     (void)fflush(stdout);
 }
@@ -138,6 +137,7 @@ int dbk_run_demo(const struct dbk_arguments *arguments)
     struct dbk_error err = {0};
     struct dbk_place place;
     struct dbk_serving serving = {0};
+    char options[DBK_SERVING_OPTIONS_SIZE];
     struct demo demo = {.rate = dbk_arguments_number(arguments, "rate", RATE),
                         .order_max = dbk_arguments_number(arguments, "orders", 0)};
     if (demo.rate == 0 || demo.rate > 1000000)
@@ -150,7 +150,8 @@ int dbk_run_demo(const struct dbk_arguments *arguments)
         return dbk_fail(arguments, &err);
     demo.engine = serving.engine;
     dbk_demo_orders_init(&demo.orders, dbk_arguments_number(arguments, "seed", 1));
-    print(&demo, &serving, &place);
+    dbk_serving_options(arguments, place.folder, options);
+    print(&demo, &serving, options);
     rc = serve_orders(&demo, &err);
     dbk_serving_release(&serving);
     (void)printf("%ju orders were placed or cancelled\n", (uintmax_t)demo.placed);

@@ -4,20 +4,12 @@
 #include "cli/serving.h"
 #include "cli/table.h"
 
-/* What goes behind `daybook` in a command that is to be pasted into another terminal. */
-static const char *book_option(const struct dbk_arguments *arguments, const char **folder_out)
-{
-    const char *folder = dbk_arguments_text(arguments, "book");
-    *folder_out = folder != NULL ? folder : "";
-    return folder != NULL ? " --book " : "";
-}
-
 static void print(const struct dbk_arguments *arguments, const struct dbk_serving *serving)
 {
     const struct dbk_book *book = dbk_engine_book(serving->engine);
     struct dbk_store *store = dbk_engine_store(serving->engine);
-    const char *folder = NULL;
-    const char *option = book_option(arguments, &folder);
+    char options[DBK_SERVING_OPTIONS_SIZE];
+    dbk_serving_options(arguments, NULL, options);
     if (dbk_output_of(arguments) != DBK_OUTPUT_TABLE) {
         (void)printf("{\"url\":\"%s\",\"position\":%ju}\n", serving->url,
                      (uintmax_t)dbk_store_last_position(store));
@@ -25,7 +17,7 @@ static void print(const struct dbk_arguments *arguments, const struct dbk_servin
         (void)printf("book     %s, %ju events in %s\n", book->name,
                      (uintmax_t)dbk_store_last_position(store), book->data);
         (void)printf("url      %s\n", serving->url);
-        (void)printf("try      daybook tail%s%s\n", option, folder);
+        (void)printf("try      daybook tail%s\n", options);
         (void)printf("         curl %s/healthz\n", serving->url);
         (void)printf("end      Ctrl-C\n");
     }

@@ -61,3 +61,19 @@ void dbk_serving_release(struct dbk_serving *serving)
     serving->server = NULL;
     serving->engine = NULL;
 }
+
+void dbk_serving_options(const struct dbk_arguments *arguments, const char *folder,
+                         char text_out[DBK_SERVING_OPTIONS_SIZE])
+{
+    static const char *const names[] = {"book", "data", "env"};
+    size_t used = 0;
+    text_out[0] = '\0';
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        const char *value = dbk_arguments_text(arguments, names[i]);
+        if (value == NULL && i == 0)
+            value = folder;
+        if (value != NULL && used < DBK_SERVING_OPTIONS_SIZE)
+            used += (size_t)snprintf(text_out + used, DBK_SERVING_OPTIONS_SIZE - used, " --%s %s",
+                                     names[i], value);
+    }
+}

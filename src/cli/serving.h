@@ -7,6 +7,7 @@
 #ifndef DBK_CLI_SERVING_H
 #define DBK_CLI_SERVING_H
 
+#include "cli/arguments.h"
 #include "cli/place.h"
 #include "server/server.h"
 
@@ -26,5 +27,15 @@ struct dbk_serving {
 int dbk_serving_open(const struct dbk_place *place, const char *listen, const char *holder,
                      struct dbk_serving *serving_out, struct dbk_error *err) DBK_MUST_CHECK;
 void dbk_serving_release(struct dbk_serving *serving);
+
+#define DBK_SERVING_OPTIONS_SIZE (3 * DBK_PLACE_SIZE_MAX)
+
+/*
+ * What goes behind `daybook tail` in a command that is to be pasted into another terminal:
+ * " --book F --data D --env E" as they were given. folder: the book's where it was found without
+ * having been named, else NULL.
+ */
+void dbk_serving_options(const struct dbk_arguments *arguments, const char *folder,
+                         char text_out[DBK_SERVING_OPTIONS_SIZE]);
 
 #endif
