@@ -168,10 +168,24 @@ def statements():
     yield "others", b"SELECT ?1, @x, $y, :1"
 
 
+def settings():
+    yield "book", (b"# a shop\nbook: shop\ndata: data\ndatabases:\n  reading: sqlite:reading.db\n"
+                   b"limits: {event_bytes: 1 MiB, batch_events: 10000}\n")
+    yield "model", b"database: reading\nsync: events\nsource: [order, 'a-b', \"c\"]\n"
+    yield "anchors", b"a: &x [1]\nb: *x\n"
+    yield "tags", b"a: !!int 5\n--- \nb: 1\n"
+    yield "twice", b"a: 1\na: 2\n"
+    yield "deep", b"[" * 20 + b"]" * 20
+    yield "nul", b"a: x\0y\n"
+    yield "latin1", b"a: \xe9\n"
+    yield "block", b"a: |\n  x\n   y\nb: >-\n  z\n"
+    yield "broken", b"a: [1, 2\nb: }\n"
+
+
 def main():
     corpora = {"record": records(), "segment": segments(), "json": texts(), "index": runs(),
                "decimal": decimals(), "view": views(), "http_reply": replies(),
-               "sql": statements()}
+               "sql": statements(), "yaml": settings()}
     for name, corpus in corpora.items():
         (FOLDER / name).mkdir(parents=True, exist_ok=True)
         for file_name, data in corpus:
