@@ -4,8 +4,8 @@
 
     tests/fuzz/corpus.py
 
-The same files each time. Inputs that a fuzzer found are added beside them by hand, under other
-names, and are left alone.
+The same files each time. Inputs that a fuzzer or a person found are added beside them by hand,
+under other names, and are left alone.
 """
 import pathlib
 import struct
@@ -171,11 +171,11 @@ def statements():
 def settings():
     yield "book", (b"# a shop\nbook: shop\ndata: data\ndatabases:\n  reading: sqlite:reading.db\n"
                    b"limits: {event_bytes: 1 MiB, batch_events: 10000}\n")
-    yield "model", b"database: reading\nsync: events\nsource: [order, 'a-b', \"c\"]\n"
+    yield "model-lists", b"database: reading\nsync: events\nsource: [order, 'a-b', \"c\"]\n"
     yield "anchors", b"a: &x [1]\nb: *x\n"
     yield "tags", b"a: !!int 5\n--- \nb: 1\n"
     yield "twice", b"a: 1\na: 2\n"
-    yield "deep", b"[" * 20 + b"]" * 20
+    yield "brackets", b"[" * 20 + b"]" * 20
     yield "nul", b"a: x\0y\n"
     yield "latin1", b"a: \xe9\n"
     yield "block", b"a: |\n  x\n   y\nb: >-\n  z\n"
