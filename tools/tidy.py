@@ -5,8 +5,8 @@
     tools/tidy.py [--root DIR] [--no-format]
 
 Faults are printed as file:line: rule: what, and make the exit status 1. Sizes past what we aim at
-are only noted, unless LONG lists them with a reason. The rooms and their order come from
-meson.build.
+(unless LONG lists them with a reason) and pages that are not written yet are only noted. The
+rooms and their order come from meson.build.
 """
 import argparse
 import os
@@ -78,6 +78,7 @@ SKIPPED = re.compile(
 
 UNFINISHED = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b")
 MACHINE_PATH = re.compile(r"(?<![\w.$}{])/(?:work|home|root|Users)/\w")
+PAGE = re.compile(r"\bdocs/[\w/-]+\.md\b")
 TICKET = re.compile(r"\b(?:issue|ticket|bug) #?[0-9]+\b", re.IGNORECASE)
 
 
@@ -126,9 +127,12 @@ def line_at(text, offset):
     return text.count("\n", 0, offset) + 1
 
 
-def check_text(report, path, lines, name):
+def check_text(report, root, path, lines, name):
     """What holds for every text file."""
     for number, line in enumerate(lines, 1):
+        for page in PAGE.findall(line):
+            if not (root / page).exists():
+                report.note(path, path, number, "page", f"{page} is not there")
         if UNFINISHED.search(line):
             report.fault(path, number, "unfinished", "do it, or name it as a limit")
         if MACHINE_PATH.search(line):
@@ -322,7 +326,7 @@ def check(root, with_format=True):
         lines = text.split("\n")
         if lines.pop() != "":
             report.fault(path, len(lines) + 1, "end-of-file", "the last line has no end")
-        check_text(report, path, lines, file.name)
+        check_text(report, root, path, lines, file.name)
         if file.suffix in SOURCE:
             formatted.append(path)
             check_source(report, path, text, lines, rooms)

@@ -22,7 +22,7 @@ CLEAN = {
                             '    return puts("http://x"); /* not a // comment */\n}\n',
     "tests/unit/log/sample.h": SPDX + "#ifndef DBK_TESTS_LOG_SAMPLE_H\n"
                                       "#define DBK_TESTS_LOG_SAMPLE_H\n\n#endif\n",
-    "docs/page.md": "# A page\n",
+    "page.md": "# A page\n",
 }
 
 
@@ -125,25 +125,32 @@ class TidyTest(unittest.TestCase):
         self.assert_fault("columns: 101 columns")
 
     def test_ends_of_files(self):
-        self.write("docs/page.md", "# A page")
-        self.assert_fault("docs/page.md:1: end-of-file")
-        self.write("docs/page.md", "# A page\n\n")
-        self.assert_fault("docs/page.md:2: end-of-file")
+        self.write("page.md", "# A page")
+        self.assert_fault("page.md:1: end-of-file")
+        self.write("page.md", "# A page\n\n")
+        self.assert_fault("page.md:2: end-of-file")
 
     def test_unfinished_work(self):
         for word in ("TO" "DO", "FIX" "ME"):
-            self.write("docs/page.md", f"# A page\n{word}: more\n")
-            self.assert_fault("docs/page.md:2: unfinished")
+            self.write("page.md", f"# A page\n{word}: more\n")
+            self.assert_fault("page.md:2: unfinished")
 
     def test_paths_of_a_machine(self):
-        self.write("docs/page.md", "see /" "home/anna/daybook\n")
-        self.assert_fault("docs/page.md:1: machine-path")
-        self.write("docs/page.md", "see http://host/" "work/x and a/" "home/b\n")
+        self.write("page.md", "see /" "home/anna/daybook\n")
+        self.assert_fault("page.md:1: machine-path")
+        self.write("page.md", "see http://host/" "work/x and a/" "home/b\n")
         self.assertEqual(self.report().faults, [])
 
+    def test_pages_that_are_not_there(self):
+        self.write("docs/" "here.md", "# Here\n")
+        self.write("src/log/scan.c", SPDX + "/* See docs/" "here.md and docs/" "gone.md. */\n")
+        self.assertEqual(self.report().faults, [])
+        self.assertEqual(self.report().notes,
+                         ["src/log/scan.c:2: note: page: docs/" "gone.md is not there"])
+
     def test_ticket_numbers(self):
-        self.write("docs/page.md", "as issue " "#12 says\n")
-        self.assert_fault("docs/page.md:1: ticket")
+        self.write("page.md", "as issue " "#12 says\n")
+        self.assert_fault("page.md:1: ticket")
 
     def test_calls_on_files(self):
         for name in tidy.FILE_CALLS:
