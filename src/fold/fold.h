@@ -21,9 +21,9 @@
  * function leaves the state as it is. A fold's fingerprint is the SHA-256 of its source and of
  * Daybook's fold version; a snapshot carries it and does not fit another.
  *
- * Snapshots are files in <data>/snapshots, replaced atomically, checksummed, dropped freely: a
- * missing, damaged or unfitting one is as good as none. Every `every` versions one is kept. They
- * are taken while a state is read or on dbk_fold_snapshot, never on the append path.
+ * Snapshots are files in <data>/snapshots, written beside and renamed, checksummed, dropped freely: a
+ * missing, damaged or unfitting one is as good as none. Every `every` versions one is kept, by
+ * dbk_fold_snapshot behind the appends and by reads that replay past one that is missing.
  *
  * Threads: a folds object from any thread (it keeps a pool of Lua states).
  * Source:  DESIGN section 3.
@@ -37,10 +37,11 @@
 struct dbk_folds;
 
 /*
- * store   kept until free
- * folder  the data directory's "snapshots"; created with the first snapshot; NULL: no snapshots
+ * store   kept until free; NULL: only to check folds
+ * folder  the data directory's "snapshots"; created with the first one; NULL: no snapshots
+ * keep    snapshots are taken; else they are only read
  */
-int dbk_folds_open(struct dbk_store *store, struct dbk_os *os, const char *folder,
+int dbk_folds_open(struct dbk_store *store, struct dbk_os *os, const char *folder, bool keep,
                    struct dbk_folds **folds_out, struct dbk_error *err) DBK_MUST_CHECK;
 void dbk_folds_free(struct dbk_folds *folds);
 
@@ -55,6 +56,9 @@ int dbk_folds_add(struct dbk_folds *folds, struct dbk_slice category, const char
                   struct dbk_slice source, struct dbk_error *err) DBK_MUST_CHECK;
 /* True when the category has a fold. */
 bool dbk_folds_has(const struct dbk_folds *folds, struct dbk_slice category);
+
+/* Versions between two snapshots of a category's streams; 0: none are kept. */
+uint64_t dbk_folds_every(const struct dbk_folds *folds, struct dbk_slice category);
 
 /* Which state; zero-initialised: the newest. At most one of them. */
 struct dbk_fold_at {
@@ -93,6 +97,10 @@ typedef int (*dbk_fold_each_fn)(const struct dbk_event *event, struct dbk_slice 
 int dbk_fold_log(struct dbk_folds *folds, struct dbk_slice stream, uint64_t version_min,
                  uint64_t version_max, dbk_fold_each_fn each, void *context,
                  struct dbk_error *err) DBK_MUST_CHECK;
+
+/* Takes the snapshot of a stream at a version, when it is not there. */
+int dbk_fold_snapshot(struct dbk_folds *folds, struct dbk_slice stream, uint64_t version,
+                      struct dbk_error *err) DBK_MUST_CHECK;
 
 /* Drops every snapshot of every stream. */
 int dbk_folds_drop_snapshots(struct dbk_folds *folds, struct dbk_error *err) DBK_MUST_CHECK;

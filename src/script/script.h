@@ -66,6 +66,11 @@ const char *dbk_script_name(const struct dbk_script *script);
 int dbk_script_call(struct dbk_script *script, int argument_count, int result_count,
                     struct dbk_error *err) DBK_MUST_CHECK;
 
+/* Puts a C function under a name into what the script sees. DBK_ESCRIPT, DBK_ENOMEM. */
+int dbk_script_register(struct dbk_script *script, const char *name,
+                        int (*function)(struct lua_State *lua),
+                        struct dbk_error *err) DBK_MUST_CHECK;
+
 /* Pushes a JSON value. DBK_ESCRIPT when the state's memory is used up. */
 int dbk_script_push_json(struct dbk_script *script, const struct dbk_json_node *node,
                          struct dbk_error *err) DBK_MUST_CHECK;

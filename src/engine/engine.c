@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/engine.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/assert.h"
+#include "engine/state.h"
+#include "json/json.h"
+
+/* Free scratches that are kept; more are given back to the heap. */
+#define SCRATCHES_MAX 64
+#define SCRATCH_OUT_KEPT ((size_t)1 << 20)
+
+static char *path_in(struct dbk_engine *engine, const char *name)
+{
+    return dbk_arena_format(&engine->arena, "%s/%s", engine->book->data, name);
+}
+
+static int open_store_as(struct dbk_engine *engine, const struct dbk_engine_options *options,
+                         bool writer, struct dbk_error *err)
+{
+    return dbk_store_open(
+        &(struct dbk_store_options){.os = engine->os,
+                                    .folder = engine->book->data,
+                                    .writer = writer,
+                                    .holder = options->holder,
+                                    .event_size_max = engine->book->event_size_max,
+                                    .batch_count_max = engine->book->batch_count_max},
+        &engine->store, err);
+}
+
+/* A book that nobody has written yet is made, so that it can be read: empty. */
+static int open_reader(struct dbk_engine *engine, const struct dbk_engine_options *options,
+                       struct dbk_error *err)
+{
+    struct dbk_error failure = {0};
+    int rc = open_store_as(engine, options, false, &failure);
+    if (rc != DBK_ENOTFOUND) {
+        if (rc < 0 && err != NULL)
+            *err = failure;
+        return rc;
+    }
+    rc = open_store_as(engine, options, true, err);
+    if (rc < 0)
+        return rc;
+    dbk_store_free(engine->store);
+    engine->store = NULL;
+    return open_store_as(engine, options, false, err);
+}
+
+static int open_store(struct dbk_engine *engine, const struct dbk_engine_options *options,
+                      struct dbk_error *err)
+{
+    struct dbk_error failure = {0};
+    if (options->mode == DBK_ENGINE_READ) {
+        (void)dbk_error_set(&engine->no_writer, DBK_EDENIED, "%s was opened for reading",
+                            engine->book->data);
+        return open_reader(engine, options, err);
+    }
+    int rc = open_store_as(engine, options, true, &failure);
+    engine->writer = rc == DBK_OK;
+    engine->no_writer = failure;
+    bool beside = rc == DBK_EBUSY || rc == DBK_EDENIED;
+    if (beside && options->mode == DBK_ENGINE_WRITE_OR_READ)
+        return open_store_as(engine, options, false, err);
+    if (rc < 0 && err != NULL)
+        *err = failure;
+    return rc;
+}
+
+static int append(void *context, const struct dbk_batch *batch,
+                  struct dbk_append_result *result_out, struct dbk_error *err)
+{
+    return dbk_engine_append(context, batch, result_out, err);
+}
+
+static int open_scripts(struct dbk_engine *engine, struct dbk_error *err)
+{
+    const struct dbk_book *book = engine->book;
+    const char *snapshots = path_in(engine, "snapshots");
+    int rc = snapshots == NULL
+                 ? dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", book->folder)
+                 : dbk_folds_open(engine->store, engine->os, snapshots,
+                                  &engine->folds, err);
+    for (size_t i = 0; rc == DBK_OK && i < book->fold_count; i++)
+        rc = dbk_folds_add(engine->folds, dbk_slice_of(book->folds[i].name), book->folds[i].file,
+                           book->folds[i].source, err);
+    if (rc == DBK_OK)
+        rc = dbk_commands_open(engine->store, engine->folds, append, engine, &engine->commands,
+                               err);
+    for (size_t i = 0; rc == DBK_OK && i < book->command_count; i++)
+        rc = dbk_commands_add(engine->commands, book->commands[i].name, book->commands[i].file,
+                              book->commands[i].source, err);
+    return rc;
+}
+
+static int list_tables(struct dbk_engine *engine, struct dbk_error *err)
+{
+    const struct dbk_book *book = engine->book;
+    engine->tables =
+        dbk_arena_alloc_zero(&engine->arena, book->model_count + 1, sizeof(*engine->tables));
+    engine->table_counts =
+        dbk_arena_alloc_zero(&engine->arena, book->model_count + 1, sizeof(*engine->table_counts));
+    if (engine->tables == NULL || engine->table_counts == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", book->folder);
+    int rc = DBK_OK;
+    for (size_t i = 0; rc == DBK_OK && i < book->model_count; i++)
+        rc = dbk_model_tables(&book->models[i], &engine->arena, &engine->tables[i],
+                              &engine->table_counts[i], err);
+    return rc;
+}
+
+static int open_models(struct dbk_engine *engine, struct dbk_error *err)
+{
+    const struct dbk_book *book = engine->book;
+    int rc = dbk_models_open(engine->store, &engine->models, err);
+    for (size_t i = 0; rc == DBK_OK && i < book->model_count; i++)
+        rc = dbk_models_add(engine->models, &book->models[i], engine->writer, err);
+    if (rc == DBK_OK)
+        rc = dbk_views_open(engine->store, engine->models, engine->os, &engine->views, err);
+    for (size_t i = 0; rc == DBK_OK && i < book->view_count; i++)
+        rc = dbk_views_add(engine->views, &book->views[i], book->models, book->model_count,
+                           engine->writer, err);
+    return rc < 0 ? rc : list_tables(engine, err);
+}
+
+int dbk_engine_open(const struct dbk_engine_options *options, struct dbk_diagnostics *diagnostics,
+                    struct dbk_engine **engine_out, struct dbk_error *err)
+{
+    struct dbk_engine *engine = dbk_alloc_zero(1, sizeof(*engine));
+    if (engine == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", options->folder);
+    engine->os = options->os;
+    dbk_arena_init(&engine->arena, DBK_ENGINE_TEXT_SIZE_MAX);
+    (void)pthread_mutex_init(&engine->scratch_lock, NULL);
+    int rc = dbk_book_load(&(struct dbk_book_options){.os = options->os,
+                                                      .folder = options->folder,
+                                                      .data = options->data,
+                                                      .environment = options->environment},
+                           diagnostics, &engine->book, err);
+    if (rc == DBK_OK)
+        rc = open_store(engine, options, err);
+    if (rc == DBK_OK)
+        rc = open_scripts(engine, err);
+    if (rc == DBK_OK)
+        rc = open_models(engine, err);
+    if (rc == DBK_OK && engine->writer)
+        rc = dbk_models_start(engine->models, err);
+    if (rc == DBK_OK && engine->writer && options->schedule)
+        rc = dbk_views_start(engine->views, err);
+    if (rc == DBK_OK && engine->writer && engine->book->fold_count > 0)
+        rc = dbk_upkeep_start(engine, err);
+    if (rc < 0) {
+        dbk_engine_free(engine);
+        return rc;
+    }
+    *engine_out = engine;
+    return DBK_OK;
+}
+
+static void free_scratch(struct dbk_scratch *scratch)
+{
+    dbk_arena_release(&scratch->arena);
+    dbk_buf_release(&scratch->out);
+    dbk_json_free(scratch->json);
+    dbk_free(scratch);
+}
+
+void dbk_engine_free(struct dbk_engine *engine)
+{
+    if (engine == NULL)
+        return;
+    dbk_upkeep_stop(engine);
+    dbk_views_free(engine->views);
+    dbk_models_free(engine->models);
+    dbk_commands_free(engine->commands);
+    dbk_folds_free(engine->folds);
+    dbk_store_free(engine->store);
+    dbk_book_free(engine->book);
+    for (struct dbk_scratch *scratch = engine->scratches, *next; scratch != NULL; scratch = next) {
+        next = scratch->next;
+        free_scratch(scratch);
+    }
+    dbk_arena_release(&engine->arena);
+    (void)pthread_mutex_destroy(&engine->scratch_lock);
+    dbk_free(engine);
+}
+
+bool dbk_engine_is_writer(const struct dbk_engine *engine)
+{
+    return engine->writer;
+}
+
+const struct dbk_book *dbk_engine_book(const struct dbk_engine *engine)
+{
+    return engine->book;
+}
+
+struct dbk_os *dbk_engine_os(const struct dbk_engine *engine)
+{
+    return engine->os;
+}
+
+struct dbk_store *dbk_engine_store(struct dbk_engine *engine)
+{
+    return engine->store;
+}
+
+struct dbk_folds *dbk_engine_folds(struct dbk_engine *engine)
+{
+    return engine->folds;
+}
+
+struct dbk_commands *dbk_engine_commands(struct dbk_engine *engine)
+{
+    return engine->commands;
+}
+
+struct dbk_models *dbk_engine_models(struct dbk_engine *engine)
+{
+    return engine->models;
+}
+
+struct dbk_views *dbk_engine_views(struct dbk_engine *engine)
+{
+    return engine->views;
+}
+
+int dbk_engine_check_writer(const struct dbk_engine *engine, struct dbk_error *err)
+{
+    if (engine->writer)
+        return DBK_OK;
+    if (err != NULL)
+        *err = engine->no_writer;
+    return engine->no_writer.code;
+}
+
+bool dbk_engine_is_stopped(const struct dbk_engine *engine)
+{
+    return engine->stopped;
+}
+
+const char *const *dbk_engine_model_tables(const struct dbk_engine *engine, size_t model_index,
+                                           size_t *count_out)
+{
+    *count_out = engine->table_counts[model_index];
+    return engine->tables[model_index];
+}
+
+struct dbk_engine_counters *dbk_engine_counters(struct dbk_engine *engine)
+{
+    return &engine->counters;
+}
+
+struct dbk_scratch *dbk_engine_scratch_take(struct dbk_engine *engine)
+{
+    (void)pthread_mutex_lock(&engine->scratch_lock);
+    struct dbk_scratch *scratch = engine->scratches;
+    if (scratch != NULL)
+        engine->scratches = scratch->next;
+    (void)pthread_mutex_unlock(&engine->scratch_lock);
+    if (scratch != NULL)
+        return scratch;
+    scratch = dbk_alloc_zero(1, sizeof(*scratch));
+    if (scratch == NULL)
+        return NULL;
+    dbk_arena_init(&scratch->arena, DBK_ENGINE_TEXT_SIZE_MAX * 4);
+    dbk_buf_init(&scratch->out, DBK_ENGINE_TEXT_SIZE_MAX * 8);
+    scratch->json = dbk_json_create(DBK_ENGINE_TEXT_SIZE_MAX);
+    if (scratch->json == NULL) {
+        free_scratch(scratch);
+        return NULL;
+    }
+    return scratch;
+}
+
+void dbk_engine_scratch_give(struct dbk_engine *engine, struct dbk_scratch *scratch)
+{
+    size_t count = 0;
+    if (scratch == NULL)
+        return;
+    bool large = scratch->out.capacity > SCRATCH_OUT_KEPT || scratch->arena.used > SCRATCH_OUT_KEPT;
+    dbk_arena_reset(&scratch->arena);
+    dbk_buf_reset(&scratch->out);
+    (void)pthread_mutex_lock(&engine->scratch_lock);
+    for (const struct dbk_scratch *at = engine->scratches; at != NULL; at = at->next)
+        count++;
+    bool kept = !large && count < SCRATCHES_MAX;
+    if (kept) {
+        scratch->next = engine->scratches;
+        engine->scratches = scratch;
+    }
+    (void)pthread_mutex_unlock(&engine->scratch_lock);
+    if (!kept)
+        free_scratch(scratch);
+}
+
+static int check_json(struct dbk_json *json, struct dbk_slice text, size_t index, const char *what,
+                      bool object, struct dbk_error *err)
+{
+    const struct dbk_json_node *root = NULL;
+    struct dbk_error failure = {0};
+    int rc = dbk_json_parse(json, text, &root, &failure);
+    if (rc == DBK_OK && object && root->kind != DBK_JSON_OBJECT)
+        return dbk_error_set(err, DBK_EINVAL, "event %zu: its %s is no JSON object", index, what);
+    return rc < 0 ? dbk_error_set(err, rc, "event %zu: its %s: %s", index, what, failure.message)
+                  : DBK_OK;
+}
+
+static int check_events(struct dbk_engine *engine, const struct dbk_batch *batch,
+                        struct dbk_error *err)
+{
+    struct dbk_scratch *scratch = dbk_engine_scratch_take(engine);
+    int rc = DBK_OK;
+    if (scratch == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory checking a batch");
+    for (size_t i = 0; rc == DBK_OK && i < batch->count; i++) {
+        const struct dbk_new_event *event = &batch->events[i];
+        if ((event->flags & DBK_RECORD_JSON) != 0)
+            rc = check_json(scratch->json, event->data, i, "data", false, err);
+        if (rc == DBK_OK && event->meta.size > 0)
+            rc = check_json(scratch->json, event->meta, i, "meta", true, err);
+    }
+    dbk_engine_scratch_give(engine, scratch);
+    return rc;
+}
+
+int dbk_engine_append(struct dbk_engine *engine, const struct dbk_batch *batch,
+                      struct dbk_append_result *result_out, struct dbk_error *err)
+{
+    *result_out = (struct dbk_append_result){0};
+    int rc = dbk_engine_check_writer(engine, err);
+    if (rc == DBK_OK)
+        rc = check_events(engine, batch, err);
+    if (rc == DBK_OK)
+        rc = dbk_store_append(engine->store, batch, result_out, err);
+    if (rc == DBK_EUNKNOWN || rc == DBK_ESTOPPED)
+        engine->stopped = true;
+    if (rc == DBK_OK) {
+        engine->counters.appends++;
+        engine->counters.appended_events += result_out->appended;
+    } else {
+        engine->counters.appends_refused++;
+    }
+    return rc;
+}
+
+/* A view has got there when the position its result is as of has. */
+static int wait_view(struct dbk_engine *engine, size_t index, uint64_t after, int64_t timeout_us,
+                     struct dbk_error *err)
+{
+    int64_t end_us = engine->os->monotonic_us(engine->os) + timeout_us;
+    for (;;) {
+        struct dbk_view_status status;
+        int rc = dbk_views_status(engine->views, index, &status, err);
+        if (rc < 0 || status.position >= after)
+            return rc;
+        int64_t left_us = end_us - engine->os->monotonic_us(engine->os);
+        if (left_us <= 0)
+            return dbk_error_set(err, DBK_ETIMEOUT,
+                                 "view %s is as of position %" PRIu64 ", not yet of %" PRIu64,
+                                 status.name, status.position, after);
+        /* Wakes with each append, too: cheap, and refreshes are rare. */
+        rc = dbk_store_wait(engine->store, UINT64_MAX, left_us < 20000 ? left_us : 20000, err);
+        if (rc < 0)
+            return rc;
+    }
+}
+
+int dbk_engine_wait(struct dbk_engine *engine, const char *name, uint64_t after, int64_t timeout_us,
+                    struct dbk_error *err)
+{
+    size_t index = 0;
+    if (dbk_models_find(engine->models, name, &index, NULL) == DBK_OK)
+        return dbk_models_wait(engine->models, name, after, timeout_us, err);
+    if (dbk_views_find(engine->views, name, &index, NULL) == DBK_OK)
+        return wait_view(engine, index, after, timeout_us, err);
+    return dbk_error_set(err, DBK_ENOTFOUND, "there is no model and no view %s", name);
+}

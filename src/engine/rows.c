@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads of SQL. One read transaction of a connection of its own: what the rows say is of one
+ * moment, and their position is the least of all models and views that the SQL names.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "engine/state.h"
+
+struct dbk_rows {
+    struct dbk_arena arena;
+    struct dbk_connection *connection;
+    struct dbk_statement *statement;
+    uint64_t position;
+};
+
+/* True when the SQL names it anywhere: more than it reads, never less. */
+static bool names(struct dbk_slice sql, const char *name)
+{
+    for (size_t offset = 0;;) {
+        struct dbk_sql_token token = dbk_sql_next(sql, offset);
+        if (token.kind == DBK_SQL_END || token.kind == DBK_SQL_BROKEN)
+            return false;
+        if (token.kind == DBK_SQL_NAME && dbk_sql_name_is(token.text, dbk_slice_of(name)))
+            return true;
+        offset += token.text.size;
+    }
+}
+
+static bool names_model(const struct dbk_engine *engine, struct dbk_slice sql, size_t model)
+{
+    for (size_t i = 0; i < engine->table_counts[model]; i++) {
+        if (names(sql, engine->tables[model][i]))
+            return true;
+    }
+    return false;
+}
+
+static bool in_scope(const struct dbk_rows_options *options, const char *database)
+{
+    return options->database == NULL || strcmp(options->database, database) == 0;
+}
+
+/* Models that share the append's commit are never read behind the log. */
+static int wait_models(struct dbk_engine *engine, const struct dbk_rows_options *options,
+                       struct dbk_error *err)
+{
+    const struct dbk_book *book = engine->book;
+    uint64_t last = dbk_store_last_position(engine->store);
+    int rc = DBK_OK;
+    for (size_t i = 0; rc == DBK_OK && i < book->model_count; i++) {
+        const struct dbk_model_definition *model = &book->models[i];
+        bool together = engine->writer && model->sync == DBK_SYNC_TRANSACTION;
+        uint64_t after = together && last > options->after ? last : options->after;
+        int64_t timeout_us = together && options->timeout_us < 5000000 ? 5000000
+                                                                       : options->timeout_us;
+        if (after != 0 && in_scope(options, model->database) &&
+            names_model(engine, options->sql, i))
+            rc = dbk_models_wait(engine->models, model->name, after, timeout_us, err);
+    }
+    for (size_t i = 0; rc == DBK_OK && options->after != 0 && i < book->view_count; i++) {
+        if (in_scope(options, book->views[i].database) && names(options->sql, book->views[i].name))
+            rc = dbk_engine_wait(engine, book->views[i].name, options->after, options->timeout_us,
+                                 err);
+    }
+    return rc;
+}
+
+/* ATTACH has no parameters for names: quotes are doubled. */
+static int attach(struct dbk_rows *rows, const struct dbk_book_database *database,
+                  struct dbk_error *err)
+{
+    struct dbk_statement *statement = NULL;
+    const char *sql =
+        dbk_arena_format(&rows->arena, "ATTACH ?1 AS \"%s\"", database->name);
+    if (sql == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", database->path);
+    struct dbk_value path = {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(database->path)};
+    int rc = dbk_statement_open(rows->connection, dbk_slice_of(sql), &statement, NULL, err);
+    if (rc == DBK_OK) {
+        dbk_statement_bind(statement, 1, &path);
+        rc = dbk_statement_step(statement, err);
+    }
+    dbk_statement_free(statement);
+    return rc;
+}
+
+static bool is_there(struct dbk_engine *engine, const struct dbk_book_database *database)
+{
+    struct dbk_file file = DBK_FILE_CLOSED;
+    int rc = engine->os->open(engine->os, database->path, DBK_OS_READ, &file, NULL);
+    engine->os->close(engine->os, &file);
+    return rc == DBK_OK;
+}
+
+static int open_databases(struct dbk_engine *engine, const struct dbk_rows_options *options,
+                          struct dbk_rows *rows, struct dbk_error *err)
+{
+    const struct dbk_book *book = engine->book;
+    int rc = DBK_OK;
+    if (options->database != NULL) {
+        const struct dbk_book_database *database = dbk_book_database(book, options->database);
+        if (database == NULL)
+            return dbk_error_set(err, DBK_ENOTFOUND, "there is no database %s", options->database);
+        return is_there(engine, database)
+                   ? dbk_connection_open(database->path, DBK_CONNECT_READ, &rows->connection, err)
+                   : dbk_connection_open("", DBK_CONNECT_MEMORY, &rows->connection, err);
+    }
+    rc = dbk_connection_open("", DBK_CONNECT_MEMORY | DBK_CONNECT_READ, &rows->connection, err);
+    for (size_t i = 0; rc == DBK_OK && i < book->database_count; i++) {
+        if (is_there(engine, &book->databases[i]))
+            rc = attach(rows, &book->databases[i], err);
+    }
+    return rc;
+}
+
+/* A position from a catalog; what is not there yet is at 0. */
+static int catalog_position(struct dbk_rows *rows, const char *database, const char *sql,
+                            const char *name, uint64_t *position, struct dbk_error *err)
+{
+    struct dbk_statement *statement = NULL;
+    struct dbk_error failure = {0};
+    uint64_t found = 0;
+    const char *text = dbk_arena_format(&rows->arena, sql, database == NULL ? "main" : database);
+    if (text == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory reading");
+    int rc = dbk_statement_open(rows->connection, dbk_slice_of(text), &statement, NULL, &failure);
+    if (rc == DBK_OK) {
+        struct dbk_value value = {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(name)};
+        dbk_statement_bind(statement, 1, &value);
+        rc = dbk_statement_step(statement, &failure);
+        if (rc == 1)
+            found = (uint64_t)dbk_statement_column(statement, 0).integer;
+    }
+    dbk_statement_free(statement);
+    if (rc < 0 && rc != DBK_EINVAL) {
+        if (err != NULL)
+            *err = failure;
+        return rc;
+    }
+    *position = found < *position ? found : *position;
+    return DBK_OK;
+}
+
+static int find_position(struct dbk_engine *engine, const struct dbk_rows_options *options,
+                         struct dbk_rows *rows, struct dbk_error *err)
+{
+    const struct dbk_book *book = engine->book;
+    uint64_t position = UINT64_MAX;
+    int rc = DBK_OK;
+    for (size_t i = 0; rc == DBK_OK && i < book->model_count; i++) {
+        const char *database = book->models[i].database;
+        if (in_scope(options, database) && names_model(engine, options->sql, i))
+            rc = catalog_position(
+                rows, options->database == NULL ? database : NULL,
+                "SELECT position FROM \"%s\"._daybook_models WHERE model = ?1 AND serving",
+                book->models[i].name, &position, err);
+    }
+    for (size_t i = 0; rc == DBK_OK && i < book->view_count; i++) {
+        const char *database = book->views[i].database;
+        if (in_scope(options, database) && names(options->sql, book->views[i].name))
+            rc = catalog_position(rows, options->database == NULL ? database : NULL,
+                                  "SELECT position FROM \"%s\"._daybook_views WHERE name = ?1",
+                                  book->views[i].name, &position, err);
+    }
+    uint64_t last = dbk_store_last_position(engine->store);
+    rows->position = position > last ? last : position;
+    return rc;
+}
+
+static int bind(struct dbk_rows *rows, const struct dbk_rows_options *options,
+                struct dbk_error *err)
+{
+    for (size_t i = 0; i < options->value_count; i++) {
+        struct dbk_value value = options->values[i];
+        if (value.kind == DBK_VALUE_TEXT || value.kind == DBK_VALUE_BLOB) {
+            value.bytes = dbk_arena_copy(&rows->arena, value.bytes);
+            if (value.bytes.data == NULL)
+                return dbk_error_set(err, DBK_ENOMEM, "out of memory reading");
+        }
+        dbk_statement_bind(rows->statement, (int)i + 1, &value);
+    }
+    return DBK_OK;
+}
+
+int dbk_engine_rows(struct dbk_engine *engine, const struct dbk_rows_options *options,
+                    struct dbk_rows **rows_out, struct dbk_error *err)
+{
+    int rc = wait_models(engine, options, err);
+    if (rc < 0)
+        return rc;
+    struct dbk_rows *rows = dbk_alloc_zero(1, sizeof(*rows));
+    if (rows == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory reading");
+    dbk_arena_init(&rows->arena, DBK_ENGINE_TEXT_SIZE_MAX);
+    rc = open_databases(engine, options, rows, err);
+    if (rc == DBK_OK)
+        rc = dbk_target_attach_events(rows->connection, engine->store, err);
+    if (rc == DBK_OK)
+        rc = dbk_connection_run(rows->connection, "BEGIN", err);
+    if (rc == DBK_OK)
+        rc = find_position(engine, options, rows, err);
+    if (rc == DBK_OK) {
+        dbk_target_pin_events(rows->connection, rows->position);
+        dbk_connection_limit_us(rows->connection, options->limit_us);
+        dbk_connection_guard(rows->connection, DBK_GUARD_QUERY);
+        rc = dbk_statement_open(rows->connection, options->sql, &rows->statement, NULL, err);
+    }
+    if (rc == DBK_OK && !dbk_statement_is_read_only(rows->statement))
+        rc = dbk_error_set(err, DBK_EDENIED, "only reading is possible here");
+    if (rc == DBK_OK)
+        rc = bind(rows, options, err);
+    if (rc < 0) {
+        dbk_rows_free(rows);
+        return rc;
+    }
+    *rows_out = rows;
+    return DBK_OK;
+}
+
+int dbk_rows_column_count(const struct dbk_rows *rows)
+{
+    return dbk_statement_column_count(rows->statement);
+}
+
+const char *dbk_rows_column_name(const struct dbk_rows *rows, int column)
+{
+    return dbk_statement_column_name(rows->statement, column);
+}
+
+int dbk_rows_next(struct dbk_rows *rows, struct dbk_error *err)
+{
+    return dbk_statement_step(rows->statement, err);
+}
+
+struct dbk_value dbk_rows_value(struct dbk_rows *rows, int column)
+{
+    return dbk_statement_column(rows->statement, column);
+}
+
+uint64_t dbk_rows_position(const struct dbk_rows *rows)
+{
+    return rows->position;
+}
+
+void dbk_rows_free(struct dbk_rows *rows)
+{
+    if (rows == NULL)
+        return;
+    dbk_statement_free(rows->statement);
+    dbk_connection_free(rows->connection);
+    dbk_arena_release(&rows->arena);
+    dbk_free(rows);
+}
+
+/* ---- Named queries ---- */
+
+#define QUERY_LIMIT_US (INT64_C(30) * 1000000)
+
+static const struct dbk_book_query *find_query(struct dbk_engine *engine, const char *name,
+                                               struct dbk_arena *arena, struct dbk_error *err)
+{
+    const struct dbk_book *book = engine->book;
+    const char **candidates = dbk_arena_alloc(arena, (book->query_count + 1) * sizeof(*candidates));
+    const char *closest = NULL;
+    for (size_t i = 0; i < book->query_count; i++) {
+        if (strcmp(book->queries[i].name, name) == 0)
+            return &book->queries[i];
+        if (candidates != NULL)
+            candidates[i] = book->queries[i].name;
+    }
+    if (candidates != NULL)
+        closest = dbk_closest_name(name, candidates, book->query_count);
+    if (closest != NULL)
+        (void)dbk_error_set(err, DBK_ENOTFOUND, "there is no query %s; did you mean %s?", name,
+                            closest);
+    else
+        (void)dbk_error_set(err, DBK_ENOTFOUND, "there is no query %s", name);
+    return NULL;
+}
+
+static int check_unknown(const struct dbk_book_query *query, const struct dbk_json_node *parameters,
+                         struct dbk_error *err)
+{
+    const struct dbk_json_node *member = dbk_json_first(parameters);
+    for (uint32_t i = 0; i < parameters->count; i++, member = dbk_json_sibling(member)) {
+        bool known = false;
+        for (size_t j = 0; j < query->parameter_count; j++)
+            known = known || dbk_slice_equal_text(member->key, query->parameters[j]);
+        if (!known)
+            return dbk_error_set(err, DBK_EINVAL, "query %s has no parameter %.*s", query->name,
+                                 DBK_SLICE_ARGS(member->key));
+    }
+    return DBK_OK;
+}
+
+static struct dbk_value value_of(const struct dbk_json_node *node)
+{
+    switch (node->kind) {
+    case DBK_JSON_NULL:
+        break;
+    case DBK_JSON_FALSE:
+    case DBK_JSON_TRUE:
+        return (struct dbk_value){.kind = DBK_VALUE_INTEGER,
+                                  .integer = node->kind == DBK_JSON_TRUE};
+    case DBK_JSON_INTEGER:
+        return (struct dbk_value){.kind = DBK_VALUE_INTEGER, .integer = node->integer};
+    case DBK_JSON_DECIMAL:
+        return (struct dbk_value){.kind = DBK_VALUE_REAL,
+                                  .real = dbk_decimal_to_double(node->decimal)};
+    case DBK_JSON_STRING:
+        return (struct dbk_value){.kind = DBK_VALUE_TEXT, .bytes = node->text};
+    case DBK_JSON_ARRAY:
+    case DBK_JSON_OBJECT:
+        return (struct dbk_value){.kind = DBK_VALUE_TEXT, .bytes = node->raw};
+    }
+    return (struct dbk_value){.kind = DBK_VALUE_NULL};
+}
+
+static int make_values(const struct dbk_book_query *query, const struct dbk_json_node *parameters,
+                       struct dbk_arena *arena, struct dbk_value **values_out,
+                       struct dbk_error *err)
+{
+    struct dbk_value *values =
+        dbk_arena_alloc_zero(arena, query->parameter_count + 1, sizeof(*values));
+    if (values == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory asking %s", query->name);
+    for (size_t i = 0; i < query->parameter_count; i++) {
+        const struct dbk_json_node *node =
+            parameters == NULL ? NULL : dbk_json_member(parameters, query->parameters[i]);
+        if (node == NULL)
+            return dbk_error_set(err, DBK_EINVAL, "query %s needs the parameter %s", query->name,
+                                 query->parameters[i]);
+        values[i] = value_of(node);
+    }
+    *values_out = values;
+    return parameters == NULL ? DBK_OK : check_unknown(query, parameters, err);
+}
+
+int dbk_engine_query(struct dbk_engine *engine, const char *name,
+                     const struct dbk_json_node *parameters, uint64_t after, int64_t timeout_us,
+                     struct dbk_rows **rows_out, struct dbk_error *err)
+{
+    struct dbk_arena arena;
+    struct dbk_buf sql;
+    struct dbk_slice *parameter_names = NULL;
+    size_t count = 0;
+    struct dbk_value *values = NULL;
+    dbk_arena_init(&arena, DBK_ENGINE_TEXT_SIZE_MAX);
+    dbk_buf_init(&sql, DBK_ENGINE_TEXT_SIZE_MAX);
+    const struct dbk_book_query *query = find_query(engine, name, &arena, err);
+    int rc = query == NULL ? DBK_ENOTFOUND : make_values(query, parameters, &arena, &values, err);
+    if (rc == DBK_OK)
+        rc = dbk_sql_rewrite(query->sql, NULL, 0, &sql, &arena, &parameter_names, &count, err);
+    if (rc == DBK_OK)
+        rc = dbk_engine_rows(
+            engine,
+            &(struct dbk_rows_options){
+                .sql = dbk_buf_slice(&sql),
+                .database = query->database == NULL ? NULL : query->database->name,
+                .values = values,
+                .value_count = count,
+                .limit_us = QUERY_LIMIT_US,
+                .after = after,
+                .timeout_us = timeout_us},
+            rows_out, err);
+    dbk_buf_release(&sql);
+    dbk_arena_release(&arena);
+    return rc;
+}

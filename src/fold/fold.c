@@ -1,0 +1,691 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fold/fold.h"
+
+#include <inttypes.h>
+#include <lauxlib.h>
+#include <lua.h>
+#include <pthread.h>
+#include <stdio.h>
+
+#include "base/assert.h"
+#include "base/diagnostics.h"
+#include "fold/snapshot.h"
+
+#define STATE_SIZE_MAX ((size_t)64 << 20)
+#define EVENT "daybook.event"
+/* Older snapshots that are looked for when the nearest is not there. */
+#define SNAPSHOT_TRIES 64
+/* Lua states of one fold that are kept. */
+#define INSTANCES_MAX 8
+
+/* One Lua state of a fold. */
+struct instance {
+    struct instance *next;
+    struct dbk_script *script;
+    struct dbk_json *json;
+    const struct dbk_event *event; /* what `event` shows now */
+    int on;                        /* registry references */
+    int proxy;
+};
+
+struct fold {
+    struct dbk_slice category;
+    char *name;
+    struct dbk_slice source;
+    uint8_t fingerprint[DBK_SHA256_SIZE];
+    uint64_t every;
+    struct instance *free;
+    size_t free_count;
+};
+
+struct dbk_folds {
+    struct dbk_store *store;
+    struct dbk_os *os;
+    char *folder;
+    bool keep;
+    pthread_mutex_t lock;
+    struct fold *items;
+    size_t count;
+};
+
+int dbk_folds_open(struct dbk_store *store, struct dbk_os *os, const char *folder, bool keep,
+                   struct dbk_folds **folds_out, struct dbk_error *err)
+{
+    struct dbk_folds *folds = dbk_alloc_zero(1, sizeof(*folds));
+    if (folds == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory opening folds");
+    folds->store = store;
+    folds->os = os;
+    folds->keep = keep && folder != NULL;
+    (void)pthread_mutex_init(&folds->lock, NULL);
+    if (folder != NULL) {
+        folds->folder = dbk_copy_text(dbk_slice_of(folder));
+        if (folds->folder == NULL) {
+            dbk_folds_free(folds);
+            return dbk_error_set(err, DBK_ENOMEM, "out of memory opening folds");
+        }
+    }
+    *folds_out = folds;
+    return DBK_OK;
+}
+
+static void free_instance(struct instance *instance)
+{
+    if (instance == NULL)
+        return;
+    dbk_script_free(instance->script);
+    dbk_json_free(instance->json);
+    dbk_free(instance);
+}
+
+static void release_fold(struct fold *fold)
+{
+    for (struct instance *instance = fold->free, *next; instance != NULL; instance = next) {
+        next = instance->next;
+        free_instance(instance);
+    }
+    dbk_free((void *)(uintptr_t)fold->category.data);
+    dbk_free((void *)(uintptr_t)fold->source.data);
+    dbk_free(fold->name);
+}
+
+void dbk_folds_free(struct dbk_folds *folds)
+{
+    if (folds == NULL)
+        return;
+    for (size_t i = 0; i < folds->count; i++)
+        release_fold(&folds->items[i]);
+    dbk_free(folds->items);
+    dbk_free(folds->folder);
+    (void)pthread_mutex_destroy(&folds->lock);
+    dbk_free(folds);
+}
+
+/* ---- What a fold sees of an event ---- */
+
+static void push_time(lua_State *lua, int64_t time_us)
+{
+    char text[DBK_TIME_TEXT_SIZE];
+    size_t size = dbk_time_format(time_us, text);
+    lua_pushlstring(lua, text, size);
+}
+
+static void push_meta(lua_State *lua, const struct instance *instance)
+{
+    const struct dbk_json_node *root = NULL;
+    struct dbk_error failure = {0};
+    struct dbk_json *json = dbk_json_create(STATE_SIZE_MAX);
+    bool read = json != NULL &&
+                dbk_json_parse(json, instance->event->meta, &root, &failure) == DBK_OK &&
+                dbk_script_push_json(instance->script, root, &failure) == DBK_OK;
+    dbk_json_free(json);
+    if (!read)
+        (void)luaL_error(lua, "event.meta: %s", failure.message);
+}
+
+/* event.<name>, made when it is asked for: most folds ask for little. */
+static int index_event(lua_State *lua)
+{
+    struct instance *const *proxy = luaL_checkudata(lua, 1, EVENT);
+    const struct dbk_event *event = (*proxy)->event;
+    const char *name = luaL_checkstring(lua, 2);
+    if (event == NULL)
+        return luaL_error(lua, "event: it is valid only while its function runs");
+    if (strcmp(name, "stream") == 0) {
+        lua_pushlstring(lua, event->stream.data, event->stream.size);
+    } else if (strcmp(name, "type") == 0) {
+        lua_pushlstring(lua, event->type.data, event->type.size);
+    } else if (strcmp(name, "version") == 0) {
+        lua_pushinteger(lua, (lua_Integer)event->version);
+    } else if (strcmp(name, "position") == 0) {
+        lua_pushinteger(lua, (lua_Integer)event->position);
+    } else if (strcmp(name, "time") == 0) {
+        push_time(lua, event->time_us);
+    } else if (strcmp(name, "occurred") == 0) {
+        push_time(lua,
+                  event->occurred_us == DBK_TIME_NONE ? event->time_us : event->occurred_us);
+    } else if (strcmp(name, "id") == 0) {
+        char text[DBK_UUID_TEXT_SIZE];
+        dbk_uuid_format(&event->id, text);
+        lua_pushstring(lua, text);
+    } else if (strcmp(name, "meta") == 0) {
+        if (event->meta.size == 0)
+            lua_newtable(lua);
+        else
+            push_meta(lua, *proxy);
+    } else {
+        return luaL_error(lua, "event has no %s", name);
+    }
+    return 1;
+}
+
+/* Called by lua_pcall with the instance: the proxy, and the functions. */
+static int prepare(lua_State *lua)
+{
+    struct instance *instance = lua_touserdata(lua, 1);
+    lua_settop(lua, 0);
+    (void)luaL_newmetatable(lua, EVENT);
+    lua_pushcfunction(lua, index_event);
+    lua_setfield(lua, -2, "__index");
+    lua_pushboolean(lua, 0);
+    lua_setfield(lua, -2, "__metatable");
+    struct instance **proxy = lua_newuserdatauv(lua, sizeof(struct instance *), 0);
+    *proxy = instance;
+    luaL_setmetatable(lua, EVENT);
+    instance->proxy = luaL_ref(lua, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+static int open_instance(const struct fold *fold, struct instance **instance_out,
+                         struct dbk_error *err)
+{
+    struct instance *instance = dbk_alloc_zero(1, sizeof(*instance));
+    if (instance == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", fold->name);
+    instance->json = dbk_json_create(STATE_SIZE_MAX);
+    int rc = instance->json == NULL
+                 ? dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", fold->name)
+                 : dbk_script_open(fold->name, fold->source, NULL, &instance->script, err);
+    if (rc == DBK_OK) {
+        lua_State *lua = dbk_script_lua(instance->script);
+        lua_pushcfunction(lua, prepare);
+        lua_pushlightuserdata(lua, instance);
+        rc = dbk_script_call(instance->script, 1, 0, err);
+    }
+    if (rc == DBK_OK) {
+        lua_State *lua = dbk_script_lua(instance->script);
+        (void)lua_getfield(lua, 1, "on");
+        instance->on = luaL_ref(lua, LUA_REGISTRYINDEX);
+    }
+    if (rc < 0) {
+        free_instance(instance);
+        return rc;
+    }
+    *instance_out = instance;
+    return DBK_OK;
+}
+
+static int take(struct dbk_folds *folds, struct fold *fold, struct instance **instance_out,
+                struct dbk_error *err)
+{
+    (void)pthread_mutex_lock(&folds->lock);
+    struct instance *instance = fold->free;
+    if (instance != NULL) {
+        fold->free = instance->next;
+        fold->free_count--;
+    }
+    (void)pthread_mutex_unlock(&folds->lock);
+    if (instance == NULL)
+        return open_instance(fold, instance_out, err);
+    *instance_out = instance;
+    return DBK_OK;
+}
+
+/* One that failed is not used again: its script may have left anything behind. */
+static void give(struct dbk_folds *folds, struct fold *fold, struct instance *instance, bool sound)
+{
+    if (instance == NULL)
+        return;
+    lua_settop(dbk_script_lua(instance->script), 1);
+    (void)pthread_mutex_lock(&folds->lock);
+    bool kept = sound && fold->free_count < INSTANCES_MAX;
+    if (kept) {
+        instance->next = fold->free;
+        fold->free = instance;
+        fold->free_count++;
+    }
+    (void)pthread_mutex_unlock(&folds->lock);
+    if (!kept)
+        free_instance(instance);
+}
+
+/* ---- Checking a fold's shape ---- */
+
+static int wrong(const struct fold *fold, struct dbk_error *err, const char *what)
+{
+    return dbk_error_set(err, DBK_EINVAL, "%s:1: %s", fold->name, what);
+}
+
+static int check_on(lua_State *lua, const struct fold *fold, struct dbk_error *err)
+{
+    if (lua_getfield(lua, 1, "on") != LUA_TTABLE)
+        return wrong(fold, err, "`on` must be a table of functions, one an event type");
+    lua_pushnil(lua);
+    while (lua_next(lua, -2) != 0) {
+        if (lua_type(lua, -2) != LUA_TSTRING || lua_type(lua, -1) != LUA_TFUNCTION)
+            return wrong(fold, err, "`on` may only hold functions, named by event types");
+        lua_pop(lua, 1);
+    }
+    return DBK_OK;
+}
+
+static int check_snapshot(lua_State *lua, struct fold *fold, struct dbk_error *err)
+{
+    int type = lua_getfield(lua, 1, "snapshot");
+    if (type == LUA_TNIL)
+        return DBK_OK;
+    if (type != LUA_TTABLE)
+        return wrong(fold, err, "`snapshot` must be a table, as { every = 1000 }");
+    int is_integer = 0;
+    (void)lua_getfield(lua, -1, "every");
+    lua_Integer every = lua_tointegerx(lua, -1, &is_integer);
+    if (is_integer == 0 || every <= 0)
+        return wrong(fold, err, "`snapshot.every` must be a whole number above 0");
+    fold->every = (uint64_t)every;
+    return DBK_OK;
+}
+
+static int check_keys(lua_State *lua, const struct fold *fold, struct dbk_error *err)
+{
+    static const char *const known[] = {"initial", "on", "snapshot"};
+    lua_pushnil(lua);
+    while (lua_next(lua, 1) != 0) {
+        bool found = false;
+        lua_pop(lua, 1);
+        const char *key = lua_type(lua, -1) == LUA_TSTRING ? lua_tostring(lua, -1) : "(no text)";
+        for (size_t i = 0; i < 3; i++)
+            found = found || strcmp(key, known[i]) == 0;
+        if (found)
+            continue;
+        const char *closest = dbk_closest_name(key, known, 3);
+        return dbk_error_set(err, DBK_EINVAL, "%s:1: a fold has no `%s`%s%s%s", fold->name, key,
+                             closest == NULL ? "" : "; did you mean `",
+                             closest == NULL ? "" : closest, closest == NULL ? "" : "`?");
+    }
+    return DBK_OK;
+}
+
+static int check_fold(struct fold *fold, struct instance *instance, struct dbk_error *err)
+{
+    lua_State *lua = dbk_script_lua(instance->script);
+    struct dbk_buf state;
+    dbk_buf_init(&state, STATE_SIZE_MAX);
+    int rc = check_keys(lua, fold, err);
+    lua_settop(lua, 1);
+    if (rc == DBK_OK)
+        rc = check_on(lua, fold, err);
+    lua_settop(lua, 1);
+    if (rc == DBK_OK)
+        rc = check_snapshot(lua, fold, err);
+    lua_settop(lua, 1);
+    if (rc == DBK_OK && lua_getfield(lua, 1, "initial") != LUA_TTABLE)
+        rc = wrong(fold, err, "`initial` must be a table: the state before the first event");
+    if (rc == DBK_OK)
+        rc = dbk_script_write_json(instance->script, 2, &state, err);
+    lua_settop(lua, 1);
+    dbk_buf_release(&state);
+    return rc;
+}
+
+static void take_fingerprint(struct fold *fold)
+{
+    struct dbk_sha256 hash;
+    dbk_sha256_init(&hash);
+    dbk_sha256_update(&hash, DBK_SLICE_LITERAL("daybook fold 1\n"));
+    dbk_sha256_update(&hash, fold->source);
+    dbk_sha256_final(&hash, fold->fingerprint);
+}
+
+int dbk_folds_add(struct dbk_folds *folds, struct dbk_slice category, const char *name,
+                  struct dbk_slice source, struct dbk_error *err)
+{
+    struct instance *instance = NULL;
+    struct fold *items = dbk_realloc(folds->items, (folds->count + 1) * sizeof(*items));
+    if (items == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", name);
+    folds->items = items;
+    struct fold *fold = &items[folds->count];
+    *fold = (struct fold){0};
+    fold->category = dbk_slice(dbk_copy_text(category), category.size);
+    fold->source = dbk_slice(dbk_copy_text(source), source.size);
+    fold->name = dbk_copy_text(dbk_slice_of(name));
+    int rc = DBK_OK;
+    if (fold->category.data == NULL || fold->source.data == NULL || fold->name == NULL)
+        rc = dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", name);
+    if (rc == DBK_OK)
+        rc = open_instance(fold, &instance, err);
+    if (rc == DBK_OK) {
+        take_fingerprint(fold);
+        rc = check_fold(fold, instance, err);
+    }
+    if (rc < 0) {
+        free_instance(instance);
+        release_fold(fold);
+        return rc;
+    }
+    fold->free = instance;
+    fold->free_count = 1;
+    folds->count++;
+    return DBK_OK;
+}
+
+static struct fold *find_fold(const struct dbk_folds *folds, struct dbk_slice category)
+{
+    for (size_t i = 0; i < folds->count; i++) {
+        if (dbk_slice_equal(folds->items[i].category, category))
+            return &folds->items[i];
+    }
+    return NULL;
+}
+
+bool dbk_folds_has(const struct dbk_folds *folds, struct dbk_slice category)
+{
+    return find_fold(folds, category) != NULL;
+}
+
+uint64_t dbk_folds_every(const struct dbk_folds *folds, struct dbk_slice category)
+{
+    const struct fold *fold = find_fold(folds, category);
+    return fold == NULL || !folds->keep ? 0 : fold->every;
+}
+
+/* ---- Folding ---- */
+
+struct folding {
+    struct dbk_folds *folds;
+    struct fold *fold;
+    struct instance *instance;
+    struct dbk_slice stream;
+    struct dbk_fold_result result;
+    int64_t occurred_max_us;
+    struct dbk_buf bytes; /* a snapshot's file, or a state as JSON */
+};
+
+/* The state lies at stack index 2. */
+static int push_state(struct folding *folding, struct dbk_slice text, struct dbk_error *err)
+{
+    const struct dbk_json_node *root = NULL;
+    struct instance *instance = folding->instance;
+    int rc = dbk_json_parse(instance->json, text, &root, err);
+    return rc < 0 ? rc : dbk_script_push_json(instance->script, root, err);
+}
+
+/* A copy of the initial state, by way of JSON: a fold may change what it is given. */
+static int push_initial(struct folding *folding, struct dbk_error *err)
+{
+    lua_State *lua = dbk_script_lua(folding->instance->script);
+    dbk_buf_reset(&folding->bytes);
+    (void)lua_getfield(lua, 1, "initial");
+    int rc = dbk_script_write_json(folding->instance->script, -1, &folding->bytes, err);
+    lua_settop(lua, 1);
+    return rc < 0 ? rc : push_state(folding, dbk_buf_slice(&folding->bytes), err);
+}
+
+static int explain(const struct folding *folding, const struct dbk_event *event, int rc,
+                   const struct dbk_error *failure, struct dbk_error *err)
+{
+    return dbk_error_set(err, rc,
+                         "%s (%.*s of %.*s, version %" PRIu64 ", position %" PRIu64 ")",
+                         failure->message, DBK_SLICE_ARGS(event->type),
+                         DBK_SLICE_ARGS(event->stream), event->version, event->position);
+}
+
+/* Pushes function, state, data and event, and calls. */
+static int call(struct folding *folding, const struct dbk_event *event, struct dbk_error *err)
+{
+    struct instance *instance = folding->instance;
+    lua_State *lua = dbk_script_lua(instance->script);
+    const struct dbk_json_node *root = NULL;
+    int rc = DBK_OK;
+    lua_pushvalue(lua, 2);
+    if ((event->flags & DBK_RECORD_JSON) != 0) {
+        rc = dbk_json_parse(instance->json, event->data, &root, err);
+        if (rc == DBK_OK)
+            rc = dbk_script_push_json(instance->script, root, err);
+    } else {
+        lua_pushlstring(lua, event->data.size == 0 ? "" : event->data.data, event->data.size);
+    }
+    if (rc < 0)
+        return rc;
+    (void)lua_rawgeti(lua, LUA_REGISTRYINDEX, instance->proxy);
+    instance->event = event;
+    rc = dbk_script_call(instance->script, 3, 1, err);
+    instance->event = NULL;
+    return rc;
+}
+
+static int fold_event(struct folding *folding, const struct dbk_event *event, struct dbk_error *err)
+{
+    lua_State *lua = dbk_script_lua(folding->instance->script);
+    struct dbk_error failure = {0};
+    (void)lua_rawgeti(lua, LUA_REGISTRYINDEX, folding->instance->on);
+    lua_pushlstring(lua, event->type.data, event->type.size);
+    bool handled = lua_rawget(lua, -2) == LUA_TFUNCTION;
+    lua_remove(lua, -2);
+    if (handled && (event->flags & DBK_RECORD_REMOVED) == 0) {
+        int rc = call(folding, event, &failure);
+        if (rc < 0)
+            return explain(folding, event, rc, &failure, err);
+        if (!lua_isnil(lua, -1))
+            lua_replace(lua, 2);
+    }
+    lua_settop(lua, 2);
+    int64_t occurred =
+        event->occurred_us == DBK_TIME_NONE ? event->time_us : event->occurred_us;
+    if (occurred > folding->occurred_max_us)
+        folding->occurred_max_us = occurred;
+    folding->result.version = event->version;
+    folding->result.position = event->position;
+    folding->result.time_us = event->time_us;
+    folding->result.replayed++;
+    return DBK_OK;
+}
+
+static int write_state(struct folding *folding, struct dbk_buf *out, struct dbk_error *err)
+{
+    return dbk_script_write_json(folding->instance->script, 2, out, err);
+}
+
+static bool fits(const struct folding *folding, const struct dbk_snapshot *snapshot,
+                 int64_t occurred_us)
+{
+    return memcmp(snapshot->fingerprint, folding->fold->fingerprint, DBK_SHA256_SIZE) == 0 &&
+           dbk_uuid_equal(&snapshot->book, dbk_store_book_id(folding->folds->store)) &&
+           (occurred_us == 0 || snapshot->occurred_max_us <= occurred_us);
+}
+
+/* Begins with the newest fitting snapshot up to a version, or with the initial state. */
+static int begin(struct folding *folding, uint64_t version_max, int64_t occurred_us,
+                 struct dbk_error *err)
+{
+    uint64_t every = folding->fold->every;
+    uint64_t version = every == 0 || folding->folds->folder == NULL ? 0
+                                                                    : version_max / every * every;
+    for (int tries = 0; version > 0 && tries < SNAPSHOT_TRIES; tries++, version -= every) {
+        struct dbk_snapshot snapshot;
+        if (dbk_snapshot_read(folding->folds->os, folding->folds->folder, folding->stream, version,
+                              &folding->bytes, &snapshot) != 1 ||
+            !fits(folding, &snapshot, occurred_us))
+            continue;
+        folding->result = (struct dbk_fold_result){.version = version,
+                                                   .position = snapshot.position,
+                                                   .time_us = snapshot.time_us,
+                                                   .snapshot_version = version};
+        folding->occurred_max_us = snapshot.occurred_max_us;
+        return push_state(folding, snapshot.state, err);
+    }
+    folding->occurred_max_us = INT64_MIN;
+    return push_initial(folding, err);
+}
+
+/* Keeps a snapshot of the state as it is now. One that cannot be kept is done without. */
+static void keep(struct folding *folding)
+{
+    dbk_buf_reset(&folding->bytes);
+    if (write_state(folding, &folding->bytes, NULL) < 0)
+        return;
+    struct dbk_snapshot snapshot = {.book = *dbk_store_book_id(folding->folds->store),
+                                    .version = folding->result.version,
+                                    .position = folding->result.position,
+                                    .time_us = folding->result.time_us,
+                                    .occurred_max_us = folding->occurred_max_us,
+                                    .stream = folding->stream,
+                                    .state = dbk_buf_slice(&folding->bytes)};
+    memcpy(snapshot.fingerprint, folding->fold->fingerprint, DBK_SHA256_SIZE);
+    dbk_ignore(dbk_snapshot_write(folding->folds->os, folding->folds->folder, &snapshot, NULL));
+}
+
+static bool is_due(const struct folding *folding, bool whole)
+{
+    return whole && folding->folds->keep && folding->fold->every != 0 &&
+           folding->result.version % folding->fold->every == 0;
+}
+
+static int replay(struct folding *folding, uint64_t version_max, int64_t occurred_us,
+                  struct dbk_error *err)
+{
+    struct dbk_cursor *cursor = NULL;
+    struct dbk_event event;
+    uint64_t from = folding->result.version + 1;
+    bool whole = true; /* no event was left out, so that the state is one of the stream's own */
+    if (version_max < from)
+        return DBK_OK;
+    int rc = dbk_cursor_open(folding->folds->store,
+                             &(struct dbk_filter){.stream = folding->stream,
+                                                  .version_min = from,
+                                                  .version_max = version_max,
+                                                  .hidden = true},
+                             &cursor, err);
+    while (rc == DBK_OK && (rc = dbk_cursor_next(cursor, &event, err)) == 1) {
+        int64_t occurred =
+            event.occurred_us == DBK_TIME_NONE ? event.time_us : event.occurred_us;
+        rc = DBK_OK;
+        if (occurred_us != 0 && occurred > occurred_us) {
+            whole = false;
+            continue;
+        }
+        rc = fold_event(folding, &event, err);
+        if (rc == DBK_OK && is_due(folding, whole))
+            keep(folding);
+    }
+    dbk_cursor_free(cursor);
+    return rc;
+}
+
+static int start(struct dbk_folds *folds, struct dbk_slice stream, struct folding *folding,
+                 struct dbk_error *err)
+{
+    *folding = (struct folding){.folds = folds, .stream = stream};
+    dbk_buf_init(&folding->bytes, DBK_SNAPSHOT_SIZE_MAX);
+    folding->fold = find_fold(folds, dbk_stream_category(stream));
+    if (folding->fold == NULL)
+        return dbk_error_set(err, DBK_ENOTFOUND, "there is no fold for the category %.*s",
+                             DBK_SLICE_ARGS(dbk_stream_category(stream)));
+    return take(folds, folding->fold, &folding->instance, err);
+}
+
+static void finish(struct folding *folding, bool sound)
+{
+    if (folding->fold != NULL)
+        give(folding->folds, folding->fold, folding->instance, sound);
+    dbk_buf_release(&folding->bytes);
+}
+
+/* The stream's version at a recorded time. */
+static int version_at(struct dbk_folds *folds, struct dbk_slice stream, int64_t time_us,
+                      uint64_t *version_out, struct dbk_error *err)
+{
+    struct dbk_cursor *cursor = NULL;
+    struct dbk_event event = {0};
+    uint64_t position = 0;
+    int rc = dbk_store_position_at(folds->store, time_us, &position, err);
+    *version_out = 0;
+    if (rc < 0 || position == 0)
+        return rc;
+    rc = dbk_cursor_open(folds->store,
+                         &(struct dbk_filter){.stream = stream,
+                                              .position_max = position,
+                                              .hidden = true,
+                                              .backwards = true},
+                         &cursor, err);
+    if (rc == DBK_OK)
+        rc = dbk_cursor_next(cursor, &event, err);
+    if (rc == 1)
+        *version_out = event.version;
+    dbk_cursor_free(cursor);
+    return rc < 0 ? rc : DBK_OK;
+}
+
+int dbk_fold_state(struct dbk_folds *folds, struct dbk_slice stream, const struct dbk_fold_at *at,
+                   struct dbk_buf *state, struct dbk_fold_result *result_out,
+                   struct dbk_error *err)
+{
+    struct folding folding;
+    uint64_t version = 0;
+    struct dbk_fold_at when = at == NULL ? (struct dbk_fold_at){0} : *at;
+    int rc = start(folds, stream, &folding, err);
+    if (rc == DBK_OK)
+        rc = when.time_us != 0 ? version_at(folds, stream, when.time_us, &version, err)
+                               : dbk_store_stream_version(folds->store, stream, &version, err);
+    if (rc == DBK_OK && when.version != 0 && when.version < version)
+        version = when.version;
+    if (rc == DBK_OK)
+        rc = begin(&folding, version, when.occurred_us, err);
+    if (rc == DBK_OK)
+        rc = replay(&folding, version, when.occurred_us, err);
+    if (rc == DBK_OK)
+        rc = write_state(&folding, state, err);
+    if (rc == DBK_OK)
+        *result_out = folding.result;
+    finish(&folding, rc == DBK_OK);
+    return rc;
+}
+
+int dbk_fold_log(struct dbk_folds *folds, struct dbk_slice stream, uint64_t version_min,
+                 uint64_t version_max, dbk_fold_each_fn each, void *context, struct dbk_error *err)
+{
+    struct folding folding;
+    struct dbk_cursor *cursor = NULL;
+    struct dbk_event event;
+    struct dbk_buf state;
+    dbk_buf_init(&state, STATE_SIZE_MAX);
+    int rc = start(folds, stream, &folding, err);
+    uint64_t before = version_min == 0 ? 0 : version_min - 1;
+    if (rc == DBK_OK)
+        rc = begin(&folding, before, 0, err);
+    if (rc == DBK_OK)
+        rc = replay(&folding, before, 0, err);
+    if (rc == DBK_OK)
+        rc = dbk_cursor_open(folds->store,
+                             &(struct dbk_filter){.stream = stream,
+                                                  .version_min = before + 1,
+                                                  .version_max = version_max,
+                                                  .hidden = true},
+                             &cursor, err);
+    while (rc == DBK_OK && (rc = dbk_cursor_next(cursor, &event, err)) == 1) {
+        dbk_buf_reset(&state);
+        rc = fold_event(&folding, &event, err);
+        if (rc == DBK_OK)
+            rc = write_state(&folding, &state, err);
+        if (rc == DBK_OK)
+            rc = each(&event, dbk_buf_slice(&state), context);
+    }
+    dbk_cursor_free(cursor);
+    finish(&folding, rc == DBK_OK);
+    dbk_buf_release(&state);
+    return rc;
+}
+
+int dbk_fold_snapshot(struct dbk_folds *folds, struct dbk_slice stream, uint64_t version,
+                      struct dbk_error *err)
+{
+    struct folding folding;
+    struct dbk_snapshot there;
+    int rc = start(folds, stream, &folding, err);
+    dbk_assert(folds->keep);
+    if (rc == DBK_OK &&
+        !(dbk_snapshot_read(folds->os, folds->folder, stream, version, &folding.bytes, &there) ==
+              1 &&
+          fits(&folding, &there, 0))) {
+        rc = begin(&folding, version, 0, err);
+        if (rc == DBK_OK)
+            rc = replay(&folding, version, 0, err);
+    }
+    finish(&folding, rc == DBK_OK);
+    return rc;
+}
+
+int dbk_folds_drop_snapshots(struct dbk_folds *folds, struct dbk_error *err)
+{
+    return folds->folder == NULL ? DBK_OK : dbk_snapshot_drop(folds->os, folds->folder, err);
+}

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "script/script.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "script/state.h"
+
+#define MEMORY_DEFAULT ((size_t)64 << 20)
+#define INSTRUCTIONS_DEFAULT UINT64_C(10000000)
+#define HOOK_STEP 1000
+
+/* Once a limit is passed the state gets no more memory than it needs to say so. */
+static void *allocate(void *context, void *memory, size_t old_size, size_t new_size)
+{
+    struct dbk_script *script = context;
+    size_t old = memory == NULL ? 0 : old_size;
+    if (new_size == 0) {
+        dbk_free(memory);
+        script->memory_used -= old;
+        return NULL;
+    }
+    if (new_size > old && script->memory_used - old + new_size > script->memory_max) {
+        script->exceeded = "its memory";
+        return NULL;
+    }
+    void *grown = dbk_realloc(memory, new_size);
+    if (grown != NULL)
+        script->memory_used += new_size - old;
+    return grown;
+}
+
+struct dbk_script *dbk_script_of(lua_State *lua)
+{
+    return *(struct dbk_script **)lua_getextraspace(lua);
+}
+
+static void count_instructions(lua_State *lua, lua_Debug *debug)
+{
+    struct dbk_script *script = dbk_script_of(lua);
+    (void)debug;
+    if (script->instructions_left > HOOK_STEP) {
+        script->instructions_left -= HOOK_STEP;
+        return;
+    }
+    script->exceeded = "its instructions";
+    (void)luaL_error(lua, "it used up its instructions");
+}
+
+/* Puts what failed into words. The error object is popped. */
+static int fail(struct dbk_script *script, int status, struct dbk_error *err)
+{
+    lua_State *lua = script->lua;
+    const char *text = lua_type(lua, -1) == LUA_TSTRING ? lua_tostring(lua, -1) : NULL;
+    int rc = status == LUA_ERRSYNTAX ? DBK_EINVAL : DBK_ESCRIPT;
+    if (script->exceeded != NULL && status == LUA_ERRMEM)
+        rc = dbk_error_set(err, rc, "%s: it used up its memory of %zu bytes", script->name,
+                           script->memory_max);
+    else if (status == LUA_ERRMEM)
+        rc = dbk_error_set(err, DBK_ENOMEM, "%s: %s", script->name, dbk_code_text(DBK_ENOMEM));
+    else if (text != NULL && strncmp(text, script->name, strlen(script->name)) == 0)
+        rc = dbk_error_set(err, rc, "%s", text);
+    else
+        rc = dbk_error_set(err, rc, "%s: %s", script->name,
+                           text != NULL ? text : "it raised an error that is no text");
+    lua_pop(lua, 1);
+    return rc;
+}
+
+struct opening {
+    struct dbk_script *script;
+    struct dbk_slice source;
+};
+
+/* Called by lua_pcall: builds the environment and loads the chunk. */
+static int load(lua_State *lua)
+{
+    const struct opening *opening = lua_touserdata(lua, 1);
+    struct dbk_script *script = opening->script;
+    lua_settop(lua, 0);
+    lua_newtable(lua);
+    dbk_script_add_library(lua);
+    dbk_script_add_values(lua, script);
+    lua_pushvalue(lua, -1);
+    script->environment = luaL_ref(lua, LUA_REGISTRYINDEX);
+    lua_pushfstring(lua, "@%s", script->name);
+    int status = luaL_loadbufferx(lua, opening->source.data == NULL ? "" : opening->source.data,
+                                  opening->source.size, lua_tostring(lua, -1), "t");
+    if (status != LUA_OK)
+        return lua_error(lua);
+    lua_pushvalue(lua, 1);
+    (void)lua_setupvalue(lua, -2, 1);
+    return 1;
+}
+
+static int open_chunk(struct dbk_script *script, struct dbk_slice source, struct dbk_error *err)
+{
+    lua_State *lua = script->lua;
+    struct opening opening = {script, source};
+    lua_pushcfunction(lua, load);
+    lua_pushlightuserdata(lua, &opening);
+    int status = lua_pcall(lua, 1, 1, 0);
+    if (status != LUA_OK)
+        return fail(script, status == LUA_ERRRUN ? LUA_ERRSYNTAX : status, err);
+    int rc = dbk_script_call(script, 0, 1, err);
+    if (rc < 0)
+        return rc;
+    if (!lua_istable(lua, 1))
+        return dbk_error_set(err, DBK_EINVAL, "%s:1: it must return a table, not %s", script->name,
+                             luaL_typename(lua, 1));
+    return DBK_OK;
+}
+
+int dbk_script_open(const char *name, struct dbk_slice source,
+                    const struct dbk_script_limits *limits, struct dbk_script **script_out,
+                    struct dbk_error *err)
+{
+    struct dbk_script *script = dbk_alloc_zero(1, sizeof(*script));
+    if (script == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "%s: %s", name, dbk_code_text(DBK_ENOMEM));
+    script->memory_max =
+        limits == NULL || limits->memory_size == 0 ? MEMORY_DEFAULT : limits->memory_size;
+    script->instructions_max = limits == NULL || limits->instruction_count == 0
+                                   ? INSTRUCTIONS_DEFAULT
+                                   : limits->instruction_count;
+    script->name = dbk_copy_text(dbk_slice_of(name));
+    if (script->name != NULL)
+        script->lua = lua_newstate(allocate, script);
+    int rc = DBK_OK;
+    if (script->lua == NULL) {
+        rc = dbk_error_set(err, DBK_ENOMEM, "%s: %s", name, dbk_code_text(DBK_ENOMEM));
+    } else {
+        *(struct dbk_script **)lua_getextraspace(script->lua) = script;
+        lua_sethook(script->lua, count_instructions, LUA_MASKCOUNT, HOOK_STEP);
+        script->instructions_left = script->instructions_max;
+        rc = open_chunk(script, source, err);
+    }
+    if (rc < 0) {
+        dbk_script_free(script);
+        return rc;
+    }
+    *script_out = script;
+    return DBK_OK;
+}
+
+void dbk_script_free(struct dbk_script *script)
+{
+    if (script == NULL)
+        return;
+    if (script->lua != NULL)
+        lua_close(script->lua);
+    dbk_free(script->name);
+    dbk_free(script);
+}
+
+struct lua_State *dbk_script_lua(struct dbk_script *script)
+{
+    return script->lua;
+}
+
+const char *dbk_script_name(const struct dbk_script *script)
+{
+    return script->name;
+}
+
+struct registering {
+    const char *name;
+    int (*function)(lua_State *lua);
+};
+
+static int register_function(lua_State *lua)
+{
+    const struct registering *registering = lua_touserdata(lua, 1);
+    (void)lua_rawgeti(lua, LUA_REGISTRYINDEX, dbk_script_of(lua)->environment);
+    lua_pushcfunction(lua, registering->function);
+    lua_setfield(lua, -2, registering->name);
+    return 0;
+}
+
+int dbk_script_register(struct dbk_script *script, const char *name,
+                        int (*function)(struct lua_State *lua), struct dbk_error *err)
+{
+    struct registering registering = {name, function};
+    lua_pushcfunction(script->lua, register_function);
+    lua_pushlightuserdata(script->lua, &registering);
+    int status = lua_pcall(script->lua, 1, 0, 0);
+    return status == LUA_OK ? DBK_OK : fail(script, status, err);
+}
+
+int dbk_script_call(struct dbk_script *script, int argument_count, int result_count,
+                    struct dbk_error *err)
+{
+    script->instructions_left = script->instructions_max;
+    script->exceeded = NULL;
+    int status = lua_pcall(script->lua, argument_count, result_count, 0);
+    return status == LUA_OK ? DBK_OK : fail(script, status, err);
+}
