@@ -114,7 +114,7 @@ static int check(struct dbk_book_loader *loader, struct dbk_error *err)
     struct dbk_folds *folds = NULL;
     struct dbk_commands *commands = NULL;
     /* Nothing is read or appended: neither needs a store. */
-    int rc = dbk_folds_open(NULL, loader->options->os, NULL, &folds, err);
+    int rc = dbk_folds_open(NULL, loader->options->os, NULL, false, &folds, err);
     if (rc == DBK_OK)
         rc = dbk_commands_open(NULL, folds, NULL, NULL, &commands, err);
     if (rc == DBK_OK)

@@ -81,14 +81,14 @@ static int open_scripts(struct dbk_engine *engine, struct dbk_error *err)
     const char *snapshots = path_in(engine, "snapshots");
     int rc = snapshots == NULL
                  ? dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", book->folder)
-                 : dbk_folds_open(engine->store, engine->os, snapshots,
+                 : dbk_folds_open(engine->store, engine->os, snapshots, engine->writer,
                                   &engine->folds, err);
     for (size_t i = 0; rc == DBK_OK && i < book->fold_count; i++)
         rc = dbk_folds_add(engine->folds, dbk_slice_of(book->folds[i].name), book->folds[i].file,
                            book->folds[i].source, err);
     if (rc == DBK_OK)
-        rc = dbk_commands_open(engine->store, engine->folds, append, engine, &engine->commands,
-                               err);
+        rc =
+            dbk_commands_open(engine->store, engine->folds, append, engine, &engine->commands, err);
     for (size_t i = 0; rc == DBK_OK && i < book->command_count; i++)
         rc = dbk_commands_add(engine->commands, book->commands[i].name, book->commands[i].file,
                               book->commands[i].source, err);

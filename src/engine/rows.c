@@ -53,8 +53,8 @@ static int wait_models(struct dbk_engine *engine, const struct dbk_rows_options 
         const struct dbk_model_definition *model = &book->models[i];
         bool together = engine->writer && model->sync == DBK_SYNC_TRANSACTION;
         uint64_t after = together && last > options->after ? last : options->after;
-        int64_t timeout_us = together && options->timeout_us < 5000000 ? 5000000
-                                                                       : options->timeout_us;
+        int64_t timeout_us =
+            together && options->timeout_us < 5000000 ? 5000000 : options->timeout_us;
         if (after != 0 && in_scope(options, model->database) &&
             names_model(engine, options->sql, i))
             rc = dbk_models_wait(engine->models, model->name, after, timeout_us, err);
@@ -72,8 +72,7 @@ static int attach(struct dbk_rows *rows, const struct dbk_book_database *databas
                   struct dbk_error *err)
 {
     struct dbk_statement *statement = NULL;
-    const char *sql =
-        dbk_arena_format(&rows->arena, "ATTACH ?1 AS \"%s\"", database->name);
+    const char *sql = dbk_arena_format(&rows->arena, "ATTACH ?1 AS \"%s\"", database->name);
     if (sql == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", database->path);
     struct dbk_value path = {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(database->path)};
@@ -116,13 +115,14 @@ static int open_databases(struct dbk_engine *engine, const struct dbk_rows_optio
 }
 
 /* A position from a catalog; what is not there yet is at 0. */
-static int catalog_position(struct dbk_rows *rows, const char *database, const char *sql,
+static int catalog_position(struct dbk_rows *rows, const char *database, const char *where,
                             const char *name, uint64_t *position, struct dbk_error *err)
 {
     struct dbk_statement *statement = NULL;
     struct dbk_error failure = {0};
     uint64_t found = 0;
-    const char *text = dbk_arena_format(&rows->arena, sql, database == NULL ? "main" : database);
+    const char *text = dbk_arena_format(&rows->arena, "SELECT position FROM \"%s\".%s",
+                                        database == NULL ? "main" : database, where);
     if (text == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory reading");
     int rc = dbk_statement_open(rows->connection, dbk_slice_of(text), &statement, NULL, &failure);
@@ -152,17 +152,16 @@ static int find_position(struct dbk_engine *engine, const struct dbk_rows_option
     for (size_t i = 0; rc == DBK_OK && i < book->model_count; i++) {
         const char *database = book->models[i].database;
         if (in_scope(options, database) && names_model(engine, options->sql, i))
-            rc = catalog_position(
-                rows, options->database == NULL ? database : NULL,
-                "SELECT position FROM \"%s\"._daybook_models WHERE model = ?1 AND serving",
-                book->models[i].name, &position, err);
+            rc = catalog_position(rows, options->database == NULL ? database : NULL,
+                                  "_daybook_models WHERE model = ?1 AND serving",
+                                  book->models[i].name, &position, err);
     }
     for (size_t i = 0; rc == DBK_OK && i < book->view_count; i++) {
         const char *database = book->views[i].database;
         if (in_scope(options, database) && names(options->sql, book->views[i].name))
             rc = catalog_position(rows, options->database == NULL ? database : NULL,
-                                  "SELECT position FROM \"%s\"._daybook_views WHERE name = ?1",
-                                  book->views[i].name, &position, err);
+                                  "_daybook_views WHERE name = ?1", book->views[i].name, &position,
+                                  err);
     }
     uint64_t last = dbk_store_last_position(engine->store);
     rows->position = position > last ? last : position;
@@ -354,17 +353,16 @@ int dbk_engine_query(struct dbk_engine *engine, const char *name,
     if (rc == DBK_OK)
         rc = dbk_sql_rewrite(query->sql, NULL, 0, &sql, &arena, &parameter_names, &count, err);
     if (rc == DBK_OK)
-        rc = dbk_engine_rows(
-            engine,
-            &(struct dbk_rows_options){
-                .sql = dbk_buf_slice(&sql),
-                .database = query->database == NULL ? NULL : query->database->name,
-                .values = values,
-                .value_count = count,
-                .limit_us = QUERY_LIMIT_US,
-                .after = after,
-                .timeout_us = timeout_us},
-            rows_out, err);
+        rc = dbk_engine_rows(engine,
+                             &(struct dbk_rows_options){
+                                 .sql = dbk_buf_slice(&sql),
+                                 .database = query->database == NULL ? NULL : query->database->name,
+                                 .values = values,
+                                 .value_count = count,
+                                 .limit_us = QUERY_LIMIT_US,
+                                 .after = after,
+                                 .timeout_us = timeout_us},
+                             rows_out, err);
     dbk_buf_release(&sql);
     dbk_arena_release(&arena);
     return rc;

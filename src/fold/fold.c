@@ -142,8 +142,7 @@ static int index_event(lua_State *lua)
     } else if (strcmp(name, "time") == 0) {
         push_time(lua, event->time_us);
     } else if (strcmp(name, "occurred") == 0) {
-        push_time(lua,
-                  event->occurred_us == DBK_TIME_NONE ? event->time_us : event->occurred_us);
+        push_time(lua, event->occurred_us == DBK_TIME_NONE ? event->time_us : event->occurred_us);
     } else if (strcmp(name, "id") == 0) {
         char text[DBK_UUID_TEXT_SIZE];
         dbk_uuid_format(&event->id, text);
@@ -411,11 +410,10 @@ static int push_initial(struct folding *folding, struct dbk_error *err)
     return rc < 0 ? rc : push_state(folding, dbk_buf_slice(&folding->bytes), err);
 }
 
-static int explain(const struct folding *folding, const struct dbk_event *event, int rc,
-                   const struct dbk_error *failure, struct dbk_error *err)
+static int explain(const struct dbk_event *event, int rc, const struct dbk_error *failure,
+                   struct dbk_error *err)
 {
-    return dbk_error_set(err, rc,
-                         "%s (%.*s of %.*s, version %" PRIu64 ", position %" PRIu64 ")",
+    return dbk_error_set(err, rc, "%s (%.*s of %.*s, version %" PRIu64 ", position %" PRIu64 ")",
                          failure->message, DBK_SLICE_ARGS(event->type),
                          DBK_SLICE_ARGS(event->stream), event->version, event->position);
 }
@@ -455,13 +453,12 @@ static int fold_event(struct folding *folding, const struct dbk_event *event, st
     if (handled && (event->flags & DBK_RECORD_REMOVED) == 0) {
         int rc = call(folding, event, &failure);
         if (rc < 0)
-            return explain(folding, event, rc, &failure, err);
+            return explain(event, rc, &failure, err);
         if (!lua_isnil(lua, -1))
             lua_replace(lua, 2);
     }
     lua_settop(lua, 2);
-    int64_t occurred =
-        event->occurred_us == DBK_TIME_NONE ? event->time_us : event->occurred_us;
+    int64_t occurred = event->occurred_us == DBK_TIME_NONE ? event->time_us : event->occurred_us;
     if (occurred > folding->occurred_max_us)
         folding->occurred_max_us = occurred;
     folding->result.version = event->version;
@@ -489,8 +486,8 @@ static int begin(struct folding *folding, uint64_t version_max, int64_t occurred
                  struct dbk_error *err)
 {
     uint64_t every = folding->fold->every;
-    uint64_t version = every == 0 || folding->folds->folder == NULL ? 0
-                                                                    : version_max / every * every;
+    uint64_t version =
+        every == 0 || folding->folds->folder == NULL ? 0 : version_max / every * every;
     for (int tries = 0; version > 0 && tries < SNAPSHOT_TRIES; tries++, version -= every) {
         struct dbk_snapshot snapshot;
         if (dbk_snapshot_read(folding->folds->os, folding->folds->folder, folding->stream, version,
@@ -547,8 +544,7 @@ static int replay(struct folding *folding, uint64_t version_max, int64_t occurre
                                                   .hidden = true},
                              &cursor, err);
     while (rc == DBK_OK && (rc = dbk_cursor_next(cursor, &event, err)) == 1) {
-        int64_t occurred =
-            event.occurred_us == DBK_TIME_NONE ? event.time_us : event.occurred_us;
+        int64_t occurred = event.occurred_us == DBK_TIME_NONE ? event.time_us : event.occurred_us;
         rc = DBK_OK;
         if (occurred_us != 0 && occurred > occurred_us) {
             whole = false;
@@ -592,12 +588,11 @@ static int version_at(struct dbk_folds *folds, struct dbk_slice stream, int64_t 
     *version_out = 0;
     if (rc < 0 || position == 0)
         return rc;
-    rc = dbk_cursor_open(folds->store,
-                         &(struct dbk_filter){.stream = stream,
-                                              .position_max = position,
-                                              .hidden = true,
-                                              .backwards = true},
-                         &cursor, err);
+    rc = dbk_cursor_open(
+        folds->store,
+        &(struct dbk_filter){
+            .stream = stream, .position_max = position, .hidden = true, .backwards = true},
+        &cursor, err);
     if (rc == DBK_OK)
         rc = dbk_cursor_next(cursor, &event, err);
     if (rc == 1)
@@ -607,8 +602,7 @@ static int version_at(struct dbk_folds *folds, struct dbk_slice stream, int64_t 
 }
 
 int dbk_fold_state(struct dbk_folds *folds, struct dbk_slice stream, const struct dbk_fold_at *at,
-                   struct dbk_buf *state, struct dbk_fold_result *result_out,
-                   struct dbk_error *err)
+                   struct dbk_buf *state, struct dbk_fold_result *result_out, struct dbk_error *err)
 {
     struct folding folding;
     uint64_t version = 0;
@@ -673,10 +667,9 @@ int dbk_fold_snapshot(struct dbk_folds *folds, struct dbk_slice stream, uint64_t
     struct dbk_snapshot there;
     int rc = start(folds, stream, &folding, err);
     dbk_assert(folds->keep);
-    if (rc == DBK_OK &&
-        !(dbk_snapshot_read(folds->os, folds->folder, stream, version, &folding.bytes, &there) ==
-              1 &&
-          fits(&folding, &there, 0))) {
+    if (rc == DBK_OK && !(dbk_snapshot_read(folds->os, folds->folder, stream, version,
+                                            &folding.bytes, &there) == 1 &&
+                          fits(&folding, &there, 0))) {
         rc = begin(&folding, version, 0, err);
         if (rc == DBK_OK)
             rc = replay(&folding, version, 0, err);

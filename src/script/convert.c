@@ -268,9 +268,9 @@ int dbk_script_write_json(struct dbk_script *script, int index, struct dbk_buf *
     lua_pushlightuserdata(lua, &writing);
     lua_pushvalue(lua, value);
     if (lua_pcall(lua, 2, 0, 0) == LUA_OK)
-        return out->rc < 0 ? dbk_error_set(err, out->rc, "%s: %s", script->name,
-                                           dbk_code_text(out->rc))
-                           : DBK_OK;
+        return out->rc < 0
+                   ? dbk_error_set(err, out->rc, "%s: %s", script->name, dbk_code_text(out->rc))
+                   : DBK_OK;
     const char *text = lua_tostring(lua, -1);
     int rc = dbk_error_set(err, DBK_ESCRIPT, "%s: %s", script->name,
                            text == NULL ? "out of the script's memory" : text);

@@ -81,8 +81,7 @@ static void push_keys(lua_State *lua, int table)
     while (lua_next(lua, table) != 0) {
         lua_pop(lua, 1);
         if (rank(lua_type(lua, -1)) == 3)
-            (void)luaL_error(lua, "a table with a %s as key has no order",
-                             luaL_typename(lua, -1));
+            (void)luaL_error(lua, "a table with a %s as key has no order", luaL_typename(lua, -1));
         lua_pushvalue(lua, -1);
         lua_rawseti(lua, list, ++count);
     }
@@ -192,10 +191,9 @@ static void copy(lua_State *lua, int library, const char *name)
 
 static void add_base(lua_State *lua, int environment)
 {
-    static const char *const names[] = {"assert", "error",    "ipairs", "select",
-                                        "tonumber", "type"};
-    static const luaL_Reg own[] = {{"pcall", call_protected}, {"xpcall", call_handled},
-                                   {"pairs", ordered_pairs},  {"next", ordered_next},
+    static const char *const names[] = {"assert", "error", "ipairs", "select", "tonumber", "type"};
+    static const luaL_Reg own[] = {{"pcall", call_protected},    {"xpcall", call_handled},
+                                   {"pairs", ordered_pairs},     {"next", ordered_next},
                                    {"tostring", plain_tostring}, {NULL, NULL}};
     luaL_requiref(lua, LUA_GNAME, luaopen_base, 0);
     int base = lua_gettop(lua);

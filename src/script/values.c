@@ -204,11 +204,18 @@ static int mark_array(lua_State *lua)
 
 static void make_decimals(lua_State *lua)
 {
-    static const luaL_Reg meta[] = {
-        {"__add", add},           {"__sub", subtract},      {"__mul", multiply},
-        {"__div", refuse_divide}, {"__idiv", refuse_divide}, {"__unm", negate},
-        {"__eq", equal},          {"__lt", less},           {"__le", less_equal},
-        {"__tostring", to_text},  {"__concat", concatenate}, {NULL, NULL}};
+    static const luaL_Reg meta[] = {{"__add", add},
+                                    {"__sub", subtract},
+                                    {"__mul", multiply},
+                                    {"__div", refuse_divide},
+                                    {"__idiv", refuse_divide},
+                                    {"__unm", negate},
+                                    {"__eq", equal},
+                                    {"__lt", less},
+                                    {"__le", less_equal},
+                                    {"__tostring", to_text},
+                                    {"__concat", concatenate},
+                                    {NULL, NULL}};
     static const luaL_Reg methods[] = {{"divide", divide},
                                        {"round", round_to},
                                        {"to_integer", to_integer},
