@@ -435,7 +435,7 @@ static void *reallocate(void *memory, size_t size)
     return refuses() ? NULL : realloc(memory, size);
 }
 
-/* Every allocation fails once: the load says so, and leaves nothing behind. */
+/* Every allocation fails once: the load says so or does without. */
 static void test_book_book__failing_allocations_are_no_book(void **state)
 {
     (void)state;
@@ -450,7 +450,8 @@ static void test_book_book__failing_allocations_are_no_book(void **state)
         allocation_fails = at;
         folder_load(&folder, NULL);
         allocation_fails = 0;
-        if (folder.rc != DBK_ENOMEM)
+        /* Lua collects its garbage and asks again, so that some fail without harm. */
+        if (folder.rc != DBK_ENOMEM && folder.rc != DBK_OK)
             fail_msg("allocation %ld of %ld: %d, \"%s\"", at, count, folder.rc, folder.err.message);
     }
     folder_load(&folder, NULL);

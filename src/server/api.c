@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/api.h"
+
+#include <stdio.h>
+
+#include "server/handlers.h"
+
+#define READ "category type stream_prefix after before from_time to_time from_occurred to_occurred"
+
+/* Operations of one path stand together. */
+const struct dbk_route dbk_routes[] = {
+    {"GET", "/", dbk_api_root, "", "What this is, and where to look", false},
+    {"GET", "/healthz", dbk_api_health, "", "Whether all is well; 503 when it is not", false},
+    {"GET", "/metrics", dbk_api_metrics, "", "Counters and gauges for Prometheus", false},
+    {"GET", "/openapi.json", dbk_api_openapi, "", "This contract", false},
+    {"GET", "/events", dbk_api_read_events, READ " limit backwards hidden",
+     "Reads the book: JSON, lines (application/x-ndjson), or a live tail (text/event-stream)",
+     false},
+    {"POST", "/events", dbk_api_append_events, "skip_known durability",
+     "Appends a batch over any streams, all or nothing", true},
+    {"GET", "/streams/{stream}", dbk_api_read_stream,
+     "type after before from_version to_version from_time to_time from_occurred to_occurred limit "
+     "backwards",
+     "Reads a stream", false},
+    {"POST", "/streams/{stream}", dbk_api_append_stream, "skip_known durability",
+     "Appends to a stream; If-Match takes the expected version", true},
+    {"GET", "/streams/{stream}/state", dbk_api_state, "version at occurred_at explain",
+     "The folded state, now, at a version or at a time", false},
+    {"GET", "/streams/{stream}/log", dbk_api_log, "from_version to_version",
+     "Every event with the state after it", false},
+    {"POST", "/commands/{name}", dbk_api_command, "dry_run",
+     "Sends a command; Idempotency-Key makes it safe to repeat", true},
+    {"GET", "/queries", dbk_api_queries, "", "The named queries", false},
+    {"GET", "/queries/{name}", dbk_api_query, "*",
+     "Asks a named query with its parameters; after= waits for a position", false},
+    {"GET", "/models", dbk_api_models, "", "The read models", false},
+    {"GET", "/models/{model}", dbk_api_model, "", "A read model's status", false},
+    {"GET", "/models/{model}/tables/{table}", dbk_api_model_table, "after timeout_ms limit",
+     "Rows of a read model's table", false},
+    {"POST", "/models/{model}/rebuild", dbk_api_model_rebuild, "",
+     "Builds the next generation and swaps it in", false},
+    {"GET", "/views", dbk_api_views, "", "The materialized views", false},
+    {"GET", "/views/{view}", dbk_api_view_rows, "after timeout_ms limit",
+     "A view's rows, and as of when they are", false},
+    {"GET", "/views/{view}/status", dbk_api_view, "", "A view's status", false},
+    {"POST", "/views/{view}/refresh", dbk_api_view_refresh, "after", "Refreshes a view now", false},
+    {"POST", "/sql", dbk_api_sql, "", "Reads by SQL over all tables, views and `events`", true},
+};
+const size_t dbk_route_count = sizeof(dbk_routes) / sizeof(dbk_routes[0]);
+
+int dbk_api_status(int code)
+{
+    switch (code) {
+    case DBK_OK:
+        return 200;
+    case DBK_EINVAL:
+        return 400;
+    case DBK_EDENIED:
+        return 403;
+    case DBK_ENOTFOUND:
+        return 404;
+    case DBK_ECONFLICT:
+    case DBK_EEXISTS:
+        return 409;
+    case DBK_ELIMIT:
+        return 413;
+    case DBK_EREFUSED:
+        return 422;
+    case DBK_EBUSY:
+    case DBK_ECONNECT:
+    case DBK_ESTOPPED:
+        return 503;
+    case DBK_ETIMEOUT:
+        return 504;
+    case DBK_EFULL:
+        return 507;
+    default:
+        return 500;
+    }
+}
+
+const char *dbk_api_part(const struct dbk_api_call *call, size_t index)
+{
+    return call->parts[index].data; /* decoded with a NUL behind */
+}
+
+/* True when the path's parts fit the route's: {names} fit anything but nothing. */
+static bool fits(const struct dbk_route *route, const struct dbk_api_call *call)
+{
+    const char *at = route->path + 1;
+    size_t part = 0;
+    while (*at != 0) {
+        size_t size = strcspn(at, "/");
+        if (part == call->part_count)
+            return false;
+        if (at[0] == '{' ? call->parts[part].size == 0
+                         : !dbk_slice_equal(call->parts[part], dbk_slice(at, size)))
+            return false;
+        part++;
+        at += size + (at[size] == '/');
+    }
+    return part == call->part_count;
+}
+
+static int check_parameters(const struct dbk_route *route, const struct dbk_api_call *call,
+                            struct dbk_error *err)
+{
+    if (strcmp(route->query, "*") == 0)
+        return DBK_OK;
+    for (size_t i = 0; i < call->query_count; i++) {
+        bool known = false;
+        for (const char *at = route->query; *at != 0 && !known;) {
+            size_t size = strcspn(at, " ");
+            known = dbk_slice_equal(call->query[i].name, dbk_slice(at, size));
+            at += size + (at[size] == ' ');
+        }
+        if (!known)
+            return dbk_error_set(
+                err, DBK_EINVAL, "there is no query parameter \"%.*s\" here%s%s",
+                (int)(call->query[i].name.size < 80 ? call->query[i].name.size : 80),
+                call->query[i].name.data,
+                route->query[0] == 0 ? "" : "; there are: ", route->query);
+    }
+    return DBK_OK;
+}
+
+static int not_allowed(struct dbk_api_call *call, const char *allow)
+{
+    struct dbk_error err = {0};
+    struct dbk_buf *out = &call->scratch->out;
+    const struct dbk_api_field headers[] = {
+        {DBK_SLICE_LITERAL("Content-Type"), DBK_SLICE_LITERAL("application/problem+json")},
+        {DBK_SLICE_LITERAL("Allow"), dbk_slice_of(allow)},
+    };
+    (void)dbk_error_set(&err, DBK_EINVAL, "this path takes %s", allow);
+    bool first = true;
+    dbk_buf_append_char(out, '{');
+    dbk_put_text(out, &first, "type", DBK_SLICE_LITERAL("about:blank"));
+    dbk_put_text(out, &first, "title", DBK_SLICE_LITERAL("Method Not Allowed"));
+    dbk_put_u64(out, &first, "status", 405);
+    dbk_put_text(out, &first, "detail", dbk_slice_of(err.message));
+    dbk_put_text(out, &first, "code", dbk_slice_of(dbk_code_name(err.code)));
+    dbk_buf_append_text(out, "}\n");
+    call->status = 405;
+    int rc = call->response->begin(call->response->context, 405, headers, 2);
+    if (rc >= 0)
+        rc = dbk_call_flush(call);
+    return rc < 0 ? rc : 405;
+}
+
+static int run(const struct dbk_route *route, struct dbk_api_call *call)
+{
+    struct dbk_error err = {0};
+    int rc = check_parameters(route, call, &err);
+    if (rc == DBK_OK)
+        rc = route->handler(call, &err);
+    if (rc >= 0)
+        return rc;
+    if (err.code == DBK_OK && call->status != 0)
+        return rc; /* the client is gone */
+    if (err.code == DBK_OK)
+        (void)dbk_error_set(&err, rc, "%s", dbk_code_text(rc));
+    return dbk_call_fail(call, &err);
+}
+
+static int dispatch(struct dbk_api_call *call)
+{
+    char allow[64] = "";
+    struct dbk_error err = {0};
+    struct dbk_slice method = call->request->method;
+    if (dbk_slice_equal_text(method, "HEAD"))
+        method = DBK_SLICE_LITERAL("GET");
+    for (size_t i = 0; i < dbk_route_count; i++) {
+        if (!fits(&dbk_routes[i], call))
+            continue;
+        if (dbk_slice_equal_text(method, dbk_routes[i].method))
+            return run(&dbk_routes[i], call);
+        size_t size = strlen(allow);
+        (void)snprintf(allow + size, sizeof(allow) - size, "%s%s", size == 0 ? "" : ", ",
+                       dbk_routes[i].method);
+    }
+    if (allow[0] != 0)
+        return not_allowed(call, allow);
+    (void)dbk_error_set(&err, DBK_ENOTFOUND, "there is nothing at %.*s",
+                        (int)(call->request->path.size < 200 ? call->request->path.size : 200),
+                        call->request->path.data);
+    return dbk_call_fail(call, &err);
+}
+
+int dbk_api_handle(struct dbk_engine *engine, const struct dbk_api_request *request,
+                   const struct dbk_api_response *response)
+{
+    struct dbk_error err = {0};
+    struct dbk_api_call call = {.engine = engine, .request = request, .response = response};
+    call.scratch = dbk_engine_scratch_take(engine);
+    if (call.scratch == NULL)
+        return DBK_ENOMEM;
+    int rc = dbk_call_take_apart(&call, &err);
+    rc = rc < 0 ? dbk_call_fail(&call, &err) : dispatch(&call);
+    if (call.status >= 100 && call.status < 600)
+        dbk_engine_counters(engine)->requests[call.status / 100]++;
+    dbk_engine_scratch_give(engine, call.scratch);
+    return rc;
+}
+
+static bool contains(const struct dbk_api_request *request, const char *header, const char *text)
+{
+    struct dbk_api_call call = {.request = request};
+    struct dbk_slice value = dbk_call_header_of(&call, header);
+    return value.size > 0 && memmem(value.data, value.size, text, strlen(text)) != NULL;
+}
+
+bool dbk_api_streams(const struct dbk_api_request *request)
+{
+    return contains(request, "Accept", "text/event-stream") ||
+           contains(request, "Accept", "application/x-ndjson") ||
+           dbk_slice_equal_text(request->path, "/sql") ||
+           dbk_slice_starts_with(request->path, DBK_SLICE_LITERAL("/queries/")) ||
+           dbk_slice_starts_with(request->path, DBK_SLICE_LITERAL("/views/")) ||
+           dbk_slice_starts_with(request->path, DBK_SLICE_LITERAL("/models/"));
+}

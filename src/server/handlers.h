@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * handlers -- one function an operation, and the table that names them.
+ *
+ * A handler returns the status it has sent. Negative: err says why, and the dispatcher sends the
+ * problem document, or breaks the answer off when it had begun.
+ *
+ * Threads: any.
+ */
+#ifndef DBK_SERVER_HANDLERS_H
+#define DBK_SERVER_HANDLERS_H
+
+#include "server/request.h"
+
+typedef int (*dbk_handler_fn)(struct dbk_api_call *call, struct dbk_error *err);
+
+struct dbk_route {
+    const char *method;
+    const char *path; /* "/streams/{stream}/state" */
+    dbk_handler_fn handler;
+    const char *query; /* names of its query parameters, a space between; "*": any */
+    const char *summary;
+    bool body; /* takes one, in JSON */
+};
+
+extern const struct dbk_route dbk_routes[];
+extern const size_t dbk_route_count;
+
+int dbk_api_append_stream(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_append_events(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_read_stream(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_read_events(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_state(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_log(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_command(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_queries(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_query(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_sql(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_models(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_model(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_model_table(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_model_rebuild(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_views(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_view(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_view_rows(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_view_refresh(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_root(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_health(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_metrics(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_openapi(struct dbk_api_call *call, struct dbk_error *err);
+
+/* Rows of SQL as {"columns":[…],"rows":[{…}],"position":P}; more: members before, with a comma
+   behind. */
+int dbk_api_send_rows(struct dbk_api_call *call, struct dbk_rows *rows, const char *more,
+                      struct dbk_error *err) DBK_MUST_CHECK;
+/* `after` and `timeout_ms`. */
+int dbk_api_after(const struct dbk_api_call *call, uint64_t *after_out, int64_t *timeout_us_out,
+                  struct dbk_error *err) DBK_MUST_CHECK;
+/* A model's or a view's status, as a JSON object. */
+int dbk_api_put_model(struct dbk_api_call *call, size_t index,
+                      struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_api_put_view(struct dbk_api_call *call, size_t index, struct dbk_error *err) DBK_MUST_CHECK;
+/* A path's part as text. */
+const char *dbk_api_part(const struct dbk_api_call *call, size_t index);
+
+#endif

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* GET /, /healthz, /metrics and /openapi.json. */
+#include "server/handlers.h"
+
+int dbk_api_root(struct dbk_api_call *call, struct dbk_error *err)
+{
+    struct dbk_buf *out = &call->scratch->out;
+    bool first = true;
+    (void)err;
+    dbk_buf_append_char(out, '{');
+    dbk_put_text(out, &first, "name", DBK_SLICE_LITERAL("daybook"));
+    dbk_put_text(out, &first, "version", DBK_SLICE_LITERAL(DAYBOOK_VERSION));
+    dbk_put_text(out, &first, "book", dbk_slice_of(dbk_engine_book(call->engine)->name));
+    dbk_buf_append_text(out, ",\"links\":{\"events\":\"/events\",\"models\":\"/models\","
+                             "\"views\":\"/views\",\"queries\":\"/queries\","
+                             "\"health\":\"/healthz\",\"metrics\":\"/metrics\","
+                             "\"openapi\":\"/openapi.json\"}}");
+    return dbk_call_send_json(call, 200);
+}
+
+static int put_health(struct dbk_api_call *call, bool *degraded, struct dbk_error *err)
+{
+    struct dbk_buf *out = &call->scratch->out;
+    struct dbk_models *models = dbk_engine_models(call->engine);
+    struct dbk_views *views = dbk_engine_views(call->engine);
+    int rc = DBK_OK;
+    dbk_buf_append_text(out, ",\"models\":[");
+    for (size_t i = 0; rc == DBK_OK && i < dbk_models_count(models); i++) {
+        struct dbk_model_status status;
+        bool first = true;
+        rc = dbk_models_status(models, i, &status, err);
+        if (rc < 0)
+            break;
+        *degraded = *degraded || status.stopped;
+        dbk_buf_append_text(out, i == 0 ? "{" : ",{");
+        dbk_put_text(out, &first, "name", dbk_slice_of(status.name));
+        dbk_put_u64(out, &first, "position", status.position);
+        dbk_put_u64(out, &first, "lag_ms", (uint64_t)(status.lag_us / 1000));
+        dbk_put_text(out, &first, "state", dbk_slice_of(status.stopped ? "stopped" : "following"));
+        dbk_buf_append_char(out, '}');
+    }
+    dbk_buf_append_text(out, "],\"views\":[");
+    for (size_t i = 0; rc == DBK_OK && i < dbk_views_count(views); i++) {
+        struct dbk_view_status status;
+        bool first = true;
+        rc = dbk_views_status(views, i, &status, err);
+        if (rc < 0)
+            break;
+        dbk_buf_append_text(out, i == 0 ? "{" : ",{");
+        dbk_put_text(out, &first, "name", dbk_slice_of(status.name));
+        dbk_put_u64(out, &first, "position", status.position);
+        dbk_put_bool(out, &first, "failed", status.error.code != DBK_OK);
+        dbk_buf_append_char(out, '}');
+    }
+    dbk_buf_append_char(out, ']');
+    return rc;
+}
+
+int dbk_api_health(struct dbk_api_call *call, struct dbk_error *err)
+{
+    struct dbk_buf *out = &call->scratch->out;
+    struct dbk_store_stats stats;
+    bool degraded = dbk_engine_is_stopped(call->engine);
+    bool first = false;
+    int rc = dbk_store_stats(dbk_engine_store(call->engine), &stats, err);
+    if (rc < 0)
+        return rc;
+    /* The status is known last and stands first: both words have nine bytes. */
+    dbk_buf_append_text(out, "{\"status\":");
+    size_t at = out->size;
+    dbk_buf_append_text(out, "          ");
+    dbk_put_text(out, &first, "book", dbk_slice_of(dbk_engine_book(call->engine)->name));
+    dbk_put_u64(out, &first, "position", stats.events);
+    dbk_put_u64(out, &first, "events", stats.events);
+    dbk_put_u64(out, &first, "streams", stats.streams);
+    rc = put_health(call, &degraded, err);
+    if (rc < 0)
+        return rc;
+    dbk_buf_append_char(out, '}');
+    if (out->rc == DBK_OK)
+        memcpy(out->data + at, degraded ? "\"degraded\"" : "\"ok\"      ", 10);
+    call->position = stats.events;
+    return dbk_call_send_json(call, degraded ? 503 : 200);
+}
+
+static void metric(struct dbk_buf *out, const char *name, const char *type, const char *help)
+{
+    dbk_buf_append_format(out, "# HELP daybook_%s %s\n# TYPE daybook_%s %s\n", name, help, name,
+                          type);
+}
+
+static void single(struct dbk_buf *out, const char *name, const char *type, const char *help,
+                   uint64_t value)
+{
+    metric(out, name, type, help);
+    dbk_buf_append_format(out, "daybook_%s %ju\n", name, (uintmax_t)value);
+}
+
+static int put_model_metrics(struct dbk_api_call *call, struct dbk_error *err)
+{
+    struct dbk_buf *out = &call->scratch->out;
+    struct dbk_models *models = dbk_engine_models(call->engine);
+    size_t count = dbk_models_count(models);
+    static const char *const names[] = {"model_position", "model_lag_seconds", "model_stopped",
+                                        "model_events_posted_total"};
+    static const char *const helps[] = {"Everything up to this position is in the model.",
+                                        "Age of the oldest event not yet in the model.",
+                                        "1 when the model stopped at an event.",
+                                        "Events posted since start."};
+    for (size_t what = 0; what < 4 && count > 0; what++) {
+        metric(out, names[what], what == 3 ? "counter" : "gauge", helps[what]);
+        for (size_t i = 0; i < count; i++) {
+            struct dbk_model_status status;
+            int rc = dbk_models_status(models, i, &status, err);
+            if (rc < 0)
+                return rc;
+            dbk_buf_append_format(out, "daybook_%s{model=\"%s\"} ", names[what], status.name);
+            if (what == 1)
+                dbk_buf_append_format(out, "%.6f\n", (double)status.lag_us / 1e6);
+            else
+                dbk_buf_append_format(out, "%ju\n",
+                                      (uintmax_t)(what == 0   ? status.position
+                                                  : what == 2 ? (uint64_t)status.stopped
+                                                              : status.events_posted));
+        }
+    }
+    return DBK_OK;
+}
+
+int dbk_api_metrics(struct dbk_api_call *call, struct dbk_error *err)
+{
+    struct dbk_buf *out = &call->scratch->out;
+    struct dbk_engine_counters *counters = dbk_engine_counters(call->engine);
+    struct dbk_store_stats stats;
+    int rc = dbk_store_stats(dbk_engine_store(call->engine), &stats, err);
+    if (rc < 0)
+        return rc;
+    single(out, "events", "gauge", "Events in the book, which is its last position.", stats.events);
+    single(out, "streams", "gauge", "Streams in the book.", stats.streams);
+    single(out, "log_bytes", "gauge", "Size of the log.", stats.log_size);
+    single(out, "appends_total", "counter", "Batches stored.", counters->appends);
+    single(out, "appended_events_total", "counter", "Events stored.", counters->appended_events);
+    single(out, "appends_refused_total", "counter", "Batches refused.", counters->appends_refused);
+    single(out, "tails", "gauge", "Live tails open now.", counters->tails);
+    single(out, "stopped", "gauge", "1 when a sync failed and the book takes no more appends.",
+           dbk_engine_is_stopped(call->engine));
+    metric(out, "requests_total", "counter", "Answers by class of status.");
+    for (int i = 2; i < 6; i++)
+        dbk_buf_append_format(out, "daybook_requests_total{status=\"%dxx\"} %ju\n", i,
+                              (uintmax_t)counters->requests[i]);
+    rc = put_model_metrics(call, err);
+    if (rc < 0)
+        return rc;
+    return dbk_call_send(call, 200, "text/plain; version=0.0.4");
+}
+
+/* ---- OpenAPI, from the table of routes ---- */
+
+static void put_parameter(struct dbk_buf *out, bool *first, struct dbk_slice name, const char *in)
+{
+    dbk_buf_append_text(out, *first ? "" : ",");
+    *first = false;
+    dbk_buf_append_text(out, "{\"name\":");
+    dbk_json_write_string(out, name);
+    dbk_buf_append_format(out, ",\"in\":\"%s\",\"required\":%s,\"schema\":{\"type\":\"string\"}}",
+                          in, strcmp(in, "path") == 0 ? "true" : "false");
+}
+
+static void put_parameters(struct dbk_buf *out, const struct dbk_route *route)
+{
+    bool first = true;
+    dbk_buf_append_text(out, ",\"parameters\":[");
+    for (const char *at = strchr(route->path, '{'); at != NULL; at = strchr(at, '{')) {
+        size_t size = strcspn(at + 1, "}");
+        put_parameter(out, &first, dbk_slice(at + 1, size), "path");
+        at += size;
+    }
+    for (const char *at = route->query; *at != 0 && *at != '*';) {
+        size_t size = strcspn(at, " ");
+        put_parameter(out, &first, dbk_slice(at, size), "query");
+        at += size + (at[size] == ' ');
+    }
+    dbk_buf_append_char(out, ']');
+}
+
+static void put_operation(struct dbk_buf *out, const struct dbk_route *route)
+{
+    char method[8] = "";
+    for (size_t i = 0; i < sizeof(method) - 1 && route->method[i] != 0; i++)
+        method[i] = (char)(route->method[i] | 0x20);
+    dbk_buf_append_format(out, "\"%s\":{\"summary\":", method);
+    dbk_json_write_string(out, dbk_slice_of(route->summary));
+    put_parameters(out, route);
+    if (route->body)
+        dbk_buf_append_text(out, ",\"requestBody\":{\"content\":{\"application/json\":{\"schema\":"
+                                 "{}}}}");
+    dbk_buf_append_text(out, ",\"responses\":{\"default\":{\"description\":\"A problem (RFC "
+                             "9457)\",\"content\":{\"application/problem+json\":{\"schema\":{"
+                             "\"$ref\":\"#/components/schemas/Problem\"}}}},\"200\":{"
+                             "\"description\":\"Done\",\"content\":{\"application/json\":{"
+                             "\"schema\":{}}}}}}");
+}
+
+int dbk_api_openapi(struct dbk_api_call *call, struct dbk_error *err)
+{
+    struct dbk_buf *out = &call->scratch->out;
+    (void)err;
+    dbk_buf_append_text(
+        out, "{\"openapi\":\"3.1.0\",\"info\":{\"title\":\"Daybook\",\"version\":\"" DAYBOOK_VERSION
+             "\"},\"paths\":{");
+    for (size_t i = 0; i < dbk_route_count; i++) {
+        bool same = i > 0 && strcmp(dbk_routes[i].path, dbk_routes[i - 1].path) == 0;
+        dbk_buf_append_text(out, same ? "," : i == 0 ? "" : "},");
+        if (!same) {
+            dbk_json_write_string(out, dbk_slice_of(dbk_routes[i].path));
+            dbk_buf_append_text(out, ":{");
+        }
+        put_operation(out, &dbk_routes[i]);
+    }
+    dbk_buf_append_text(out, "}},\"components\":{\"schemas\":{\"Problem\":{\"type\":\"object\","
+                             "\"required\":[\"title\",\"status\",\"detail\",\"code\"],"
+                             "\"properties\":{\"type\":{\"type\":\"string\"},\"title\":{\"type\":"
+                             "\"string\"},\"status\":{\"type\":\"integer\"},\"detail\":{\"type\":"
+                             "\"string\"},\"code\":{\"type\":\"string\",\"enum\":[");
+#define CODE(name, value, wire, text) "\"" wire "\","
+    dbk_buf_append_text(out, DBK_CODES(CODE) "\"ok\"]}}}}}}");
+#undef CODE
+    return dbk_call_send_json(call, 200);
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Status, rebuilds and refreshes of models and views. */
+#include "server/handlers.h"
+
+#define PROGRESS_US 200000
+
+static const char *state_of(const struct dbk_model_status *status)
+{
+    if (status->stopped)
+        return "stopped";
+    return status->rebuild_generation != 0 ? "rebuilding" : "following";
+}
+
+static void put_error(struct dbk_buf *out, bool *first, const struct dbk_error *error)
+{
+    dbk_json_write_key(out, first, "error");
+    if (error->code == DBK_OK)
+        dbk_buf_append_text(out, "null");
+    else
+        dbk_json_write_string(out, dbk_slice_of(error->message));
+}
+
+int dbk_api_put_model(struct dbk_api_call *call, size_t index, struct dbk_error *err)
+{
+    struct dbk_model_status status;
+    struct dbk_buf *out = &call->scratch->out;
+    size_t count = 0;
+    bool first = true;
+    int rc = dbk_models_status(dbk_engine_models(call->engine), index, &status, err);
+    if (rc < 0)
+        return rc;
+    const char *const *tables = dbk_engine_model_tables(call->engine, index, &count);
+    dbk_buf_append_char(out, '{');
+    dbk_put_text(out, &first, "name", dbk_slice_of(status.name));
+    dbk_put_text(out, &first, "database", dbk_slice_of(status.database));
+    dbk_put_text(out, &first, "sync",
+                 dbk_slice_of(status.sync == DBK_SYNC_EVENTS ? "events" : "transaction"));
+    dbk_put_u64(out, &first, "generation", status.generation);
+    dbk_put_u64(out, &first, "position", status.position);
+    dbk_put_time(out, &first, "position_time",
+                 status.position_time_us == 0 ? DBK_TIME_NONE : status.position_time_us);
+    dbk_put_u64(out, &first, "lag_events", status.lag_events);
+    dbk_put_u64(out, &first, "lag_ms", (uint64_t)(status.lag_us / 1000));
+    dbk_put_text(out, &first, "state", dbk_slice_of(state_of(&status)));
+    dbk_put_bool(out, &first, "changed", status.changed);
+    if (status.rebuild_generation != 0)
+        dbk_put_u64(out, &first, "rebuild_position", status.rebuild_position);
+    dbk_put_u64(out, &first, "events_posted", status.events_posted);
+    put_error(out, &first, &status.error);
+    dbk_json_write_key(out, &first, "tables");
+    dbk_buf_append_char(out, '[');
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0)
+            dbk_buf_append_char(out, ',');
+        dbk_json_write_string(out, dbk_slice_of(tables[i]));
+    }
+    dbk_buf_append_text(out, "]}");
+    return DBK_OK;
+}
+
+int dbk_api_put_view(struct dbk_api_call *call, size_t index, struct dbk_error *err)
+{
+    struct dbk_view_status status;
+    struct dbk_buf *out = &call->scratch->out;
+    bool first = true;
+    int rc = dbk_views_status(dbk_engine_views(call->engine), index, &status, err);
+    if (rc < 0)
+        return rc;
+    dbk_buf_append_char(out, '{');
+    dbk_put_text(out, &first, "name", dbk_slice_of(status.name));
+    dbk_put_text(out, &first, "database", dbk_slice_of(status.database));
+    dbk_put_text(out, &first, "refresh", dbk_slice_of(status.refresh));
+    dbk_put_u64(out, &first, "generation", status.generation);
+    dbk_put_u64(out, &first, "position", status.position);
+    dbk_put_time(out, &first, "as_of", status.generation == 0 ? DBK_TIME_NONE : status.as_of_us);
+    dbk_put_u64(out, &first, "duration_ms", (uint64_t)(status.duration_us / 1000));
+    dbk_put_u64(out, &first, "rows", status.rows);
+    dbk_put_time(out, &first, "next", status.next_us);
+    dbk_put_bool(out, &first, "refreshing", status.refreshing);
+    dbk_put_bool(out, &first, "changed", status.changed);
+    put_error(out, &first, &status.error);
+    dbk_buf_append_char(out, '}');
+    return DBK_OK;
+}
+
+int dbk_api_models(struct dbk_api_call *call, struct dbk_error *err)
+{
+    struct dbk_buf *out = &call->scratch->out;
+    size_t count = dbk_models_count(dbk_engine_models(call->engine));
+    int rc = DBK_OK;
+    dbk_buf_append_text(out, "{\"models\":[");
+    for (size_t i = 0; rc == DBK_OK && i < count; i++) {
+        if (i > 0)
+            dbk_buf_append_char(out, ',');
+        rc = dbk_api_put_model(call, i, err);
+    }
+    dbk_buf_append_text(out, "]}");
+    return rc < 0 ? rc : dbk_call_send_json(call, 200);
+}
+
+int dbk_api_model(struct dbk_api_call *call, struct dbk_error *err)
+{
+    size_t index = 0;
+    int rc = dbk_models_find(dbk_engine_models(call->engine), dbk_api_part(call, 1), &index, err);
+    if (rc == DBK_OK)
+        rc = dbk_api_put_model(call, index, err);
+    return rc < 0 ? rc : dbk_call_send_json(call, 200);
+}
+
+int dbk_api_views(struct dbk_api_call *call, struct dbk_error *err)
+{
+    struct dbk_buf *out = &call->scratch->out;
+    size_t count = dbk_views_count(dbk_engine_views(call->engine));
+    int rc = DBK_OK;
+    dbk_buf_append_text(out, "{\"views\":[");
+    for (size_t i = 0; rc == DBK_OK && i < count; i++) {
+        if (i > 0)
+            dbk_buf_append_char(out, ',');
+        rc = dbk_api_put_view(call, i, err);
+    }
+    dbk_buf_append_text(out, "]}");
+    return rc < 0 ? rc : dbk_call_send_json(call, 200);
+}
+
+int dbk_api_view(struct dbk_api_call *call, struct dbk_error *err)
+{
+    size_t index = 0;
+    int rc = dbk_views_find(dbk_engine_views(call->engine), dbk_api_part(call, 1), &index, err);
+    if (rc == DBK_OK)
+        rc = dbk_api_put_view(call, index, err);
+    return rc < 0 ? rc : dbk_call_send_json(call, 200);
+}
+
+struct progress {
+    struct dbk_api_call *call;
+    int64_t told_us;
+    bool broken; /* the client is gone: the work ends, to be gone on with */
+};
+
+static bool tell(void *context, uint64_t done, uint64_t total)
+{
+    struct progress *progress = context;
+    struct dbk_os *os = dbk_engine_os(progress->call->engine);
+    int64_t now_us = os->monotonic_us(os);
+    if (progress->broken || now_us - progress->told_us < PROGRESS_US)
+        return !progress->broken;
+    progress->told_us = now_us;
+    dbk_buf_append_format(&progress->call->scratch->out, "{\"done\":%ju,\"total\":%ju}\n",
+                          (uintmax_t)done, (uintmax_t)total);
+    progress->broken = dbk_call_flush(progress->call) < 0;
+    return !progress->broken;
+}
+
+/* The status once it is done: the answer, or its last line. */
+static int finish(struct dbk_api_call *call, bool lines, int rc)
+{
+    if (rc < 0)
+        return rc;
+    if (!lines)
+        return dbk_call_send_json(call, 200);
+    dbk_buf_append_char(&call->scratch->out, '\n');
+    rc = dbk_call_flush(call);
+    return rc < 0 ? rc : 200;
+}
+
+int dbk_api_model_rebuild(struct dbk_api_call *call, struct dbk_error *err)
+{
+    struct progress progress = {.call = call};
+    struct dbk_models *models = dbk_engine_models(call->engine);
+    bool lines = dbk_call_accepts(call, "application/x-ndjson");
+    size_t index = 0;
+    int rc = dbk_engine_check_writer(call->engine, err);
+    if (rc == DBK_OK)
+        rc = dbk_models_find(models, dbk_api_part(call, 1), &index, err);
+    if (rc == DBK_OK && lines)
+        rc = dbk_call_begin(call, 200, "application/x-ndjson") < 0 ? DBK_EIO : DBK_OK;
+    if (rc == DBK_OK)
+        rc = dbk_models_rebuild(models, dbk_api_part(call, 1), lines ? tell : NULL, &progress, err);
+    if (rc == DBK_OK)
+        rc = dbk_api_put_model(call, index, err);
+    return finish(call, lines, rc);
+}
+
+int dbk_api_view_refresh(struct dbk_api_call *call, struct dbk_error *err)
+{
+    struct progress progress = {.call = call};
+    struct dbk_views *views = dbk_engine_views(call->engine);
+    bool lines = dbk_call_accepts(call, "application/x-ndjson");
+    size_t index = 0;
+    uint64_t after = 0;
+    int rc = dbk_engine_check_writer(call->engine, err);
+    if (rc == DBK_OK)
+        rc = dbk_call_number(call, "after", &after, err);
+    if (rc == DBK_OK)
+        rc = dbk_views_find(views, dbk_api_part(call, 1), &index, err);
+    if (rc == DBK_OK && lines)
+        rc = dbk_call_begin(call, 200, "application/x-ndjson") < 0 ? DBK_EIO : DBK_OK;
+    if (rc == DBK_OK)
+        rc = dbk_views_refresh(views, dbk_api_part(call, 1), after, lines ? tell : NULL, &progress,
+                               err);
+    if (rc == DBK_OK)
+        rc = dbk_api_put_view(call, index, err);
+    return finish(call, lines, rc);
+}

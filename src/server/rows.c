@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reads of SQL: queries, tables of models, views, and SQL itself. */
+#include "server/handlers.h"
+
+#define SQL_LIMIT_US (INT64_C(60) * 1000000)
+#define PIECE_SIZE ((size_t)64 << 10)
+/* How long `after` waits when nothing is said. */
+#define TIMEOUT_US (INT64_C(5) * 1000000)
+
+int dbk_api_after(const struct dbk_api_call *call, uint64_t *after_out, int64_t *timeout_us_out,
+                  struct dbk_error *err)
+{
+    uint64_t timeout_ms = TIMEOUT_US / 1000;
+    int rc = dbk_call_number(call, "after", after_out, err);
+    if (rc == DBK_OK)
+        rc = dbk_call_number(call, "timeout_ms", &timeout_ms, err);
+    if (rc == DBK_OK && timeout_ms > 600000)
+        return dbk_error_set(err, DBK_EINVAL, "timeout_ms: at most 600000");
+    *timeout_us_out = (int64_t)timeout_ms * 1000;
+    return rc;
+}
+
+static void put_value(struct dbk_buf *out, const struct dbk_value *value)
+{
+    static const char digits[] = "0123456789abcdef";
+    switch (value->kind) {
+    case DBK_VALUE_NULL:
+        dbk_buf_append_text(out, "null");
+        break;
+    case DBK_VALUE_INTEGER:
+        dbk_json_write_integer(out, value->integer);
+        break;
+    case DBK_VALUE_REAL:
+        dbk_json_write_double(out, value->real);
+        break;
+    case DBK_VALUE_TEXT:
+        if (dbk_slice_is_utf8(value->bytes)) {
+            dbk_json_write_string(out, value->bytes);
+            break;
+        }
+        /* fall through */
+    case DBK_VALUE_BLOB:
+        dbk_buf_append_text(out, "\"\\\\x");
+        for (size_t i = 0; i < value->bytes.size; i++) {
+            dbk_buf_append_char(out, digits[(uint8_t)value->bytes.data[i] >> 4]);
+            dbk_buf_append_char(out, digits[(uint8_t)value->bytes.data[i] & 15]);
+        }
+        dbk_buf_append_char(out, '"');
+        break;
+    }
+}
+
+static void put_columns(struct dbk_buf *out, const struct dbk_rows *rows)
+{
+    for (int i = 0; i < dbk_rows_column_count(rows); i++) {
+        if (i > 0)
+            dbk_buf_append_char(out, ',');
+        dbk_json_write_string(out, dbk_slice_of(dbk_rows_column_name(rows, i)));
+    }
+}
+
+static void put_row(struct dbk_buf *out, struct dbk_rows *rows)
+{
+    bool first = true;
+    dbk_buf_append_char(out, '{');
+    for (int i = 0; i < dbk_rows_column_count(rows); i++) {
+        struct dbk_value value = dbk_rows_value(rows, i);
+        dbk_json_write_key(out, &first, dbk_rows_column_name(rows, i));
+        put_value(out, &value);
+    }
+    dbk_buf_append_char(out, '}');
+}
+
+/* The first row is fetched before the answer begins, so that most failures become a problem. */
+int dbk_api_send_rows(struct dbk_api_call *call, struct dbk_rows *rows, const char *more,
+                      struct dbk_error *err)
+{
+    struct dbk_buf *out = &call->scratch->out;
+    int rc = dbk_rows_next(rows, err);
+    if (rc < 0)
+        return rc;
+    call->position = dbk_rows_position(rows);
+    int begun = dbk_call_begin(call, 200, "application/json");
+    if (begun < 0)
+        return begun;
+    dbk_buf_append_char(out, '{');
+    dbk_buf_append_text(out, more);
+    dbk_buf_append_text(out, "\"columns\":[");
+    put_columns(out, rows);
+    dbk_buf_append_text(out, "],\"rows\":[");
+    for (uint64_t count = 0; rc == 1; count++) {
+        if (count > 0)
+            dbk_buf_append_char(out, ',');
+        put_row(out, rows);
+        if (out->size >= PIECE_SIZE || out->rc < 0) {
+            int sent = dbk_call_flush(call);
+            if (sent < 0)
+                return sent;
+        }
+        rc = dbk_rows_next(rows, err);
+    }
+    if (rc < 0)
+        return rc;
+    dbk_buf_append_format(out, "],\"position\":%ju}\n", (uintmax_t)call->position);
+    rc = dbk_call_flush(call);
+    return rc < 0 ? rc : 200;
+}
+
+static int read_rows(struct dbk_api_call *call, const struct dbk_rows_options *options,
+                     const char *more, struct dbk_error *err)
+{
+    struct dbk_rows *rows = NULL;
+    int rc = dbk_engine_rows(call->engine, options, &rows, err);
+    if (rc == DBK_OK)
+        rc = dbk_api_send_rows(call, rows, more, err);
+    dbk_rows_free(rows);
+    return rc;
+}
+
+int dbk_api_sql(struct dbk_api_call *call, struct dbk_error *err)
+{
+    const struct dbk_json_node *root = NULL;
+    struct dbk_error failure = {0};
+    int rc = dbk_json_parse(call->scratch->json, call->request->body, &root, &failure);
+    if (rc < 0)
+        return dbk_error_set(err, rc, "the body: %s", failure.message);
+    const struct dbk_json_node *sql = dbk_json_member(root, "sql");
+    if (sql == NULL || sql->kind != DBK_JSON_STRING || root->count != 1)
+        return dbk_error_set(err, DBK_EINVAL, "the body is {\"sql\":\"SELECT …\"}");
+    return read_rows(call, &(struct dbk_rows_options){.sql = sql->text, .limit_us = SQL_LIMIT_US},
+                     "", err);
+}
+
+int dbk_api_queries(struct dbk_api_call *call, struct dbk_error *err)
+{
+    const struct dbk_book *book = dbk_engine_book(call->engine);
+    struct dbk_buf *out = &call->scratch->out;
+    (void)err;
+    dbk_buf_append_text(out, "{\"queries\":[");
+    for (size_t i = 0; i < book->query_count; i++) {
+        const struct dbk_book_query *query = &book->queries[i];
+        bool first = true;
+        dbk_buf_append_text(out, i == 0 ? "{" : ",{");
+        dbk_put_text(out, &first, "name", dbk_slice_of(query->name));
+        dbk_put_text(out, &first, "file", dbk_slice_of(query->file));
+        dbk_json_write_key(out, &first, "parameters");
+        dbk_buf_append_char(out, '[');
+        for (size_t j = 0; j < query->parameter_count; j++) {
+            if (j > 0)
+                dbk_buf_append_char(out, ',');
+            dbk_json_write_string(out, dbk_slice_of(query->parameters[j]));
+        }
+        dbk_buf_append_text(out, "]}");
+    }
+    dbk_buf_append_text(out, "]}");
+    return dbk_call_send_json(call, 200);
+}
+
+/* A parameter as JSON: numbers, true, false and null as such, "…" as text, all else as text. */
+static void put_parameter(struct dbk_buf *out, struct dbk_slice value)
+{
+    struct dbk_decimal number;
+    bool quoted = value.size >= 2 && value.data[0] == '"' && value.data[value.size - 1] == '"';
+    if (quoted)
+        dbk_json_write_string(out, dbk_slice(value.data + 1, value.size - 2));
+    else if (dbk_decimal_parse(value, &number) || dbk_slice_equal_text(value, "true") ||
+             dbk_slice_equal_text(value, "false") || dbk_slice_equal_text(value, "null"))
+        dbk_buf_append(out, value);
+    else
+        dbk_json_write_string(out, value);
+}
+
+static int put_parameters(struct dbk_api_call *call, struct dbk_buf *out, struct dbk_error *err)
+{
+    bool first = true;
+    dbk_buf_append_char(out, '{');
+    for (size_t i = 0; i < call->query_count; i++) {
+        const struct dbk_api_field *field = &call->query[i];
+        if (dbk_slice_equal_text(field->name, "after") ||
+            dbk_slice_equal_text(field->name, "timeout_ms"))
+            continue;
+        if (!dbk_slice_is_utf8(field->name) || !dbk_slice_is_utf8(field->value))
+            return dbk_error_set(err, DBK_EINVAL, "a query parameter is not UTF-8");
+        dbk_json_write_key(out, &first, field->name.data);
+        put_parameter(out, field->value);
+    }
+    dbk_buf_append_char(out, '}');
+    return out->rc < 0 ? dbk_error_set(err, out->rc, "out of memory reading parameters") : DBK_OK;
+}
+
+int dbk_api_query(struct dbk_api_call *call, struct dbk_error *err)
+{
+    struct dbk_rows *rows = NULL;
+    const struct dbk_json_node *root = NULL;
+    struct dbk_buf text;
+    uint64_t after = 0;
+    int64_t timeout_us = 0;
+    dbk_buf_init(&text, DBK_URL_SIZE_MAX * 8);
+    int rc = dbk_api_after(call, &after, &timeout_us, err);
+    if (rc == DBK_OK)
+        rc = put_parameters(call, &text, err);
+    if (rc == DBK_OK)
+        rc = dbk_json_parse(call->scratch->json, dbk_buf_slice(&text), &root, err);
+    if (rc == DBK_OK)
+        rc = dbk_engine_query(call->engine, dbk_api_part(call, 1), root, after, timeout_us, &rows,
+                              err);
+    if (rc == DBK_OK)
+        rc = dbk_api_send_rows(call, rows, "", err);
+    dbk_rows_free(rows);
+    dbk_buf_release(&text);
+    return rc;
+}
+
+/* SELECT * of a table or view that the book names. */
+static int read_table(struct dbk_api_call *call, const char *database, const char *table,
+                      const char *more, struct dbk_error *err)
+{
+    uint64_t limit = 1000;
+    uint64_t after = 0;
+    int64_t timeout_us = 0;
+    int rc = dbk_call_number(call, "limit", &limit, err);
+    if (rc == DBK_OK)
+        rc = dbk_api_after(call, &after, &timeout_us, err);
+    if (rc < 0)
+        return rc;
+    const char *sql = dbk_arena_format(&call->scratch->arena, "SELECT * FROM \"%s\" LIMIT %ju",
+                                       table, (uintmax_t)(limit > INT64_MAX ? INT64_MAX : limit));
+    if (sql == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory reading");
+    return read_rows(call,
+                     &(struct dbk_rows_options){.sql = dbk_slice_of(sql),
+                                                .database = database,
+                                                .limit_us = SQL_LIMIT_US,
+                                                .after = after,
+                                                .timeout_us = timeout_us},
+                     more, err);
+}
+
+int dbk_api_model_table(struct dbk_api_call *call, struct dbk_error *err)
+{
+    size_t index = 0;
+    size_t count = 0;
+    int rc = dbk_models_find(dbk_engine_models(call->engine), dbk_api_part(call, 1), &index, err);
+    if (rc < 0)
+        return rc;
+    const char *const *tables = dbk_engine_model_tables(call->engine, index, &count);
+    const char *table = dbk_api_part(call, 3);
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(tables[i], table) == 0)
+            return read_table(call, dbk_engine_book(call->engine)->models[index].database, table,
+                              "", err);
+    }
+    return dbk_error_set(err, DBK_ENOTFOUND, "model %s has no table %s", dbk_api_part(call, 1),
+                         table);
+}
+
+int dbk_api_view_rows(struct dbk_api_call *call, struct dbk_error *err)
+{
+    size_t index = 0;
+    struct dbk_view_status status;
+    struct dbk_buf more;
+    bool first = true;
+    struct dbk_views *views = dbk_engine_views(call->engine);
+    int rc = dbk_views_find(views, dbk_api_part(call, 1), &index, err);
+    uint64_t after = 0;
+    int64_t timeout_us = 0;
+    if (rc == DBK_OK)
+        rc = dbk_api_after(call, &after, &timeout_us, err);
+    if (rc == DBK_OK && after != 0)
+        rc = dbk_engine_wait(call->engine, dbk_api_part(call, 1), after, timeout_us, err);
+    if (rc == DBK_OK)
+        rc = dbk_views_status(views, index, &status, err);
+    if (rc < 0)
+        return rc;
+    if (status.generation == 0)
+        return dbk_error_set(err, DBK_ENOTFOUND, "view %s has not been refreshed yet",
+                             dbk_api_part(call, 1));
+    dbk_buf_init(&more, DBK_URL_SIZE_MAX);
+    dbk_put_text(&more, &first, "view", dbk_slice_of(status.name));
+    dbk_put_time(&more, &first, "time", status.as_of_us);
+    dbk_buf_append_text(&more, ",");
+    dbk_buf_append_char(&more, 0);
+    rc = more.rc < 0 ? dbk_error_set(err, more.rc, "out of memory reading")
+                     : read_table(call, status.database, status.name, more.data, err);
+    dbk_buf_release(&more);
+    return rc;
+}

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* GET /streams/{stream}/state and /log; POST /commands/{name}. */
+#include <stdio.h>
+
+#include "server/handlers.h"
+
+static int read_at(const struct dbk_api_call *call, struct dbk_fold_at *at, struct dbk_error *err)
+{
+    struct dbk_slice text = {0};
+    int given = dbk_call_text(call, "version", &text) + dbk_call_text(call, "at", &text) +
+                dbk_call_text(call, "occurred_at", &text);
+    if (given > 1)
+        return dbk_error_set(err, DBK_EINVAL, "version, at and occurred_at exclude each other");
+    int rc = dbk_call_number(call, "version", &at->version, err);
+    if (rc == DBK_OK)
+        rc = dbk_call_time(call, "at", &at->time_us, err);
+    if (rc == DBK_OK)
+        rc = dbk_call_time(call, "occurred_at", &at->occurred_us, err);
+    if (rc == DBK_OK && dbk_call_text(call, "version", &text) && at->version == 0)
+        return dbk_error_set(err, DBK_EINVAL, "version: the first event's is 1");
+    return rc;
+}
+
+/* There was no such stream, or not yet: the message says which. */
+static int none(const struct dbk_api_call *call, const struct dbk_fold_at *at,
+                struct dbk_error *err)
+{
+    char time[DBK_TIME_TEXT_SIZE];
+    uint64_t version = 0;
+    struct dbk_slice stream = call->parts[1];
+    int rc = dbk_store_stream_version(dbk_engine_store(call->engine), stream, &version, err);
+    if (rc < 0)
+        return rc;
+    if (version == 0)
+        return dbk_error_set(err, DBK_ENOTFOUND, "there is no stream %.*s", DBK_SLICE_ARGS(stream));
+    (void)dbk_time_format(at->time_us != 0 ? at->time_us : at->occurred_us, time);
+    return dbk_error_set(err, DBK_ENOTFOUND, "there was no stream %.*s yet at %s",
+                         DBK_SLICE_ARGS(stream), time);
+}
+
+static int check_version(const struct dbk_api_call *call, const struct dbk_fold_at *at,
+                         const struct dbk_fold_result *result, struct dbk_error *err)
+{
+    if (at->version <= result->version)
+        return DBK_OK;
+    return dbk_error_set(err, DBK_ENOTFOUND, "stream %.*s has %ju versions, not %ju",
+                         DBK_SLICE_ARGS(call->parts[1]), (uintmax_t)result->version,
+                         (uintmax_t)at->version);
+}
+
+int dbk_api_state(struct dbk_api_call *call, struct dbk_error *err)
+{
+    struct dbk_fold_at at = {0};
+    struct dbk_fold_result result = {0};
+    struct dbk_buf state;
+    struct dbk_buf *out = &call->scratch->out;
+    bool explain = false;
+    bool first = true;
+    dbk_buf_init(&state, DBK_ENGINE_TEXT_SIZE_MAX);
+    int rc = read_at(call, &at, err);
+    if (rc == DBK_OK)
+        rc = dbk_call_flag(call, "explain", &explain, err);
+    if (rc == DBK_OK)
+        rc = dbk_fold_state(dbk_engine_folds(call->engine), call->parts[1], &at, &state, &result,
+                            err);
+    if (rc == DBK_OK && result.version == 0)
+        rc = none(call, &at, err);
+    if (rc == DBK_OK)
+        rc = check_version(call, &at, &result, err);
+    if (rc == DBK_OK) {
+        call->position = result.position;
+        dbk_buf_append_char(out, '{');
+        dbk_put_text(out, &first, "stream", call->parts[1]);
+        dbk_put_u64(out, &first, "version", result.version);
+        dbk_put_u64(out, &first, "position", result.position);
+        dbk_put_time(out, &first, "time", result.time_us);
+        dbk_json_write_key(out, &first, "state");
+        dbk_buf_append(out, dbk_buf_slice(&state));
+        if (explain)
+            dbk_buf_append_format(out, ",\"explain\":{\"snapshot_version\":%ju,\"replayed\":%ju}",
+                                  (uintmax_t)result.snapshot_version, (uintmax_t)result.replayed);
+        dbk_buf_append_char(out, '}');
+        rc = dbk_call_send_json(call, 200);
+    }
+    dbk_buf_release(&state);
+    return rc;
+}
+
+struct logging {
+    struct dbk_api_call *call;
+    bool lines;
+    uint64_t count;
+};
+
+static int log_each(const struct dbk_event *event, struct dbk_slice state, void *context)
+{
+    struct logging *logging = context;
+    struct dbk_buf *out = &logging->call->scratch->out;
+    if (logging->count++ > 0 && !logging->lines)
+        dbk_buf_append_char(out, ',');
+    dbk_put_event(out, event, state);
+    if (!logging->lines)
+        return out->rc;
+    dbk_buf_append_char(out, '\n');
+    return out->size < 65536 && out->rc == DBK_OK ? DBK_OK : dbk_call_flush(logging->call);
+}
+
+static int send_log(struct logging *logging, uint64_t from, uint64_t to, struct dbk_error *err)
+{
+    struct dbk_api_call *call = logging->call;
+    struct dbk_buf *out = &call->scratch->out;
+    bool first = true;
+    if (logging->lines) {
+        int rc = dbk_call_begin(call, 200, "application/x-ndjson");
+        if (rc < 0)
+            return rc;
+    } else {
+        dbk_buf_append_char(out, '{');
+        dbk_put_text(out, &first, "stream", call->parts[1]);
+        dbk_buf_append_text(out, ",\"entries\":[");
+    }
+    int rc = dbk_fold_log(dbk_engine_folds(call->engine), call->parts[1], from, to, log_each,
+                          logging, err);
+    if (rc < 0)
+        return rc;
+    if (logging->lines) {
+        rc = dbk_call_flush(call);
+        return rc < 0 ? rc : 200;
+    }
+    dbk_buf_append_text(out, "]}");
+    return dbk_call_send_json(call, 200);
+}
+
+int dbk_api_log(struct dbk_api_call *call, struct dbk_error *err)
+{
+    struct logging logging = {.call = call,
+                              .lines = dbk_call_accepts(call, "application/x-ndjson")};
+    uint64_t from = 0;
+    uint64_t to = 0;
+    uint64_t version = 0;
+    struct dbk_slice stream = call->parts[1];
+    int rc = dbk_call_number(call, "from_version", &from, err);
+    if (rc == DBK_OK)
+        rc = dbk_call_number(call, "to_version", &to, err);
+    if (rc == DBK_OK)
+        rc = dbk_store_stream_version(dbk_engine_store(call->engine), stream, &version, err);
+    if (rc == DBK_OK && version == 0)
+        rc = dbk_error_set(err, DBK_ENOTFOUND, "there is no stream %.*s", DBK_SLICE_ARGS(stream));
+    if (rc == DBK_OK && !dbk_folds_has(dbk_engine_folds(call->engine), dbk_stream_category(stream)))
+        rc = dbk_error_set(err, DBK_ENOTFOUND, "there is no fold for the category %.*s",
+                           DBK_SLICE_ARGS(dbk_stream_category(stream)));
+    return rc < 0 ? rc : send_log(&logging, from, to, err);
+}
+
+/* Headers become meta by their CloudEvents names. */
+static struct dbk_slice command_meta(struct dbk_api_call *call)
+{
+    static const struct {
+        const char *header;
+        const char *key;
+    } names[] = {{"correlation-id", "correlationid"},
+                 {"causation-id", "causationid"},
+                 {"traceparent", "traceparent"}};
+    struct dbk_buf meta;
+    bool first = true;
+    struct dbk_slice copy = {0};
+    dbk_buf_init(&meta, DBK_URL_SIZE_MAX * 4);
+    dbk_buf_append_char(&meta, '{');
+    for (size_t i = 0; i < 3; i++) {
+        struct dbk_slice value = dbk_call_header_of(call, names[i].header);
+        if (value.size > 0 && dbk_slice_is_utf8(value))
+            dbk_put_text(&meta, &first, names[i].key, value);
+    }
+    dbk_buf_append_char(&meta, '}');
+    if (!first && meta.rc == DBK_OK)
+        copy = dbk_arena_copy(&call->scratch->arena, dbk_buf_slice(&meta));
+    dbk_buf_release(&meta);
+    return copy;
+}
+
+static int refused(struct dbk_api_call *call, const struct dbk_command_result *result,
+                   const struct dbk_error *err)
+{
+    struct dbk_buf extra;
+    bool first = false;
+    dbk_buf_init(&extra, DBK_URL_SIZE_MAX);
+    if (result->refusal[0] != 0)
+        dbk_put_text(&extra, &first, "refusal", dbk_slice_of(result->refusal));
+    dbk_buf_append_char(&extra, 0);
+    int rc = dbk_call_problem(call, 422, err, extra.rc == DBK_OK ? extra.data : NULL);
+    dbk_buf_release(&extra);
+    return rc;
+}
+
+int dbk_api_command(struct dbk_api_call *call, struct dbk_error *err)
+{
+    struct dbk_command command = {.name = call->parts[1], .body = call->request->body};
+    struct dbk_command_result result;
+    struct dbk_buf events;
+    struct dbk_buf *out = &call->scratch->out;
+    bool first = true;
+    if (command.body.size == 0)
+        command.body = DBK_SLICE_LITERAL("{}");
+    command.idempotency_key = dbk_call_header_of(call, "Idempotency-Key");
+    command.meta = command_meta(call);
+    int rc = dbk_call_flag(call, "dry_run", &command.dry_run, err);
+    if (rc == DBK_OK)
+        rc = dbk_engine_check_writer(call->engine, err);
+    if (rc < 0)
+        return rc;
+    dbk_buf_init(&events, DBK_ENGINE_TEXT_SIZE_MAX);
+    rc = dbk_command_do(dbk_engine_commands(call->engine), &command, &events, &result, err);
+    if (rc == DBK_EREFUSED) {
+        rc = refused(call, &result, err);
+    } else if (rc == DBK_OK) {
+        call->position = result.last_position;
+        dbk_buf_append_char(out, '{');
+        dbk_put_text(out, &first, "command", command.name);
+        dbk_put_text(out, &first, "stream", dbk_slice_of(result.stream));
+        dbk_put_u64(out, &first, "version", result.version);
+        if (result.first_position != 0) {
+            dbk_put_u64(out, &first, "first_position", result.first_position);
+            dbk_put_u64(out, &first, "position", result.last_position);
+        }
+        dbk_json_write_key(out, &first, "events");
+        dbk_buf_append(out, dbk_buf_slice(&events));
+        dbk_put_bool(out, &first, "known", result.known);
+        dbk_buf_append_char(out, '}');
+        rc = dbk_call_send_json(call, 200);
+    }
+    dbk_buf_release(&events);
+    return rc;
+}
