@@ -362,7 +362,8 @@ static int wait_view(struct dbk_engine *engine, size_t index, uint64_t after, in
                                  "view %s is as of position %" PRIu64 ", not yet of %" PRIu64,
                                  status.name, status.position, after);
         /* Wakes with each append, too: cheap, and refreshes are rare. */
-        rc = dbk_store_wait(engine->store, UINT64_MAX, left_us < 20000 ? left_us : 20000, err);
+        rc = dbk_store_wait(engine->store, dbk_store_wakes(engine->store), UINT64_MAX,
+                            left_us < 20000 ? left_us : 20000, err);
         if (rc < 0)
             return rc;
     }

@@ -23,11 +23,12 @@ static void *run(void *context)
                              &(struct dbk_filter){.position_min = engine->upkeep_from + 1}, &cursor,
                              NULL);
     while (rc >= 0) {
+        uint64_t wakes = dbk_store_wakes(engine->store);
         bool ends = engine->upkeep_ends;
         keep_up(engine, cursor);
         if (ends)
             break;
-        rc = dbk_store_wait(engine->store, dbk_cursor_position(cursor), IDLE_US, NULL);
+        rc = dbk_store_wait(engine->store, wakes, dbk_cursor_position(cursor), IDLE_US, NULL);
         if (rc >= 0)
             rc = dbk_cursor_extend(cursor, NULL);
     }

@@ -228,8 +228,11 @@ static void *run_thread(void *context)
     struct dbk_model *model = context;
     struct dbk_cursor *cursor = NULL;
     uint64_t generation = model->serving.number;
-    while (!ends(model)) {
+    for (;;) {
         struct dbk_error err = {0};
+        uint64_t wakes = dbk_store_wakes(model->models->store);
+        if (ends(model))
+            break;
         (void)pthread_mutex_lock(&model->work);
         if (generation != model->serving.number) {
             dbk_cursor_free(cursor);
@@ -240,7 +243,7 @@ static void *run_thread(void *context)
         uint64_t position = model->position;
         (void)pthread_mutex_unlock(&model->work);
         if (rc == 0)
-            dbk_ignore(dbk_store_wait(model->models->store, position, IDLE_US, &err));
+            dbk_ignore(dbk_store_wait(model->models->store, wakes, position, IDLE_US, &err));
         else if (rc < 0 && !ends(model))
             (void)nanosleep(&(struct timespec){.tv_nsec = RETRY_US * 1000}, NULL);
     }

@@ -191,6 +191,7 @@ static int send_waiting(struct reading *reading, struct dbk_cursor *cursor, int6
 {
     struct dbk_api_call *call = reading->call;
     struct dbk_os *os = dbk_engine_os(call->engine);
+    uint64_t wakes = dbk_store_wakes(dbk_engine_store(call->engine));
     int rc = call->response->wait(call->response->context);
     if (rc == DBK_OK && os->monotonic_us(os) - *commented_us >= COMMENT_US) {
         *commented_us = os->monotonic_us(os);
@@ -198,8 +199,8 @@ static int send_waiting(struct reading *reading, struct dbk_cursor *cursor, int6
         rc = dbk_call_flush(call);
     }
     if (rc == DBK_OK)
-        rc = dbk_store_wait(dbk_engine_store(call->engine), dbk_cursor_position(cursor), LOOK_US,
-                            err);
+        rc = dbk_store_wait(dbk_engine_store(call->engine), wakes, dbk_cursor_position(cursor),
+                            LOOK_US, err);
     return rc < 0 ? rc : dbk_cursor_extend(cursor, err);
 }
 

@@ -84,6 +84,12 @@ static int open_tcp(struct dbk_server *server, const struct dbk_server_options *
     return dbk_http_open(server->engine, fd, true, connections, &server->tcp, err);
 }
 
+static void remove_socket(struct dbk_server *server)
+{
+    struct dbk_os *os = dbk_engine_os(server->engine);
+    dbk_ignore(os->remove(os, server->socket, NULL));
+}
+
 /* Who holds the book's lock owns the socket's name: what is there is left of a killed server. */
 static int open_local(struct dbk_server *server, const struct dbk_server_options *options,
                       unsigned connections, struct dbk_error *err)
@@ -104,7 +110,7 @@ static int open_local(struct dbk_server *server, const struct dbk_server_options
                              "the socket's path has %zu bytes, the system takes %zu: %s",
                              strlen(path), sizeof(address.sun_path) - 1, path);
     memcpy(address.sun_path, path, strlen(path) + 1);
-    (void)unlink(path);
+    remove_socket(server);
     mode_t before = umask(0077);
     int rc = listen_at((struct sockaddr *)&address, sizeof(address), path, &fd, err);
     (void)umask(before);
@@ -136,7 +142,7 @@ void dbk_server_free(struct dbk_server *server)
     if (server == NULL)
         return;
     if (server->local != NULL)
-        (void)unlink(server->socket);
+        remove_socket(server);
     dbk_http_free(server->tcp);
     dbk_http_free(server->local);
     dbk_free(server->socket);

@@ -27,8 +27,8 @@ int dbk_stream_open(struct dbk_engine *engine, const struct dbk_api_request *req
 /* Breaks the ring, and waits for the thread. NULL is fine. */
 void dbk_stream_free(struct dbk_stream *stream);
 
-/* Waits for the answer's head. Returns its status, 0 when there will be none. Fields are valid until
-   free. */
+/* Waits for the answer's head. Returns its status, 0 when there will be none. Fields are valid
+   until free. */
 int dbk_stream_head(struct dbk_stream *stream, const struct dbk_api_field **headers_out,
                     size_t *count_out);
 /* Takes up to size bytes; waits at most a second for the first. 0: none came yet; -1: the end; -2:

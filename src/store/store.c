@@ -237,14 +237,13 @@ static struct timespec after_us(int64_t duration_us)
     return now;
 }
 
-int dbk_store_wait(struct dbk_store *store, uint64_t position, int64_t timeout_us,
+int dbk_store_wait(struct dbk_store *store, uint64_t wakes, uint64_t position, int64_t timeout_us,
                    struct dbk_error *err)
 {
     struct timespec end = after_us(timeout_us);
     int rc = 0;
     bool over = false;
     (void)pthread_mutex_lock(&store->lock);
-    uint64_t wakes = store->wakes;
     for (;;) {
         (void)pthread_mutex_unlock(&store->lock);
         rc = dbk_store_refresh(store, err);
@@ -263,6 +262,14 @@ int dbk_store_wait(struct dbk_store *store, uint64_t position, int64_t timeout_u
     }
     (void)pthread_mutex_unlock(&store->lock);
     return rc;
+}
+
+uint64_t dbk_store_wakes(struct dbk_store *store)
+{
+    (void)pthread_mutex_lock(&store->lock);
+    uint64_t wakes = store->wakes;
+    (void)pthread_mutex_unlock(&store->lock);
+    return wakes;
 }
 
 void dbk_store_wake(struct dbk_store *store)

@@ -205,12 +205,14 @@ int dbk_cursor_extend(struct dbk_cursor *cursor, struct dbk_error *err) DBK_MUST
 
 /*
  * Waits until the last synced position is past `position`; in a reading process it looks at the
- * note. wake may be raised from any thread by dbk_store_wake to end all waits early.
+ * note. dbk_store_wake, from any thread, ends all waits early, also those that begin later with a
+ * number of wake-ups taken before it: take it, look whether to stop, then wait.
  *
  * 1: there is more; 0: the time is over, or woken
  */
-int dbk_store_wait(struct dbk_store *store, uint64_t position, int64_t timeout_us,
+int dbk_store_wait(struct dbk_store *store, uint64_t wakes, uint64_t position, int64_t timeout_us,
                    struct dbk_error *err) DBK_MUST_CHECK;
+uint64_t dbk_store_wakes(struct dbk_store *store);
 void dbk_store_wake(struct dbk_store *store);
 
 #endif

@@ -404,9 +404,11 @@ int dbk_target_attach_events(struct dbk_connection *connection, struct dbk_store
 {
     connection->store = store;
     int result = sqlite3_create_module_v2(connection->sqlite, "events", &module, connection, NULL);
-    return result == SQLITE_OK
-               ? DBK_OK
-               : dbk_error_set(err, DBK_ENOMEM, "%s", sqlite3_errmsg(connection->sqlite));
+    if (result != SQLITE_OK)
+        return dbk_error_set(err, DBK_ENOMEM, "%s", sqlite3_errmsg(connection->sqlite));
+    /* It is connected with the first use, and declares its columns then: before a guard is on,
+       which would see a CREATE TABLE. */
+    return dbk_connection_run(connection, "SELECT 1 FROM events LIMIT 0", err);
 }
 
 void dbk_target_pin_events(struct dbk_connection *connection, uint64_t position_max)

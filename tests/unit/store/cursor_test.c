@@ -288,7 +288,8 @@ static void test_store_cursor__tails_without_gap_or_duplicate(void **state)
             assert_int_equal(event.position, next++);
             continue;
         }
-        assert_true(dbk_store_wait(store, dbk_cursor_position(cursor), 1000000, &err) >= 0);
+        assert_true(dbk_store_wait(store, dbk_store_wakes(store), dbk_cursor_position(cursor),
+                                   1000000, &err) >= 0);
         assert_ok(dbk_cursor_extend(cursor, &err), &err);
     }
     (void)pthread_join(thread, NULL);
