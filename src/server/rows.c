@@ -38,7 +38,7 @@ static void put_value(struct dbk_buf *out, const struct dbk_value *value)
             dbk_json_write_string(out, value->bytes);
             break;
         }
-        /* fall through */
+        __attribute__((fallthrough));
     case DBK_VALUE_BLOB:
         dbk_buf_append_text(out, "\"\\\\x");
         for (size_t i = 0; i < value->bytes.size; i++) {

@@ -22,7 +22,7 @@ def balance(book, account):
 
 
 def test_importing_again_adds_nothing(loaded):
-    assert loaded.json("import", BANK / "sample.jsonl", "--as", "sample")["events"] == 0
+    assert loaded.json("import", BANK / "sample.jsonl", "--as", "sample")["added"] == 0
     assert loaded.json("sql", "select count(*) n from events") == [{"n": EVENTS}]
 
 
@@ -50,9 +50,9 @@ def test_snapshots_shorten_the_replay(loaded):
 
 
 def test_a_withdrawal_past_the_balance_is_refused(loaded):
-    answer = loaded.run("do", "Withdraw", "account=123", "amount=500", status=1)
+    answer = loaded.run("do", "Withdraw", 'account="123"', "amount=500", status=1)
     assert "the balance is 120" in answer.errors
-    loaded.run("do", "Withdraw", "account=123", "amount=20")
+    loaded.run("do", "Withdraw", 'account="123"', "amount=20")
     assert balance(loaded, "123") == 100
 
 
@@ -69,7 +69,7 @@ def test_an_expected_version_that_does_not_hold_is_a_conflict(loaded):
 
 
 def test_a_repeated_command_answers_as_the_first_time(loaded):
-    first = loaded.json("do", "Deposit", "account=123", "amount=5", "--key", "k-1")
-    again = loaded.json("do", "Deposit", "account=123", "amount=5", "--key", "k-1")
+    first = loaded.json("do", "Deposit", 'account="123"', "amount=5", "--key", "k-1")
+    again = loaded.json("do", "Deposit", 'account="123"', "amount=5", "--key", "k-1")
     assert again["position"] == first["position"]
     assert balance(loaded, "123") == 125
