@@ -30,7 +30,6 @@ struct import {
     struct dbk_import_names streams;
     struct dbk_progress progress;
     uint64_t rows;
-    uint64_t events;
     uint64_t rejected;
     struct dbk_sink_counts counts;
 };
@@ -196,7 +195,6 @@ static int map_row(struct import *import, const struct dbk_row *row, struct dbk_
     }
     if (rc < 0)
         return reject(import, row, why.message, err);
-    import->events += count;
     rc = import->batch->count > max ? move_over(import, row, &from, err) : DBK_OK;
     if (rc < 0)
         return rc;
@@ -349,10 +347,10 @@ static int show(const struct import *import, int64_t elapsed_us, struct dbk_erro
     struct dbk_json *json = dbk_json_create(1 << 20);
     dbk_buf_init(&line, 1 << 20);
     dbk_buf_append_format(&line,
-                          "{\"rows\":%ju,\"events\":%ju,\"streams\":%zu,\"added\":%ju,"
-                          "\"known\":%ju,\"rejected\":%ju,\"seconds\":%.3f,\"rate\":%.0f}",
-                          (uintmax_t)import->rows, (uintmax_t)import->events, import->streams.count,
-                          (uintmax_t)import->counts.added, (uintmax_t)import->counts.known,
+                          "{\"rows\":%ju,\"events\":%ju,\"known\":%ju,\"streams\":%zu,"
+                          "\"rejected\":%ju,\"seconds\":%.3f,\"rate\":%.0f}",
+                          (uintmax_t)import->rows, (uintmax_t)import->counts.added,
+                          (uintmax_t)import->counts.known, import->streams.count,
                           (uintmax_t)import->rejected, seconds,
                           seconds > 0 ? (double)import->rows / seconds : 0);
     int rc = json == NULL || line.rc < 0

@@ -1,7 +1,9 @@
 -- daybook do Deposit '{"account":"123","amount":50}'
 return {
     stream = function(command)
-        assert(type(command.account) == "string" and command.account ~= "", "account: a text is needed")
+        local kind = math.type(command.account) or type(command.account)
+        assert(kind == "integer" or kind == "string" and command.account ~= "",
+            "account: a text or a whole number is needed")
         return "account-" .. command.account
     end,
     decide = function(state, command)
