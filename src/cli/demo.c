@@ -36,7 +36,36 @@ static int do_command(struct demo *demo, const struct dbk_demo_command *made, st
     dbk_buf_init(&events, 1 << 20);
     int rc = dbk_command_do(dbk_engine_commands(demo->engine), &command, &events, &result, err);
     dbk_buf_release(&events);
-    return rc == DBK_EREFUSED ? DBK_OK : rc;
+    if (rc != DBK_EREFUSED)
+        return rc;
+    *err = (struct dbk_error){0};
+    return DBK_OK;
+}
+
+/* Orders of a demo before this one go on: how many there are is searched for in their streams. */
+static int count_placed(struct demo *demo, struct dbk_error *err)
+{
+    struct dbk_store *store = dbk_engine_store(demo->engine);
+    uint64_t low = 0; /* placed, or none */
+    uint64_t high = 0;
+    for (bool doubling = true; doubling || high - low > 1;) {
+        uint64_t number = doubling ? low * 2 + 1 : low + (high - low) / 2;
+        uint64_t version = 0;
+        char stream[80];
+        int size = snprintf(stream, sizeof(stream), "order-demo-%ju-%ju",
+                            (uintmax_t)demo->orders.seed, (uintmax_t)number);
+        int rc = dbk_store_stream_version(store, dbk_slice(stream, (size_t)size), &version, err);
+        if (rc < 0)
+            return rc;
+        if (version > 0) {
+            low = number;
+        } else {
+            high = number;
+            doubling = false;
+        }
+    }
+    demo->orders.placed = low;
+    return DBK_OK;
 }
 
 /* Sleeps until it is the n-th command's time, counted from the start, so that the rate holds. */
@@ -151,8 +180,11 @@ int dbk_run_demo(const struct dbk_arguments *arguments)
     demo.engine = serving.engine;
     dbk_demo_orders_init(&demo.orders, dbk_arguments_number(arguments, "seed", 1));
     dbk_serving_options(arguments, place.folder, options);
-    print(&demo, &serving, options);
-    rc = serve_orders(&demo, &err);
+    rc = count_placed(&demo, &err);
+    if (rc == DBK_OK) {
+        print(&demo, &serving, options);
+        rc = serve_orders(&demo, &err);
+    }
     dbk_serving_release(&serving);
     (void)printf("%ju orders were placed or cancelled\n", (uintmax_t)demo.placed);
     return rc < 0 ? dbk_fail(arguments, &err) : DBK_EXIT_OK;

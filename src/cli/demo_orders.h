@@ -3,8 +3,8 @@
  * demo_orders -- a shop's orders made from a seed: the same commands for the same seed.
  *
  * Nine of ten commands are PlaceOrder, the tenth is CancelOrder of an order placed before. Order
- * ids carry the seed, `demo-<seed>-<n>`, so a second demo with the same seed on the same data finds
- * its orders placed already, which PlaceOrder refuses.
+ * ids carry the seed, `demo-<seed>-<n>`; a demo on data that has some of them sets `placed` to how
+ * many, and goes on behind.
  *
  * Threads: pure functions of the struct.
  * Source:  the generator is SplitMix64 (Steele, Lea and Flood, 2014).
@@ -17,7 +17,7 @@
 struct dbk_demo_orders {
     uint64_t seed;
     uint64_t random;
-    uint64_t placed;
+    uint64_t placed; /* the last order's n */
 };
 
 struct dbk_demo_command {

@@ -22,7 +22,7 @@ def balance(book, account):
 
 
 def test_importing_again_adds_nothing(loaded):
-    assert loaded.json("import", BANK / "sample.jsonl", "--as", "sample")["added"] == 0
+    assert loaded.json("import", BANK / "sample.jsonl", "--as", "sample")["events"] == 0
     assert loaded.json("sql", "select count(*) n from events") == [{"n": EVENTS}]
 
 
