@@ -9,11 +9,15 @@
 #include <strings.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/fail.h"
 #include "json/json.h"
 
+/* How long a command waits for another one that holds the book: two seconds. */
+#define BUSY_TRIES 40
+#define BUSY_PAUSE_MS 50
 #define ANSWER_SIZE_MAX ((size_t)1 << 31)
 #define SOCKET_NAME "daybook.sock"
 
@@ -110,6 +114,23 @@ static int open_engine(struct dbk_link *link, const struct dbk_place *place,
     return rc;
 }
 
+/* A server, or the engine here. Another command that holds the book is done in a moment. */
+static int open_either(struct dbk_link *link, const struct dbk_place *place,
+                       enum dbk_engine_mode mode, const char *holder, bool named,
+                       struct dbk_error *err)
+{
+    int rc = DBK_EBUSY;
+    for (int tries = 0; rc == DBK_EBUSY && tries < BUSY_TRIES; tries++) {
+        if (tries > 0)
+            (void)nanosleep(&(struct timespec){.tv_nsec = BUSY_PAUSE_MS * 1000000L}, NULL);
+        /* No server can listen where a name does not fit. */
+        rc = named ? open_socket(link, err) : DBK_ENOTFOUND;
+        if (rc == DBK_ENOTFOUND)
+            rc = open_engine(link, place, mode, holder, err);
+    }
+    return rc;
+}
+
 int dbk_link_open(const struct dbk_arguments *arguments, enum dbk_engine_mode mode,
                   struct dbk_link **link_out, struct dbk_error *err)
 {
@@ -128,11 +149,8 @@ int dbk_link_open(const struct dbk_arguments *arguments, enum dbk_engine_mode mo
     link->address.sun_family = AF_UNIX;
     int size =
         snprintf(link->address.sun_path, sizeof(link->address.sun_path), "%s/" SOCKET_NAME, data);
-    /* No server can listen where a name does not fit. */
-    rc = size < (int)sizeof(link->address.sun_path) ? open_socket(link, err) : DBK_ENOTFOUND;
     (void)snprintf(holder, sizeof(holder), "daybook %s", arguments->command->name);
-    if (rc == DBK_ENOTFOUND)
-        rc = open_engine(link, &place, mode, holder, err);
+    rc = open_either(link, &place, mode, holder, size < (int)sizeof(link->address.sun_path), err);
     if (rc < 0)
         goto out;
     *link_out = link;

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processes beside each other on one data directory."""
+import subprocess
+
+from conftest import clean_environment
+
+
+def test_commands_at_the_same_time_take_turns(bank):
+    processes = [subprocess.Popen(bank.command("append", f"note-{i}", "Noted", "{}"),
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                                  env=clean_environment()) for i in range(6)]
+    for process in processes:
+        _, errors = process.communicate(timeout=30)
+        assert process.returncode == 0, errors
+    assert bank.json("sql", "select count(*) n from events") == [{"n": 6}]
+
+
+def test_reading_commands_work_beside_a_server(bank, serve):
+    server = serve(bank)
+    server.post("/commands/Open", {"account": "1"})
+    (bank.data / "daybook.sock").unlink()  # so that the command cannot ask the server
+    assert bank.json("state", "account-1")["state"]["status"] == "active"
+    bank.run("read", "account-1")
+    refused = bank.run("append", "note-1", "Noted", "{}", status=1)
+    assert "daybook serve (process " in refused.errors
