@@ -204,8 +204,11 @@ static int take(void *context, const struct dbk_simdjson_value *value)
         node->raw = dbk_slice(value->text, value->text_size);
         return read_number(json, node, value->offset);
     case DBK_SIMDJSON_STRING: {
-        /* To the closing quote: the first one that no backslash escapes. */
+        /* Without escapes the text stands in place; else to the closing quote: the first one that
+           no backslash escapes. */
         size_t end = value->offset + 1;
+        if (value->text == json->text + end)
+            end += value->text_size;
         while (json->text[end] != '"')
             end += json->text[end] == '\\' ? 2 : 1;
         node->raw.size = end + 1 - value->offset;

@@ -71,6 +71,17 @@ bool walk_array(walk &w, ondemand::value &value, unsigned depth)
     return true;
 }
 
+/* A string without escapes is taken where it stands: what stage 1 has found closed and UTF-8 needs
+   no copy. begin: behind the opening quote; false: it has an escape. */
+bool take_plain(const char *begin, size_t size_max, std::string_view &text_out)
+{
+    const char *end = static_cast<const char *>(memchr(begin, '"', size_max));
+    if (end == nullptr || memchr(begin, '\\', static_cast<size_t>(end - begin)) != nullptr)
+        return false;
+    text_out = std::string_view(begin, static_cast<size_t>(end - begin));
+    return true;
+}
+
 bool walk_object(walk &w, ondemand::value &value, unsigned depth)
 {
     ondemand::object object;
@@ -81,8 +92,11 @@ bool walk_object(walk &w, ondemand::value &value, unsigned depth)
         ondemand::field field;
         std::string_view key;
         error = std::move(item).get(field);
-        if (error == SUCCESS)
-            error = field.unescaped_key().get(key);
+        if (error == SUCCESS) {
+            const char *begin = field.key().raw();
+            if (!take_plain(begin, static_cast<size_t>(w.text + w.size - begin), key))
+                error = field.unescaped_key().get(key);
+        }
         if (error != SUCCESS)
             return fail(w, error);
         dbk_simdjson_value out = {};
@@ -117,7 +131,12 @@ bool walk_scalar(walk &w, ondemand::value &value, ondemand::json_type type, dbk_
     switch (type) {
     case ondemand::json_type::string:
         out.event = DBK_SIMDJSON_STRING;
-        error = value.get_string().get(text);
+        if (take_plain(value.raw_json_token().data() + 1, value.raw_json_token().size() - 1, text)) {
+            ondemand::raw_json_string taken;
+            error = value.get_raw_json_string().get(taken);
+        } else {
+            error = value.get_string().get(text);
+        }
         break;
     case ondemand::json_type::number:
         out.event = DBK_SIMDJSON_NUMBER;

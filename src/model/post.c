@@ -69,14 +69,13 @@ static int post_events(struct dbk_batch_post *post, uint64_t stop, uint64_t *fai
             post->position = stop - 1;
             return DBK_OK;
         }
-        if (dbk_poster_wants(post->poster, &event)) {
-            rc = dbk_poster_post(post->poster, &event, err);
-            if (rc < 0) {
-                *failed = event.position;
-                return rc;
-            }
-            post->posted++;
+        rc = dbk_poster_post(post->poster, &event, err);
+        if (rc < 0) {
+            *failed = event.position;
+            return rc;
         }
+        post->posted += (uint64_t)rc;
+        rc = 1;
         post->position = event.position;
         seen++;
         if (seen % 64 == 0 && monotonic_us() - begun_us > DBK_POST_US)

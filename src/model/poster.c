@@ -250,17 +250,6 @@ static bool is_source(const struct dbk_poster *poster, const struct dbk_event *e
     return false;
 }
 
-bool dbk_poster_wants(const struct dbk_poster *poster, const struct dbk_event *event)
-{
-    if ((event->flags & DBK_RECORD_REMOVED) != 0 || !is_source(poster, event))
-        return false;
-    for (size_t i = 0; i < poster->statement_count; i++) {
-        if (dbk_slice_equal(poster->statements[i].handler->type, event->type))
-            return true;
-    }
-    return false;
-}
-
 static struct dbk_value text_value(struct dbk_slice text)
 {
     return (struct dbk_value){.kind = DBK_VALUE_TEXT, .bytes = text};
@@ -389,8 +378,9 @@ static int run(struct dbk_poster *poster, struct statement *statement,
 int dbk_poster_post(struct dbk_poster *poster, const struct dbk_event *event, struct dbk_error *err)
 {
     const struct dbk_json_node *root = NULL;
-    if (!is_source(poster, event))
-        return DBK_OK;
+    int handled = 0;
+    if ((event->flags & DBK_RECORD_REMOVED) != 0 || !is_source(poster, event))
+        return 0;
     for (size_t i = 0; i < poster->statement_count; i++) {
         struct statement *statement = &poster->statements[i];
         if (!dbk_slice_equal(statement->handler->type, event->type))
@@ -404,6 +394,7 @@ int dbk_poster_post(struct dbk_poster *poster, const struct dbk_event *event, st
         int rc = run(poster, statement, event, root, err);
         if (rc < 0)
             return rc;
+        handled = 1;
     }
-    return DBK_OK;
+    return handled;
 }

@@ -47,11 +47,9 @@ int dbk_poster_open(struct dbk_connection *connection,
                     struct dbk_error *err) DBK_MUST_CHECK;
 void dbk_poster_free(struct dbk_poster *poster);
 
-/* True when the event's category is one of the model's and a handler is there for its type. */
-bool dbk_poster_wants(const struct dbk_poster *poster, const struct dbk_event *event);
-
 /*
  * Runs the handler of an event. The message names event and statement.
+ * 1: there is one; 0: it is of another category, or its type has none
  * DBK_EREFUSED a constraint; DBK_ESCRIPT any other failure of the handler; DBK_EFULL, DBK_EBUSY,
  * DBK_EIO, DBK_ENOMEM, DBK_ETIMEOUT
  */
