@@ -131,7 +131,8 @@ bool walk_scalar(walk &w, ondemand::value &value, ondemand::json_type type, dbk_
     switch (type) {
     case ondemand::json_type::string:
         out.event = DBK_SIMDJSON_STRING;
-        if (take_plain(value.raw_json_token().data() + 1, value.raw_json_token().size() - 1, text)) {
+        if (take_plain(value.raw_json_token().data() + 1, value.raw_json_token().size() - 1,
+                       text)) {
             ondemand::raw_json_string taken;
             error = value.get_raw_json_string().get(taken);
         } else {
