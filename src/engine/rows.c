@@ -183,10 +183,32 @@ static int bind(struct dbk_rows *rows, const struct dbk_rows_options *options,
     return DBK_OK;
 }
 
+/* What plainly is no reading is said to be none, before SQLite finds another fault with it. */
+static int check_reads(struct dbk_slice sql, struct dbk_error *err)
+{
+    static const char *const words[] = {"SELECT", "WITH", "VALUES", "EXPLAIN"};
+    for (size_t offset = 0;;) {
+        struct dbk_sql_token token = dbk_sql_next(sql, offset);
+        offset += token.text.size;
+        if (token.kind == DBK_SQL_SPACE || token.kind == DBK_SQL_SEMICOLON)
+            continue;
+        if (token.kind != DBK_SQL_NAME)
+            return DBK_OK;
+        for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+            if (dbk_sql_name_is(token.text, dbk_slice_of(words[i])))
+                return DBK_OK;
+        }
+        return dbk_error_set(err, DBK_EDENIED,
+                             "only reading is possible here: one SELECT, WITH, VALUES or EXPLAIN");
+    }
+}
+
 int dbk_engine_rows(struct dbk_engine *engine, const struct dbk_rows_options *options,
                     struct dbk_rows **rows_out, struct dbk_error *err)
 {
-    int rc = wait_models(engine, options, err);
+    int rc = check_reads(options->sql, err);
+    if (rc == DBK_OK)
+        rc = wait_models(engine, options, err);
     if (rc < 0)
         return rc;
     struct dbk_rows *rows = dbk_alloc_zero(1, sizeof(*rows));

@@ -60,8 +60,11 @@ void dbk_models_free(struct dbk_models *models)
     if (models->started)
         dbk_store_set_participant(models->store, NULL);
     dbk_store_wake(models->store);
-    for (size_t i = 0; i < models->count; i++)
+    for (size_t i = 0; i < models->count; i++) {
+        if (models->items[i]->thread_runs)
+            dbk_connection_interrupt(models->items[i]->session->connection);
         dbk_runner_stop(models->items[i]);
+    }
     for (size_t i = 0; i < models->count; i++)
         free_model(models->items[i]);
     for (struct dbk_session *session = models->sessions, *next; session != NULL; session = next) {

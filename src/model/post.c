@@ -162,6 +162,14 @@ static void post_before(struct dbk_model *model, struct dbk_batch_post *post)
     dbk_cursor_free(look);
 }
 
+static bool ends(struct dbk_model *model)
+{
+    (void)pthread_mutex_lock(&model->models->lock);
+    bool over = model->models->stop || model->stopped;
+    (void)pthread_mutex_unlock(&model->models->lock);
+    return over;
+}
+
 static struct dbk_batch_post begin_post(struct dbk_model *model)
 {
     return (struct dbk_batch_post){.connection = model->session->connection,
@@ -191,6 +199,7 @@ static int run_once(struct dbk_model *model, struct dbk_cursor **cursor, struct 
             dbk_model_moved(model, post.position, post.posted);
         return rc;
     }
+    failed = failed && !ends(model); /* a statement that is interrupted at the end is no fault */
     if (failed)
         post_before(model, &post);
     *cursor = post.cursor;
@@ -211,14 +220,6 @@ int dbk_model_catch_up(struct dbk_model *model, struct dbk_error *err)
         rc = run_once(model, &cursor, err);
     dbk_cursor_free(cursor);
     return rc;
-}
-
-static bool ends(struct dbk_model *model)
-{
-    (void)pthread_mutex_lock(&model->models->lock);
-    bool over = model->models->stop || model->stopped;
-    (void)pthread_mutex_unlock(&model->models->lock);
-    return over;
 }
 
 /* The cursor belongs to one generation: a rebuild's swap is noticed by the number. */

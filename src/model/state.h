@@ -19,7 +19,7 @@
 #define DBK_POST_EVENTS 2000
 #define DBK_POST_US 15000
 /* A handler's statement that runs longer is ended. */
-#define DBK_POST_LIMIT_US (INT64_C(10) * 1000000)
+#define DBK_POST_LIMIT_US (INT64_C(2) * 1000000)
 
 /* What posts into a database; `transaction` models of one database share it. */
 struct dbk_session {

@@ -181,6 +181,13 @@ static int dispatch(struct dbk_api_call *call)
     }
     if (allow[0] != 0)
         return not_allowed(call, allow);
+    bool empty = call->request->path.data[call->request->path.size - 1] == '/';
+    for (size_t i = 0; i < call->part_count; i++)
+        empty = empty || call->parts[i].size == 0;
+    if (empty) {
+        (void)dbk_error_set(&err, DBK_EINVAL, "a name in the path is empty");
+        return dbk_call_fail(call, &err);
+    }
     (void)dbk_error_set(&err, DBK_ENOTFOUND, "there is nothing at %.*s",
                         (int)(call->request->path.size < 200 ? call->request->path.size : 200),
                         call->request->path.data);

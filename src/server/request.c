@@ -40,7 +40,7 @@ bool dbk_percent_decode(struct dbk_slice text, bool plus, struct dbk_arena *aren
     }
     out[size] = 0;
     *decoded_out = dbk_slice(out, size);
-    return true;
+    return dbk_slice_is_utf8(*decoded_out);
 }
 
 static int malformed(struct dbk_error *err, const char *what)

@@ -27,7 +27,8 @@ struct dbk_api_call {
     uint64_t position; /* for the header Daybook-Position; 0: none */
 };
 
-/* Decodes %XX (and, in a query, '+'); false when it is malformed or decodes to a NUL. */
+/* Decodes %XX (and, in a query, '+'); false when it is malformed, or what it
+   stands for has a NUL or is not UTF-8. */
 bool dbk_percent_decode(struct dbk_slice text, bool plus, struct dbk_arena *arena,
                         struct dbk_slice *decoded_out);
 /* Takes path and query apart. DBK_EINVAL, DBK_ELIMIT, DBK_ENOMEM. */

@@ -180,6 +180,11 @@ void dbk_connection_limit_us(struct dbk_connection *connection, int64_t limit_us
                              connection);
 }
 
+void dbk_connection_interrupt(struct dbk_connection *connection)
+{
+    sqlite3_interrupt(connection->sqlite);
+}
+
 bool dbk_connection_deferred_violation(struct dbk_connection *connection)
 {
     int current = 0;

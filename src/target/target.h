@@ -75,6 +75,9 @@ void dbk_connection_guard(struct dbk_connection *connection, enum dbk_guard guar
 /* Ends a statement that runs too long with DBK_ETIMEOUT; 0: no limit. */
 void dbk_connection_limit_us(struct dbk_connection *connection, int64_t limit_us);
 
+/* Ends the statement that runs now, from any thread: it fails with DBK_ESCRIPT. */
+void dbk_connection_interrupt(struct dbk_connection *connection);
+
 /*
  * Prepares one statement; parameters are ?1 … ?n.
  * offset_out  (may be NULL) on failure, the byte in sql where it was found wrong, or -1
