@@ -177,32 +177,35 @@ static void lead(struct dbk_store *store)
     }
 }
 
+/* Leads a group to its end. One whose batches were all refused has nothing to write, but the
+   participant is told all the same: it holds a transaction open for them. */
 static void lead_and_write(struct dbk_store *store)
 {
     struct dbk_participant participant = *store->participant;
+    struct dbk_error err = {0};
+    int rc = DBK_OK;
+    store->writing = true;
     lead(store);
     bool any = store->filling.first_position > 0;
+    bool sync = store->filling.sync;
+    uint64_t last = store->accepted_position;
     if (any) {
-        uint64_t before = dbk_log_last_position(store->log);
-        uint64_t last = store->accepted_position;
-        struct dbk_error err = {0};
-        store->writing = true;
         store->written = store->filling;
         store->filling = (struct dbk_group_state){0};
-        bool sync = store->written.sync;
-        (void)pthread_mutex_unlock(&store->lock);
-        int rc = dbk_log_write_group(store->log, store->written.group, sync, &err);
-        participant.commit(participant.context, rc == DBK_OK, rc == DBK_OK ? last : before);
-        (void)pthread_mutex_lock(&store->lock);
-        store->writing = false;
-        if (rc == DBK_OK && sync)
-            dbk_index_synced(store->index, last);
-        if (rc == DBK_OK)
-            tell(&store->written, DBK_OK, sync, NULL);
-        else
-            give_up(store, rc, &err);
-        (void)pthread_cond_broadcast(&store->moved);
     }
+    (void)pthread_mutex_unlock(&store->lock);
+    if (any)
+        rc = dbk_log_write_group(store->log, store->written.group, sync, &err);
+    participant.commit(participant.context, any && rc == DBK_OK, dbk_log_last_position(store->log));
+    (void)pthread_mutex_lock(&store->lock);
+    store->writing = false;
+    if (any && rc == DBK_OK && sync)
+        dbk_index_synced(store->index, last);
+    if (any && rc == DBK_OK)
+        tell(&store->written, DBK_OK, sync, NULL);
+    else if (any)
+        give_up(store, rc, &err);
+    (void)pthread_cond_broadcast(&store->moved);
     if (store->queue != NULL)
         (void)pthread_cond_signal(&store->queue->told);
 }

@@ -400,6 +400,11 @@ static void test_store_append__commits_with_its_participant(void **state)
     assert_int_equal(books.committed, 250);
     assert_int_equal(books.applied, 0);
     assert_int_equal(dbk_store_last_position(fixture->store), 250);
+    /* A group whose only batch is refused ends, too: the participant's transaction is over. */
+    unsigned commits = books.commits;
+    assert_int_equal(append(fixture, "p-1", DBK_EXPECT_ANY, &result, &err), DBK_EREFUSED);
+    assert_int_equal(books.commits, commits + 1);
+    assert_int_equal(books.committed, 250);
     dbk_store_set_participant(fixture->store, NULL);
     assert_ok(append(fixture, "p-1", 250, &result, &err), &err);
     assert_int_equal(books.committed, 250);
