@@ -67,9 +67,9 @@ static enum dbk_row_format format_of(const struct import *import)
     const char *format = dbk_arguments_text(import->arguments, "format");
     if (format != NULL)
         return strcmp(format, "jsonl") == 0 ? DBK_ROW_JSONL : DBK_ROW_CSV;
-    return ends_with(import->source, ".jsonl") || ends_with(import->source, ".ndjson")
-               ? DBK_ROW_JSONL
-               : DBK_ROW_CSV;
+    struct dbk_slice name =
+        strcmp(import->path, "-") == 0 ? import->source : dbk_input_source_name(import->path);
+    return ends_with(name, ".jsonl") || ends_with(name, ".ndjson") ? DBK_ROW_JSONL : DBK_ROW_CSV;
 }
 
 static int open_mapping(struct import *import, struct dbk_error *err)
@@ -82,7 +82,8 @@ static int open_mapping(struct import *import, struct dbk_error *err)
                                           .file = file->file,
                                           .script = file->source,
                                           .source = import->source,
-                                          .event_size_max = import->book->event_size_max};
+                                          .event_size_max = import->book->event_size_max,
+                                          .event_count_max = import->book->batch_count_max};
     options.columns = dbk_rows_reader_columns(import->reader, &options.column_count);
     return dbk_mapping_open(&options, &import->mapping, err);
 }
@@ -188,11 +189,6 @@ static int map_row(struct import *import, const struct dbk_row *row, struct dbk_
     size_t count = import->batch->count - from.count;
     if (rc == DBK_ENOMEM)
         return dbk_error_set(err, rc, "row %ju: %s", (uintmax_t)row->number, dbk_code_text(rc));
-    if (rc == DBK_OK && count > max) {
-        dbk_import_batch_cut(import->batch, &from);
-        rc = dbk_error_set(&why, DBK_ELIMIT, "it maps to %zu events, more than the %zu of a batch",
-                           count, max);
-    }
     if (rc < 0)
         return reject(import, row, why.message, err);
     rc = import->batch->count > max ? move_over(import, row, &from, err) : DBK_OK;

@@ -73,6 +73,11 @@ void dbk_input_free(struct dbk_input *input)
     dbk_free(input);
 }
 
+const char *dbk_input_path(const struct dbk_input *input)
+{
+    return input->path;
+}
+
 void dbk_input_progress(const struct dbk_input *input, uint64_t *done_out, uint64_t *total_out)
 {
     *done_out = atomic_load_explicit(&input->done, memory_order_relaxed);

@@ -31,6 +31,8 @@ void dbk_input_free(struct dbk_input *input);
 int dbk_input_read(struct dbk_input *input, char *buffer, size_t size, size_t *size_out,
                    struct dbk_error *err) DBK_MUST_CHECK;
 
+/* The path as it was opened, or "standard input". */
+const char *dbk_input_path(const struct dbk_input *input);
 /* Bytes of the file that have been read, and all of them (0: unknown). */
 void dbk_input_progress(const struct dbk_input *input, uint64_t *done_out, uint64_t *total_out);
 

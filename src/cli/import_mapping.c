@@ -300,29 +300,45 @@ static int read_event(struct dbk_mapping *mapping, int event, struct dbk_import_
     return rc;
 }
 
-/* Reads what map answered, at the top of the stack: nil, an event, or a list of events. */
-static int read_answer(struct dbk_mapping *mapping, const struct dbk_row *row,
+/* Reads what map answered, at a stack index: nil, an event, or a list of events. */
+static int read_answer(struct dbk_mapping *mapping, int answer, const struct dbk_row *row,
                        struct dbk_import_batch *batch, struct dbk_error *err)
 {
     lua_State *lua = dbk_script_lua(mapping->script);
-    int answer = lua_gettop(lua);
+    size_t max = mapping->options.event_count_max;
     size_t first = batch->count;
     int rc = DBK_OK;
     if (lua_isnil(lua, answer))
         return DBK_OK;
     size_t count = lua_istable(lua, answer) ? (size_t)lua_rawlen(lua, answer) : 0;
+    if (count > max)
+        return dbk_error_set(err, DBK_ELIMIT, "it maps to %zu events, more than the %zu of a batch",
+                             count, max);
     if (count == 0) {
         rc = read_event(mapping, answer, batch, err);
     } else {
         for (size_t i = 1; rc == DBK_OK && i <= count; i++) {
             lua_rawgeti(lua, answer, (lua_Integer)i);
-            rc = read_event(mapping, answer + 1, batch, err);
+            rc = read_event(mapping, lua_gettop(lua), batch, err);
             lua_pop(lua, 1);
         }
     }
     for (size_t i = first; rc == DBK_OK && i < batch->count; i++)
         batch->items[i].id = derive_id(mapping, row->number, i - first + 1);
     return rc;
+}
+
+/* Calls the function at the top of the stack, which remembers that the row was taken; nil: none. */
+static int remember(struct dbk_mapping *mapping, struct dbk_error *err)
+{
+    lua_State *lua = dbk_script_lua(mapping->script);
+    if (lua_isnil(lua, -1))
+        return DBK_OK;
+    if (!lua_isfunction(lua, -1))
+        return dbk_error_set(err, DBK_EINVAL,
+                             "map returned %s behind its events, where a function may be",
+                             luaL_typename(lua, -1));
+    return dbk_script_call(mapping->script, 0, 0, err);
 }
 
 int dbk_mapping_row(struct dbk_mapping *mapping, const struct dbk_row *row,
@@ -335,10 +351,12 @@ int dbk_mapping_row(struct dbk_mapping *mapping, const struct dbk_row *row,
     int rc = push_row(mapping, row, err);
     if (rc == DBK_OK) {
         lua_pushinteger(lua, (lua_Integer)row->number);
-        rc = dbk_script_call(mapping->script, 2, 1, err);
+        rc = dbk_script_call(mapping->script, 2, 2, err);
     }
     if (rc == DBK_OK)
-        rc = read_answer(mapping, row, batch, err);
+        rc = read_answer(mapping, top + 1, row, batch, err);
+    if (rc == DBK_OK)
+        rc = remember(mapping, err);
     lua_settop(lua, top);
     if (rc < 0)
         dbk_import_batch_cut(batch, &place);

@@ -15,7 +15,9 @@
  * `row` is a table of texts by column for CSV, the JSON value for JSONL; `number` is the row's. An
  * event has stream, type and data, and may have occurred (text, as --at reads it), meta and tags;
  * error("why") rejects the row. Locals of the chunk live as long as the import, and every run
- * begins at the first row, so what a mapping remembers is the same each time.
+ * begins at the first row, so what a mapping remembers is the same each time. What is true only
+ * when the row is taken (that its order has begun) is remembered by a function that map returns
+ * behind the events: it is called when none of them was found wrong.
  *
  * An event's id derives from (import, source, row number, ordinal within the row), so that the same
  * file gives the same ids.
@@ -37,6 +39,7 @@ struct dbk_mapping_options {
     struct dbk_slice script;
     struct dbk_slice source; /* the source's name */
     size_t event_size_max;
+    size_t event_count_max;          /* of a row */
     const struct dbk_slice *columns; /* CSV; none: JSONL */
     size_t column_count;
 };

@@ -240,16 +240,18 @@ static int next_csv(struct dbk_rows_reader *reader, const char **fault_out, stru
 static int read_header(struct dbk_rows_reader *reader, struct dbk_error *err)
 {
     const char *fault = NULL;
+    const char *path = dbk_input_path(reader->input);
     int rc = next_csv(reader, &fault, err);
     if (rc < 0)
         return rc;
     if (rc == 0)
-        return dbk_error_set(err, DBK_EINVAL, "the file is empty: its first row names the columns");
+        return dbk_error_set(err, DBK_EINVAL,
+                             "%s: it is empty, where its first row names the columns", path);
     if (fault != NULL)
-        return dbk_error_set(err, DBK_EINVAL, "line %ju, the header: %s",
+        return dbk_error_set(err, DBK_EINVAL, "%s:%ju: the header: %s", path,
                              (uintmax_t)reader->row_line, fault);
     if (reader->field_count > DBK_ROW_COLUMNS_MAX)
-        return dbk_error_set(err, DBK_ELIMIT, "the header has more than %d columns",
+        return dbk_error_set(err, DBK_ELIMIT, "%s: the header has more than %d columns", path,
                              DBK_ROW_COLUMNS_MAX);
     reader->columns = dbk_alloc_zero(reader->field_count, sizeof(*reader->columns));
     if (reader->columns == NULL)
@@ -257,11 +259,12 @@ static int read_header(struct dbk_rows_reader *reader, struct dbk_error *err)
     for (size_t i = 0; i < reader->field_count; i++) {
         struct dbk_slice name = reader->fields[i];
         if (name.size == 0 || !dbk_slice_is_utf8(name) || memchr(name.data, 0, name.size) != NULL)
-            return dbk_error_set(err, DBK_EINVAL, "the header's column %zu has no name", i + 1);
+            return dbk_error_set(err, DBK_EINVAL, "%s: the header's column %zu has no name", path,
+                                 i + 1);
         for (size_t j = 0; j < i; j++)
             if (dbk_slice_equal(name, reader->columns[j]))
-                return dbk_error_set(err, DBK_EINVAL, "the header names the column %.*s twice",
-                                     DBK_SLICE_ARGS(name));
+                return dbk_error_set(err, DBK_EINVAL, "%s: the header names the column %.*s twice",
+                                     path, DBK_SLICE_ARGS(name));
         reader->columns[i] = dbk_arena_copy(&reader->names, name);
         if (reader->columns[i].data == NULL)
             return dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));

@@ -36,11 +36,18 @@ local function category_of(description)
 end
 
 local function whole(text, name)
-    local number = math.tointeger(tonumber(text))
-    if not number then
-        error(name .. ": \"" .. text .. "\" is no whole number", 0)
+    if #text > 10 or not string.find(text, "^%-?%d+$") then
+        error(name .. ": \"" .. text .. "\" is no whole number of at most ten digits", 0)
     end
-    return number
+    return math.tointeger(tonumber(text))
+end
+
+-- The read model and the views count in thousandths, so that their sums are exact.
+local function price(text, name)
+    if #text > 12 or not string.find(text, "^%-?%d+%.?%d?%d?%d?$") then
+        error(name .. ": \"" .. text .. "\" is no amount with at most three decimals", 0)
+    end
+    return decimal(text)
 end
 
 return {
@@ -62,13 +69,12 @@ return {
                 description = row.Description ~= "" and row.Description or null,
                 category = category_of(row.Description),
                 quantity = whole(row.Quantity, "Quantity"),
-                price = decimal(row.UnitPrice),
+                price = price(row.UnitPrice, "UnitPrice"),
             },
         }
         if seen[invoice] then
             return line
         end
-        seen[invoice] = true
         local customer = null
         if row.CustomerID ~= "" then
             customer = string.gsub(row.CustomerID, "%.0$", "")
@@ -81,6 +87,8 @@ return {
                 data = { order_id = invoice, customer_id = customer, country = row.Country },
             },
             line,
-        }
+        }, function()
+            seen[invoice] = true -- not where the row is rejected: then the next line is the first
+        end
     end,
 }

@@ -105,12 +105,12 @@ static void test_cli_import_rows__a_header_is_needed(void **state)
         const char *file;
         const char *message;
     } cases[] = {
-        {"", "the file is empty: its first row names the columns"},
-        {"\n\n", "the file is empty: its first row names the columns"},
-        {"a,,b\n", "the header's column 2 has no name"},
-        {"a,b,a\n", "the header names the column a twice"},
-        {"a,\"b\n", "line 1, the header: a quoted field is never closed"},
-        {"a,\xff\n", "the header's column 2 has no name"},
+        {"", "file: it is empty, where its first row names the columns"},
+        {"\n\n", "file: it is empty, where its first row names the columns"},
+        {"a,,b\n", "file: the header's column 2 has no name"},
+        {"a,b,a\n", "file: the header names the column a twice"},
+        {"a,\"b\n", "file:1: the header: a quoted field is never closed"},
+        {"a,\xff\n", "file: the header's column 2 has no name"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct dbk_error err = {0};
