@@ -41,7 +41,7 @@ static void free_session(struct dbk_session *session)
 static void free_model(struct dbk_model *model)
 {
     dbk_model_close_serving(model);
-    if (model->session != NULL && model->serving.definition.sync == DBK_SYNC_EVENTS)
+    if (model->session != NULL && model->sync == DBK_SYNC_EVENTS)
         free_session(model->session);
     dbk_generation_release(&model->serving);
     dbk_arena_release(&model->arena);
@@ -101,7 +101,7 @@ static int copy_definition(struct dbk_model *model, const struct dbk_model_defin
 
 int dbk_model_open_session(struct dbk_model *model, struct dbk_error *err)
 {
-    bool shared = model->serving.definition.sync == DBK_SYNC_TRANSACTION;
+    bool shared = model->sync == DBK_SYNC_TRANSACTION;
     const char *path = model->definition.database_path;
     for (struct dbk_session *at = model->models->sessions; shared && at != NULL; at = at->next) {
         if (strcmp(at->path, path) == 0) {
@@ -165,6 +165,7 @@ static int open_writer(struct dbk_model *model, struct dbk_error *err)
             rc = dbk_generation_find(connection, &model->definition, true, serving, err);
     }
     dbk_connection_free(connection);
+    model->sync = serving->definition.sync;
     if (rc == DBK_OK)
         rc = dbk_model_open_session(model, err);
     if (rc == DBK_OK)
@@ -237,7 +238,7 @@ int dbk_models_start(struct dbk_models *models, struct dbk_error *err)
     int rc = DBK_OK;
     for (size_t i = 0; rc == DBK_OK && i < models->count; i++) {
         struct dbk_model *model = models->items[i];
-        if (model->serving.definition.sync == DBK_SYNC_TRANSACTION) {
+        if (model->sync == DBK_SYNC_TRANSACTION) {
             transaction = true;
             int caught_up = dbk_model_catch_up(model, err);
             /* One that stopped says so to every reader, and refuses appends; the rest goes on. */

@@ -15,7 +15,7 @@
 
 static bool takes_part(const struct dbk_model *model)
 {
-    return model->serving.definition.sync == DBK_SYNC_TRANSACTION;
+    return model->sync == DBK_SYNC_TRANSACTION;
 }
 
 static int ready(struct dbk_model *model, struct dbk_error *err)

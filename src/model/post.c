@@ -227,7 +227,7 @@ static void *run_thread(void *context)
 {
     struct dbk_model *model = context;
     struct dbk_cursor *cursor = NULL;
-    uint64_t generation = model->serving.number;
+    uint64_t generation = 0; /* that the cursor is of */
     for (;;) {
         struct dbk_error err = {0};
         uint64_t wakes = dbk_store_wakes(model->models->store);

@@ -134,7 +134,15 @@ static int adopt(struct rebuild *rebuild, struct dbk_error *err)
     model->error = (struct dbk_error){0};
     (void)pthread_cond_broadcast(&model->models->moved);
     (void)pthread_mutex_unlock(&model->models->lock);
-    return dbk_model_open_serving(model, err);
+    int rc = dbk_model_open_serving(model, err);
+    if (rc < 0) {
+        dbk_model_close_serving(model);
+        struct dbk_error why = {0};
+        (void)dbk_error_set(&why, rc, "model %s: its handlers could not be prepared again; restart",
+                            model->definition.name);
+        dbk_model_stopped(model, &why);
+    }
+    return rc;
 }
 
 static int swap(struct rebuild *rebuild, struct dbk_error *err)
@@ -153,7 +161,7 @@ static int swap(struct rebuild *rebuild, struct dbk_error *err)
 /* Changing `sync:` changes who posts: that is left to the next open of the book. */
 static int check_sync(const struct dbk_model *model, struct dbk_error *err)
 {
-    if (model->serving.definition.sync == model->definition.sync)
+    if (model->sync == model->definition.sync)
         return DBK_OK;
     return dbk_error_set(err, DBK_EINVAL,
                          "model %s: a rebuild cannot change sync: give the model another name",
@@ -171,7 +179,7 @@ static int finish(struct rebuild *rebuild, struct dbk_error *err)
     if (rc == DBK_OK)
         rc = adopt(rebuild, err);
     (void)pthread_mutex_unlock(&model->work);
-    if (rc == DBK_OK && was_stopped && model->serving.definition.sync == DBK_SYNC_EVENTS) {
+    if (rc == DBK_OK && was_stopped && model->sync == DBK_SYNC_EVENTS) {
         dbk_runner_stop(model);
         rc = dbk_runner_start(model, err);
     }

@@ -37,8 +37,9 @@ struct dbk_model {
     char fingerprint[DBK_FINGERPRINT_SIZE];
     bool writer;
     pthread_mutex_t work;
-    struct dbk_generation serving;
-    struct dbk_session *session; /* of its own, or shared */
+    struct dbk_generation serving; /* changed under work and the models' lock, read under either */
+    enum dbk_model_sync sync;      /* of all generations since open */
+    struct dbk_session *session;   /* of its own, or shared */
     struct dbk_poster *poster;
     struct dbk_statement *set_position;
     bool behind; /* a `transaction` model that missed a commit */
