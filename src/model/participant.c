@@ -126,10 +126,13 @@ static void take_back(struct dbk_models *models)
 }
 
 /* Lacking space or memory is no verdict on the batch; all else is. */
-static int verdict(int rc)
+static int verdict(int rc, struct dbk_error *err)
 {
-    return rc == DBK_EFULL || rc == DBK_EIO || rc == DBK_ENOMEM || rc == DBK_EBUSY ? rc
-                                                                                   : DBK_EREFUSED;
+    if (rc == DBK_EFULL || rc == DBK_EIO || rc == DBK_ENOMEM || rc == DBK_EBUSY)
+        return rc;
+    if (err != NULL)
+        err->code = DBK_EREFUSED;
+    return DBK_EREFUSED;
 }
 
 int dbk_participant_apply(void *context, const struct dbk_event *events, size_t count,
@@ -138,7 +141,7 @@ int dbk_participant_apply(void *context, const struct dbk_event *events, size_t 
     struct dbk_models *models = context;
     int rc = models->group_open ? DBK_OK : open_group(models, err);
     if (rc < 0)
-        return verdict(rc);
+        return verdict(rc, err);
     rc = each_session(models, "SAVEPOINT batch", err);
     if (rc == DBK_OK)
         rc = post(models, events, count, err);
@@ -148,7 +151,7 @@ int dbk_participant_apply(void *context, const struct dbk_event *events, size_t 
         rc = each_session(models, "RELEASE batch", err);
     if (rc < 0)
         take_back(models);
-    return rc < 0 ? verdict(rc) : DBK_OK;
+    return rc < 0 ? verdict(rc, err) : DBK_OK;
 }
 
 static int store_positions(struct dbk_models *models, uint64_t last_position)

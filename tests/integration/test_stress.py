@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything at once: what readers see stays whole, and adds up in the end.
 
-Writers, readers, rebuilds, refreshes and tails share one server for a few seconds. The oracle is the
-log: each balance in the read model is the sum of its account's events, each tail is 1, 2, 3, ….
+Writers, readers, rebuilds, refreshes and tails share one server for a few seconds. The oracle is
+the log: each balance in the read model is the sum of its account's events, each tail is 1, 2, 3, ….
 """
 import json
 import random
