@@ -17,7 +17,8 @@ source: [entry]
 """
 SCHEMA = """CREATE TABLE parties (name TEXT PRIMARY KEY);
 CREATE TABLE entries (
-    id TEXT PRIMARY KEY, party TEXT NOT NULL REFERENCES parties (name) DEFERRABLE INITIALLY DEFERRED,
+    id TEXT PRIMARY KEY,
+    party TEXT NOT NULL REFERENCES parties (name) DEFERRABLE INITIALLY DEFERRED,
     amount INTEGER NOT NULL CHECK (amount > 0));
 CREATE TABLE totals (party TEXT PRIMARY KEY, amount INTEGER NOT NULL CHECK (amount <= 1000));
 """
