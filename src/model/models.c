@@ -316,9 +316,7 @@ static int reached(const struct dbk_model *model, uint64_t position, struct dbk_
         return 1;
     if (!model->stopped)
         return 0;
-    if (err != NULL)
-        *err = model->error;
-    return model->error.code == DBK_OK ? DBK_ESCRIPT : model->error.code;
+    return dbk_error_set(err, DBK_ESCRIPT, "%s", model->error.message);
 }
 
 static struct timespec after_us(int64_t duration_us)
