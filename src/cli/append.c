@@ -11,13 +11,12 @@
 /* "\"3\"", for If-Match; valid until the call has been sent. */
 static char version_text[32];
 
-static int add_expectation(const struct dbk_arguments *arguments, struct dbk_call *call,
-                           struct dbk_error *err)
+static void add_expectation(const struct dbk_arguments *arguments, struct dbk_call *call)
 {
     const char *expect = dbk_arguments_text(arguments, "expect");
     uint64_t version = 0;
     if (expect == NULL || strcmp(expect, "any") == 0)
-        return DBK_OK;
+        return;
     if (strcmp(expect, "exists") == 0) {
         dbk_call_header(call, "If-Match", "*");
     } else if (strcmp(expect, "none") == 0 || strcmp(expect, "0") == 0) {
@@ -25,11 +24,14 @@ static int add_expectation(const struct dbk_arguments *arguments, struct dbk_cal
     } else if (dbk_slice_to_u64(dbk_slice_of(expect), &version)) {
         (void)snprintf(version_text, sizeof(version_text), "\"%ju\"", (uintmax_t)version);
         dbk_call_header(call, "If-Match", version_text);
-    } else {
-        return dbk_error_set(err, DBK_EINVAL,
-                             "--expect is a version, none, exists or any, not \"%s\"", expect);
     }
-    return DBK_OK;
+}
+
+static bool is_expectation(const char *expect)
+{
+    uint64_t version = 0;
+    return strcmp(expect, "any") == 0 || strcmp(expect, "exists") == 0 ||
+           strcmp(expect, "none") == 0 || dbk_slice_to_u64(dbk_slice_of(expect), &version);
 }
 
 static void write_text(struct dbk_buf *body, bool *first, const char *key, const char *text)
@@ -92,7 +94,8 @@ static int one_event(const struct dbk_arguments *arguments, struct dbk_call *cal
     write_text(&call->body, &first, "occurred", dbk_arguments_text(arguments, "occurred"));
     write_tags(&call->body, &first, dbk_arguments_text(arguments, "tags"));
     dbk_buf_append_char(&call->body, '}');
-    return rc < 0 ? rc : add_expectation(arguments, call, err);
+    add_expectation(arguments, call);
+    return rc;
 }
 
 static int read_input(struct dbk_buf *text, struct dbk_error *err)
@@ -187,6 +190,10 @@ int dbk_run_append(const struct dbk_arguments *arguments)
         return dbk_fail_usage(arguments, "append takes STREAM TYPE JSON, or --file FILE");
     if (wrong != NULL)
         return dbk_fail_usage(arguments, "with --file, %s is said in the file's lines", wrong);
+    const char *expect = dbk_arguments_text(arguments, "expect");
+    if (expect != NULL && !is_expectation(expect))
+        return dbk_fail_usage(arguments, "--expect is a version, none, exists or any, not \"%s\"",
+                              expect);
     dbk_call_init(&call, "POST", file ? "/events" : "/streams/");
     int rc = file ? file_of_events(arguments, &call, &err) : one_event(arguments, &call, &err);
     if (rc < 0) {

@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sample bank: imported, folded, snapshotted, commanded, and constrained by its read model."""
+import re
+import socket
+import threading
+import uuid
+
 import pytest
 
 from conftest import BANK
@@ -73,3 +78,86 @@ def test_a_repeated_command_answers_as_the_first_time(loaded):
     again = loaded.json("do", "Deposit", 'account="123"', "amount=5", "--key", "k-1")
     assert again["position"] == first["position"]
     assert balance(loaded, "123") == 125
+
+
+def test_what_a_person_sees(loaded):
+    state = loaded.run("state", "account-123").text
+    assert re.search(r"^balance +120$", state, re.M) and re.search(r"^status +active$", state, re.M)
+    statement = loaded.run("log", "account-123").text
+    assert re.findall(r"balance=(\d+)", statement) == ["0", "100", "70", "120"]
+    explained = loaded.run("state", "account-456", "--version", 2347, "--explain").text
+    assert "snapshot 2000, 347 events replayed" in explained
+
+
+# ---- Exit statuses: 0 ok, 1 failed, 2 usage, 3 cannot connect, 4 conflict, 5 not allowed ----
+
+@pytest.mark.parametrize("arguments, says", [
+    (["do", "Withdraw", '{"account":"123","amount":121}'], "the balance is 120"),
+    (["do", "Deposit", '{"account":"999","amount":1}'], "not open"),
+    (["do", "Withdrew", '{"account":"123"}'], "Withdraw"),
+    (["state", "account-999"], "account-999"),
+    (["state", "account-123", "--version", "5"], "account-123"),
+    (["get", "GetBalances", "account=123"], "GetBalance"),
+    (["sql", "select * from balancse"], "balancse"),
+    (["model", "show", "balancse"], "balances"),
+    (["append", "account-123", "Withdrawn", '{"amount":121}'], "CHECK constraint failed"),
+])
+def test_status_1_failed(loaded, arguments, says):
+    answer = loaded.run(*arguments, status=1)
+    assert says in answer.errors
+    assert answer.text == ""
+
+
+@pytest.mark.parametrize("arguments", [
+    ["state", "account-123", "--version", "-1"], ["state", "account-123", "--at", "noon"],
+    ["append", "account-123", "Deposited"], ["read", "--limit", "x"], ["do"],
+    ["append", "account-123", "Deposited", "{}", "--expect", "perhaps"],
+])
+def test_status_2_usage(loaded, arguments):
+    assert loaded.run(*arguments, status=2).errors
+
+
+def test_status_3_cannot_connect(loaded):
+    """A server that takes connections and answers none of them."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(loaded.data / "daybook.sock"))
+        listener.listen(8)
+        listener.settimeout(0.1)
+        done = threading.Event()
+
+        def hang_up():
+            while not done.is_set():
+                try:
+                    listener.accept()[0].close()
+                except TimeoutError:
+                    pass
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        try:
+            answer = loaded.run("state", "account-123", status=3)
+        finally:
+            done.set()
+        thread.join()
+        assert "daybook.sock" in answer.errors
+
+
+def test_status_4_conflict(loaded):
+    answer = loaded.run("append", "account-123", "Deposited", '{"amount":1}', "--expect", "none",
+                        status=4)
+    assert "account-123" in answer.errors and "4" in answer.errors
+    same = ["append", "account-123", "Deposited", '{"amount":1}', "--id", uuid.UUID(int=1)]
+    loaded.run(*same)
+    loaded.run(*same)
+    same[3] = '{"amount":2}'
+    assert str(uuid.UUID(int=1)) in loaded.run(*same, status=4).errors
+
+
+@pytest.mark.parametrize("arguments", [
+    ["sql", "delete from balances"], ["sql", "update balances set balance = 1000000"],
+    ["sql", "attach 'elsewhere.db' as e"], ["sql", "pragma journal_mode = off"],
+    ["serve", "--listen", "0.0.0.0:0"],
+])
+def test_status_5_not_allowed(loaded, arguments):
+    assert loaded.run(*arguments, status=5).errors
+    assert balance(loaded, "123") == 120
