@@ -72,17 +72,23 @@ static int attach(struct dbk_rows *rows, const struct dbk_book_database *databas
                   struct dbk_error *err)
 {
     struct dbk_statement *statement = NULL;
+    struct dbk_error failure = {0};
     const char *sql = dbk_arena_format(&rows->arena, "ATTACH ?1 AS \"%s\"", database->name);
-    if (sql == NULL)
+    const char *look = dbk_arena_format(&rows->arena, "SELECT 1 FROM \"%s\".sqlite_schema LIMIT 1",
+                                        database->name);
+    if (sql == NULL || look == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", database->path);
     struct dbk_value path = {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(database->path)};
-    int rc = dbk_statement_open(rows->connection, dbk_slice_of(sql), &statement, NULL, err);
+    int rc = dbk_statement_open(rows->connection, dbk_slice_of(sql), &statement, NULL, &failure);
     if (rc == DBK_OK) {
         dbk_statement_bind(statement, 1, &path);
-        rc = dbk_statement_step(statement, err);
+        rc = dbk_statement_step(statement, &failure);
     }
     dbk_statement_free(statement);
-    return rc;
+    /* The file is opened with the first read of it: now, so that a failure is the file's. */
+    if (rc == DBK_OK)
+        rc = dbk_connection_run(rows->connection, look, &failure);
+    return rc < 0 ? dbk_error_set(err, rc, "database %s: %s", database->path, failure.message) : rc;
 }
 
 static bool is_there(struct dbk_engine *engine, const struct dbk_book_database *database)

@@ -98,7 +98,6 @@ static int open_sqlite(const char *path, unsigned flags, struct dbk_connection *
 static int set_up(struct dbk_connection *connection, const char *path, unsigned flags,
                   struct dbk_error *err)
 {
-    struct dbk_error failure = {0};
     (void)sqlite3_busy_timeout(connection->sqlite, BUSY_MS);
     (void)sqlite3_extended_result_codes(connection->sqlite, 1);
     (void)sqlite3_db_config(connection->sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
@@ -106,12 +105,15 @@ static int set_up(struct dbk_connection *connection, const char *path, unsigned 
     (void)sqlite3_db_config(connection->sqlite, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
     /* NORMAL: a machine's crash may take back the last commits, whole: rows together with the
        position they belong to, from which the log is posted again. */
+    /* The file is opened with the first read of it: now, so that a failure is the file's. */
     const char *sql = (flags & (DBK_CONNECT_READ | DBK_CONNECT_MEMORY)) != 0
-                          ? "PRAGMA foreign_keys = ON"
+                          ? "PRAGMA foreign_keys = ON; SELECT 1 FROM sqlite_schema LIMIT 1"
                           : "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; "
                             "PRAGMA foreign_keys = ON; PRAGMA cache_size = -32768";
-    int rc = dbk_connection_run(connection, sql, &failure);
-    return rc < 0 ? dbk_error_set(err, rc, "database %s: %s", path, failure.message) : rc;
+    int rc = dbk_connection_run(connection, sql, NULL);
+    return rc < 0
+               ? dbk_error_set(err, rc, "database %s: %s", path, sqlite3_errmsg(connection->sqlite))
+               : rc;
 }
 
 int dbk_connection_open(const char *path, unsigned flags, struct dbk_connection **connection_out,
