@@ -2,31 +2,18 @@
 #include "fold/fold.h"
 
 #include <inttypes.h>
-#include <lauxlib.h>
 #include <lua.h>
 #include <pthread.h>
 #include <stdio.h>
 
 #include "base/assert.h"
-#include "base/diagnostics.h"
+#include "fold/instance.h"
 #include "fold/snapshot.h"
 
-#define STATE_SIZE_MAX ((size_t)64 << 20)
-#define EVENT "daybook.event"
 /* Older snapshots that are looked for when the nearest is not there. */
 #define SNAPSHOT_TRIES 64
 /* Lua states of one fold that are kept. */
 #define INSTANCES_MAX 8
-
-/* One Lua state of a fold. */
-struct instance {
-    struct instance *next;
-    struct dbk_script *script;
-    struct dbk_json *json;
-    const struct dbk_event *event; /* what `event` shows now */
-    int on;                        /* registry references */
-    int proxy;
-};
 
 struct fold {
     struct dbk_slice category;
@@ -34,7 +21,7 @@ struct fold {
     struct dbk_slice source;
     uint8_t fingerprint[DBK_SHA256_SIZE];
     uint64_t every;
-    struct instance *free;
+    struct dbk_fold_instance *free;
     size_t free_count;
 };
 
@@ -69,20 +56,12 @@ int dbk_folds_open(struct dbk_store *store, struct dbk_os *os, const char *folde
     return DBK_OK;
 }
 
-static void free_instance(struct instance *instance)
-{
-    if (instance == NULL)
-        return;
-    dbk_script_free(instance->script);
-    dbk_json_free(instance->json);
-    dbk_free(instance);
-}
-
 static void release_fold(struct fold *fold)
 {
-    for (struct instance *instance = fold->free, *next; instance != NULL; instance = next) {
+    for (struct dbk_fold_instance *instance = fold->free, *next; instance != NULL;
+         instance = next) {
         next = instance->next;
-        free_instance(instance);
+        dbk_fold_instance_free(instance);
     }
     dbk_free((void *)(uintptr_t)fold->category.data);
     dbk_free((void *)(uintptr_t)fold->source.data);
@@ -101,127 +80,25 @@ void dbk_folds_free(struct dbk_folds *folds)
     dbk_free(folds);
 }
 
-/* ---- What a fold sees of an event ---- */
-
-static void push_time(lua_State *lua, int64_t time_us)
-{
-    char text[DBK_TIME_TEXT_SIZE];
-    size_t size = dbk_time_format(time_us, text);
-    lua_pushlstring(lua, text, size);
-}
-
-static void push_meta(lua_State *lua, const struct instance *instance)
-{
-    const struct dbk_json_node *root = NULL;
-    struct dbk_error failure = {0};
-    struct dbk_json *json = dbk_json_create(STATE_SIZE_MAX);
-    bool read = json != NULL &&
-                dbk_json_parse(json, instance->event->meta, &root, &failure) == DBK_OK &&
-                dbk_script_push_json(instance->script, root, &failure) == DBK_OK;
-    dbk_json_free(json);
-    if (!read)
-        (void)luaL_error(lua, "event.meta: %s", failure.message);
-}
-
-/* event.<name>, made when it is asked for: most folds ask for little. */
-static int index_event(lua_State *lua)
-{
-    struct instance *const *proxy = luaL_checkudata(lua, 1, EVENT);
-    const struct dbk_event *event = (*proxy)->event;
-    const char *name = luaL_checkstring(lua, 2);
-    if (event == NULL)
-        return luaL_error(lua, "event: it is valid only while its function runs");
-    if (strcmp(name, "stream") == 0) {
-        lua_pushlstring(lua, event->stream.data, event->stream.size);
-    } else if (strcmp(name, "type") == 0) {
-        lua_pushlstring(lua, event->type.data, event->type.size);
-    } else if (strcmp(name, "version") == 0) {
-        lua_pushinteger(lua, (lua_Integer)event->version);
-    } else if (strcmp(name, "position") == 0) {
-        lua_pushinteger(lua, (lua_Integer)event->position);
-    } else if (strcmp(name, "time") == 0) {
-        push_time(lua, event->time_us);
-    } else if (strcmp(name, "occurred") == 0) {
-        push_time(lua, event->occurred_us == DBK_TIME_NONE ? event->time_us : event->occurred_us);
-    } else if (strcmp(name, "id") == 0) {
-        char text[DBK_UUID_TEXT_SIZE];
-        dbk_uuid_format(&event->id, text);
-        lua_pushstring(lua, text);
-    } else if (strcmp(name, "meta") == 0) {
-        if (event->meta.size == 0)
-            lua_newtable(lua);
-        else
-            push_meta(lua, *proxy);
-    } else {
-        return luaL_error(lua, "event has no %s", name);
-    }
-    return 1;
-}
-
-/* Called by lua_pcall with the instance: the proxy, and the functions. */
-static int prepare(lua_State *lua)
-{
-    struct instance *instance = lua_touserdata(lua, 1);
-    lua_settop(lua, 0);
-    (void)luaL_newmetatable(lua, EVENT);
-    lua_pushcfunction(lua, index_event);
-    lua_setfield(lua, -2, "__index");
-    lua_pushboolean(lua, 0);
-    lua_setfield(lua, -2, "__metatable");
-    struct instance **proxy = lua_newuserdatauv(lua, sizeof(struct instance *), 0);
-    *proxy = instance;
-    luaL_setmetatable(lua, EVENT);
-    instance->proxy = luaL_ref(lua, LUA_REGISTRYINDEX);
-    return 0;
-}
-
-static int open_instance(const struct fold *fold, struct instance **instance_out,
-                         struct dbk_error *err)
-{
-    struct instance *instance = dbk_alloc_zero(1, sizeof(*instance));
-    if (instance == NULL)
-        return dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", fold->name);
-    instance->json = dbk_json_create(STATE_SIZE_MAX);
-    int rc = instance->json == NULL
-                 ? dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", fold->name)
-                 : dbk_script_open(fold->name, fold->source, NULL, &instance->script, err);
-    if (rc == DBK_OK) {
-        lua_State *lua = dbk_script_lua(instance->script);
-        lua_pushcfunction(lua, prepare);
-        lua_pushlightuserdata(lua, instance);
-        rc = dbk_script_call(instance->script, 1, 0, err);
-    }
-    if (rc == DBK_OK) {
-        lua_State *lua = dbk_script_lua(instance->script);
-        (void)lua_getfield(lua, 1, "on");
-        instance->on = luaL_ref(lua, LUA_REGISTRYINDEX);
-    }
-    if (rc < 0) {
-        free_instance(instance);
-        return rc;
-    }
-    *instance_out = instance;
-    return DBK_OK;
-}
-
-static int take(struct dbk_folds *folds, struct fold *fold, struct instance **instance_out,
+static int take(struct dbk_folds *folds, struct fold *fold, struct dbk_fold_instance **instance_out,
                 struct dbk_error *err)
 {
     (void)pthread_mutex_lock(&folds->lock);
-    struct instance *instance = fold->free;
+    struct dbk_fold_instance *instance = fold->free;
     if (instance != NULL) {
         fold->free = instance->next;
         fold->free_count--;
     }
     (void)pthread_mutex_unlock(&folds->lock);
     if (instance == NULL)
-        return open_instance(fold, instance_out, err);
+        return dbk_fold_instance_open(fold->name, fold->source, instance_out, err);
     *instance_out = instance;
     return DBK_OK;
 }
 
 /* One that failed is not used again: its script may have left anything behind. */
-static void give(struct dbk_folds *folds, struct fold *fold, struct instance *instance, bool sound)
+static void give(struct dbk_folds *folds, struct fold *fold, struct dbk_fold_instance *instance,
+                 bool sound)
 {
     if (instance == NULL)
         return;
@@ -235,85 +112,7 @@ static void give(struct dbk_folds *folds, struct fold *fold, struct instance *in
     }
     (void)pthread_mutex_unlock(&folds->lock);
     if (!kept)
-        free_instance(instance);
-}
-
-/* ---- Checking a fold's shape ---- */
-
-static int wrong(const struct fold *fold, struct dbk_error *err, const char *what)
-{
-    return dbk_error_set(err, DBK_EINVAL, "%s:1: %s", fold->name, what);
-}
-
-static int check_on(lua_State *lua, const struct fold *fold, struct dbk_error *err)
-{
-    if (lua_getfield(lua, 1, "on") != LUA_TTABLE)
-        return wrong(fold, err, "`on` must be a table of functions, one an event type");
-    lua_pushnil(lua);
-    while (lua_next(lua, -2) != 0) {
-        if (lua_type(lua, -2) != LUA_TSTRING || lua_type(lua, -1) != LUA_TFUNCTION)
-            return wrong(fold, err, "`on` may only hold functions, named by event types");
-        lua_pop(lua, 1);
-    }
-    return DBK_OK;
-}
-
-static int check_snapshot(lua_State *lua, struct fold *fold, struct dbk_error *err)
-{
-    int type = lua_getfield(lua, 1, "snapshot");
-    if (type == LUA_TNIL)
-        return DBK_OK;
-    if (type != LUA_TTABLE)
-        return wrong(fold, err, "`snapshot` must be a table, as { every = 1000 }");
-    int is_integer = 0;
-    (void)lua_getfield(lua, -1, "every");
-    lua_Integer every = lua_tointegerx(lua, -1, &is_integer);
-    if (is_integer == 0 || every <= 0)
-        return wrong(fold, err, "`snapshot.every` must be a whole number above 0");
-    fold->every = (uint64_t)every;
-    return DBK_OK;
-}
-
-static int check_keys(lua_State *lua, const struct fold *fold, struct dbk_error *err)
-{
-    static const char *const known[] = {"initial", "on", "snapshot"};
-    lua_pushnil(lua);
-    while (lua_next(lua, 1) != 0) {
-        bool found = false;
-        lua_pop(lua, 1);
-        const char *key = lua_type(lua, -1) == LUA_TSTRING ? lua_tostring(lua, -1) : "(no text)";
-        for (size_t i = 0; i < 3; i++)
-            found = found || strcmp(key, known[i]) == 0;
-        if (found)
-            continue;
-        const char *closest = dbk_closest_name(key, known, 3);
-        return dbk_error_set(err, DBK_EINVAL, "%s:1: a fold has no `%s`%s%s%s", fold->name, key,
-                             closest == NULL ? "" : "; did you mean `",
-                             closest == NULL ? "" : closest, closest == NULL ? "" : "`?");
-    }
-    return DBK_OK;
-}
-
-static int check_fold(struct fold *fold, struct instance *instance, struct dbk_error *err)
-{
-    lua_State *lua = dbk_script_lua(instance->script);
-    struct dbk_buf state;
-    dbk_buf_init(&state, STATE_SIZE_MAX);
-    int rc = check_keys(lua, fold, err);
-    lua_settop(lua, 1);
-    if (rc == DBK_OK)
-        rc = check_on(lua, fold, err);
-    lua_settop(lua, 1);
-    if (rc == DBK_OK)
-        rc = check_snapshot(lua, fold, err);
-    lua_settop(lua, 1);
-    if (rc == DBK_OK && lua_getfield(lua, 1, "initial") != LUA_TTABLE)
-        rc = wrong(fold, err, "`initial` must be a table: the state before the first event");
-    if (rc == DBK_OK)
-        rc = dbk_script_write_json(instance->script, 2, &state, err);
-    lua_settop(lua, 1);
-    dbk_buf_release(&state);
-    return rc;
+        dbk_fold_instance_free(instance);
 }
 
 static void take_fingerprint(struct fold *fold)
@@ -328,7 +127,7 @@ static void take_fingerprint(struct fold *fold)
 int dbk_folds_add(struct dbk_folds *folds, struct dbk_slice category, const char *name,
                   struct dbk_slice source, struct dbk_error *err)
 {
-    struct instance *instance = NULL;
+    struct dbk_fold_instance *instance = NULL;
     struct fold *items = dbk_realloc(folds->items, (folds->count + 1) * sizeof(*items));
     if (items == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", name);
@@ -342,13 +141,13 @@ int dbk_folds_add(struct dbk_folds *folds, struct dbk_slice category, const char
     if (fold->category.data == NULL || fold->source.data == NULL || fold->name == NULL)
         rc = dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", name);
     if (rc == DBK_OK)
-        rc = open_instance(fold, &instance, err);
+        rc = dbk_fold_instance_open(fold->name, fold->source, &instance, err);
     if (rc == DBK_OK) {
         take_fingerprint(fold);
-        rc = check_fold(fold, instance, err);
+        rc = dbk_fold_instance_check(instance, &fold->every, err);
     }
     if (rc < 0) {
-        free_instance(instance);
+        dbk_fold_instance_free(instance);
         release_fold(fold);
         return rc;
     }
@@ -383,7 +182,7 @@ uint64_t dbk_folds_every(const struct dbk_folds *folds, struct dbk_slice categor
 struct folding {
     struct dbk_folds *folds;
     struct fold *fold;
-    struct instance *instance;
+    struct dbk_fold_instance *instance;
     struct dbk_slice stream;
     struct dbk_fold_result result;
     int64_t occurred_max_us;
@@ -394,7 +193,7 @@ struct folding {
 static int push_state(struct folding *folding, struct dbk_slice text, struct dbk_error *err)
 {
     const struct dbk_json_node *root = NULL;
-    struct instance *instance = folding->instance;
+    struct dbk_fold_instance *instance = folding->instance;
     int rc = dbk_json_parse(instance->json, text, &root, err);
     return rc < 0 ? rc : dbk_script_push_json(instance->script, root, err);
 }
@@ -421,7 +220,7 @@ static int explain(const struct dbk_event *event, int rc, const struct dbk_error
 /* Pushes function, state, data and event, and calls. */
 static int call(struct folding *folding, const struct dbk_event *event, struct dbk_error *err)
 {
-    struct instance *instance = folding->instance;
+    struct dbk_fold_instance *instance = folding->instance;
     lua_State *lua = dbk_script_lua(instance->script);
     const struct dbk_json_node *root = NULL;
     int rc = DBK_OK;
@@ -632,7 +431,7 @@ int dbk_fold_log(struct dbk_folds *folds, struct dbk_slice stream, uint64_t vers
     struct dbk_cursor *cursor = NULL;
     struct dbk_event event;
     struct dbk_buf state;
-    dbk_buf_init(&state, STATE_SIZE_MAX);
+    dbk_buf_init(&state, DBK_FOLD_STATE_SIZE_MAX);
     int rc = start(folds, stream, &folding, err);
     uint64_t before = version_min == 0 ? 0 : version_min - 1;
     if (rc == DBK_OK)
