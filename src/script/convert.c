@@ -63,10 +63,12 @@ int dbk_script_push_json(struct dbk_script *script, const struct dbk_json_node *
     lua_State *lua = script->lua;
     lua_pushcfunction(lua, push_protected);
     lua_pushlightuserdata(lua, (void *)(uintptr_t)node);
-    if (lua_pcall(lua, 1, 1, 0) == LUA_OK)
+    if (dbk_script_protect(script, 1, 1) == LUA_OK)
         return DBK_OK;
     lua_pop(lua, 1);
-    return dbk_error_set(err, DBK_ESCRIPT, "%s: out of the script's memory", script->name);
+    return script->heap_failed
+               ? dbk_error_set(err, DBK_ENOMEM, "%s: %s", script->name, dbk_code_text(DBK_ENOMEM))
+               : dbk_error_set(err, DBK_ESCRIPT, "%s: out of the script's memory", script->name);
 }
 
 /* The way from the value to what cannot be written, outermost part first. */
@@ -168,21 +170,34 @@ static void write_object(lua_State *lua, struct writing *writing, const struct p
     lua_pop(lua, 1);
 }
 
-static void write_table(lua_State *lua, struct writing *writing, const struct part *part)
+/* Entries of the table on top of the stack; and how many of them are 1 to `size`. */
+static size_t count_entries(lua_State *lua, lua_Integer size, size_t *items_out)
 {
     size_t count = 0;
-    lua_Integer size = (lua_Integer)lua_rawlen(lua, -1);
-    bool marked = dbk_script_is_array(lua, -1, writing->script);
-    if (part->depth >= DBK_JSON_DEPTH_MAX)
-        refuse(lua, part, "a table in itself, or nested too deeply,");
+    size_t items = 0;
     lua_pushnil(lua);
     while (lua_next(lua, -2) != 0) {
         lua_pop(lua, 1);
+        lua_Integer index = lua_isinteger(lua, -1) != 0 ? lua_tointeger(lua, -1) : 0;
+        items += index >= 1 && index <= size;
         count++;
     }
-    if (marked && count != (size_t)size)
+    *items_out = items;
+    return count;
+}
+
+static void write_table(lua_State *lua, struct writing *writing, const struct part *part)
+{
+    lua_Integer size = (lua_Integer)lua_rawlen(lua, -1);
+    size_t items = 0;
+    if (part->depth >= DBK_JSON_DEPTH_MAX)
+        refuse(lua, part, "a table in itself, or nested too deeply,");
+    size_t count = count_entries(lua, size, &items);
+    bool marked = dbk_script_is_array(lua, -1, writing->script);
+    bool sequence = count == items && items == (size_t)size;
+    if (marked && !sequence)
         refuse(lua, part, "an array with gaps or other keys");
-    if (marked || (size > 0 && count == (size_t)size))
+    if (marked || (size > 0 && sequence))
         write_array(lua, writing, part, size);
     else
         write_object(lua, writing, part, count);
@@ -224,6 +239,9 @@ static void write_userdata(lua_State *lua, struct writing *writing, const struct
 static void write_value(lua_State *lua, struct writing *writing, const struct part *part)
 {
     luaL_checkstack(lua, 8, "a table is nested too deeply");
+    /* A table that stands in many places is written each time: it ends where the buffer does. */
+    if (writing->out->rc < 0)
+        (void)luaL_error(lua, "%s", dbk_code_text(writing->out->rc));
     switch (lua_type(lua, -1)) {
     case LUA_TNIL:
         dbk_buf_append_text(writing->out, "null");
@@ -267,14 +285,21 @@ int dbk_script_write_json(struct dbk_script *script, int index, struct dbk_buf *
     lua_pushcfunction(lua, write_protected);
     lua_pushlightuserdata(lua, &writing);
     lua_pushvalue(lua, value);
-    if (lua_pcall(lua, 2, 0, 0) == LUA_OK)
-        return out->rc < 0
-                   ? dbk_error_set(err, out->rc, "%s: %s", script->name, dbk_code_text(out->rc))
-                   : DBK_OK;
-    const char *text = lua_tostring(lua, -1);
-    int rc = dbk_error_set(err, DBK_ESCRIPT, "%s: %s", script->name,
-                           text == NULL ? "out of the script's memory" : text);
-    lua_pop(lua, 1);
+    int status = dbk_script_protect(script, 2, 0);
+    if (status == LUA_OK && out->rc == DBK_OK)
+        return DBK_OK;
+    int rc = DBK_ESCRIPT;
+    const char *text = status == LUA_OK ? NULL : lua_tostring(lua, -1);
+    if (out->rc < 0)
+        rc = dbk_error_set(err, out->rc, "%s: %s", script->name, dbk_code_text(out->rc));
+    else if (status == LUA_ERRMEM && script->heap_failed)
+        rc = dbk_error_set(err, DBK_ENOMEM, "%s: %s", script->name, dbk_code_text(DBK_ENOMEM));
+    else
+        rc = dbk_error_set(err, rc, "%s: %s", script->name,
+                           status == LUA_ERRMEM || text == NULL ? "out of the script's memory"
+                                                                : text);
+    if (status != LUA_OK)
+        lua_pop(lua, 1);
     out->size = size;
     return rc;
 }

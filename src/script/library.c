@@ -9,39 +9,53 @@
 
 #include "script/state.h"
 
-/* Their addresses are registry keys: of table.sort, and of string.format as Lua has it. */
-static char sort_key;
-static char format_key;
+/* Instructions that putting one key or item into its order counts as. */
+#define KEY_COST 8
+/* Bytes of text that are looked at for one instruction. */
+#define TEXT_BYTES_PER_INSTRUCTION 64
+
+static char sort_key; /* its address is the registry key of table.sort */
 
 /* pcall and xpcall do not catch what passed a limit. */
-static int finish_call(lua_State *lua, int status, lua_KContext first)
+static void pass_limits_on(lua_State *lua, int status)
 {
-    if (status != LUA_OK && status != LUA_YIELD) {
-        if (dbk_script_of(lua)->exceeded != NULL)
-            return lua_error(lua);
-        lua_pushboolean(lua, 0);
-        lua_insert(lua, -2);
-        return 2;
-    }
-    return lua_gettop(lua) - (int)first;
+    struct dbk_script *script = dbk_script_of(lua);
+    if (status == LUA_ERRMEM)
+        script->exceeded = true;
+    if (status != LUA_OK && script->exceeded)
+        (void)lua_error(lua);
 }
 
 static int call_protected(lua_State *lua)
 {
     luaL_checkany(lua, 1);
-    lua_pushboolean(lua, 1);
+    int status = lua_pcall(lua, lua_gettop(lua) - 1, LUA_MULTRET, 0);
+    pass_limits_on(lua, status);
+    lua_pushboolean(lua, status == LUA_OK);
     lua_insert(lua, 1);
-    return finish_call(lua, lua_pcall(lua, lua_gettop(lua) - 2, LUA_MULTRET, 0), 0);
+    return lua_gettop(lua);
 }
 
+/*
+ * The handler runs behind the failed call, not within it: an error of the hook that counts
+ * instructions would run it with the hook switched off, and so for ever.
+ */
 static int call_handled(lua_State *lua)
 {
-    int count = lua_gettop(lua);
     luaL_checktype(lua, 2, LUA_TFUNCTION);
-    lua_pushboolean(lua, 1);
-    lua_pushvalue(lua, 1);
-    lua_rotate(lua, 3, 2);
-    return finish_call(lua, lua_pcall(lua, count - 2, LUA_MULTRET, 2), 2);
+    lua_pushvalue(lua, 2);
+    lua_insert(lua, 1);
+    lua_remove(lua, 3);
+    int status = lua_pcall(lua, lua_gettop(lua) - 2, LUA_MULTRET, 0);
+    pass_limits_on(lua, status);
+    if (status != LUA_OK) {
+        lua_pushvalue(lua, 1);
+        lua_insert(lua, 2);
+        pass_limits_on(lua, lua_pcall(lua, 1, 1, 0));
+    }
+    lua_pushboolean(lua, status == LUA_OK);
+    lua_replace(lua, 1);
+    return lua_gettop(lua);
 }
 
 /* Numbers before texts before the rest; each in its own order. */
@@ -80,6 +94,7 @@ static void push_keys(lua_State *lua, int table)
     lua_pushnil(lua);
     while (lua_next(lua, table) != 0) {
         lua_pop(lua, 1);
+        dbk_script_charge(lua, KEY_COST);
         if (rank(lua_type(lua, -1)) == 3)
             (void)luaL_error(lua, "a table with a %s as key has no order", luaL_typename(lua, -1));
         lua_pushvalue(lua, -1);
@@ -175,11 +190,73 @@ static int plain_format(lua_State *lua)
         lua_call(lua, 1, 1);
         lua_replace(lua, i);
     }
-    int count = lua_gettop(lua);
-    (void)lua_rawgetp(lua, LUA_REGISTRYINDEX, &format_key);
-    lua_insert(lua, 1);
-    lua_call(lua, count, 1);
-    return 1;
+    return lua_tocfunction(lua, lua_upvalueindex(1))(lua);
+}
+
+/*
+ * Functions that work long within one instruction are charged for it beforehand. The one that is
+ * wrapped runs in the wrapper's place, so that its errors name the caller's line. What a pattern's
+ * repeats cost cannot be told beforehand: see script.h.
+ */
+static int charged_text(lua_State *lua)
+{
+    size_t size = 0;
+    if (lua_type(lua, 1) == LUA_TSTRING)
+        (void)lua_tolstring(lua, 1, &size);
+    dbk_script_charge(lua, size / TEXT_BYTES_PER_INSTRUCTION);
+    return lua_tocfunction(lua, lua_upvalueindex(1))(lua);
+}
+
+static int charged_rep(lua_State *lua)
+{
+    lua_Integer count = luaL_checkinteger(lua, 2);
+    if (count > 0)
+        dbk_script_charge(lua, (uint64_t)count);
+    return lua_tocfunction(lua, lua_upvalueindex(1))(lua);
+}
+
+static int charged_move(lua_State *lua)
+{
+    lua_Integer from = luaL_checkinteger(lua, 2);
+    lua_Integer to = luaL_checkinteger(lua, 3);
+    if (to >= from)
+        dbk_script_charge(lua, (uint64_t)to - (uint64_t)from);
+    return lua_tocfunction(lua, lua_upvalueindex(1))(lua);
+}
+
+static int charged_sort(lua_State *lua)
+{
+    luaL_checktype(lua, 1, LUA_TTABLE);
+    dbk_script_charge(lua, lua_rawlen(lua, 1) * KEY_COST);
+    return lua_tocfunction(lua, lua_upvalueindex(1))(lua);
+}
+
+/* table.insert and table.remove with a place move what is behind it. */
+static int charged_shift(lua_State *lua)
+{
+    int is_integer = 0;
+    lua_Integer size = lua_type(lua, 1) == LUA_TTABLE ? (lua_Integer)lua_rawlen(lua, 1) : 0;
+    lua_Integer place = lua_tointegerx(lua, 2, &is_integer);
+    if (is_integer != 0 && place >= 0 && place < size)
+        dbk_script_charge(lua, (uint64_t)(size - place));
+    return lua_tocfunction(lua, lua_upvalueindex(1))(lua);
+}
+
+static int charged_concat(lua_State *lua)
+{
+    if (lua_type(lua, 1) == LUA_TTABLE)
+        dbk_script_charge(lua, lua_rawlen(lua, 1));
+    return lua_tocfunction(lua, lua_upvalueindex(1))(lua);
+}
+
+/* Puts a wrapper around functions of the library on top of the stack. */
+static void wrap(lua_State *lua, const luaL_Reg *wrappers)
+{
+    for (; wrappers->name != NULL; wrappers++) {
+        (void)lua_getfield(lua, -1, wrappers->name);
+        lua_pushcclosure(lua, wrappers->func, 1);
+        lua_setfield(lua, -2, wrappers->name);
+    }
 }
 
 /* Copies one function of a library, at `library`, into the table on top. */
@@ -192,9 +269,9 @@ static void copy(lua_State *lua, int library, const char *name)
 static void add_base(lua_State *lua, int environment)
 {
     static const char *const names[] = {"assert", "error", "ipairs", "select", "tonumber", "type"};
-    static const luaL_Reg own[] = {{"pcall", call_protected},    {"xpcall", call_handled},
-                                   {"pairs", ordered_pairs},     {"next", ordered_next},
-                                   {"tostring", plain_tostring}, {NULL, NULL}};
+    static const luaL_Reg own[] = {{"pcall", call_protected}, {"pairs", ordered_pairs},
+                                   {"next", ordered_next},    {"tostring", plain_tostring},
+                                   {"xpcall", call_handled},  {NULL, NULL}};
     luaL_requiref(lua, LUA_GNAME, luaopen_base, 0);
     int base = lua_gettop(lua);
     lua_pushvalue(lua, environment);
@@ -212,9 +289,20 @@ static void forget(lua_State *lua, const char *name)
 
 static void add_libraries(lua_State *lua, int environment)
 {
+    static const luaL_Reg tables[] = {{"move", charged_move},     {"sort", charged_sort},
+                                      {"insert", charged_shift},  {"remove", charged_shift},
+                                      {"concat", charged_concat}, {NULL, NULL}};
+    static const luaL_Reg texts[] = {{"find", charged_text},
+                                     {"match", charged_text},
+                                     {"gmatch", charged_text},
+                                     {"gsub", charged_text},
+                                     {"rep", charged_rep},
+                                     {"format", plain_format},
+                                     {NULL, NULL}};
     luaL_requiref(lua, LUA_TABLIBNAME, luaopen_table, 0);
     (void)lua_getfield(lua, -1, "sort");
     lua_rawsetp(lua, LUA_REGISTRYINDEX, &sort_key);
+    wrap(lua, tables);
     lua_setfield(lua, environment, LUA_TABLIBNAME);
     luaL_requiref(lua, LUA_UTF8LIBNAME, luaopen_utf8, 0);
     lua_setfield(lua, environment, LUA_UTF8LIBNAME);
@@ -224,10 +312,7 @@ static void add_libraries(lua_State *lua, int environment)
     lua_setfield(lua, environment, LUA_MATHLIBNAME);
     luaL_requiref(lua, LUA_STRLIBNAME, luaopen_string, 0);
     forget(lua, "dump");
-    (void)lua_getfield(lua, -1, "format");
-    lua_rawsetp(lua, LUA_REGISTRYINDEX, &format_key);
-    lua_pushcfunction(lua, plain_format);
-    lua_setfield(lua, -2, "format");
+    wrap(lua, texts);
     lua_setfield(lua, environment, LUA_STRLIBNAME);
     lua_pushliteral(lua, "");
     if (lua_getmetatable(lua, -1) != 0) {

@@ -11,7 +11,14 @@
 #define INSTRUCTIONS_DEFAULT UINT64_C(10000000)
 #define HOOK_STEP 1000
 
-/* Once a limit is passed the state gets no more memory than it needs to say so. */
+/* Larger blocks cost instructions: copying goes on inside of single ones. */
+#define BLOCK_FREE 4096
+#define BLOCK_BYTES_PER_INSTRUCTION 32
+
+/*
+ * What the rooms above push outside of protected calls is always given: there is nobody to catch
+ * the error. It is counted, and the next call that needs more fails.
+ */
 static void *allocate(void *context, void *memory, size_t old_size, size_t new_size)
 {
     struct dbk_script *script = context;
@@ -21,13 +28,20 @@ static void *allocate(void *context, void *memory, size_t old_size, size_t new_s
         script->memory_used -= old;
         return NULL;
     }
-    if (new_size > old && script->memory_used - old + new_size > script->memory_max) {
-        script->exceeded = "its memory";
+    if (script->running > 0 && new_size > old &&
+        script->memory_used - old + new_size > script->memory_max)
+        return NULL;
+    void *grown = dbk_realloc(memory, new_size);
+    if (grown == NULL) {
+        script->heap_failed = true;
         return NULL;
     }
-    void *grown = dbk_realloc(memory, new_size);
-    if (grown != NULL)
-        script->memory_used += new_size - old;
+    script->memory_used += new_size - old;
+    if (new_size > old && new_size >= BLOCK_FREE) {
+        uint64_t cost = new_size / BLOCK_BYTES_PER_INSTRUCTION;
+        script->instructions_left -=
+            cost < script->instructions_left ? cost : script->instructions_left;
+    }
     return grown;
 }
 
@@ -36,16 +50,50 @@ struct dbk_script *dbk_script_of(lua_State *lua)
     return *(struct dbk_script **)lua_getextraspace(lua);
 }
 
-static void count_instructions(lua_State *lua, lua_Debug *debug)
+void dbk_script_charge(lua_State *lua, uint64_t count)
 {
     struct dbk_script *script = dbk_script_of(lua);
-    (void)debug;
-    if (script->instructions_left > HOOK_STEP) {
-        script->instructions_left -= HOOK_STEP;
+    if (script->instructions_left > count) {
+        script->instructions_left -= count;
         return;
     }
-    script->exceeded = "its instructions";
-    (void)luaL_error(lua, "it used up its instructions");
+    script->instructions_left = 0;
+    script->exceeded = true;
+    /* The innermost function that has lines: what is charged may be a C function. */
+    luaL_where(lua, 0);
+    if (lua_tostring(lua, -1)[0] == 0)
+        luaL_where(lua, 1);
+    lua_pushliteral(lua, "it used up its instructions");
+    lua_concat(lua, 2);
+    (void)lua_error(lua);
+}
+
+static void count_instructions(lua_State *lua, lua_Debug *debug)
+{
+    (void)debug;
+    dbk_script_charge(lua, HOOK_STEP);
+}
+
+int dbk_script_protect(struct dbk_script *script, int argument_count, int result_count)
+{
+    script->running++;
+    int status = lua_pcall(script->lua, argument_count, result_count, 0);
+    script->running--;
+    return status;
+}
+
+/* A script may raise any bytes; a message is one line of UTF-8. */
+static void clean(struct dbk_error *err)
+{
+    if (err == NULL)
+        return;
+    bool sound = dbk_slice_is_utf8(dbk_slice_of(err->message));
+    for (char *at = err->message; *at != 0; at++) {
+        if ((unsigned char)*at < 0x20 || *at == 0x7f)
+            *at = ' ';
+        else if (!sound && (unsigned char)*at >= 0x80)
+            *at = '?';
+    }
 }
 
 /* Puts what failed into words. The error object is popped. */
@@ -54,16 +102,17 @@ static int fail(struct dbk_script *script, int status, struct dbk_error *err)
     lua_State *lua = script->lua;
     const char *text = lua_type(lua, -1) == LUA_TSTRING ? lua_tostring(lua, -1) : NULL;
     int rc = status == LUA_ERRSYNTAX ? DBK_EINVAL : DBK_ESCRIPT;
-    if (script->exceeded != NULL && status == LUA_ERRMEM)
+    if (status == LUA_ERRMEM && script->heap_failed)
+        rc = dbk_error_set(err, DBK_ENOMEM, "%s: %s", script->name, dbk_code_text(DBK_ENOMEM));
+    else if (status == LUA_ERRMEM)
         rc = dbk_error_set(err, rc, "%s: it used up its memory of %zu bytes", script->name,
                            script->memory_max);
-    else if (status == LUA_ERRMEM)
-        rc = dbk_error_set(err, DBK_ENOMEM, "%s: %s", script->name, dbk_code_text(DBK_ENOMEM));
     else if (text != NULL && strncmp(text, script->name, strlen(script->name)) == 0)
         rc = dbk_error_set(err, rc, "%s", text);
     else
         rc = dbk_error_set(err, rc, "%s: %s", script->name,
                            text != NULL ? text : "it raised an error that is no text");
+    clean(err);
     lua_pop(lua, 1);
     return rc;
 }
@@ -100,7 +149,7 @@ static int open_chunk(struct dbk_script *script, struct dbk_slice source, struct
     struct opening opening = {script, source};
     lua_pushcfunction(lua, load);
     lua_pushlightuserdata(lua, &opening);
-    int status = lua_pcall(lua, 1, 1, 0);
+    int status = dbk_script_protect(script, 1, 1);
     if (status != LUA_OK)
         return fail(script, status == LUA_ERRRUN ? LUA_ERRSYNTAX : status, err);
     int rc = dbk_script_call(script, 0, 1, err);
@@ -184,7 +233,7 @@ int dbk_script_register(struct dbk_script *script, const char *name,
     struct registering registering = {name, function};
     lua_pushcfunction(script->lua, register_function);
     lua_pushlightuserdata(script->lua, &registering);
-    int status = lua_pcall(script->lua, 1, 0, 0);
+    int status = dbk_script_protect(script, 1, 0);
     return status == LUA_OK ? DBK_OK : fail(script, status, err);
 }
 
@@ -192,7 +241,8 @@ int dbk_script_call(struct dbk_script *script, int argument_count, int result_co
                     struct dbk_error *err)
 {
     script->instructions_left = script->instructions_max;
-    script->exceeded = NULL;
-    int status = lua_pcall(script->lua, argument_count, result_count, 0);
+    script->exceeded = false;
+    script->heap_failed = false;
+    int status = dbk_script_protect(script, argument_count, result_count);
     return status == LUA_OK ? DBK_OK : fail(script, status, err);
 }

@@ -7,8 +7,10 @@
  * without dump, table, utf8, and `null`, `array{...}`, `decimal(x)`; plus what the room above
  * registers. No clock, randomness, files, bytecode, coroutines, debug or require. Every call has a
  * budget of instructions and the state a budget of memory; what goes past either is an error that
- * the script itself cannot catch. Library tables are fresh in each state and the string metatable
- * is protected.
+ * the script itself cannot catch. Work within one call of the library (moving, sorting, copying
+ * large texts) counts as instructions, too. A limit: what a pattern's repeats cost when they try
+ * again and again ("a*a*a*b" on a long text) is not known beforehand and not counted. Library
+ * tables are fresh in each state and the string metatable is protected.
  *
  * JSON goes in and comes out exactly: integers are 64-bit, other numbers arrive as `decimal`
  * values, null is `null`, an array is marked so that an empty one stays one; a table without the

@@ -17,13 +17,20 @@ struct dbk_script {
     size_t memory_max;
     uint64_t instructions_left;
     uint64_t instructions_max;
-    const char *exceeded; /* the limit that was passed; nothing may catch that */
-    int environment;      /* registry reference */
-    int array_mark;       /* registry reference: the metatable of arrays */
+    bool exceeded;    /* a limit was passed; nothing may catch that */
+    bool heap_failed; /* the heap had no memory, which is not the script's doing */
+    int running;      /* protected calls under way: only there the limit of memory holds */
+    int environment;  /* registry reference */
+    int array_mark;   /* registry reference: the metatable of arrays */
 };
 
 /* The script that a state belongs to. */
 struct dbk_script *dbk_script_of(lua_State *lua);
+
+/* lua_pcall, under the limit of memory. */
+int dbk_script_protect(struct dbk_script *script, int argument_count, int result_count);
+/* Counts work of a C function as instructions; raises the error when none are left. */
+void dbk_script_charge(lua_State *lua, uint64_t count);
 
 /* Puts null, array and decimal into the table on top of the stack. */
 void dbk_script_add_values(lua_State *lua, struct dbk_script *script);
