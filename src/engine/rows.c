@@ -8,6 +8,8 @@
 
 #include "engine/state.h"
 
+#define CATCH_UP_US 5000000
+
 struct dbk_rows {
     struct dbk_arena arena;
     struct dbk_connection *connection;
@@ -42,7 +44,8 @@ static bool in_scope(const struct dbk_rows_options *options, const char *databas
     return options->database == NULL || strcmp(options->database, database) == 0;
 }
 
-/* Models that share the append's commit are never read behind the log. */
+/* Models that share the append's commit are never read behind the log: that wait is ours, and not
+   cut short by the timeout of the caller's `after`. */
 static int wait_models(struct dbk_engine *engine, const struct dbk_rows_options *options,
                        struct dbk_error *err)
 {
@@ -52,12 +55,13 @@ static int wait_models(struct dbk_engine *engine, const struct dbk_rows_options 
     for (size_t i = 0; rc == DBK_OK && i < book->model_count; i++) {
         const struct dbk_model_definition *model = &book->models[i];
         bool together = engine->writer && model->sync == DBK_SYNC_TRANSACTION;
-        uint64_t after = together && last > options->after ? last : options->after;
-        int64_t timeout_us =
-            together && options->timeout_us < 5000000 ? 5000000 : options->timeout_us;
-        if (after != 0 && in_scope(options, model->database) &&
-            names_model(engine, options->sql, i))
-            rc = dbk_models_wait(engine->models, model->name, after, timeout_us, err);
+        if (!in_scope(options, model->database) || !names_model(engine, options->sql, i))
+            continue;
+        if (together && last != 0)
+            rc = dbk_models_wait(engine->models, model->name, last, CATCH_UP_US, err);
+        if (rc == DBK_OK && options->after != 0)
+            rc = dbk_models_wait(engine->models, model->name, options->after, options->timeout_us,
+                                 err);
     }
     for (size_t i = 0; rc == DBK_OK && options->after != 0 && i < book->view_count; i++) {
         if (in_scope(options, book->views[i].database) && names(options->sql, book->views[i].name))

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read models and views by the command line: shown, noticed when changed, rebuilt, refreshed."""
+import shutil
+import sqlite3
+import time
+
+import pytest
+
+from conftest import BANK, SHOP, Book
+
+HANDLERS = "models/balances/handlers.sql"
+
+
+@pytest.fixture
+def own_bank(binary, tmp_path):
+    """The bank as a copy whose files may be changed, with two accounts in it."""
+    folder = tmp_path / "bank"
+    shutil.copytree(BANK, folder, ignore=shutil.ignore_patterns("data"))
+    book = Book(binary, folder, tmp_path / "data")
+    book.run("import", BANK / "sample.jsonl", "--as", "sample")
+    return book
+
+
+def rows_of(book, sql):
+    with sqlite3.connect(f"file:{book.data}/reading.db?mode=ro", uri=True) as database:
+        return database.execute(sql).fetchall()
+
+
+def change(book, name, old, new):
+    path = book.folder / name
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def model(book):
+    return book.json("model", "show", "balances")
+
+
+def test_models_are_listed_and_shown(own_bank):
+    (row,) = own_bank.json("model", "ls")
+    assert (row["name"], row["database"], row["sync"], row["state"]) == \
+        ("balances", "reading", "transaction", "following")
+    assert (row["position"], row["lag_events"], row["changed"], row["error"]) == \
+        (2351, 0, False, None)
+    assert model(own_bank) == row
+    assert row["tables"] == ["balances"]
+    for output in ("table", "csv", "jsonl"):
+        assert "balances" in own_bank.run("model", "ls", "-o", output).text
+
+
+def test_a_model_s_rows(own_bank):
+    rows = own_bank.json("model", "read", "balances")
+    assert [(r["account"], r["balance"]) for r in rows] == [("123", 120), ("456", 7847)]
+    assert len(own_bank.json("model", "read", "balances", "--limit", 1)) == 1
+    began = time.monotonic()
+    answer = own_bank.run("model", "read", "balances", "--after", 9999, "--timeout", "100ms",
+                          status=1)
+    assert "position 2351, not yet to 9999" in answer.errors
+    assert time.monotonic() - began < 4
+
+
+def test_a_changed_definition_is_noticed_and_rebuilt(own_bank):
+    change(own_bank, HANDLERS, "balance + :amount", "balance + :amount + 1")
+    before = model(own_bank)
+    assert (before["changed"], before["generation"]) == (True, 1)
+    # Until then it goes on under the definition it was built with.
+    own_bank.run("do", "Deposit", '{"account":"123","amount":10}')
+    assert own_bank.json("get", "GetBalance", "account=123")[0]["balance"] == 130
+    after = own_bank.json("model", "rebuild", "balances")
+    assert (after["changed"], after["generation"], after["position"]) == (False, 2, 2352)
+    assert own_bank.json("get", "GetBalance", "account=123")[0]["balance"] == 133
+    tables = {name for (name,) in rows_of(
+        own_bank, "SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    assert "balances__g2" in tables and "balances__g1" not in tables
+
+
+def test_a_rebuild_that_fails_leaves_the_old(own_bank):
+    change(own_bank, HANDLERS, "balance - :amount", "balance - 10 * :amount")
+    answer = own_bank.run("model", "rebuild", "balances", status=1)
+    assert "CHECK constraint failed" in answer.errors and "account-123" in answer.errors
+    after = model(own_bank)
+    assert (after["generation"], after["changed"]) == (1, True)
+    assert own_bank.json("get", "GetBalance", "account=123")[0]["balance"] == 120
+    own_bank.run("do", "Deposit", '{"account":"123","amount":1}')
+    assert own_bank.json("get", "GetBalance", "account=123")[0]["balance"] == 121
+
+
+def test_a_rebuild_under_a_server(own_bank, serve):
+    server = serve(own_bank)
+    change(own_bank, HANDLERS, "balance + :amount", "balance + 2 * :amount")
+    server.stop()
+    server = serve(own_bank)
+    assert server.get("/models/balances").json["changed"] is True
+    assert own_bank.json("model", "rebuild", "balances")["generation"] == 2
+    assert server.get("/queries/GetBalance?account=123").json["rows"][0]["balance"] == 270
+    assert server.get("/models/balances").json["changed"] is False
+
+
+def test_a_stopped_model_says_at_which_event(binary, serve, tmp_path):
+    book = Book(binary, SHOP, tmp_path / "data")
+    serve(book)
+    book.run("append", "order-1", "OrderPlaced",
+             '{"order_id":"1","customer_id":"7","country":"France"}', "--occurred", "2026-01-01")
+    book.run("append", "order-2", "OrderPlaced",
+             '{"order_id":"1","customer_id":"7","country":"France"}', "--occurred", "2026-01-02")
+    book.run("append", "order-3", "OrderPlaced",
+             '{"order_id":"3","customer_id":"7","country":"France"}', "--occurred", "2026-01-03")
+    answer = book.run("get", "GetMyOrders", "user_id=7", "--after", 3, "--timeout", "2 s",
+                      status=1)
+    assert "user_orders" in answer.errors
+    (row,) = book.json("model", "ls")
+    assert (row["state"], row["position"], row["lag_events"]) == ("stopped", 1, 2)
+    for part in ("handlers.sql:", "UNIQUE constraint failed", "event 2", "order-2 version 1"):
+        assert part in row["error"]
+    assert len(book.json("model", "read", "user_orders")) == 1
+
+
+# ---- Views ----
+
+def test_a_view_is_refreshed_on_demand(own_bank):
+    (row,) = own_bank.json("view", "ls")
+    assert (row["name"], row["generation"], row["as_of"], row["next"]) == \
+        ("bank_totals", 0, None, None)
+    first = own_bank.json("view", "refresh", "bank_totals")
+    assert (first["generation"], first["position"], first["rows"]) == (1, 2351, 1)
+    assert own_bank.json("view", "read", "bank_totals") == [{"accounts": 2, "balance": 7967}]
+    own_bank.run("do", "Deposit", '{"account":"123","amount":3}')
+    assert own_bank.json("view", "read", "bank_totals")[0]["balance"] == 7967  # as it was
+    second = own_bank.json("view", "refresh", "bank_totals")
+    assert (second["position"], second["as_of"] > first["as_of"]) == (2352, True)
+    assert own_bank.json("view", "show", "bank_totals") == second
+    assert own_bank.json("view", "read", "bank_totals")[0]["balance"] == 7970
+    assert rows_of(own_bank, "SELECT balance FROM bank_totals") == [(7970,)]
+
+
+def test_a_refresh_that_fails_keeps_the_old_and_says_why(own_bank):
+    own_bank.run("view", "refresh", "bank_totals")
+    change(own_bank, "views/bank_totals.sql", "sum(balance)",
+           "json_extract('{', '$.' || max(account))")
+    answer = own_bank.run("view", "refresh", "bank_totals", status=1)
+    assert "malformed JSON" in answer.errors
+    assert own_bank.json("view", "read", "bank_totals") == [{"accounts": 2, "balance": 7967}]
+    assert "malformed JSON" in own_bank.json("view", "show", "bank_totals")["error"]
+
+
+def test_a_changed_view_is_noticed(own_bank):
+    own_bank.run("view", "refresh", "bank_totals")
+    change(own_bank, "views/bank_totals.sql", "sum(balance)", "max(balance)")
+    assert own_bank.json("view", "show", "bank_totals")["changed"] is True
+    assert own_bank.json("view", "refresh", "bank_totals")["changed"] is False
+    assert own_bank.json("view", "read", "bank_totals")[0]["balance"] == 7847
+
+
+# ---- SQL ----
+
+def test_sql_reads_models_views_and_the_log(own_bank):
+    own_bank.run("view", "refresh", "bank_totals")
+    assert own_bank.json("sql", "select category, count(*) n from events group by 1") == \
+        [{"category": "account", "n": 2351}]
+    joined = own_bank.json(
+        "sql", "select b.account, b.balance, count(*) n from balances b join events e "
+               "on e.stream = 'account-' || b.account group by 1 order by 1")
+    assert joined == [{"account": "123", "balance": 120, "n": 4},
+                      {"account": "456", "balance": 7847, "n": 2347}]
+    assert own_bank.json("sql", "select accounts from bank_totals") == [{"accounts": 2}]
+    assert own_bank.json("sql", "select 1 x where 0") == []
+    assert own_bank.json("sql", "select position from events where stream = 'account-456' "
+                                "and version between 10 and 12") == \
+        [{"position": p} for p in (14, 15, 16)]
+    assert own_bank.run("sql", "select type, count(*) n from events group by 1 order by 1", "-o",
+                        "csv").text == "type,n\nAccountOpened,2\nDeposited,2346\nWithdrawn,3\n"
+
+
+def test_integers_of_64_bits_come_through_sql(own_bank):
+    for number in (2**63 - 1, -2**63):
+        assert own_bank.json("sql", f"select {number} n") == [{"n": number}]
