@@ -182,10 +182,35 @@ def settings():
     yield "broken", b"a: [1, 2\nb: }\n"
 
 
+def snapshot(stream=b"account-1", state=b'{"balance":120}', version=2, book=b"book-of-a-fuzzer"):
+    body = book + bytes(range(32)) + struct.pack("<QQqqII", version, 17, 1700000000000001,
+                                                 1700000000000000, len(stream), len(state))
+    body += stream + state
+    return b"DBKSNAPS" + struct.pack("<II", 1, crc32c(body, 1)) + body
+
+
+def snapshots():
+    yield "one", snapshot()
+    yield "empty", snapshot(b"", b"")
+    yield "cut", snapshot()[:-3]
+    yield "flipped", snapshot()[:-1] + b"?"
+
+
+def requests():
+    yield "state", b"/streams/account-1/state\nversion=3&explain=true"
+    yield "encoded", b"/streams/a%2Fb%20%C3%A9\nk=%22v%22&k2=a+b"
+    yield "nul", b"/streams/a%00b\nx=%00"
+    yield "latin1", b"/streams/%ff\nx=%ff"
+    yield "cut", b"/streams/%4\nx=%"
+    yield "many", b"/a/b/c/d/e/f/g\n" + b"&".join(b"p%d=1" % i for i in range(80))
+    yield "empty", b"\n"
+
+
 def main():
     corpora = {"record": records(), "segment": segments(), "json": texts(), "index": runs(),
                "decimal": decimals(), "view": views(), "http_reply": replies(),
-               "sql": statements(), "yaml": settings()}
+               "sql": statements(), "yaml": settings(), "snapshot": snapshots(),
+               "request": requests()}
     for name, corpus in corpora.items():
         (FOLDER / name).mkdir(parents=True, exist_ok=True)
         for file_name, data in corpus:
