@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * request_fuzz -- any path and query (a line end between them) is taken apart or refused; what comes
- * out is UTF-8 without NUL, and never longer than what went in.
+ * request_fuzz -- any path and query (a line end between them) is taken apart or refused; what
+ * comes out is UTF-8 without NUL, and never longer than what went in.
  */
 #include "fuzz.h"
 
