@@ -358,43 +358,15 @@ int daybook_do(struct daybook *book, const char *command, const char *body,
     return rc < 0 ? fail(error, rc, &err) : rc;
 }
 
-static void write_value(struct dbk_buf *out, const struct dbk_value *value)
-{
-    switch (value->kind) {
-    case DBK_VALUE_NULL:
-        dbk_buf_append_text(out, "null");
-        break;
-    case DBK_VALUE_INTEGER:
-        dbk_json_write_integer(out, value->integer);
-        break;
-    case DBK_VALUE_REAL:
-        dbk_json_write_double(out, value->real);
-        break;
-    case DBK_VALUE_TEXT:
-    case DBK_VALUE_BLOB:
-        if (dbk_slice_is_utf8(value->bytes))
-            dbk_json_write_string(out, value->bytes);
-        else
-            dbk_buf_append_text(out, "null");
-        break;
-    }
-}
-
 static int write_rows(struct dbk_rows *rows, struct dbk_buf *out, struct dbk_error *err)
 {
     int rc = 0;
     bool none = true;
     dbk_buf_append_char(out, '[');
-    while ((rc = dbk_rows_next(rows, err)) == 1 && out->rc == DBK_OK) {
-        bool first = true;
-        dbk_buf_append_text(out, none ? "{" : ",{");
-        none = false;
-        for (int i = 0; i < dbk_rows_column_count(rows); i++) {
-            struct dbk_value value = dbk_rows_value(rows, i);
-            dbk_json_write_key(out, &first, dbk_rows_column_name(rows, i));
-            write_value(out, &value);
-        }
-        dbk_buf_append_char(out, '}');
+    for (; (rc = dbk_rows_next(rows, err)) == 1 && out->rc == DBK_OK; none = false) {
+        if (!none)
+            dbk_buf_append_char(out, ',');
+        dbk_rows_put(rows, out);
     }
     dbk_buf_append_char(out, ']');
     return rc < 0 ? rc : DBK_OK;

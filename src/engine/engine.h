@@ -106,6 +106,8 @@ const char *dbk_rows_column_name(const struct dbk_rows *rows, int column);
 /* 1: a row; 0: the end; negative: an error. Values are valid until the next call. */
 int dbk_rows_next(struct dbk_rows *rows, struct dbk_error *err) DBK_MUST_CHECK;
 struct dbk_value dbk_rows_value(struct dbk_rows *rows, int column);
+/* Appends the current row as a JSON object. What is no text is "\\x" and hexadecimal digits. */
+void dbk_rows_put(struct dbk_rows *rows, struct dbk_buf *out);
 /* All events up to this position are in what the rows say. */
 uint64_t dbk_rows_position(const struct dbk_rows *rows);
 /* NULL is fine. */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "engine/state.h"
+#include "json/json.h"
 
 #define CATCH_UP_US 5000000
 
@@ -17,23 +18,10 @@ struct dbk_rows {
     uint64_t position;
 };
 
-/* True when the SQL names it anywhere: more than it reads, never less. */
-static bool names(struct dbk_slice sql, const char *name)
-{
-    for (size_t offset = 0;;) {
-        struct dbk_sql_token token = dbk_sql_next(sql, offset);
-        if (token.kind == DBK_SQL_END || token.kind == DBK_SQL_BROKEN)
-            return false;
-        if (token.kind == DBK_SQL_NAME && dbk_sql_name_is(token.text, dbk_slice_of(name)))
-            return true;
-        offset += token.text.size;
-    }
-}
-
 static bool names_model(const struct dbk_engine *engine, struct dbk_slice sql, size_t model)
 {
     for (size_t i = 0; i < engine->table_counts[model]; i++) {
-        if (names(sql, engine->tables[model][i]))
+        if (dbk_sql_names(sql, engine->tables[model][i]))
             return true;
     }
     return false;
@@ -64,7 +52,8 @@ static int wait_models(struct dbk_engine *engine, const struct dbk_rows_options 
                                  err);
     }
     for (size_t i = 0; rc == DBK_OK && options->after != 0 && i < book->view_count; i++) {
-        if (in_scope(options, book->views[i].database) && names(options->sql, book->views[i].name))
+        if (in_scope(options, book->views[i].database) &&
+            dbk_sql_names(options->sql, book->views[i].name))
             rc = dbk_engine_wait(engine, book->views[i].name, options->after, options->timeout_us,
                                  err);
     }
@@ -168,7 +157,7 @@ static int find_position(struct dbk_engine *engine, const struct dbk_rows_option
     }
     for (size_t i = 0; rc == DBK_OK && i < book->view_count; i++) {
         const char *database = book->views[i].database;
-        if (in_scope(options, database) && names(options->sql, book->views[i].name))
+        if (in_scope(options, database) && dbk_sql_names(options->sql, book->views[i].name))
             rc = catalog_position(rows, options->database == NULL ? database : NULL,
                                   "_daybook_views WHERE name = ?1", book->views[i].name, &position,
                                   err);
@@ -268,6 +257,48 @@ int dbk_rows_next(struct dbk_rows *rows, struct dbk_error *err)
 struct dbk_value dbk_rows_value(struct dbk_rows *rows, int column)
 {
     return dbk_statement_column(rows->statement, column);
+}
+
+static void put_value(struct dbk_buf *out, const struct dbk_value *value)
+{
+    static const char digits[] = "0123456789abcdef";
+    switch (value->kind) {
+    case DBK_VALUE_NULL:
+        dbk_buf_append_text(out, "null");
+        break;
+    case DBK_VALUE_INTEGER:
+        dbk_json_write_integer(out, value->integer);
+        break;
+    case DBK_VALUE_REAL:
+        dbk_json_write_double(out, value->real);
+        break;
+    case DBK_VALUE_TEXT:
+        if (dbk_slice_is_utf8(value->bytes)) {
+            dbk_json_write_string(out, value->bytes);
+            break;
+        }
+        __attribute__((fallthrough));
+    case DBK_VALUE_BLOB:
+        dbk_buf_append_text(out, "\"\\\\x");
+        for (size_t i = 0; i < value->bytes.size; i++) {
+            dbk_buf_append_char(out, digits[(uint8_t)value->bytes.data[i] >> 4]);
+            dbk_buf_append_char(out, digits[(uint8_t)value->bytes.data[i] & 15]);
+        }
+        dbk_buf_append_char(out, '"');
+        break;
+    }
+}
+
+void dbk_rows_put(struct dbk_rows *rows, struct dbk_buf *out)
+{
+    bool first = true;
+    dbk_buf_append_char(out, '{');
+    for (int i = 0; i < dbk_rows_column_count(rows); i++) {
+        struct dbk_value value = dbk_rows_value(rows, i);
+        dbk_json_write_key(out, &first, dbk_rows_column_name(rows, i));
+        put_value(out, &value);
+    }
+    dbk_buf_append_char(out, '}');
 }
 
 uint64_t dbk_rows_position(const struct dbk_rows *rows)

@@ -20,36 +20,6 @@ int dbk_api_after(const struct dbk_api_call *call, uint64_t *after_out, int64_t 
     return rc;
 }
 
-static void put_value(struct dbk_buf *out, const struct dbk_value *value)
-{
-    static const char digits[] = "0123456789abcdef";
-    switch (value->kind) {
-    case DBK_VALUE_NULL:
-        dbk_buf_append_text(out, "null");
-        break;
-    case DBK_VALUE_INTEGER:
-        dbk_json_write_integer(out, value->integer);
-        break;
-    case DBK_VALUE_REAL:
-        dbk_json_write_double(out, value->real);
-        break;
-    case DBK_VALUE_TEXT:
-        if (dbk_slice_is_utf8(value->bytes)) {
-            dbk_json_write_string(out, value->bytes);
-            break;
-        }
-        __attribute__((fallthrough));
-    case DBK_VALUE_BLOB:
-        dbk_buf_append_text(out, "\"\\\\x");
-        for (size_t i = 0; i < value->bytes.size; i++) {
-            dbk_buf_append_char(out, digits[(uint8_t)value->bytes.data[i] >> 4]);
-            dbk_buf_append_char(out, digits[(uint8_t)value->bytes.data[i] & 15]);
-        }
-        dbk_buf_append_char(out, '"');
-        break;
-    }
-}
-
 static void put_columns(struct dbk_buf *out, const struct dbk_rows *rows)
 {
     for (int i = 0; i < dbk_rows_column_count(rows); i++) {
@@ -57,18 +27,6 @@ static void put_columns(struct dbk_buf *out, const struct dbk_rows *rows)
             dbk_buf_append_char(out, ',');
         dbk_json_write_string(out, dbk_slice_of(dbk_rows_column_name(rows, i)));
     }
-}
-
-static void put_row(struct dbk_buf *out, struct dbk_rows *rows)
-{
-    bool first = true;
-    dbk_buf_append_char(out, '{');
-    for (int i = 0; i < dbk_rows_column_count(rows); i++) {
-        struct dbk_value value = dbk_rows_value(rows, i);
-        dbk_json_write_key(out, &first, dbk_rows_column_name(rows, i));
-        put_value(out, &value);
-    }
-    dbk_buf_append_char(out, '}');
 }
 
 /* The first row is fetched before the answer begins, so that most failures become a problem. */
@@ -91,7 +49,7 @@ int dbk_api_send_rows(struct dbk_api_call *call, struct dbk_rows *rows, const ch
     for (uint64_t count = 0; rc == 1; count++) {
         if (count > 0)
             dbk_buf_append_char(out, ',');
-        put_row(out, rows);
+        dbk_rows_put(rows, out);
         if (out->size >= PIECE_SIZE || out->rc < 0) {
             int sent = dbk_call_flush(call);
             if (sent < 0)

@@ -149,6 +149,18 @@ bool dbk_sql_name_is(struct dbk_slice token, struct dbk_slice name)
     return at == name.size;
 }
 
+bool dbk_sql_names(struct dbk_slice sql, const char *name)
+{
+    for (size_t offset = 0;;) {
+        struct dbk_sql_token token = dbk_sql_next(sql, offset);
+        if (token.kind == DBK_SQL_END || token.kind == DBK_SQL_BROKEN)
+            return false;
+        if (token.kind == DBK_SQL_NAME && dbk_sql_name_is(token.text, dbk_slice_of(name)))
+            return true;
+        offset += token.text.size;
+    }
+}
+
 static bool is_word(struct dbk_slice token, const char *word)
 {
     return token.size > 0 && !is_quote(token.data[0]) && dbk_sql_name_is(token, dbk_slice_of(word));

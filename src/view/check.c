@@ -68,24 +68,10 @@ static int fault(struct check *check, const struct dbk_view_definition *view, si
     return dbk_diagnostics_add(check->diagnostics, &item);
 }
 
-/* True when the SQL names it anywhere: more than it reads, never less. */
-static bool names(struct dbk_slice sql, const char *name)
-{
-    size_t offset = 0;
-    for (;;) {
-        struct dbk_sql_token token = dbk_sql_next(sql, offset);
-        if (token.kind == DBK_SQL_END || token.kind == DBK_SQL_BROKEN)
-            return false;
-        if (token.kind == DBK_SQL_NAME && dbk_sql_name_is(token.text, dbk_slice_of(name)))
-            return true;
-        offset += token.text.size;
-    }
-}
-
 static bool depends(const struct dbk_view_definition *view, const struct dbk_view_definition *other)
 {
     return strcmp(view->database, other->database) == 0 &&
-           names(dbk_view_select(view), other->name);
+           dbk_sql_names(dbk_view_select(view), other->name);
 }
 
 /* Names of all tables in the memory database, for a did-you-mean. */

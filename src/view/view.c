@@ -93,19 +93,6 @@ static void fingerprint(const struct dbk_view_definition *definition,
         (void)snprintf(text_out + 2 * i, 3, "%02x", digest[i]);
 }
 
-static bool names(struct dbk_slice sql, const char *name)
-{
-    size_t offset = 0;
-    for (;;) {
-        struct dbk_sql_token token = dbk_sql_next(sql, offset);
-        if (token.kind == DBK_SQL_END || token.kind == DBK_SQL_BROKEN)
-            return false;
-        if (token.kind == DBK_SQL_NAME && dbk_sql_name_is(token.text, dbk_slice_of(name)))
-            return true;
-        offset += token.text.size;
-    }
-}
-
 /* Appends a name to a list in the arena. */
 static int push(struct dbk_arena *arena, const char *const **list, size_t *count, const char *name)
 {
@@ -135,7 +122,7 @@ static int find_sources(struct dbk_views *views, struct view *view,
             continue;
         rc = dbk_model_tables(&models[i], &views->arena, &tables, &table_count, err);
         for (size_t j = 0; j < table_count && rc == DBK_OK; j++) {
-            if (!names(select, tables[j]))
+            if (!dbk_sql_names(select, tables[j]))
                 continue;
             rc = push(&views->arena, &source->models, &source->model_count, models[i].name);
             break;
@@ -145,9 +132,10 @@ static int find_sources(struct dbk_views *views, struct view *view,
         struct view *other = &views->views[i];
         if (strcmp(other->definition.database_path, view->definition.database_path) != 0)
             continue;
-        if (names(select, other->definition.name))
+        if (dbk_sql_names(select, other->definition.name))
             rc = push(&views->arena, &source->views, &source->view_count, other->definition.name);
-        if (rc == DBK_OK && names(dbk_view_select(&other->definition), view->definition.name))
+        if (rc == DBK_OK &&
+            dbk_sql_names(dbk_view_select(&other->definition), view->definition.name))
             rc = push(&views->arena, &other->source.views, &other->source.view_count,
                       view->definition.name);
     }
