@@ -86,7 +86,9 @@ static int open_socket(struct dbk_link *link, struct dbk_error *err)
         int code = errno;
         (void)close(fd);
         return dbk_error_set(err,
-                             code == ENOENT || code == ECONNREFUSED ? DBK_ENOTFOUND : DBK_ECONNECT,
+                             code == ENOENT || code == ENOTDIR || code == ECONNREFUSED
+                                 ? DBK_ENOTFOUND
+                                 : DBK_ECONNECT,
                              "%s: cannot connect: %s", link->address.sun_path, strerror(code));
     }
     link->fd = fd;

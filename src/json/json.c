@@ -282,6 +282,10 @@ int dbk_json_parse(struct dbk_json *json, struct dbk_slice text,
     json->fault_text = dbk_slice(NULL, 0);
     if (blank == text.size)
         return report(json, text, blank, "a value was expected and nothing is there", err);
+    /* simdjson takes a NUL behind a number for the end of its text. */
+    const char *nul = memchr(text.data, 0, text.size);
+    if (nul != NULL)
+        return report(json, text, (size_t)(nul - text.data), "a NUL byte", err);
     if (copy_text(json, text, wrapped) < 0)
         return dbk_error_set(err, DBK_ENOMEM, "JSON: %s", dbk_code_text(DBK_ENOMEM));
     size_t offset = 0;

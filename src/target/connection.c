@@ -148,7 +148,9 @@ int dbk_connection_run(struct dbk_connection *connection, const char *sql, struc
     int result = sqlite3_exec(connection->sqlite, sql, NULL, NULL, &message);
     if (result == SQLITE_OK)
         return DBK_OK;
-    int rc = dbk_error_set(err, code_of(connection, result), "%s (%.200s)",
+    const char *path = sqlite3_db_filename(connection->sqlite, "main");
+    int rc = dbk_error_set(err, code_of(connection, result), "database %s: %s (%.200s)",
+                           path == NULL || path[0] == 0 ? "in memory" : path,
                            message == NULL ? sqlite3_errstr(result) : message, sql);
     sqlite3_free(message);
     return rc;

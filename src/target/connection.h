@@ -25,7 +25,8 @@ struct dbk_connection {
 /* The authorizer for sqlite3_set_authorizer; context is the connection. */
 int dbk_guard_authorize(void *context, int action, const char *first, const char *second,
                         const char *database, const char *trigger);
-/* What only the text can tell: rollbacks by conflict clause, the clock. */
+/* What only the text can tell: rollbacks by conflict clause, the clock, and chance in
+   a schema's defaults. */
 int dbk_guard_text(const struct dbk_connection *connection, struct dbk_slice sql, int *offset_out,
                    struct dbk_error *err) DBK_MUST_CHECK;
 

@@ -166,6 +166,20 @@ static bool asks_clock(struct reader reader, bool is_strftime)
     return false;
 }
 
+/* Defaults and triggers of a schema are run by handlers without the authorizer's being asked. The
+   reader stands behind a name. */
+static const char *hidden_fault(struct reader reader)
+{
+    static const char *const clock[] = {"current_timestamp", "current_date", "current_time"};
+    for (size_t i = 0; i < sizeof(clock) / sizeof(clock[0]); i++)
+        if (is_text(&reader, clock[i]))
+            return "may not read the clock: use :_time or :_occurred";
+    bool chance = is_text(&reader, "random") || is_text(&reader, "randomblob");
+    if (chance && next(&reader) && is_text(&reader, "("))
+        return "may not use chance: posting again would give other rows";
+    return NULL;
+}
+
 int dbk_guard_text(const struct dbk_connection *connection, struct dbk_slice sql, int *offset_out,
                    struct dbk_error *err)
 {
@@ -180,6 +194,7 @@ int dbk_guard_text(const struct dbk_connection *connection, struct dbk_slice sql
             continue;
         if (is_text(&reader, "rollback"))
             fault = "may not roll back: a failing handler's batch is taken back as a whole";
+        fault = fault == NULL ? hidden_fault(reader) : fault;
         for (const char *const *date = dates; *date != NULL && fault == NULL; date++) {
             if (is_text(&reader, *date) && asks_clock(reader, strcmp(*date, "strftime") == 0))
                 fault = "may not read the clock: use :_time or :_occurred";

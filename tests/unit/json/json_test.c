@@ -130,6 +130,31 @@ static void test_json_json__other_texts_are_refused_by_their_place(void **state)
     assert_int_equal(dbk_json_parse(json, dbk_slice("[\"a\0b\"]", 7), &node, &err), DBK_EINVAL);
 }
 
+/* Behind a value in an array may stand blanks, a comma and the bracket, and of the bytes that go on
+   with it digits, a fraction or an exponent: the number is then a longer one, or none. */
+static void test_json_json__no_other_byte_may_follow_a_value(void **state)
+{
+    (void)state;
+    static const char *const values[] = {"1",    "-1",    "1.5", "1e2", "true",
+                                         "null", "\"a\"", "{}",  "[]"};
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+        for (unsigned byte = 0; byte < 256; byte++) {
+            char text[16] = {0};
+            struct dbk_error err = {0};
+            const struct dbk_json_node *node = NULL;
+            int size = snprintf(text, sizeof(text), "[%s?]", values[i]);
+            bool blank = byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r';
+            bool number = values[i][0] == '-' || values[i][0] == '1';
+            text[size - 2] = (char)byte;
+            int rc = dbk_json_parse(json, dbk_slice(text, (size_t)size), &node, &err);
+            if (blank || (number && byte >= '0' && byte <= '9'))
+                assert_ok(rc, &err);
+            else if (rc != DBK_EINVAL)
+                fail_msg("%s with byte %u behind it gives %d", values[i], byte, rc);
+        }
+    }
+}
+
 /* Every cut of a text is refused, and the parser goes on working. */
 static void test_json_json__every_cut_is_refused(void **state)
 {
@@ -188,6 +213,7 @@ int main(void)
         cmocka_unit_test(test_json_json__compact_texts_come_back_as_they_were),
         cmocka_unit_test(test_json_json__nodes_say_what_stands_there),
         cmocka_unit_test(test_json_json__other_texts_are_refused_by_their_place),
+        cmocka_unit_test(test_json_json__no_other_byte_may_follow_a_value),
         cmocka_unit_test(test_json_json__every_cut_is_refused),
         cmocka_unit_test(test_json_json__depth_and_size_have_limits),
         cmocka_unit_test(test_json_json__equal_keys_are_found_in_large_objects),
