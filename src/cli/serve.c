@@ -24,6 +24,22 @@ static void print(const struct dbk_arguments *arguments, const struct dbk_servin
     (void)fflush(stdout);
 }
 
+/* Models whose files differ from what built their tables go on under their old definition. */
+static void print_changed(const struct dbk_arguments *arguments, const struct dbk_serving *serving)
+{
+    struct dbk_models *models = dbk_engine_models(serving->engine);
+    char options[DBK_SERVING_OPTIONS_SIZE];
+    dbk_serving_options(arguments, NULL, options);
+    for (size_t i = 0; i < dbk_models_count(models); i++) {
+        struct dbk_model_status status;
+        if (dbk_models_status(models, i, &status, NULL) == DBK_OK && status.changed)
+            (void)fprintf(stderr,
+                          "daybook: model %s has changed since its tables were built, and goes on "
+                          "as it was until: daybook model rebuild %s%s\n",
+                          status.name, status.name, options);
+    }
+}
+
 int dbk_run_serve(const struct dbk_arguments *arguments)
 {
     struct dbk_error err = {0};
@@ -35,6 +51,7 @@ int dbk_run_serve(const struct dbk_arguments *arguments)
                               &serving, &err);
     if (rc < 0)
         return dbk_fail(arguments, &err);
+    print_changed(arguments, &serving);
     print(arguments, &serving);
     (void)dbk_server_wait_for_signal();
     dbk_serving_release(&serving);

@@ -79,6 +79,7 @@ def test_a_changed_definition_is_noticed_and_the_old_one_goes_on_until_a_rebuild
     assert counts(server, last) == [{"stream": "account-1", "n": 61}]
     status = server.get("/models/counts").json
     assert (status["changed"], status["generation"]) == (True, 1)
+    assert "model counts has changed" in server.process.stderr.readline()
     assert server.post("/models/counts/rebuild").status == 200
     assert counts(server, last) == [{"stream": "account-1", "n": 6001}]
     status = server.get("/models/counts").json
