@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each shell block of the pattern pages does what it says, in a fresh copy of the examples."""
+"""Each shell block of the pages does what it says, in a fresh copy of the examples."""
 import re
 
 import pytest
@@ -7,12 +7,13 @@ import pytest
 from conftest import ROOT
 from test_readme import Session
 
-PAGES = sorted((ROOT / "docs" / "patterns").glob("*.md"))
+PATTERNS = sorted((ROOT / "docs" / "patterns").glob("*.md"))
+PAGES = [ROOT / "docs" / "cli.md", ROOT / "docs" / "import.md", *PATTERNS]
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def test_there_are_pages():
-    assert [page.stem for page in PAGES] == ["cqrs", "event-sourcing", "materialized-view"]
+    assert [page.stem for page in PATTERNS] == ["cqrs", "event-sourcing", "materialized-view"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
