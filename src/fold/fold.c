@@ -119,7 +119,7 @@ static void take_fingerprint(struct fold *fold)
 {
     struct dbk_sha256 hash;
     dbk_sha256_init(&hash);
-    dbk_sha256_update(&hash, DBK_SLICE_LITERAL("daybook fold 1\n"));
+    dbk_sha256_update(&hash, DBK_SLICE_LITERAL("daybook fold 2\n"));
     dbk_sha256_update(&hash, fold->source);
     dbk_sha256_final(&hash, fold->fingerprint);
 }
@@ -217,46 +217,12 @@ static int explain(const struct dbk_event *event, int rc, const struct dbk_error
                          DBK_SLICE_ARGS(event->stream), event->version, event->position);
 }
 
-/* Pushes function, state, data and event, and calls. */
-static int call(struct folding *folding, const struct dbk_event *event, struct dbk_error *err)
-{
-    struct dbk_fold_instance *instance = folding->instance;
-    lua_State *lua = dbk_script_lua(instance->script);
-    const struct dbk_json_node *root = NULL;
-    int rc = DBK_OK;
-    lua_pushvalue(lua, 2);
-    if ((event->flags & DBK_RECORD_JSON) != 0) {
-        rc = dbk_json_parse(instance->json, event->data, &root, err);
-        if (rc == DBK_OK)
-            rc = dbk_script_push_json(instance->script, root, err);
-    } else {
-        lua_pushlstring(lua, event->data.size == 0 ? "" : event->data.data, event->data.size);
-    }
-    if (rc < 0)
-        return rc;
-    (void)lua_rawgeti(lua, LUA_REGISTRYINDEX, instance->proxy);
-    instance->event = event;
-    rc = dbk_script_call(instance->script, 3, 1, err);
-    instance->event = NULL;
-    return rc;
-}
-
 static int fold_event(struct folding *folding, const struct dbk_event *event, struct dbk_error *err)
 {
-    lua_State *lua = dbk_script_lua(folding->instance->script);
     struct dbk_error failure = {0};
-    (void)lua_rawgeti(lua, LUA_REGISTRYINDEX, folding->instance->on);
-    lua_pushlstring(lua, event->type.data, event->type.size);
-    bool handled = lua_rawget(lua, -2) == LUA_TFUNCTION;
-    lua_remove(lua, -2);
-    if (handled && (event->flags & DBK_RECORD_REMOVED) == 0) {
-        int rc = call(folding, event, &failure);
-        if (rc < 0)
-            return explain(event, rc, &failure, err);
-        if (!lua_isnil(lua, -1))
-            lua_replace(lua, 2);
-    }
-    lua_settop(lua, 2);
+    int rc = dbk_fold_instance_apply(folding->instance, event, &failure);
+    if (rc < 0)
+        return explain(event, rc, &failure, err);
     int64_t occurred = event->occurred_us == DBK_TIME_NONE ? event->time_us : event->occurred_us;
     if (occurred > folding->occurred_max_us)
         folding->occurred_max_us = occurred;
@@ -304,12 +270,9 @@ static int begin(struct folding *folding, uint64_t version_max, int64_t occurred
     return push_initial(folding, err);
 }
 
-/* Keeps a snapshot of the state as it is now. One that cannot be kept is done without. */
+/* Keeps the state that `bytes` holds. One that cannot be kept is done without. */
 static void keep(struct folding *folding)
 {
-    dbk_buf_reset(&folding->bytes);
-    if (write_state(folding, &folding->bytes, NULL) < 0)
-        return;
     struct dbk_snapshot snapshot = {.book = *dbk_store_book_id(folding->folds->store),
                                     .version = folding->result.version,
                                     .position = folding->result.position,
@@ -321,10 +284,28 @@ static void keep(struct folding *folding)
     dbk_ignore(dbk_snapshot_write(folding->folds->os, folding->folds->folder, &snapshot, NULL));
 }
 
-static bool is_due(const struct folding *folding, bool whole)
+/*
+ * Behind each event: where a snapshot is due the state becomes what its JSON reads back as, kept or
+ * not. What JSON does not tell apart (5 and 5.0, an empty list that was not marked) would else
+ * differ between a reader that begins with the snapshot and one that does not.
+ */
+static int settle(struct folding *folding, struct dbk_error *err)
 {
-    return whole && folding->folds->keep && folding->fold->every != 0 &&
-           folding->result.version % folding->fold->every == 0;
+    uint64_t every = folding->fold->every;
+    if (every == 0 || folding->result.version % every != 0)
+        return DBK_OK;
+    struct dbk_error failure = {0};
+    dbk_buf_reset(&folding->bytes);
+    int rc = write_state(folding, &folding->bytes, &failure);
+    /* No JSON at this version, or too large: nobody has a snapshot of it. */
+    if (rc == DBK_ESCRIPT || rc == DBK_ELIMIT || folding->bytes.size > DBK_FOLD_STATE_SIZE_MAX)
+        return DBK_OK;
+    if (rc < 0)
+        return dbk_error_set(err, rc, "%s", failure.message);
+    if (folding->folds->keep)
+        keep(folding);
+    lua_settop(dbk_script_lua(folding->instance->script), 1);
+    return push_state(folding, dbk_buf_slice(&folding->bytes), err);
 }
 
 static int replay(struct folding *folding, uint64_t version_max, int64_t occurred_us,
@@ -350,8 +331,8 @@ static int replay(struct folding *folding, uint64_t version_max, int64_t occurre
             continue;
         }
         rc = fold_event(folding, &event, err);
-        if (rc == DBK_OK && is_due(folding, whole))
-            keep(folding);
+        if (rc == DBK_OK && whole)
+            rc = settle(folding, err);
     }
     dbk_cursor_free(cursor);
     return rc;
@@ -452,6 +433,8 @@ int dbk_fold_log(struct dbk_folds *folds, struct dbk_slice stream, uint64_t vers
             rc = write_state(&folding, &state, err);
         if (rc == DBK_OK)
             rc = each(&event, dbk_buf_slice(&state), context);
+        if (rc == DBK_OK)
+            rc = settle(&folding, err);
     }
     dbk_cursor_free(cursor);
     finish(&folding, rc == DBK_OK);

@@ -21,6 +21,9 @@
  * function leaves the state as it is. A fold's fingerprint is the SHA-256 of its source and of
  * Daybook's fold version; a snapshot carries it and does not fit another.
  *
+ * At every multiple of `every` the state becomes what its JSON reads back as, so that it is the
+ * same with a snapshot as without.
+ *
  * Snapshots are files in <data>/snapshots, written beside and renamed, checksummed, dropped freely:
  * a missing, damaged or unfitting one is as good as none. Every `every` versions one is kept, by
  * dbk_fold_snapshot behind the appends and by reads that replay past one that is missing.

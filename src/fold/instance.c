@@ -74,11 +74,12 @@ static int index_event(lua_State *lua)
     return 1;
 }
 
-/* Called by lua_pcall with the instance: the proxy, and the functions. */
+/* (instance, the script's table): makes the proxy, and keeps the functions. */
 static int prepare(lua_State *lua)
 {
     struct dbk_fold_instance *instance = lua_touserdata(lua, 1);
-    lua_settop(lua, 0);
+    (void)lua_getfield(lua, 2, "on");
+    instance->on = luaL_ref(lua, LUA_REGISTRYINDEX);
     (void)luaL_newmetatable(lua, EVENT);
     lua_pushcfunction(lua, index_event);
     lua_setfield(lua, -2, "__index");
@@ -106,12 +107,8 @@ int dbk_fold_instance_open(const char *name, struct dbk_slice source,
         lua_State *lua = dbk_script_lua(instance->script);
         lua_pushcfunction(lua, prepare);
         lua_pushlightuserdata(lua, instance);
-        rc = dbk_script_call(instance->script, 1, 0, err);
-    }
-    if (rc == DBK_OK) {
-        lua_State *lua = dbk_script_lua(instance->script);
-        (void)lua_getfield(lua, 1, "on");
-        instance->on = luaL_ref(lua, LUA_REGISTRYINDEX);
+        lua_pushvalue(lua, 1);
+        rc = dbk_script_call(instance->script, 2, 0, err);
     }
     if (rc < 0) {
         dbk_fold_instance_free(instance);
@@ -121,11 +118,86 @@ int dbk_fold_instance_open(const char *name, struct dbk_slice source,
     return DBK_OK;
 }
 
+/* ---- Folding ---- */
+
+static void push_data(lua_State *lua, const struct dbk_fold_instance *instance)
+{
+    const struct dbk_event *event = instance->event;
+    const struct dbk_json_node *root = NULL;
+    struct dbk_error failure = {0};
+    if ((event->flags & DBK_RECORD_JSON) == 0)
+        lua_pushlstring(lua, event->data.size == 0 ? "" : event->data.data, event->data.size);
+    else if (dbk_json_parse(instance->json, event->data, &root, &failure) < 0 ||
+             dbk_script_push_json(instance->script, root, &failure) < 0)
+        (void)luaL_error(lua, "the event's data: %s", failure.message);
+}
+
+/* (instance, state): the state with the event in it. */
+static int apply(lua_State *lua)
+{
+    const struct dbk_fold_instance *instance = lua_touserdata(lua, 1);
+    const struct dbk_event *event = instance->event;
+    (void)lua_rawgeti(lua, LUA_REGISTRYINDEX, instance->on);
+    lua_pushlstring(lua, event->type.data, event->type.size);
+    if (lua_rawget(lua, -2) == LUA_TFUNCTION) {
+        lua_pushvalue(lua, 2);
+        push_data(lua, instance);
+        (void)lua_rawgeti(lua, LUA_REGISTRYINDEX, instance->proxy);
+        lua_call(lua, 3, 1);
+        if (lua_istable(lua, -1))
+            return 1;
+        const char *kind = luaL_typename(lua, -1);
+        if (!lua_isnil(lua, -1))
+            return luaL_error(lua, "`%s` must return the new state as a table, or nothing, not %s",
+                              lua_pushlstring(lua, event->type.data, event->type.size), kind);
+    }
+    lua_settop(lua, 2);
+    return 1;
+}
+
+int dbk_fold_instance_apply(struct dbk_fold_instance *instance, const struct dbk_event *event,
+                            struct dbk_error *err)
+{
+    lua_State *lua = dbk_script_lua(instance->script);
+    if ((event->flags & DBK_RECORD_REMOVED) != 0)
+        return DBK_OK;
+    instance->event = event;
+    lua_pushcfunction(lua, apply);
+    lua_pushlightuserdata(lua, instance);
+    lua_pushvalue(lua, 2);
+    int rc = dbk_script_call(instance->script, 2, 1, err);
+    instance->event = NULL;
+    if (rc == DBK_OK)
+        lua_replace(lua, 2);
+    return rc;
+}
+
 /* ---- Checking a fold's shape ---- */
 
 static int wrong(const char *name, struct dbk_error *err, const char *what)
 {
     return dbk_error_set(err, DBK_EINVAL, "%s:1: %s", name, what);
+}
+
+/* The table on top of the stack has no other keys than the known ones. */
+static int check_keys(lua_State *lua, const char *name, const char *what, const char *const *known,
+                      size_t count, struct dbk_error *err)
+{
+    lua_pushnil(lua);
+    while (lua_next(lua, -2) != 0) {
+        bool found = false;
+        lua_pop(lua, 1);
+        const char *key = lua_type(lua, -1) == LUA_TSTRING ? lua_tostring(lua, -1) : "(no text)";
+        for (size_t i = 0; i < count; i++)
+            found = found || strcmp(key, known[i]) == 0;
+        if (found)
+            continue;
+        const char *closest = dbk_closest_name(key, known, count);
+        return dbk_error_set(err, DBK_EINVAL, "%s:1: %s has no `%s`%s%s%s", name, what, key,
+                             closest == NULL ? "" : "; did you mean `",
+                             closest == NULL ? "" : closest, closest == NULL ? "" : "`?");
+    }
+    return DBK_OK;
 }
 
 static int check_on(lua_State *lua, const char *name, struct dbk_error *err)
@@ -149,7 +221,11 @@ static int check_snapshot(lua_State *lua, const char *name, uint64_t *every_out,
         return DBK_OK;
     if (type != LUA_TTABLE)
         return wrong(name, err, "`snapshot` must be a table, as { every = 1000 }");
+    static const char *const known[] = {"every"};
     int is_integer = 0;
+    int rc = check_keys(lua, name, "`snapshot`", known, 1, err);
+    if (rc < 0)
+        return rc;
     (void)lua_getfield(lua, -1, "every");
     lua_Integer every = lua_tointegerx(lua, -1, &is_integer);
     if (is_integer == 0 || every <= 0)
@@ -158,47 +234,52 @@ static int check_snapshot(lua_State *lua, const char *name, uint64_t *every_out,
     return DBK_OK;
 }
 
-static int check_keys(lua_State *lua, const char *name, struct dbk_error *err)
+struct checking {
+    struct dbk_fold_instance *instance;
+    struct dbk_buf state;
+    uint64_t every;
+    struct dbk_error *err;
+    int rc;
+};
+
+/* (the script's table, checking) */
+static int check(lua_State *lua)
 {
     static const char *const known[] = {"initial", "on", "snapshot"};
-    lua_pushnil(lua);
-    while (lua_next(lua, 1) != 0) {
-        bool found = false;
-        lua_pop(lua, 1);
-        const char *key = lua_type(lua, -1) == LUA_TSTRING ? lua_tostring(lua, -1) : "(no text)";
-        for (size_t i = 0; i < 3; i++)
-            found = found || strcmp(key, known[i]) == 0;
-        if (found)
-            continue;
-        const char *closest = dbk_closest_name(key, known, 3);
-        return dbk_error_set(err, DBK_EINVAL, "%s:1: a fold has no `%s`%s%s%s", name, key,
-                             closest == NULL ? "" : "; did you mean `",
-                             closest == NULL ? "" : closest, closest == NULL ? "" : "`?");
-    }
-    return DBK_OK;
+    struct checking *checking = lua_touserdata(lua, 2);
+    struct dbk_script *script = checking->instance->script;
+    const char *name = dbk_script_name(script);
+    lua_settop(lua, 1);
+    int rc = check_keys(lua, name, "a fold", known, 3, checking->err);
+    if (rc == DBK_OK)
+        rc = check_on(lua, name, checking->err);
+    lua_settop(lua, 1);
+    if (rc == DBK_OK)
+        rc = check_snapshot(lua, name, &checking->every, checking->err);
+    lua_settop(lua, 1);
+    if (rc == DBK_OK && lua_getfield(lua, 1, "initial") != LUA_TTABLE)
+        rc = wrong(name, checking->err,
+                   "`initial` must be a table: the state before the first event");
+    if (rc == DBK_OK)
+        rc = dbk_script_write_json(script, 2, &checking->state, checking->err);
+    checking->rc = rc;
+    return 0;
 }
 
 int dbk_fold_instance_check(struct dbk_fold_instance *instance, uint64_t *every_out,
                             struct dbk_error *err)
 {
     lua_State *lua = dbk_script_lua(instance->script);
-    const char *name = dbk_script_name(instance->script);
-    struct dbk_buf state;
-    *every_out = 0;
-    dbk_buf_init(&state, DBK_FOLD_STATE_SIZE_MAX);
-    int rc = check_keys(lua, name, err);
-    lua_settop(lua, 1);
+    struct checking checking = {.instance = instance, .err = err};
+    dbk_buf_init(&checking.state, DBK_FOLD_STATE_SIZE_MAX);
+    lua_pushcfunction(lua, check);
+    lua_pushvalue(lua, 1);
+    lua_pushlightuserdata(lua, &checking);
+    int rc = dbk_script_call(instance->script, 2, 0, err);
     if (rc == DBK_OK)
-        rc = check_on(lua, name, err);
-    lua_settop(lua, 1);
+        rc = checking.rc;
     if (rc == DBK_OK)
-        rc = check_snapshot(lua, name, every_out, err);
-    lua_settop(lua, 1);
-    if (rc == DBK_OK && lua_getfield(lua, 1, "initial") != LUA_TTABLE)
-        rc = wrong(name, err, "`initial` must be a table: the state before the first event");
-    if (rc == DBK_OK)
-        rc = dbk_script_write_json(instance->script, 2, &state, err);
-    lua_settop(lua, 1);
-    dbk_buf_release(&state);
+        *every_out = checking.every;
+    dbk_buf_release(&checking.state);
     return rc;
 }

@@ -25,6 +25,12 @@ int dbk_fold_instance_open(const char *name, struct dbk_slice source,
                            struct dbk_fold_instance **instance_out,
                            struct dbk_error *err) DBK_MUST_CHECK;
 void dbk_fold_instance_free(struct dbk_fold_instance *instance);
+/*
+ * Puts an event into the state, which lies at stack index 2. A type without a function and a
+ * removed event leave it as it is. DBK_ESCRIPT, DBK_ENOMEM.
+ */
+int dbk_fold_instance_apply(struct dbk_fold_instance *instance, const struct dbk_event *event,
+                            struct dbk_error *err) DBK_MUST_CHECK;
 /* Checks `initial`, `on` and `snapshot`; every_out is 0 where there are none. DBK_EINVAL. */
 int dbk_fold_instance_check(struct dbk_fold_instance *instance, uint64_t *every_out,
                             struct dbk_error *err) DBK_MUST_CHECK;

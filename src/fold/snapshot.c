@@ -123,6 +123,7 @@ int dbk_snapshot_write(struct dbk_os *os, const char *folder, const struct dbk_s
 struct dropping {
     struct dbk_os *os;
     const char *folder;
+    struct dbk_error *err;
 };
 
 static int drop_one(const char *name, void *context)
@@ -132,12 +133,12 @@ static int drop_one(const char *name, void *context)
     int size = snprintf(path, sizeof(path), "%s/%s", dropping->folder, name);
     if (strstr(name, SUFFIX) == NULL || size <= 0 || size >= PATH_SIZE_MAX)
         return DBK_OK;
-    return dropping->os->remove(dropping->os, path, NULL);
+    return dropping->os->remove(dropping->os, path, dropping->err);
 }
 
 int dbk_snapshot_drop(struct dbk_os *os, const char *folder, struct dbk_error *err)
 {
-    struct dropping dropping = {os, folder};
+    struct dropping dropping = {os, folder, err};
     int rc = os->list(os, folder, drop_one, &dropping, err);
     return rc == DBK_ENOTFOUND ? DBK_OK : rc;
 }
