@@ -222,7 +222,8 @@ static int prepare_failed(struct dbk_connection *connection, int result, int *of
 {
     if (offset_out != NULL)
         *offset_out = sqlite3_error_offset(connection->sqlite);
-    if ((result & 0xff) == SQLITE_AUTH && connection->denied[0] != 0)
+    /* A function that is denied is a plain error to SQLite, not SQLITE_AUTH. */
+    if (connection->denied[0] != 0)
         return dbk_error_set(err, DBK_EDENIED, "%s", connection->denied);
     int rc = code_of(connection, result);
     return dbk_error_set(err, rc == DBK_ESCRIPT ? DBK_EINVAL : rc, "%s",

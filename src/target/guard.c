@@ -17,14 +17,15 @@ static bool is_any(const char *name, const char *const *names)
     return false;
 }
 
+static const char *const who[] = {
+    [DBK_GUARD_NONE] = "a statement",
+    [DBK_GUARD_HANDLER] = "a handler",
+    [DBK_GUARD_SCHEMA] = "a schema",
+    [DBK_GUARD_QUERY] = "a query",
+};
+
 static int deny(struct dbk_connection *connection, const char *what)
 {
-    static const char *const who[] = {
-        [DBK_GUARD_NONE] = "a statement",
-        [DBK_GUARD_HANDLER] = "a handler",
-        [DBK_GUARD_SCHEMA] = "a schema",
-        [DBK_GUARD_QUERY] = "a query",
-    };
     if (connection->denied[0] == 0)
         (void)snprintf(connection->denied, sizeof(connection->denied), "%s may not %s",
                        who[connection->guard], what);
@@ -62,7 +63,9 @@ static int authorize_change(struct dbk_connection *connection, const char *table
         return deny(connection, "change anything");
     if (connection->guard == DBK_GUARD_SCHEMA)
         return is_catalog(table) ? SQLITE_OK : deny(connection, "change rows");
-    if (is_own(table) || is_catalog(table))
+    if (is_catalog(table))
+        return deny(connection, "create or drop anything");
+    if (is_own(table))
         return deny(connection, "change the book's own tables");
     return SQLITE_OK;
 }
@@ -166,6 +169,8 @@ static bool asks_clock(struct reader reader, bool is_strftime)
     return false;
 }
 
+#define CLOCK_FAULT "may not read the clock: use :_time or :_occurred"
+
 /* Defaults and triggers of a schema are run by handlers without the authorizer's being asked. The
    reader stands behind a name. */
 static const char *hidden_fault(struct reader reader)
@@ -173,37 +178,55 @@ static const char *hidden_fault(struct reader reader)
     static const char *const clock[] = {"current_timestamp", "current_date", "current_time"};
     for (size_t i = 0; i < sizeof(clock) / sizeof(clock[0]); i++)
         if (is_text(&reader, clock[i]))
-            return "may not read the clock: use :_time or :_occurred";
-    bool chance = is_text(&reader, "random") || is_text(&reader, "randomblob");
+            return CLOCK_FAULT;
+    struct dbk_slice name = reader.token.text;
+    bool chance = dbk_sql_name_is(name, DBK_SLICE_LITERAL("random")) ||
+                  dbk_sql_name_is(name, DBK_SLICE_LITERAL("randomblob"));
     if (chance && next(&reader) && is_text(&reader, "("))
         return "may not use chance: posting again would give other rows";
     return NULL;
 }
 
-int dbk_guard_text(const struct dbk_connection *connection, struct dbk_slice sql, int *offset_out,
-                   struct dbk_error *err)
+/* What is wrong with the text from a name on; NULL: nothing. */
+static const char *fault_at(const struct reader *reader)
 {
     static const char *const dates[] = {"date",      "time",     "datetime", "julianday",
                                         "unixepoch", "strftime", NULL};
+    if (is_text(reader, "rollback"))
+        return "may not roll back: a failing handler's batch is taken back as a whole";
+    for (const char *const *date = dates; *date != NULL; date++) {
+        if (dbk_sql_name_is(reader->token.text, dbk_slice_of(*date)) &&
+            asks_clock(*reader, strcmp(*date, "strftime") == 0))
+            return CLOCK_FAULT;
+    }
+    return hidden_fault(*reader);
+}
+
+/* The authorizer is not asked about VACUUM, which may write a file. */
+static bool is_vacuum(struct reader reader)
+{
+    bool any = next(&reader);
+    while (any && reader.token.kind == DBK_SQL_SEMICOLON)
+        any = next(&reader);
+    return any && is_text(&reader, "vacuum");
+}
+
+int dbk_guard_text(const struct dbk_connection *connection, struct dbk_slice sql, int *offset_out,
+                   struct dbk_error *err)
+{
     struct reader reader = {.sql = sql};
     const char *fault = NULL;
-    if (connection->guard != DBK_GUARD_HANDLER && connection->guard != DBK_GUARD_SCHEMA)
+    if (is_vacuum(reader))
+        return dbk_error_set(err, DBK_EDENIED, "%s may not vacuum", who[connection->guard]);
+    if (connection->guard == DBK_GUARD_QUERY)
         return DBK_OK;
     while (fault == NULL && next(&reader)) {
-        if (reader.token.kind != DBK_SQL_NAME)
-            continue;
-        if (is_text(&reader, "rollback"))
-            fault = "may not roll back: a failing handler's batch is taken back as a whole";
-        fault = fault == NULL ? hidden_fault(reader) : fault;
-        for (const char *const *date = dates; *date != NULL && fault == NULL; date++) {
-            if (is_text(&reader, *date) && asks_clock(reader, strcmp(*date, "strftime") == 0))
-                fault = "may not read the clock: use :_time or :_occurred";
-        }
+        if (reader.token.kind == DBK_SQL_NAME)
+            fault = fault_at(&reader);
     }
     if (fault == NULL)
         return DBK_OK;
     if (offset_out != NULL)
         *offset_out = (int)(reader.offset - reader.token.text.size);
-    return dbk_error_set(err, DBK_EDENIED, "a %s %s",
-                         connection->guard == DBK_GUARD_HANDLER ? "handler" : "schema", fault);
+    return dbk_error_set(err, DBK_EDENIED, "%s %s", who[connection->guard], fault);
 }
