@@ -298,6 +298,13 @@ FULL = r"""
 note() { printf '{"amount":1,"why":"%08000d"}' 0; }
 mount -t tmpfs -o size=3m tmpfs "$DISK" || exit 99
 $RUN append account-1 AccountOpened '{"id":"1"}' >/dev/null || exit 10
+if [ "$SERVED" = yes ]
+then
+    $RUN serve --listen 127.0.0.1:0 >/dev/null 2>&1 &
+    server=$!
+    trap 'kill $server' EXIT
+    until [ -S "$DISK/data/daybook.sock" ]; do sleep 0.02; done
+fi
 dd if=/dev/zero of="$DISK/filler" bs=4096 count=600 >/dev/null 2>&1
 status=0
 while [ $status = 0 ]
@@ -316,8 +323,10 @@ $RUN get GetBalance account=1 -o json
 """
 
 
-def test_a_full_disk(binary, tmp_path):
-    """A small file system of its own, seen by this test alone."""
+@pytest.mark.parametrize("served", ["no", "yes"], ids=["alone", "served"])
+def test_a_full_disk(binary, tmp_path, served):
+    """A small file system of its own, seen by this test alone. What was refused for want of room
+    is taken again when there is some, also by a server that went on running."""
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         pytest.skip("mounting a small file system takes root")  # also in CI
     disk = tmp_path / "disk"
@@ -325,7 +334,7 @@ def test_a_full_disk(binary, tmp_path):
     run = tmp_path / "run"
     run.write_text(f'#!/bin/sh\nexec "{binary}" "$@" --book "{BANK}" --data "{disk}/data"\n')
     run.chmod(0o755)
-    environment = clean_environment() | {"DISK": str(disk), "RUN": str(run),
+    environment = clean_environment() | {"DISK": str(disk), "RUN": str(run), "SERVED": served,
                                          "OUT": str(tmp_path / "out")}
     result = subprocess.run(["unshare", "--mount", "sh", "-c", FULL], env=environment, text=True,
                             capture_output=True, timeout=TIMEOUT_S, check=False)
