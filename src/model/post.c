@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Posting from the log: batches, and the runner of a `sync: events` model. */
+#include <inttypes.h>
 #include <time.h>
 
 #include "base/assert.h"
@@ -54,7 +55,8 @@ static int set_position(struct dbk_statement *statement, uint64_t position, stru
     return rc;
 }
 
-/* Posts events in the open transaction, up to `stop` (0: as the bounds allow). */
+/* Posts events in the open transaction, up to `stop` (0: as the bounds allow). A deferred foreign
+   key whose row may come with the next events keeps the transaction open past the bounds. */
 static int post_events(struct dbk_batch_post *post, uint64_t stop, uint64_t *failed, bool *more,
                        struct dbk_error *err)
 {
@@ -64,7 +66,8 @@ static int post_events(struct dbk_batch_post *post, uint64_t stop, uint64_t *fai
     uint64_t seen = 0;
     *more = true;
     post->posted = 0;
-    while (seen < DBK_POST_EVENTS && (rc = dbk_cursor_next(post->cursor, &event, err)) > 0) {
+    while ((seen < DBK_POST_EVENTS || dbk_connection_deferred_violation(post->connection)) &&
+           (rc = dbk_cursor_next(post->cursor, &event, err)) > 0) {
         if (stop != 0 && event.position >= stop) {
             post->position = stop - 1;
             return DBK_OK;
@@ -78,7 +81,8 @@ static int post_events(struct dbk_batch_post *post, uint64_t stop, uint64_t *fai
         rc = 1;
         post->position = event.position;
         seen++;
-        if (seen % 64 == 0 && monotonic_us() - begun_us > DBK_POST_US)
+        if (seen % 64 == 0 && monotonic_us() - begun_us > DBK_POST_US &&
+            !dbk_connection_deferred_violation(post->connection))
             return DBK_OK;
     }
     if (rc == 0) {
@@ -86,6 +90,18 @@ static int post_events(struct dbk_batch_post *post, uint64_t stop, uint64_t *fai
         *more = false;
     }
     return rc < 0 ? rc : DBK_OK;
+}
+
+/* The commit would only say that there is such a key. */
+static int check_deferred(struct dbk_batch_post *post, uint64_t *failed, struct dbk_error *err)
+{
+    if (!dbk_connection_deferred_violation(post->connection))
+        return DBK_OK;
+    *failed = post->position;
+    post->dangling = true;
+    return dbk_error_set(err, DBK_EREFUSED,
+                         "model %s: a foreign key is left without its row behind event %" PRIu64,
+                         post->model, post->position);
 }
 
 static int post_transaction(struct dbk_batch_post *post, uint64_t stop, uint64_t *failed,
@@ -97,6 +113,8 @@ static int post_transaction(struct dbk_batch_post *post, uint64_t stop, uint64_t
         rc = post_events(post, stop, failed, more, err);
     if (rc == DBK_OK && !dbk_connection_in_transaction(post->connection))
         rc = dbk_error_set(err, DBK_ESCRIPT, "a handler ended the transaction it was run in");
+    if (rc == DBK_OK)
+        rc = check_deferred(post, failed, err);
     if (rc == DBK_OK && post->position != before)
         rc = set_position(post->set_position, post->position, err);
     if (rc == DBK_OK)
@@ -136,14 +154,16 @@ int dbk_post_batch(struct dbk_batch_post *post, bool *failed_out, struct dbk_err
     return rc;
 }
 
-/* Everything before the event that failed is posted all the same. */
-static void post_before(struct dbk_model *model, struct dbk_batch_post *post)
+/* Everything before the event that failed is posted all the same. why: which event leaves a foreign
+   key without its row is only found here. */
+static void post_before(struct dbk_model *model, struct dbk_batch_post *post, struct dbk_error *why)
 {
     struct dbk_store *store = model->models->store;
     const struct dbk_model_definition *definition = &model->serving.definition;
     struct dbk_error err = {0};
     struct dbk_event event;
     struct dbk_cursor *look = NULL;
+    bool dangling = post->dangling;
     /* The failing event is the first that cannot be posted alone: one is tried after the other. */
     for (;;) {
         uint64_t failed = 0;
@@ -155,7 +175,10 @@ static void post_before(struct dbk_model *model, struct dbk_batch_post *post)
             rc = dbk_cursor_next(look, &event, &err);
         if (rc <= 0 || rewind_cursor(post, store, definition, &err) < 0)
             break;
-        if (post_transaction(post, event.position + 1, &failed, &more, &err) < 0 || !more)
+        rc = post_transaction(post, event.position + 1, &failed, &more, &err);
+        if (failed != 0 && dangling)
+            *why = err;
+        if (rc < 0 || !more)
             break;
         dbk_model_moved(model, post->position, post->posted);
     }
@@ -172,7 +195,8 @@ static bool ends(struct dbk_model *model)
 
 static struct dbk_batch_post begin_post(struct dbk_model *model)
 {
-    return (struct dbk_batch_post){.connection = model->session->connection,
+    return (struct dbk_batch_post){.model = model->definition.name,
+                                   .connection = model->session->connection,
                                    .poster = model->poster,
                                    .set_position = model->set_position,
                                    .position = model->position};
@@ -201,7 +225,7 @@ static int run_once(struct dbk_model *model, struct dbk_cursor **cursor, struct 
     }
     failed = failed && !ends(model); /* a statement that is interrupted at the end is no fault */
     if (failed)
-        post_before(model, &post);
+        post_before(model, &post, err);
     *cursor = post.cursor;
     dbk_cursor_free(*cursor);
     *cursor = NULL;
@@ -215,9 +239,10 @@ static int run_once(struct dbk_model *model, struct dbk_cursor **cursor, struct 
 int dbk_model_catch_up(struct dbk_model *model, struct dbk_error *err)
 {
     struct dbk_cursor *cursor = NULL;
+    struct dbk_error unasked = {0};
     int rc = 1;
     while (rc == 1)
-        rc = run_once(model, &cursor, err);
+        rc = run_once(model, &cursor, err == NULL ? &unasked : err);
     dbk_cursor_free(cursor);
     return rc;
 }

@@ -193,8 +193,10 @@ int dbk_models_rebuild(struct dbk_models *models, const char *name, dbk_progress
     int rc = dbk_models_find(models, name, &index, err);
     if (rc < 0)
         return rc;
-    struct rebuild rebuild = {
-        .model = models->items[index], .progress = progress, .context = context};
+    struct rebuild rebuild = {.model = models->items[index],
+                              .post = {.model = models->items[index]->definition.name},
+                              .progress = progress,
+                              .context = context};
     dbk_assert(rebuild.model->writer);
     (void)pthread_mutex_lock(&models->lock);
     bool busy = rebuild.model->rebuilding;

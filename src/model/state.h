@@ -84,12 +84,14 @@ void dbk_model_troubled(struct dbk_model *model, const struct dbk_error *err);
  * handler cannot digest; everything before it was posted.
  */
 struct dbk_batch_post {
+    const char *model; /* its name, for messages */
     struct dbk_connection *connection;
     struct dbk_poster *poster;
     struct dbk_statement *set_position;
     struct dbk_cursor *cursor;
     uint64_t position; /* posted so far */
     uint64_t posted;   /* events in this batch */
+    bool dangling;     /* a batch failed for a foreign key without its row */
 };
 int dbk_post_batch(struct dbk_batch_post *post, bool *failed_out,
                    struct dbk_error *err) DBK_MUST_CHECK;

@@ -218,8 +218,7 @@ static int create_generation(struct work *work, struct dbk_error *err)
                               definition->name, generation, i + 1, definition->name, generation,
                               definition->indexes[i]);
     dbk_buf_append_char(&sql, '\0');
-    int rc = sql.rc < 0 ? dbk_error_set(err, sql.rc, "view %s: %s", definition->name,
-                                        dbk_code_text(sql.rc))
+    int rc = sql.rc < 0 ? dbk_error_set(err, sql.rc, "%s", dbk_code_text(sql.rc))
                         : run_transaction(work->write, sql.data, err);
     dbk_buf_reset(&sql);
     dbk_buf_append_format(&sql, "INSERT INTO \"%s__g%llu\" VALUES (", definition->name, generation);
@@ -227,7 +226,7 @@ static int create_generation(struct work *work, struct dbk_error *err)
         dbk_buf_append_format(&sql, "%s?%d", i > 0 ? ", " : "", i + 1);
     dbk_buf_append_char(&sql, ')');
     if (rc == DBK_OK && sql.rc < 0)
-        rc = dbk_error_set(err, sql.rc, "view %s: %s", definition->name, dbk_code_text(sql.rc));
+        rc = dbk_error_set(err, sql.rc, "%s", dbk_code_text(sql.rc));
     if (rc == DBK_OK)
         rc = dbk_statement_open(work->write, dbk_buf_slice(&sql), &work->insert, NULL, err);
     dbk_buf_release(&sql);
@@ -250,8 +249,8 @@ static int read_chunk(struct work *work, struct dbk_error *err)
                 continue;
             values[i].bytes = dbk_arena_copy(&work->chunk, values[i].bytes);
             if (values[i].bytes.data == NULL)
-                return dbk_error_set(err, DBK_ELIMIT, "view %s: a row is larger than %zu bytes",
-                                     work->refresh->definition->name, CHUNK_MEMORY_MAX);
+                return dbk_error_set(err, DBK_ELIMIT, "a row is larger than %zu bytes",
+                                     CHUNK_MEMORY_MAX);
         }
         work->row_count++;
     }
@@ -283,8 +282,7 @@ static int copy_rows(struct work *work, struct dbk_error *err)
     const struct dbk_view_refresh *refresh = work->refresh;
     work->values = dbk_alloc_zero(CHUNK_ROWS * (size_t)work->column_count, sizeof(*work->values));
     if (work->values == NULL)
-        return dbk_error_set(err, DBK_ENOMEM, "view %s: %s", refresh->definition->name,
-                             dbk_code_text(DBK_ENOMEM));
+        return dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
     int more = 1;
     while (more == 1) {
         more = read_chunk(work, err);
@@ -292,8 +290,7 @@ static int copy_rows(struct work *work, struct dbk_error *err)
         if (rc < 0)
             return rc;
         if (refresh->progress != NULL && !refresh->progress(refresh->context, work->row.rows, 0))
-            return dbk_error_set(err, DBK_ESTOPPED, "view %s: the refresh was ended",
-                                 refresh->definition->name);
+            return dbk_error_set(err, DBK_ESTOPPED, "the refresh was ended");
     }
     return more;
 }
