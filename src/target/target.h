@@ -64,7 +64,7 @@ int dbk_connection_run(struct dbk_connection *connection, const char *sql,
 /*
  * What handlers may do: INSERT, UPDATE, DELETE, SELECT on ordinary tables. While the guard is on
  * the preparation of anything else fails with DBK_EDENIED and says why: transaction control,
- * ATTACH, PRAGMA, schema changes, OR ROLLBACK, and functions that read the clock or chance
+ * ATTACH, VACUUM, PRAGMA, schema changes, OR ROLLBACK, and functions that read the clock or chance
  * (random, randomblob, date and time functions of 'now', CURRENT_TIMESTAMP, changes and
  * last_insert_rowid are allowed), load_extension, and tables beginning with `_daybook`.
  * `schema` allows CREATE of tables, indexes, triggers and views in main, and nothing else.
