@@ -63,8 +63,8 @@ static void test_target_sql__statements_end_where_sqlite_ends_them(void **state)
                               "CREATE TABLE \"trigger\" (begin_at, \"case\");SELECT 1 -- last\n; ;";
     static const char *const expected[] = {
         "SELECT ';' /* ; */ AS \"a;b\"",
-        "CREATE TEMP TRIGGER t AFTER INSERT ON a BEGIN\n"
-        "  UPDATE a SET x = CASE WHEN 1 THEN 2 END; DELETE FROM a;\nEND",
+        ("CREATE TEMP TRIGGER t AFTER INSERT ON a BEGIN\n"
+         "  UPDATE a SET x = CASE WHEN 1 THEN 2 END; DELETE FROM a;\nEND"),
         "CREATE TABLE \"trigger\" (begin_at, \"case\")",
         "SELECT 1",
     };
