@@ -264,6 +264,20 @@ static void test_target_events__joins_push_down_what_they_know(void **state)
     assert_true(counts[0] > 0);
 }
 
+static void test_target_events__other_orders_are_sorted(void **state)
+{
+    (void)state;
+    static const char *const columns[] = {"stream", "type", "occurred DESC", "version"};
+    for (size_t i = 0; i < sizeof(columns) / sizeof(*columns); i++) {
+        uint64_t counts[2];
+        char text[2][SQL_SIZE];
+        for (int k = 0; k < 2; k++)
+            (void)snprintf(text[k], SQL_SIZE, "SELECT %.8s FROM %s ORDER BY %s", columns[i],
+                           k == 0 ? "events" : "plain", columns[i]);
+        assert_int_equal(answer(text[0], &counts[0]), answer(text[1], &counts[1]));
+    }
+}
+
 static void test_target_events__a_pin_hides_what_lies_behind_it(void **state)
 {
     (void)state;
@@ -331,6 +345,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_target_events__conditions_choose_as_in_a_plain_table),
         cmocka_unit_test(test_target_events__joins_push_down_what_they_know),
+        cmocka_unit_test(test_target_events__other_orders_are_sorted),
         cmocka_unit_test(test_target_events__the_rest_of_a_row_is_the_events),
         cmocka_unit_test(test_target_events__it_is_there_to_read_only),
         cmocka_unit_test(test_target_events__a_pin_hides_what_lies_behind_it),
