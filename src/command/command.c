@@ -7,6 +7,7 @@
 
 #include "base/diagnostics.h"
 #include "command/decide.h"
+#include "command/meta.h"
 
 #define ARENA_SIZE_MAX ((size_t)256 << 20)
 #define STATE_SIZE_MAX ((size_t)64 << 20)
@@ -99,12 +100,12 @@ static int take(struct dbk_commands *commands, struct entry *entry, struct poole
     return DBK_OK;
 }
 
-static void give(struct dbk_commands *commands, struct entry *entry, struct pooled *pooled)
+/* One that failed is not used again: its script may have left anything behind. */
+static void give(struct dbk_commands *commands, struct entry *entry, struct pooled *pooled,
+                 bool sound)
 {
-    if (pooled == NULL)
-        return;
     (void)pthread_mutex_lock(&commands->lock);
-    bool kept = entry->free_count < DECIDERS_MAX;
+    bool kept = sound && entry->free_count < DECIDERS_MAX;
     if (kept) {
         pooled->next = entry->free;
         entry->free = pooled;
@@ -136,7 +137,7 @@ int dbk_commands_add(struct dbk_commands *commands, const char *command_name, co
         release_entry(entry);
         return rc;
     }
-    give(commands, entry, pooled);
+    give(commands, entry, pooled, true);
     commands->count++;
     return DBK_OK;
 }
@@ -196,58 +197,39 @@ static void hash_body(struct doing *doing)
         (void)snprintf(doing->hash + 2 * i, 3, "%02x", digest[i]);
 }
 
-/* The members of an object's text, without its braces; empty when it has none. */
-static struct dbk_slice members(struct dbk_slice object)
-{
-    size_t begin = 1;
-    size_t end = object.size == 0 ? 0 : object.size - 1;
-    while (begin < end && strchr(" \t\r\n", object.data[begin]) != NULL)
-        begin++;
-    return begin < end ? dbk_slice(object.data + begin, end - begin) : (struct dbk_slice){0};
-}
-
-/* Meta of an event: the request's, what tells a repeated key, and the event's own. */
 static int make_meta(struct doing *doing, const struct dbk_decided *event, bool first,
                      struct dbk_slice *meta_out, struct dbk_error *err)
 {
-    struct dbk_buf *out = &doing->meta;
-    struct dbk_slice parts[2] = {members(doing->command->meta), members(event->meta)};
-    bool none = true;
-    dbk_buf_reset(out);
-    dbk_buf_append_char(out, '{');
-    if (doing->command->idempotency_key.size > 0 && first) {
-        dbk_json_write_key(out, &none, "command");
-        dbk_json_write_string(out, doing->command->name);
-        dbk_json_write_key(out, &none, "commandhash");
-        dbk_json_write_string(out, dbk_slice_of(doing->hash));
-    }
-    for (size_t i = 0; i < 2; i++) {
-        if (parts[i].size == 0)
-            continue;
-        if (!none)
-            dbk_buf_append_char(out, ',');
-        dbk_buf_append(out, parts[i]);
-        none = false;
-    }
-    dbk_buf_append_char(out, '}');
-    *meta_out = none ? (struct dbk_slice){0} : dbk_arena_copy(&doing->arena, dbk_buf_slice(out));
-    return out->rc < 0 || (!none && meta_out->data == NULL)
-               ? dbk_error_set(err, DBK_ENOMEM, "out of memory deciding")
-               : DBK_OK;
+    bool tells = first && doing->command->idempotency_key.size > 0;
+    struct dbk_command_meta meta = {.command = tells ? doing->command->name : (struct dbk_slice){0},
+                                    .hash = dbk_slice_of(doing->hash),
+                                    .request = doing->command->meta,
+                                    .event = event->meta};
+    int rc = dbk_command_meta_write(&meta, &doing->meta, err);
+    if (rc < 0 || doing->meta.size == 0)
+        return rc;
+    *meta_out = dbk_arena_copy(&doing->arena, dbk_buf_slice(&doing->meta));
+    return meta_out->data == NULL ? dbk_error_set(err, DBK_ENOMEM, "out of memory deciding")
+                                  : DBK_OK;
+}
+
+static void write_event(struct dbk_buf *events, bool first, struct dbk_slice type,
+                        struct dbk_slice data)
+{
+    bool first_key = true;
+    dbk_buf_append_text(events, first ? "{" : ",{");
+    dbk_json_write_key(events, &first_key, "type");
+    dbk_json_write_string(events, type);
+    dbk_json_write_key(events, &first_key, "data");
+    dbk_buf_append(events, data);
+    dbk_buf_append_char(events, '}');
 }
 
 static void write_events(const struct dbk_decision *decision, struct dbk_buf *events)
 {
     dbk_buf_append_char(events, '[');
-    for (size_t i = 0; i < decision->count; i++) {
-        bool first = true;
-        dbk_buf_append_text(events, i == 0 ? "{" : ",{");
-        dbk_json_write_key(events, &first, "type");
-        dbk_json_write_string(events, decision->events[i].type);
-        dbk_json_write_key(events, &first, "data");
-        dbk_buf_append(events, decision->events[i].data);
-        dbk_buf_append_char(events, '}');
-    }
+    for (size_t i = 0; i < decision->count; i++)
+        write_event(events, i == 0, decision->events[i].type, decision->events[i].data);
     dbk_buf_append_char(events, ']');
 }
 
@@ -261,61 +243,67 @@ static int read_event(struct dbk_store *store, uint64_t position, struct dbk_cur
     return rc < 0 ? rc : dbk_cursor_next(*cursor_out, event_out, err);
 }
 
-static bool same_body(const struct doing *doing, const struct dbk_event *event)
+/* The command's stream as it was behind the run that ended at a position. */
+static int version_behind(struct doing *doing, uint64_t position, uint64_t *version_out,
+                          struct dbk_error *err)
 {
-    struct dbk_json *json = dbk_json_create(STATE_SIZE_MAX);
-    const struct dbk_json_node *root = NULL;
-    bool same = false;
-    if (json != NULL && event->meta.size > 0 &&
-        dbk_json_parse(json, event->meta, &root, NULL) == DBK_OK) {
-        const struct dbk_json_node *hash = dbk_json_member(root, "commandhash");
-        same = hash != NULL && hash->kind == DBK_JSON_STRING &&
-               dbk_slice_equal_text(hash->text, doing->hash);
-    }
-    dbk_json_free(json);
-    return same;
+    struct dbk_cursor *cursor = NULL;
+    struct dbk_event event;
+    int rc = dbk_cursor_open(doing->commands->store,
+                             &(struct dbk_filter){.stream = dbk_buf_slice(&doing->stream),
+                                                  .position_max = position,
+                                                  .hidden = true,
+                                                  .backwards = true},
+                             &cursor, err);
+    if (rc == DBK_OK)
+        rc = dbk_cursor_next(cursor, &event, err);
+    if (rc >= 0)
+        *version_out = rc == 1 ? event.version : 0;
+    dbk_cursor_free(cursor);
+    return rc < 0 ? rc : DBK_OK;
+}
+
+/* The event of an ordinal of an earlier run. 1: there is one; 0: there was none. */
+static int read_known(struct doing *doing, uint64_t position, size_t ordinal,
+                      struct dbk_buf *events, struct dbk_error *err)
+{
+    struct dbk_cursor *cursor = NULL;
+    struct dbk_event event;
+    struct dbk_uuid id = derive_id(doing, ordinal);
+    int rc = read_event(doing->commands->store, position, &cursor, &event, err);
+    if (rc == 1 && !dbk_uuid_equal(&event.id, &id))
+        rc = 0;
+    if (rc == 1 && ordinal == 1 &&
+        !dbk_command_meta_has_hash(event.meta, dbk_slice_of(doing->hash)))
+        rc = dbk_error_set(err, DBK_ECONFLICT,
+                           "the idempotency key was used for another %.*s before, at position "
+                           "%" PRIu64,
+                           DBK_SLICE_ARGS(doing->command->name), position);
+    if (rc == 1)
+        write_event(events, ordinal == 1, event.type, event.data);
+    dbk_cursor_free(cursor);
+    return rc;
 }
 
 /* The events of an earlier run follow each other in the log: each has the id of its ordinal. */
 static int answer_known(struct doing *doing, uint64_t position, struct dbk_buf *events,
                         struct dbk_command_result *result, struct dbk_error *err)
 {
+    size_t count = 0;
     int rc = DBK_OK;
     dbk_buf_append_char(events, '[');
-    result->first_position = position;
-    for (size_t ordinal = 1; rc == DBK_OK; ordinal++, position++) {
-        struct dbk_cursor *cursor = NULL;
-        struct dbk_event event;
-        struct dbk_uuid id = derive_id(doing, ordinal);
-        bool first = true;
-        rc = read_event(doing->commands->store, position, &cursor, &event, err);
-        bool ours = rc == 1 && dbk_uuid_equal(&event.id, &id);
-        if (ours && ordinal == 1 && !same_body(doing, &event))
-            rc = dbk_error_set(err, DBK_ECONFLICT,
-                               "the idempotency key was used for another %.*s before, at position "
-                               "%" PRIu64,
-                               DBK_SLICE_ARGS(doing->command->name), position);
-        else if (ours) {
-            dbk_buf_append_text(events, ordinal == 1 ? "{" : ",{");
-            dbk_json_write_key(events, &first, "type");
-            dbk_json_write_string(events, event.type);
-            dbk_json_write_key(events, &first, "data");
-            dbk_buf_append(events, event.data);
-            dbk_buf_append_char(events, '}');
-            (void)snprintf(result->stream, sizeof(result->stream), "%.*s",
-                           DBK_SLICE_ARGS(event.stream));
-            result->version = event.version;
-            result->last_position = position;
-            result->event_count = ordinal;
-        }
-        dbk_cursor_free(cursor);
-        if (rc >= 0 && !ours)
-            break;
-        rc = rc < 0 ? rc : DBK_OK;
-    }
+    while ((rc = read_known(doing, position + count, count + 1, events, err)) == 1)
+        count++;
     dbk_buf_append_char(events, ']');
-    result->known = rc >= 0;
-    return rc < 0 ? rc : DBK_OK;
+    if (rc == DBK_OK)
+        rc = version_behind(doing, position + count - 1, &result->version, err);
+    if (rc < 0)
+        return rc;
+    result->first_position = position;
+    result->last_position = position + count - 1;
+    result->event_count = count;
+    result->known = true;
+    return DBK_OK;
 }
 
 /* 1: the key was used before, and answered; 0: it is new. */
@@ -394,45 +382,84 @@ static int refuse(const struct dbk_decision *decision, struct dbk_command_result
     return dbk_error_set(err, DBK_EREFUSED, "%.*s", DBK_SLICE_ARGS(decision->text));
 }
 
-/* One try. 1: a conflict, to be decided again. */
+/* How many of the decided events go into the command's own stream. */
+static uint64_t count_own(const struct doing *doing, const struct dbk_decision *decision)
+{
+    uint64_t count = 0;
+    for (size_t i = 0; i < decision->count; i++)
+        count += decision->events[i].stream.size == 0 ||
+                 dbk_slice_equal(decision->events[i].stream, dbk_buf_slice(&doing->stream));
+    return count;
+}
+
+/* One try. DBK_ECONFLICT: to be decided again. */
 static int try_once(struct doing *doing, struct dbk_buf *events, struct dbk_command_result *result,
                     struct dbk_error *err)
 {
-    struct dbk_decision decision;
+    struct dbk_decision decision = {0};
     struct dbk_append_result appended = {0};
     uint64_t version = 0;
-    size_t begun = events->size;
     dbk_arena_reset(&doing->arena);
-    int rc = look_known(doing, events, result, err);
-    if (rc != 0)
-        return rc < 0 ? rc : DBK_OK;
-    rc = decide(doing, &version, &decision, err);
+    int rc = decide(doing, &version, &decision, err);
+    result->version = version;
+    if (rc == DBK_OK && decision.refusal.size > 0)
+        rc = refuse(&decision, result, err);
     if (rc < 0)
         return rc;
-    result->version = version;
-    if (decision.refusal.size > 0)
-        return refuse(&decision, result, err);
     write_events(&decision, events);
+    if (events->rc < 0)
+        return dbk_error_set(err, events->rc, "the command's events: %s",
+                             dbk_code_text(events->rc));
     result->event_count = decision.count;
     if (doing->command->dry_run || decision.count == 0)
         return DBK_OK;
     rc = append(doing, &decision, version, &appended, err);
-    if (rc == DBK_ECONFLICT) {
-        events->size = begun;
-        return 1;
-    }
     if (rc < 0)
         return rc;
     result->first_position = appended.first_position;
     result->last_position = appended.last_position;
+    result->version = version + count_own(doing, &decision);
     result->known = appended.known;
-    return dbk_store_stream_version(doing->commands->store, dbk_buf_slice(&doing->stream),
-                                    &result->version, err);
+    return DBK_OK;
+}
+
+/*
+ * The key is looked up before deciding, and again whenever nothing was appended: the same request,
+ * sent twice, may have been stored in between, and what was decided then rests on its outcome.
+ */
+static int decide_until(struct doing *doing, struct dbk_buf *events,
+                        struct dbk_command_result *result, struct dbk_error *err)
+{
+    struct dbk_error failure = {0};
+    size_t begun = events->size;
+    int known = look_known(doing, events, result, err);
+    if (known != 0)
+        return known < 0 ? known : DBK_OK;
+    int rc = DBK_ECONFLICT;
+    while (rc == DBK_ECONFLICT && result->tries < DBK_COMMAND_TRIES) {
+        result->tries++;
+        events->size = begun;
+        rc = try_once(doing, events, result, &failure);
+        if (rc == DBK_OK && result->first_position != 0 && !result->known)
+            return DBK_OK;
+        size_t end = events->size;
+        events->size = begun;
+        known = look_known(doing, events, result, err);
+        if (known != 0) {
+            result->refusal[0] = 0;
+            return known < 0 ? known : DBK_OK;
+        }
+        events->size = end;
+    }
+    if (rc < 0 && err != NULL)
+        *err = failure;
+    return rc;
 }
 
 static int run(struct doing *doing, struct dbk_buf *events, struct dbk_command_result *result,
                struct dbk_error *err)
 {
+    size_t begun = events->size;
     int rc = dbk_decider_begin(doing->decider, doing->command->body, err);
     if (rc == DBK_OK)
         rc = dbk_decider_stream(doing->decider, &doing->stream, err);
@@ -441,12 +468,10 @@ static int run(struct doing *doing, struct dbk_buf *events, struct dbk_command_r
     (void)snprintf(result->stream, sizeof(result->stream), "%.*s",
                    DBK_SLICE_ARGS(dbk_buf_slice(&doing->stream)));
     hash_body(doing);
-    rc = 1;
-    while (rc == 1 && result->tries < DBK_COMMAND_TRIES) {
-        result->tries++;
-        rc = try_once(doing, events, result, err);
-    }
-    return rc == 1 ? DBK_ECONFLICT : rc;
+    rc = decide_until(doing, events, result, err);
+    if (rc < 0)
+        events->size = begun;
+    return rc;
 }
 
 int dbk_command_do(struct dbk_commands *commands, const struct dbk_command *command,
@@ -472,6 +497,6 @@ int dbk_command_do(struct dbk_commands *commands, const struct dbk_command *comm
     dbk_buf_release(&doing.state);
     dbk_buf_release(&doing.stream);
     dbk_arena_release(&doing.arena);
-    give(commands, entry, pooled);
+    give(commands, entry, pooled, rc != DBK_ESCRIPT);
     return rc;
 }

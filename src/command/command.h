@@ -19,9 +19,10 @@
  * was read at; on a conflict it is decided again, at most DBK_COMMAND_TRIES times.
  *
  * With an idempotency key the events' ids derive from (book, command, key, ordinal): a repeated
- * key answers as the first time, and a repeated key with another body is DBK_ECONFLICT (the first
- * event's meta keeps the body's hash as `commandhash`, and the name as `command`). Meta of the
- * request (correlationid, causationid, traceparent) goes into every event.
+ * key answers as the first time, also when both come at once, and a repeated key with another body
+ * is DBK_ECONFLICT (the first event's meta keeps the body's hash as `commandhash`, and the name as
+ * `command`). Nothing is stored of a refusal: such a key is decided anew. Meta of the request
+ * (correlationid, causationid, traceparent) goes into every event, and wins over the event's own.
  *
  * Threads: from any thread.
  */

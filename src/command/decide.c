@@ -10,6 +10,7 @@
 #include "script/script.h"
 
 #define TEXT_SIZE_MAX ((size_t)64 << 20)
+#define CODE_SIZE_MAX 63 /* dbk_command_result has room for that */
 #define EVENT "daybook.decided"
 #define REFUSAL "daybook.refusal"
 
@@ -42,8 +43,14 @@ static int make_event(lua_State *lua)
 /* refuse(code, text) */
 static int make_refusal(lua_State *lua)
 {
-    (void)luaL_checkstring(lua, 1);
-    (void)luaL_checkstring(lua, 2);
+    size_t sizes[2];
+    const char *code = luaL_checklstring(lua, 1, &sizes[0]);
+    const char *text = luaL_checklstring(lua, 2, &sizes[1]);
+    luaL_argcheck(lua,
+                  sizes[0] > 0 && sizes[0] <= CODE_SIZE_MAX &&
+                      dbk_slice_is_utf8(dbk_slice(code, sizes[0])),
+                  1, "a code has 1 to 63 bytes of UTF-8");
+    luaL_argcheck(lua, dbk_slice_is_utf8(dbk_slice(text, sizes[1])), 2, "text must be UTF-8");
     lua_createtable(lua, 0, 2);
     lua_pushvalue(lua, 1);
     lua_setfield(lua, -2, "code");
@@ -192,6 +199,9 @@ struct reading {
     struct dbk_arena *arena;
     struct dbk_buf text;
     size_t number; /* of the event, from 1 */
+    struct dbk_decision *decision;
+    struct dbk_error *err;
+    int rc;
 };
 
 static int wrong(const struct reading *reading, struct dbk_error *err, const char *what)
@@ -209,11 +219,14 @@ static int copy(const struct reading *reading, struct dbk_slice text, struct dbk
 }
 
 /* Copies the text on top of the stack; the caller pops it. */
-static int copy_text(const struct reading *reading, struct dbk_slice *text_out,
+static int copy_text(const struct reading *reading, const char *what, struct dbk_slice *text_out,
                      struct dbk_error *err)
 {
     size_t size = 0;
-    const char *text = lua_tolstring(dbk_script_lua(reading->decider->script), -1, &size);
+    lua_State *lua = dbk_script_lua(reading->decider->script);
+    if (lua_type(lua, -1) != LUA_TSTRING)
+        return wrong(reading, err, what);
+    const char *text = lua_tolstring(lua, -1, &size);
     return copy(reading, dbk_slice(text, size), text_out, err);
 }
 
@@ -236,9 +249,8 @@ static int read_tags(struct reading *reading, struct dbk_decided *event, struct 
     if (event->tags == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory deciding");
     for (size_t i = 0; rc == DBK_OK && i < count; i++) {
-        rc = lua_rawgeti(lua, -1, (lua_Integer)i + 1) == LUA_TSTRING
-                 ? copy_text(reading, &event->tags[i], err)
-                 : wrong(reading, err, "tags must be a list of texts");
+        (void)lua_rawgeti(lua, -1, (lua_Integer)i + 1);
+        rc = copy_text(reading, "tags must be a list of texts", &event->tags[i], err);
         lua_pop(lua, 1);
     }
     event->tag_count = count;
@@ -251,8 +263,7 @@ static int read_option(struct reading *reading, const char *key, struct dbk_deci
     lua_State *lua = dbk_script_lua(reading->decider->script);
     bool text = lua_type(lua, -1) == LUA_TSTRING;
     if (strcmp(key, "stream") == 0)
-        return text ? copy_text(reading, &event->stream, err)
-                    : wrong(reading, err, "stream must be a text");
+        return copy_text(reading, "stream must be a text", &event->stream, err);
     if (strcmp(key, "tags") == 0)
         return read_tags(reading, event, err);
     if (strcmp(key, "meta") == 0) {
@@ -297,7 +308,7 @@ static int read_event(struct reading *reading, struct dbk_decided *event, struct
     if (!is_marked(lua, top, EVENT))
         return wrong(reading, err, "`decide` returns event(…), a list of them, or refuse(…)");
     (void)lua_getfield(lua, top, "type");
-    int rc = copy_text(reading, &event->type, err);
+    int rc = copy_text(reading, "its type must be a text", &event->type, err);
     (void)lua_getfield(lua, top, "data");
     if (rc == DBK_OK)
         rc = copy_json(reading, &event->data, err);
@@ -311,13 +322,14 @@ static int read_event(struct reading *reading, struct dbk_decided *event, struct
 static int read_refusal(struct reading *reading, struct dbk_decision *decision,
                         struct dbk_error *err)
 {
+    static const char what[] = "a refusal's code and text must be texts";
     lua_State *lua = dbk_script_lua(reading->decider->script);
     (void)lua_getfield(lua, -1, "code");
-    int rc = copy_text(reading, &decision->refusal, err);
+    int rc = copy_text(reading, what, &decision->refusal, err);
     lua_pop(lua, 1);
     (void)lua_getfield(lua, -1, "text");
     if (rc == DBK_OK)
-        rc = copy_text(reading, &decision->text, err);
+        rc = copy_text(reading, what, &decision->text, err);
     lua_pop(lua, 1);
     return rc;
 }
@@ -332,9 +344,10 @@ static int read_answer(struct reading *reading, struct dbk_decision *decision,
     if (is_marked(lua, answer, REFUSAL))
         return read_refusal(reading, decision, err);
     bool one = is_marked(lua, answer, EVENT);
-    reading->number = 1;
     if (!one && !lua_istable(lua, answer))
-        return wrong(reading, err, "`decide` returns event(…), a list of them, or refuse(…)");
+        return dbk_error_set(err, DBK_ESCRIPT,
+                             "%s: `decide` returns event(…), a list of them, or refuse(…), not %s",
+                             dbk_script_name(reading->decider->script), luaL_typename(lua, answer));
     size_t count = one ? 1 : (size_t)lua_rawlen(lua, answer);
     if (count > DBK_COMMAND_EVENTS_MAX)
         return dbk_error_set(err, DBK_ELIMIT, "%s: %zu events of one command, at most %d",
@@ -356,6 +369,15 @@ static int read_answer(struct reading *reading, struct dbk_decision *decision,
     return rc;
 }
 
+/* (answer, reading) */
+static int read_protected(lua_State *lua)
+{
+    struct reading *reading = lua_touserdata(lua, 2);
+    lua_settop(lua, 1);
+    reading->rc = read_answer(reading, reading->decision, reading->err);
+    return 0;
+}
+
 static int make_stream(lua_State *lua)
 {
     const struct dbk_slice *name = lua_touserdata(lua, 1);
@@ -374,7 +396,8 @@ int dbk_decider_decide(struct dbk_decider *decider, struct dbk_slice state, stru
 {
     lua_State *lua = dbk_script_lua(decider->script);
     const struct dbk_json_node *root = NULL;
-    struct reading reading = {.decider = decider, .arena = arena};
+    struct reading reading = {
+        .decider = decider, .arena = arena, .number = 1, .decision = decision_out, .err = err};
     *decision_out = (struct dbk_decision){0};
     dbk_buf_init(&reading.text, TEXT_SIZE_MAX);
     (void)lua_getfield(lua, 1, "decide");
@@ -390,8 +413,14 @@ int dbk_decider_decide(struct dbk_decider *decider, struct dbk_slice state, stru
     }
     if (rc == DBK_OK)
         rc = dbk_script_call(decider->script, 3, 1, err);
+    if (rc == DBK_OK) {
+        lua_pushcfunction(lua, read_protected);
+        lua_insert(lua, -2);
+        lua_pushlightuserdata(lua, &reading);
+        rc = dbk_script_call(decider->script, 2, 0, err);
+    }
     if (rc == DBK_OK)
-        rc = read_answer(&reading, decision_out, err);
+        rc = reading.rc;
     dbk_buf_release(&reading.text);
     lua_settop(lua, 1);
     return rc;
