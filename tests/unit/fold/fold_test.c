@@ -301,6 +301,32 @@ static void test_fold_fold__drops_snapshots_and_a_changed_fold_takes_none(void *
     assert_ok(dbk_folds_drop_snapshots(fixture->folds, &err), &err);
 }
 
+/* Snapshots of a stream with the same name, fold and version, copied from another book. */
+static void test_fold_fold__another_books_snapshots_are_not_used(void **state)
+{
+    struct fixture *fixture = *state;
+    struct fixture other = {.sim = fixture->sim};
+    struct dbk_error err = {0};
+    fill(fixture);
+    take_snapshots(fixture);
+    assert_ok(dbk_store_open(&(struct dbk_store_options){.os = dbk_sim_os(other.sim),
+                                                         .folder = "e",
+                                                         .writer = true,
+                                                         .holder = "a test"},
+                             &other.store, &err),
+              &err);
+    other.folds = open_folds(&other, "d/snapshots", false, counter);
+    other.plain = open_folds(&other, NULL, false, counter);
+    for (int i = 1; i <= 30; i++)
+        append(&other, "Added", "{\"n\":1000}", DBK_TIME_NONE);
+    for (uint64_t version = 1; version <= 30; version++)
+        assert_int_equal(
+            compare(&other, &(struct dbk_fold_at){.version = version}).snapshot_version, 0);
+    dbk_folds_free(other.folds);
+    dbk_folds_free(other.plain);
+    dbk_store_free(other.store);
+}
+
 static int collect_name(const char *name, void *context)
 {
     char(*names)[120] = context;
@@ -622,6 +648,7 @@ int main(void)
         TEST(by_occurred_takes_what_had_occurred),
         TEST(a_stream_without_events_has_the_initial_state),
         TEST(drops_snapshots_and_a_changed_fold_takes_none),
+        TEST(another_books_snapshots_are_not_used),
         TEST(a_damaged_snapshot_is_as_good_as_none),
         TEST(snapshots_that_cannot_be_kept_are_done_without),
         TEST(a_crash_leaves_no_wrong_snapshot),

@@ -178,6 +178,7 @@ static void test_script_values__refuses_with_a_reason(void **state)
         {"array{ 1, nil, 3, a = 1 }", "an array with gaps or other keys"},
         {"'\\xff'", "x: text that is not UTF-8"},
         {"{ ['\\xff'] = 1 }", "a key that is not UTF-8"},
+        {"(function() local t = {} t.t = t return t end)()", "x.t.t.t.t.t"},
         {"(function() local t = {} t.t = t return t end)()", "a table in itself"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
