@@ -16,11 +16,13 @@ int dbk_run_tail(const struct dbk_arguments *arguments)
         return dbk_fail_usage(arguments, "--after is a position or now, not \"%s\"", after);
     if (!follow && now)
         return dbk_fail_usage(arguments, "--no-follow with --after now would show nothing");
+    bool from = after != NULL || dbk_arguments_has(arguments, "from-time");
     dbk_call_init(&call, "GET", "/events");
     dbk_call_option(&call, arguments, "category", "category");
     dbk_call_option(&call, arguments, "type", "type");
     dbk_call_option(&call, arguments, "prefix", "stream_prefix");
-    if (after != NULL || follow)
+    dbk_call_option(&call, arguments, "from-time", "from_time");
+    if (after != NULL || (follow && !from))
         dbk_call_query(&call, "after", dbk_slice_of(after != NULL ? after : "now"));
     return dbk_data_lines(
         arguments, &call,
