@@ -132,7 +132,7 @@ static int work_once(struct dbk_index *index, struct dbk_error *err)
     struct dbk_chunk *chunk = NULL;
     size_t at = 0;
     (void)pthread_rwlock_rdlock(&index->lock);
-    if (index->chunk_count > 0 && index->chunks[0]->count == index->chunks[0]->capacity &&
+    if (index->chunk_count > 0 && dbk_chunk_is_full(index->chunks[0]) &&
         dbk_chunk_last(index->chunks[0]) <= index->synced)
         chunk = index->chunks[0];
     bool merge = chunk == NULL && find_merge(index, &at);
@@ -177,7 +177,7 @@ static size_t full_chunks(struct dbk_index *index)
     size_t full = 0;
     (void)pthread_rwlock_rdlock(&index->lock);
     for (size_t i = 0; i < index->chunk_count; i++)
-        full += index->chunks[i]->count == index->chunks[i]->capacity;
+        full += dbk_chunk_is_full(index->chunks[i]);
     (void)pthread_rwlock_unlock(&index->lock);
     return full;
 }

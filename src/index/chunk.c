@@ -12,16 +12,19 @@ struct dbk_chunk *dbk_chunk_create(uint64_t first, uint32_t capacity)
         return NULL;
     chunk->first = first;
     chunk->capacity = capacity;
-    for (chunk->table_size = 64; chunk->table_size < capacity * 8;)
+    chunk->posting_room = capacity * 2 * DBK_CHUNK_KEYS + DBK_CHUNK_TAGS_MAX;
+    for (chunk->table_size = 64; chunk->table_size < chunk->posting_room + chunk->posting_room / 2;)
         chunk->table_size *= 2;
     chunk->places = dbk_alloc(capacity * sizeof(*chunk->places));
     chunk->times = dbk_alloc(capacity * sizeof(*chunk->times));
     chunk->occurred = dbk_alloc(capacity * sizeof(*chunk->occurred));
+    chunk->begins = dbk_alloc(capacity * sizeof(*chunk->begins));
     chunk->table = dbk_alloc_zero(chunk->table_size, sizeof(*chunk->table));
-    chunk->slots = dbk_alloc((size_t)capacity * DBK_CHUNK_KEYS * sizeof(*chunk->slots));
-    chunk->postings = dbk_alloc((size_t)capacity * DBK_CHUNK_KEYS * sizeof(*chunk->postings));
+    chunk->slots = dbk_alloc(chunk->posting_room * sizeof(*chunk->slots));
+    chunk->postings = dbk_alloc(chunk->posting_room * sizeof(*chunk->postings));
     if (chunk->places == NULL || chunk->times == NULL || chunk->occurred == NULL ||
-        chunk->table == NULL || chunk->slots == NULL || chunk->postings == NULL) {
+        chunk->begins == NULL || chunk->table == NULL || chunk->slots == NULL ||
+        chunk->postings == NULL) {
         dbk_chunk_free(chunk);
         return NULL;
     }
@@ -35,6 +38,7 @@ void dbk_chunk_free(struct dbk_chunk *chunk)
     dbk_free(chunk->places);
     dbk_free(chunk->times);
     dbk_free(chunk->occurred);
+    dbk_free(chunk->begins);
     dbk_free(chunk->table);
     dbk_free(chunk->slots);
     dbk_free(chunk->postings);
@@ -52,10 +56,11 @@ static uint32_t *entry_of(const struct dbk_chunk *chunk, struct dbk_hash128 key)
     }
 }
 
-static void add_posting(struct dbk_chunk *chunk, uint32_t index, struct dbk_hash128 key,
+static void add_posting(struct dbk_chunk *chunk, uint32_t event, struct dbk_hash128 key,
                         uint64_t rank)
 {
     uint32_t *entry = entry_of(chunk, key);
+    uint32_t index = chunk->posting_count;
     if (*entry == 0) {
         chunk->slots[chunk->slot_count] =
             (struct dbk_chunk_slot){key, DBK_CHUNK_NONE, DBK_CHUNK_NONE};
@@ -63,7 +68,7 @@ static void add_posting(struct dbk_chunk *chunk, uint32_t index, struct dbk_hash
     }
     struct dbk_chunk_slot *slot = &chunk->slots[*entry - 1];
     chunk->postings[index] = (struct dbk_chunk_posting){.rank = rank,
-                                                        .event = chunk->count,
+                                                        .event = event,
                                                         .slot = *entry - 1,
                                                         .before = slot->last,
                                                         .behind = DBK_CHUNK_NONE};
@@ -72,22 +77,40 @@ static void add_posting(struct dbk_chunk *chunk, uint32_t index, struct dbk_hash
     else
         chunk->postings[slot->last].behind = index;
     slot->last = index;
+    chunk->posting_count++;
+}
+
+bool dbk_chunk_has_room(const struct dbk_chunk *chunk, size_t tag_count)
+{
+    return !chunk->full && chunk->count < chunk->capacity &&
+           chunk->posting_room - chunk->posting_count >= DBK_CHUNK_KEYS + tag_count;
 }
 
 void dbk_chunk_add(struct dbk_chunk *chunk, const struct dbk_event *event,
                    struct dbk_log_place place, const struct dbk_hash128 keys[DBK_CHUNK_KEYS])
 {
-    dbk_assert(chunk->count < chunk->capacity);
+    dbk_assert(dbk_chunk_has_room(chunk, 0));
     dbk_assert(event->position == chunk->first + chunk->count);
     uint32_t at = chunk->count;
     chunk->places[at] = place;
     chunk->times[at] = event->time_us;
     chunk->occurred[at] = event->occurred_us == DBK_TIME_NONE ? event->time_us : event->occurred_us;
+    chunk->begins[at] = chunk->posting_count;
     for (uint32_t key = 0; key < DBK_CHUNK_KEYS; key++)
-        add_posting(chunk, at * DBK_CHUNK_KEYS + key, keys[key],
-                    key == 0 ? event->version : event->position);
+        add_posting(chunk, at, keys[key], key == 0 ? event->version : event->position);
     chunk->streams += event->version == 1;
     chunk->count++;
+}
+
+void dbk_chunk_add_tag(struct dbk_chunk *chunk, struct dbk_hash128 key)
+{
+    uint32_t event = chunk->count - 1;
+    uint32_t slot = *entry_of(chunk, key);
+    bool twice = slot != 0 && chunk->slots[slot - 1].last != DBK_CHUNK_NONE &&
+                 chunk->postings[chunk->slots[slot - 1].last].event == event;
+    dbk_assert(chunk->posting_count < chunk->posting_room);
+    if (!twice)
+        add_posting(chunk, event, key, dbk_chunk_last(chunk));
 }
 
 static void take_posting(struct dbk_chunk *chunk, uint32_t index)
@@ -105,12 +128,29 @@ static void take_posting(struct dbk_chunk *chunk, uint32_t index)
 void dbk_chunk_cut(struct dbk_chunk *chunk, uint64_t position)
 {
     while (chunk->count > 0 && dbk_chunk_last(chunk) >= position) {
-        uint32_t first = (chunk->count - 1) * DBK_CHUNK_KEYS;
+        uint32_t first = chunk->begins[chunk->count - 1];
         chunk->streams -= chunk->postings[first].rank == 1;
-        for (uint32_t key = DBK_CHUNK_KEYS; key-- > 0;)
-            take_posting(chunk, first + key);
+        while (chunk->posting_count > first)
+            take_posting(chunk, --chunk->posting_count);
         chunk->count--;
     }
+}
+
+/* The first posting from a rank on, looked for from both ends: near either it is found soon. */
+static uint32_t first_of(const struct dbk_chunk *chunk, uint32_t slot, uint64_t rank)
+{
+    uint32_t front = chunk->slots[slot].first;
+    uint32_t back = chunk->slots[slot].last;
+    if (back == DBK_CHUNK_NONE || chunk->postings[back].rank < rank)
+        return DBK_CHUNK_NONE;
+    while (chunk->postings[front].rank < rank) {
+        uint32_t before = chunk->postings[back].before;
+        if (chunk->postings[before].rank < rank)
+            return back;
+        back = before;
+        front = chunk->postings[front].behind;
+    }
+    return front;
 }
 
 void dbk_chunk_find(const struct dbk_chunk *chunk, uint64_t covered, struct dbk_hash128 key,
@@ -121,7 +161,7 @@ void dbk_chunk_find(const struct dbk_chunk *chunk, uint64_t covered, struct dbk_
     if (slot == 0)
         return;
     bool back = range->backwards;
-    uint32_t at = back ? chunk->slots[slot - 1].last : chunk->slots[slot - 1].first;
+    uint32_t at = back ? chunk->slots[slot - 1].last : first_of(chunk, slot - 1, range->rank_min);
     while (at != DBK_CHUNK_NONE && *count < max) {
         const struct dbk_chunk_posting *posting = &chunk->postings[at];
         uint64_t position = chunk->first + posting->event;
@@ -140,7 +180,7 @@ uint64_t dbk_chunk_streams_behind(const struct dbk_chunk *chunk, uint64_t covere
     if (covered < chunk->first)
         return chunk->streams;
     for (uint64_t at = covered + 1 - chunk->first; at < chunk->count; at++)
-        streams += chunk->postings[at * DBK_CHUNK_KEYS].rank == 1;
+        streams += chunk->postings[chunk->begins[at]].rank == 1;
     return streams;
 }
 

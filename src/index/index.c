@@ -15,6 +15,11 @@ struct dbk_hash128 dbk_index_key(const struct dbk_index *index, enum dbk_index_k
     return dbk_siphash128(dbk_log_hash_key(index->log), dbk_slice(bytes, name.size + 1));
 }
 
+static struct dbk_chunk *newest(struct dbk_index *index)
+{
+    return index->chunk_count == 0 ? NULL : index->chunks[index->chunk_count - 1];
+}
+
 static int add_chunk(struct dbk_index *index, uint64_t first)
 {
     if (index->chunk_count == index->chunk_capacity) {
@@ -29,13 +34,10 @@ static int add_chunk(struct dbk_index *index, uint64_t first)
     struct dbk_chunk *chunk = dbk_chunk_create(first, index->chunk_events);
     if (chunk == NULL)
         return DBK_ENOMEM;
+    if (index->chunk_count > 0)
+        newest(index)->full = true;
     index->chunks[index->chunk_count++] = chunk;
     return DBK_OK;
-}
-
-static struct dbk_chunk *newest(struct dbk_index *index)
-{
-    return index->chunk_count == 0 ? NULL : index->chunks[index->chunk_count - 1];
 }
 
 uint64_t dbk_index_covered(const struct dbk_index *index)
@@ -51,6 +53,14 @@ static uint64_t last_position(struct dbk_index *index)
                : dbk_chunk_last(chunk);
 }
 
+/* tags: each behind its size. */
+static void add_tags(struct dbk_index *index, struct dbk_slice tags)
+{
+    struct dbk_slice tag;
+    while (dbk_event_next_tag(&tags, &tag))
+        dbk_chunk_add_tag(newest(index), dbk_index_key(index, DBK_INDEX_TAG, tag));
+}
+
 int dbk_index_add(struct dbk_index *index, const struct dbk_event *event,
                   struct dbk_log_place place)
 {
@@ -63,10 +73,12 @@ int dbk_index_add(struct dbk_index *index, const struct dbk_event *event,
     (void)pthread_rwlock_wrlock(&index->lock);
     dbk_assert(event->position == last_position(index) + 1);
     struct dbk_chunk *chunk = newest(index);
-    if (chunk == NULL || chunk->count == chunk->capacity)
+    if (chunk == NULL || !dbk_chunk_has_room(chunk, event->tags.size / 2))
         rc = add_chunk(index, event->position);
-    if (rc == DBK_OK)
-        dbk_chunk_add(index->chunks[index->chunk_count - 1], event, place, keys);
+    if (rc == DBK_OK) {
+        dbk_chunk_add(newest(index), event, place, keys);
+        add_tags(index, event->tags);
+    }
     (void)pthread_rwlock_unlock(&index->lock);
     return rc;
 }
@@ -78,6 +90,7 @@ void dbk_index_cut(struct dbk_index *index, uint64_t position)
     while (index->chunk_count > 0 && last_position(index) >= position) {
         struct dbk_chunk *chunk = index->chunks[index->chunk_count - 1];
         dbk_chunk_cut(chunk, position);
+        chunk->full = false;
         if (chunk->count > 0)
             break;
         dbk_chunk_free(chunk);
@@ -110,11 +123,10 @@ static int find(struct dbk_index *index, struct dbk_hash128 key,
     return DBK_OK;
 }
 
-int dbk_index_find(struct dbk_index *index, enum dbk_index_kind kind, struct dbk_slice name,
-                   const struct dbk_index_range *range, struct dbk_posting *postings, size_t max,
-                   size_t *count_out, struct dbk_error *err)
+int dbk_index_find_key(struct dbk_index *index, enum dbk_index_kind kind, struct dbk_hash128 key,
+                       const struct dbk_index_range *range, struct dbk_posting *postings,
+                       size_t max, size_t *count_out, struct dbk_error *err)
 {
-    struct dbk_hash128 key = dbk_index_key(index, kind, name);
     size_t count = 0;
     (void)pthread_rwlock_rdlock(&index->lock);
     int rc = find(index, key, range, kind != DBK_INDEX_STREAM, postings, max, &count);
@@ -126,6 +138,14 @@ int dbk_index_find(struct dbk_index *index, enum dbk_index_kind kind, struct dbk
                              index->folder);
     *count_out = count;
     return DBK_OK;
+}
+
+int dbk_index_find(struct dbk_index *index, enum dbk_index_kind kind, struct dbk_slice name,
+                   const struct dbk_index_range *range, struct dbk_posting *postings, size_t max,
+                   size_t *count_out, struct dbk_error *err)
+{
+    return dbk_index_find_key(index, kind, dbk_index_key(index, kind, name), range, postings, max,
+                              count_out, err);
 }
 
 /* The run or chunk that has a position; one of the two is NULL. */

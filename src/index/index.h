@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * index -- stream, category, type, id and time look-ups over the log.
+ * index -- stream, category, type, id, tag and time look-ups over the log.
  *
  * Events enter a tail in memory. A thread behind the writer makes each full and synced chunk of the
  * tail (DBK_INDEX_CHUNK_EVENTS events) an immutable sorted run, "<first>-<last>.run", and merges
  * neighbours of similar size. Nothing here is true of itself: a run that is missing, damaged or of
  * another book is removed and made again from the log. Every byte is in docs/format/index.md.
  *
- * An event has four keys: SipHash-128, keyed by the book's secret, of its stream, category, type
- * and id. A key's postings are (rank, position), ascending: the rank is the version for streams and
+ * An event has a key for its stream, category, type, id and each of its tags: SipHash-128, keyed by
+ * the book's secret. A key's postings are (rank, position), ascending: the rank is the version for streams and
  * the position for the others. Readers compare names with the event itself.
  *
  * Threads: add, cut, synced and refresh from one at a time; look-ups from any, also meanwhile.
@@ -21,7 +21,7 @@
 #include "log/log.h"
 
 #define DBK_INDEX_CHUNK_EVENTS 65536
-#define DBK_INDEX_FORMAT 1
+#define DBK_INDEX_FORMAT 2
 
 struct dbk_index;
 
@@ -30,6 +30,7 @@ enum dbk_index_kind {
     DBK_INDEX_CATEGORY = 2,
     DBK_INDEX_TYPE = 3,
     DBK_INDEX_ID = 4,
+    DBK_INDEX_TAG = 5,
 };
 
 struct dbk_posting {
@@ -85,6 +86,13 @@ struct dbk_index_range {
     bool backwards; /* highest rank first */
 };
 
+/* What a name is looked up by; at most DBK_STREAM_SIZE_MAX bytes. */
+struct dbk_hash128 dbk_index_key(const struct dbk_index *index, enum dbk_index_kind kind,
+                                 struct dbk_slice name);
+/* As dbk_index_find, by the name's key. */
+int dbk_index_find_key(struct dbk_index *index, enum dbk_index_kind kind, struct dbk_hash128 key,
+                       const struct dbk_index_range *range, struct dbk_posting *postings,
+                       size_t max, size_t *count_out, struct dbk_error *err) DBK_MUST_CHECK;
 /* Up to `max` postings of a name within the range, in order. */
 int dbk_index_find(struct dbk_index *index, enum dbk_index_kind kind, struct dbk_slice name,
                    const struct dbk_index_range *range, struct dbk_posting *postings, size_t max,

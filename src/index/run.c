@@ -23,7 +23,10 @@ static int decode_header(struct dbk_slice bytes, const struct dbk_uuid *book, st
     if (dbk_get_u32(at + 8) > DBK_INDEX_FORMAT)
         return dbk_error_set(err, DBK_EFORMAT, "index format %u is newer than this Daybook's %d",
                              dbk_get_u32(at + 8), DBK_INDEX_FORMAT);
-    if (dbk_get_u32(at + 8) != DBK_INDEX_FORMAT || memcmp(at + 32, book->bytes, DBK_UUID_SIZE) != 0)
+    if (dbk_get_u32(at + 8) != DBK_INDEX_FORMAT)
+        return dbk_error_set(err, DBK_ECORRUPT, "index format %u is made anew as %d",
+                             dbk_get_u32(at + 8), DBK_INDEX_FORMAT);
+    if (memcmp(at + 32, book->bytes, DBK_UUID_SIZE) != 0)
         return dbk_error_set(err, DBK_ECORRUPT, "it belongs to another book");
     run->first = dbk_get_u64(at + 16);
     run->last = dbk_get_u64(at + 24);

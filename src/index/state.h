@@ -46,8 +46,6 @@ struct dbk_index {
     struct dbk_error err; /* why it failed */
 };
 
-struct dbk_hash128 dbk_index_key(const struct dbk_index *index, enum dbk_index_kind kind,
-                                 struct dbk_slice name);
 /* The last position that runs answer for. */
 uint64_t dbk_index_covered(const struct dbk_index *index);
 

@@ -30,6 +30,16 @@ enum {
 #define SEALED_CIPHERTEXT 0
 #define SEALED_DIGEST 1
 
+bool dbk_event_next_tag(struct dbk_slice *tags, struct dbk_slice *tag_out)
+{
+    size_t size = tags->size == 0 ? 0 : (uint8_t)tags->data[0];
+    if (tags->size == 0 || size > tags->size - 1)
+        return false;
+    *tag_out = dbk_slice(tags->data + 1, size);
+    *tags = dbk_slice(tags->data + 1 + size, tags->size - 1 - size);
+    return true;
+}
+
 struct dbk_slice dbk_stream_category(struct dbk_slice stream)
 {
     const char *dash = stream.size == 0 ? NULL : memchr(stream.data, '-', stream.size);

@@ -75,6 +75,8 @@ struct dbk_event {
     struct dbk_slice sealed;
 };
 
+/* Takes the first of encoded tags off them; false: there is none. */
+bool dbk_event_next_tag(struct dbk_slice *tags, struct dbk_slice *tag_out);
 /* The category of a stream: what stands before its first '-', or all of it. */
 struct dbk_slice dbk_stream_category(struct dbk_slice stream);
 

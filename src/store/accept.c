@@ -4,7 +4,11 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "store/match.h"
 #include "store/state.h"
+
+/* Postings that a condition's check fetches at once: most find none, or the first will do. */
+#define MATCH_ROOM 8
 
 /* How a batch's ids stand to what is stored. */
 struct known {
@@ -58,6 +62,88 @@ static int check_expectations(struct dbk_store *store, const struct dbk_batch *b
     return DBK_OK;
 }
 
+static bool is_match_all(const struct dbk_query *query)
+{
+    for (size_t i = 0; i < query->count; i++) {
+        if (query->items[i].type_count == 0 && query->items[i].tag_count == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Whether the candidate really matches; it is readable. */
+static int check_candidate(struct dbk_store *store, const struct dbk_query *query,
+                           uint64_t position, bool *matches_out, struct dbk_error *err)
+{
+    struct dbk_buf bytes;
+    struct dbk_event event;
+    dbk_buf_init(&bytes, SIZE_MAX);
+    int rc = dbk_store_read_position(store, position, &bytes, &event, err);
+    if (rc == DBK_OK)
+        *matches_out = event.stream.data[0] != '$' && dbk_query_matches(query, &event);
+    dbk_buf_release(&bytes);
+    return rc;
+}
+
+/* The newest position behind `after` that matches; 0: none. again_out: it is not yet readable. */
+static int find_match(struct dbk_store *store, const struct dbk_condition *condition,
+                      struct dbk_match *match, uint64_t *position_out, bool *again_out,
+                      struct dbk_error *err)
+{
+    bool all = is_match_all(&condition->none);
+    bool matches = false;
+    uint64_t position = match->position_max + 1;
+    int rc = DBK_OK;
+    while (rc == DBK_OK && !matches && !*again_out && position > 0) {
+        if (all)
+            position = position - 1 > condition->after ? position - 1 : 0;
+        else
+            rc = dbk_match_next(match, position - 1, &position, err);
+        if (rc < 0 || position == 0)
+            break;
+        if (position > dbk_log_last_position(store->log))
+            *again_out = true;
+        else
+            rc = check_candidate(store, &condition->none, position, &matches, err);
+    }
+    *position_out = position;
+    return rc;
+}
+
+static int check_condition(struct dbk_store *store, const struct dbk_condition *condition,
+                           struct dbk_append_result *result, uint64_t *rests_on, bool *again_out,
+                           struct dbk_error *err)
+{
+    _Alignas(16) char memory[DBK_MATCH_MEMORY];
+    struct dbk_match match = {.index = store->index,
+                              .backwards = true,
+                              .position_min = condition->after + 1,
+                              .position_max = store->accepted_position,
+                              .room = MATCH_ROOM};
+    size_t groups = 0;
+    size_t lists = 0;
+    uint64_t position = 0;
+    if (condition->none.count == 0 || condition->after >= store->accepted_position)
+        return DBK_OK;
+    dbk_match_count(&condition->none, &groups, &lists);
+    int rc = dbk_match_init(&match, condition->none.count, groups, lists, memory, err);
+    if (rc < 0)
+        return rc;
+    dbk_match_add_query(&match, &condition->none);
+    rc = find_match(store, condition, &match, &position, again_out, err);
+    dbk_match_release(&match);
+    if (rc < 0 || position == 0)
+        return rc;
+    *rests_on = position;
+    if (*again_out)
+        return DBK_OK;
+    result->matched_position = position;
+    return dbk_error_set(err, DBK_ECONFLICT,
+                         "the event at position %" PRIu64
+                         " matches the condition, which looked after position %" PRIu64,
+                         position, condition->after);
+}
+
 /* Tags as they are stored: sorted, each once, behind its size. */
 static int compare_tags(const void *a, const void *b)
 {
@@ -104,7 +190,6 @@ static int compare_known(struct dbk_store *store, const struct dbk_new_event *ev
 {
     struct dbk_buf bytes;
     struct dbk_buf tags;
-    struct dbk_log_place place;
     struct dbk_event stored;
     if (position > dbk_log_last_position(store->log)) {
         *again_out = true;
@@ -112,9 +197,7 @@ static int compare_known(struct dbk_store *store, const struct dbk_new_event *ev
     }
     dbk_buf_init(&bytes, SIZE_MAX);
     dbk_buf_init(&tags, UINT16_MAX);
-    int rc = dbk_index_place(store->index, position, &place, err);
-    if (rc == DBK_OK)
-        rc = dbk_log_read(store->log, place, &bytes, &stored, err);
+    int rc = dbk_store_read_position(store, position, &bytes, &stored, err);
     if (rc == DBK_OK)
         rc = encode_tags(event, &tags, err);
     if (rc == DBK_OK && !same(event, dbk_buf_slice(&tags), &stored)) {
@@ -296,6 +379,7 @@ int dbk_store_accept(struct dbk_store *store, const struct dbk_batch *batch,
     int rc = DBK_OK;
     *again_out = false;
     *rests_on_out = 0;
+    result->failed_expectation = batch->expectation_count;
     if (skip) {
         known.each = dbk_alloc_zero(batch->count, sizeof(bool));
         if (known.each == NULL)
@@ -321,6 +405,10 @@ int dbk_store_accept(struct dbk_store *store, const struct dbk_batch *batch,
         goto out;
     }
     rc = check_expectations(store, batch, result, rests_on_out, err);
+    if (rc == DBK_OK)
+        rc = check_condition(store, &batch->condition, result, rests_on_out, again_out, err);
+    if (rc == DBK_OK && *again_out)
+        goto out;
     if (rc == DBK_OK)
         rc = frame(store, batch, &known, result, err);
     if (rc == DBK_OK)

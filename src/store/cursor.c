@@ -3,26 +3,16 @@
  * A cursor walks candidates, in order, and hands out those that pass its filter. Candidates come
  * from one of three places:
  *
- *     lists  postings of a stream, or of several categories or types, merged by position
+ *     lists  postings of a stream, of several categories or types, or of a query, by position
  *     scan   the log itself, group by group: everything, or lists too dense to be worth it
  *     places one record after the other by its place: backwards, and where occurred times skip
  */
 #include "base/assert.h"
+#include "store/match.h"
 #include "store/state.h"
 
+/* Postings that a list fetches at once. */
 #define LIST_POSTINGS 256
-/* A list with a posting in every so many positions is read by scanning. */
-#define DENSE 4
-
-struct list {
-    enum dbk_index_kind kind;
-    struct dbk_slice name;
-    uint64_t next_rank; /* where the next fetch begins */
-    bool ended;
-    size_t at;
-    size_t count;
-    struct dbk_posting postings[LIST_POSTINGS];
-};
 
 enum source { SOURCE_LISTS, SOURCE_SCAN, SOURCE_PLACES };
 
@@ -32,8 +22,7 @@ struct dbk_cursor {
     struct dbk_filter filter;
     bool pinned; /* position_max was given */
     enum source source;
-    struct list *lists;
-    size_t list_count;
+    struct dbk_match match; /* of SOURCE_LISTS */
     struct dbk_log_scan *scan;
     uint64_t next;     /* the next position to look at */
     uint64_t position; /* everything up to it (backwards: down to it) has been looked at */
@@ -56,6 +45,21 @@ static int copy_slices(struct dbk_cursor *cursor, const struct dbk_slice *slices
     return DBK_OK;
 }
 
+static int copy_query(struct dbk_cursor *cursor, const struct dbk_query *query)
+{
+    struct dbk_query_item *items =
+        dbk_arena_alloc_zero(&cursor->arena, query->count + 1, sizeof(*items));
+    int rc = items == NULL ? DBK_ENOMEM : DBK_OK;
+    for (size_t i = 0; i < query->count && rc == DBK_OK; i++) {
+        items[i] = query->items[i];
+        rc = copy_slices(cursor, query->items[i].types, items[i].type_count, &items[i].types);
+        if (rc == DBK_OK)
+            rc = copy_slices(cursor, query->items[i].tags, items[i].tag_count, &items[i].tags);
+    }
+    cursor->filter.query.items = items;
+    return rc;
+}
+
 static int copy_filter(struct dbk_cursor *cursor, const struct dbk_filter *filter)
 {
     struct dbk_filter *copy = &cursor->filter;
@@ -65,7 +69,7 @@ static int copy_filter(struct dbk_cursor *cursor, const struct dbk_filter *filte
     int rc = copy_slices(cursor, filter->categories, filter->category_count, &copy->categories);
     if (rc == DBK_OK)
         rc = copy_slices(cursor, filter->types, filter->type_count, &copy->types);
-    return rc;
+    return rc == DBK_OK ? copy_query(cursor, &filter->query) : rc;
 }
 
 /* Times become positions, as far as they can. */
@@ -87,86 +91,64 @@ static int bound_times(struct dbk_cursor *cursor, struct dbk_error *err)
     return rc;
 }
 
-static struct dbk_index_range range_of(const struct dbk_cursor *cursor, const struct list *list)
+static int begin_match(struct dbk_cursor *cursor, size_t items, size_t groups, size_t lists,
+                       struct dbk_error *err)
 {
-    const struct dbk_filter *filter = &cursor->filter;
-    bool stream = list->kind == DBK_INDEX_STREAM;
-    uint64_t low = stream ? filter->version_min : filter->position_min;
-    uint64_t high = stream ? (filter->version_max == 0 ? UINT64_MAX : filter->version_max)
-                           : filter->position_max;
-    return (struct dbk_index_range){.rank_min = filter->backwards ? low : list->next_rank,
-                                    .rank_max = filter->backwards ? list->next_rank : high,
-                                    .position_max = filter->position_max,
-                                    .backwards = filter->backwards};
+    cursor->source = SOURCE_LISTS;
+    cursor->match = (struct dbk_match){.index = cursor->store->index,
+                                       .backwards = cursor->filter.backwards,
+                                       .position_min = cursor->filter.position_min,
+                                       .position_max = cursor->filter.position_max,
+                                       .room = LIST_POSTINGS};
+    return dbk_match_init(&cursor->match, items, groups, lists, NULL, err);
 }
 
-static int fetch(struct dbk_cursor *cursor, struct list *list, struct dbk_error *err)
+static int open_stream(struct dbk_cursor *cursor, struct dbk_error *err)
 {
-    struct dbk_index_range range = range_of(cursor, list);
-    list->at = 0;
-    list->count = 0;
-    if (list->ended || range.rank_min > range.rank_max)
-        return DBK_OK;
-    int rc = dbk_index_find(cursor->store->index, list->kind, list->name, &range, list->postings,
-                            LIST_POSTINGS, &list->count, err);
-    if (rc < 0 || list->count == 0)
+    const struct dbk_filter *filter = &cursor->filter;
+    int rc = begin_match(cursor, 1, 1, 1, err);
+    if (rc < 0)
         return rc;
-    uint64_t last = list->postings[list->count - 1].rank;
-    if (cursor->filter.backwards && last == 0)
-        list->ended = true;
-    else
-        list->next_rank = cursor->filter.backwards ? last - 1 : last + 1;
+    dbk_match_add_item(&cursor->match);
+    dbk_match_add_group(&cursor->match);
+    dbk_match_add_list(&cursor->match, DBK_INDEX_STREAM, filter->stream, filter->version_min,
+                       filter->version_max == 0 ? UINT64_MAX : filter->version_max);
     return DBK_OK;
-}
-
-static int add_list(struct dbk_cursor *cursor, enum dbk_index_kind kind, struct dbk_slice name,
-                    struct dbk_error *err)
-{
-    struct list *list = &cursor->lists[cursor->list_count];
-    const struct dbk_filter *filter = &cursor->filter;
-    bool stream = kind == DBK_INDEX_STREAM;
-    if (name.size > DBK_STREAM_SIZE_MAX)
-        return DBK_OK;
-    list->kind = kind;
-    list->name = name;
-    if (filter->backwards)
-        list->next_rank = stream ? (filter->version_max == 0 ? UINT64_MAX : filter->version_max)
-                                 : filter->position_max;
-    else
-        list->next_rank = stream ? filter->version_min : filter->position_min;
-    cursor->list_count++;
-    return fetch(cursor, list, err);
 }
 
 static int open_lists(struct dbk_cursor *cursor, const struct dbk_slice *names, size_t count,
                       enum dbk_index_kind kind, struct dbk_error *err)
 {
-    cursor->lists = dbk_alloc_zero(count, sizeof(*cursor->lists));
-    if (cursor->lists == NULL)
-        return dbk_error_set(err, DBK_ENOMEM, "out of memory reading");
-    cursor->source = SOURCE_LISTS;
-    for (size_t i = 0; i < count; i++) {
-        bool twice = false;
-        for (size_t j = 0; j < i; j++)
-            twice = twice || dbk_slice_equal(names[i], names[j]);
-        int rc = twice ? DBK_OK : add_list(cursor, kind, names[i], err);
-        if (rc < 0)
-            return rc;
-    }
+    int rc = begin_match(cursor, 1, 1, count, err);
+    if (rc < 0)
+        return rc;
+    dbk_match_add_item(&cursor->match);
+    dbk_match_add_group(&cursor->match);
+    for (size_t i = 0; i < count; i++)
+        dbk_match_add_list(&cursor->match, kind, names[i], 0, UINT64_MAX);
     return DBK_OK;
 }
 
-/* Lists whose first postings lie close together are read faster from the log itself. */
-static bool is_dense(const struct dbk_cursor *cursor)
+/* A query one of whose items everything matches needs no look-ups. */
+static bool has_names(const struct dbk_query *query)
 {
-    for (size_t i = 0; i < cursor->list_count; i++) {
-        const struct list *list = &cursor->lists[i];
-        if (list->kind != DBK_INDEX_STREAM && list->count == LIST_POSTINGS &&
-            list->postings[LIST_POSTINGS - 1].position - list->postings[0].position <
-                LIST_POSTINGS * DENSE)
-            return true;
+    for (size_t i = 0; i < query->count; i++) {
+        if (query->items[i].type_count == 0 && query->items[i].tag_count == 0)
+            return false;
     }
-    return false;
+    return query->count > 0;
+}
+
+static int open_query(struct dbk_cursor *cursor, struct dbk_error *err)
+{
+    const struct dbk_query *query = &cursor->filter.query;
+    size_t groups = 0;
+    size_t lists = 0;
+    dbk_match_count(query, &groups, &lists);
+    int rc = begin_match(cursor, query->count, groups, lists, err);
+    if (rc == DBK_OK)
+        dbk_match_add_query(&cursor->match, query);
+    return rc;
 }
 
 static int open_scan(struct dbk_cursor *cursor, struct dbk_error *err)
@@ -196,8 +178,10 @@ static int choose_source(struct dbk_cursor *cursor, struct dbk_error *err)
     int rc = DBK_OK;
     cursor->next = filter->backwards ? filter->position_max : filter->position_min;
     if (filter->stream.size > 0)
-        return open_lists(cursor, &filter->stream, 1, DBK_INDEX_STREAM, err);
-    if (filter->type_count > 0)
+        return open_stream(cursor, err);
+    if (has_names(&filter->query))
+        rc = open_query(cursor, err);
+    else if (filter->type_count > 0)
         rc = open_lists(cursor, filter->types, filter->type_count, DBK_INDEX_TYPE, err);
     else if (filter->category_count > 0)
         rc =
@@ -205,7 +189,8 @@ static int choose_source(struct dbk_cursor *cursor, struct dbk_error *err)
     else if (dash != NULL)
         rc = open_lists(cursor, &category, 1, DBK_INDEX_CATEGORY, err);
     bool by_place = filter->backwards || has_occurred(filter);
-    if (rc < 0 || (cursor->lists != NULL && (by_place || !is_dense(cursor))))
+    bool lists = cursor->match.item_count > 0;
+    if (rc < 0 || (lists && (by_place || !dbk_match_is_dense(&cursor->match, err))))
         return rc;
     if (by_place) {
         cursor->source = SOURCE_PLACES;
@@ -255,7 +240,7 @@ void dbk_cursor_free(struct dbk_cursor *cursor)
     if (cursor == NULL)
         return;
     dbk_log_scan_free(cursor->scan);
-    dbk_free(cursor->lists);
+    dbk_match_release(&cursor->match);
     dbk_buf_release(&cursor->bytes);
     dbk_arena_release(&cursor->arena);
     dbk_free(cursor);
@@ -284,55 +269,30 @@ static bool passes(const struct dbk_filter *filter, const struct dbk_event *even
            (filter->occurred_min_us == 0 || occurred >= filter->occurred_min_us) &&
            (filter->occurred_max_us == 0 || occurred <= filter->occurred_max_us) &&
            is_any(event->type, filter->types, filter->type_count) &&
+           (filter->query.count == 0 || dbk_query_matches(&filter->query, event)) &&
            (filter->category_count == 0 ||
             is_any(dbk_stream_category(event->stream), filter->categories, filter->category_count));
-}
-
-/* The list whose next posting comes first, NULL when all have ended. */
-static int next_list(struct dbk_cursor *cursor, struct list **list_out, struct dbk_error *err)
-{
-    struct list *best = NULL;
-    for (size_t i = 0; i < cursor->list_count; i++) {
-        struct list *list = &cursor->lists[i];
-        if (list->at == list->count && list->count > 0) {
-            int rc = fetch(cursor, list, err);
-            if (rc < 0)
-                return rc;
-        }
-        if (list->at == list->count)
-            continue;
-        uint64_t position = list->postings[list->at].position;
-        bool sooner = best == NULL ||
-                      (cursor->filter.backwards ? position > best->postings[best->at].position
-                                                : position < best->postings[best->at].position);
-        best = sooner ? list : best;
-    }
-    *list_out = best;
-    return DBK_OK;
 }
 
 static int read_position(struct dbk_cursor *cursor, uint64_t position, struct dbk_event *event_out,
                          struct dbk_error *err)
 {
-    struct dbk_log_place place;
-    int rc = dbk_index_place(cursor->store->index, position, &place, err);
-    if (rc == DBK_OK)
-        rc = dbk_log_read(cursor->store->log, place, &cursor->bytes, event_out, err);
-    if (rc == DBK_OK && event_out->position != position)
-        rc = dbk_error_set(err, DBK_ECORRUPT,
-                           "the index looks for position %ju where the log has %ju",
-                           (uintmax_t)position, (uintmax_t)event_out->position);
+    int rc = dbk_store_read_position(cursor->store, position, &cursor->bytes, event_out, err);
     return rc < 0 ? rc : 1;
 }
 
 static int candidate_of_lists(struct dbk_cursor *cursor, struct dbk_event *event_out,
                               struct dbk_error *err)
 {
-    struct list *list = NULL;
-    int rc = next_list(cursor, &list, err);
-    if (rc < 0 || list == NULL)
+    uint64_t position = 0;
+    if (cursor->next == 0)
+        return 0;
+    int rc = dbk_match_next(&cursor->match, cursor->next, &position, err);
+    if (rc < 0 || position == 0 || position < cursor->filter.position_min ||
+        position > cursor->filter.position_max)
         return rc;
-    return read_position(cursor, list->postings[list->at++].position, event_out, err);
+    cursor->next = cursor->filter.backwards ? position - 1 : position + 1;
+    return read_position(cursor, position, event_out, err);
 }
 
 static int candidate_of_places(struct dbk_cursor *cursor, struct dbk_event *event_out,
@@ -410,10 +370,6 @@ int dbk_cursor_extend(struct dbk_cursor *cursor, struct dbk_error *err)
     cursor->filter.position_max = last;
     if (cursor->filter.time_max_us != 0)
         rc = bound_times(cursor, err);
-    for (size_t i = 0; rc == DBK_OK && i < cursor->list_count && cursor->source == SOURCE_LISTS;
-         i++) {
-        if (cursor->lists[i].at == cursor->lists[i].count)
-            rc = fetch(cursor, &cursor->lists[i], err);
-    }
+    cursor->match.position_max = cursor->filter.position_max;
     return rc;
 }

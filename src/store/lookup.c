@@ -92,14 +92,25 @@ int dbk_store_find_id(struct dbk_store *store, const struct dbk_uuid *id, uint64
     return rc;
 }
 
+int dbk_store_read_position(struct dbk_store *store, uint64_t position, struct dbk_buf *bytes,
+                            struct dbk_event *event_out, struct dbk_error *err)
+{
+    struct dbk_log_place place;
+    int rc = dbk_index_place(store->index, position, &place, err);
+    if (rc == DBK_OK)
+        rc = dbk_log_read(store->log, place, bytes, event_out, err);
+    if (rc == DBK_OK && event_out->position != position)
+        rc = dbk_error_set(err, DBK_ECORRUPT,
+                           "the index looks for position %ju where the log has %ju",
+                           (uintmax_t)position, (uintmax_t)event_out->position);
+    return rc;
+}
+
 static int time_of(struct dbk_store *store, uint64_t position, struct dbk_buf *bytes,
                    int64_t *time_us_out, struct dbk_error *err)
 {
-    struct dbk_log_place place;
     struct dbk_event event;
-    int rc = dbk_index_place(store->index, position, &place, err);
-    if (rc == DBK_OK)
-        rc = dbk_log_read(store->log, place, bytes, &event, err);
+    int rc = dbk_store_read_position(store, position, bytes, &event, err);
     if (rc == DBK_OK)
         *time_us_out = event.time_us;
     return rc;

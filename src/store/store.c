@@ -90,7 +90,8 @@ static int make_folder(struct dbk_store *store, struct dbk_error *err)
     return rc;
 }
 
-static int open_parts(struct dbk_store *store, uint64_t segment_size, struct dbk_error *err)
+static int open_parts(struct dbk_store *store, const struct dbk_store_options *options,
+                      struct dbk_error *err)
 {
     char *log = path_of(store->folder, "log");
     char *index = path_of(store->folder, "index");
@@ -101,13 +102,15 @@ static int open_parts(struct dbk_store *store, uint64_t segment_size, struct dbk
         rc = dbk_log_open(&(struct dbk_log_options){.os = store->os,
                                                     .folder = log,
                                                     .writer = store->writer,
-                                                    .segment_size = segment_size},
+                                                    .segment_size = options->segment_size},
                           &store->log, err);
     if (rc == DBK_OK)
-        rc = dbk_index_open(
-            &(struct dbk_index_options){
-                .os = store->os, .folder = index, .log = store->log, .writer = store->writer},
-            &store->index, err);
+        rc = dbk_index_open(&(struct dbk_index_options){.os = store->os,
+                                                        .folder = index,
+                                                        .log = store->log,
+                                                        .writer = store->writer,
+                                                        .chunk_events = options->chunk_events},
+                            &store->index, err);
     dbk_free(log);
     dbk_free(index);
     return rc;
@@ -155,7 +158,7 @@ int dbk_store_open(const struct dbk_store_options *options, struct dbk_store **s
             rc = take_lock(store, options->holder, err);
     }
     if (rc == DBK_OK)
-        rc = open_parts(store, options->segment_size, err);
+        rc = open_parts(store, options, err);
     if (rc < 0) {
         dbk_store_free(store);
         return rc;

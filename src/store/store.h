@@ -30,6 +30,7 @@ struct dbk_store_options {
     size_t event_size_max;  /* of data and meta together, bytes; 0: 1 MiB */
     size_t batch_count_max; /* events of one batch; 0: 10,000 */
     uint64_t segment_size;  /* 0: the log's default; tests make it small */
+    uint32_t chunk_events;  /* 0: the index's default; so do they */
 };
 
 /*
@@ -68,6 +69,34 @@ struct dbk_expectation {
     int64_t version; /* a number, or DBK_EXPECT_… */
 };
 
+/*
+ * A query: events that match any of its items; an item is matched by an event that has one of its
+ * types (none: any) and all of its tags. An item with neither is matched by every event. Removed
+ * events and the book's own match none.
+ */
+struct dbk_query_item {
+    const struct dbk_slice *types;
+    size_t type_count;
+    const struct dbk_slice *tags;
+    size_t tag_count;
+};
+struct dbk_query {
+    const struct dbk_query_item *items;
+    size_t count;
+};
+/* So many names a query may have. */
+#define DBK_QUERY_NAMES_MAX 1024
+
+/*
+ * A dynamic consistency boundary: nothing behind a position may match. The cost is that of looking
+ * up the query's names in what came after; with `after` 0 that of finding the newest match in the
+ * whole book: one look-up a run of the index for a single name, more where names must meet.
+ */
+struct dbk_condition {
+    struct dbk_query none; /* an empty one: no condition */
+    uint64_t after;        /* what the caller was aware of; may be past the last position */
+};
+
 enum dbk_append_flags {
     DBK_APPEND_SKIP_KNOWN =
         1 << 0,                  /* events whose id is stored with the same content are left out */
@@ -79,6 +108,7 @@ struct dbk_batch {
     size_t count;
     const struct dbk_expectation *expectations; /* checked before the batch, all must hold */
     size_t expectation_count;
+    struct dbk_condition condition; /* checked with them */
     unsigned flags;
 };
 
@@ -90,9 +120,11 @@ struct dbk_append_result {
     size_t skipped;        /* known ones left out (skip-known), or all when `known` */
     bool known;            /* all ids were stored before with the same content */
     bool synced;           /* durable */
-    /* On DBK_ECONFLICT for a stream: which expectation failed, and the version it met. */
+    /* On DBK_ECONFLICT for a stream: which expectation failed, and the version it met. The index is
+       expectation_count when none did. */
     size_t failed_expectation;
     uint64_t actual_version;
+    uint64_t matched_position; /* on DBK_ECONFLICT for the condition: the newest that matched */
 };
 
 /*
@@ -102,7 +134,7 @@ struct dbk_append_result {
  * DBK_EINVAL    no events; a name empty, too long, not UTF-8 or with a control character; a
  *               category starting with '$' is the book's own; meta is no JSON object
  * DBK_ELIMIT    the batch or an event is too large; the message names it
- * DBK_ECONFLICT an expectation does not hold; an id is stored with other content; a batch mixes
+ * DBK_ECONFLICT an expectation or the condition does not hold; an id is stored with other content; a batch mixes
  *               known and new ids without skip-known; an id twice in one batch
  * DBK_EREFUSED  a participant refused it
  * DBK_EFULL     no space; works again when there is some
@@ -171,6 +203,7 @@ struct dbk_filter {
     size_t category_count;
     const struct dbk_slice *types; /* any of these; none: any */
     size_t type_count;
+    struct dbk_query query;  /* empty: any */
     uint64_t position_min;   /* inclusive; 0: from the first */
     uint64_t position_max;   /* inclusive; 0: to the last */
     uint64_t version_min;    /* with `stream`; inclusive; 0: any */
@@ -187,7 +220,7 @@ struct dbk_cursor;
 
 /*
  * Opens a read of what is stored and synced now (position_max is pinned to it when 0). Filter's
- * slices are copied. Streams, categories, types, position and time ranges are looked up, not
+ * slices are copied. Streams, categories, types, tags, position and time ranges are looked up, not
  * scanned.
  */
 int dbk_cursor_open(struct dbk_store *store, const struct dbk_filter *filter,

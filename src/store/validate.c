@@ -40,6 +40,32 @@ static int check_tags(const struct dbk_new_event *event, size_t index, struct db
     return DBK_OK;
 }
 
+static int check_condition(const struct dbk_condition *condition, struct dbk_error *err)
+{
+    size_t names = 0;
+    for (size_t i = 0; i < condition->none.count; i++) {
+        const struct dbk_query_item *item = &condition->none.items[i];
+        names += item->type_count + item->tag_count + 1;
+        for (size_t j = 0; j < item->type_count; j++) {
+            if (item->types[j].size == 0 || item->types[j].size > DBK_TYPE_SIZE_MAX)
+                return dbk_error_set(err, DBK_EINVAL,
+                                     "condition: type %zu of item %zu has %zu bytes, 1 to %d fit",
+                                     j, i, item->types[j].size, DBK_TYPE_SIZE_MAX);
+        }
+        for (size_t j = 0; j < item->tag_count; j++) {
+            if (item->tags[j].size == 0 || item->tags[j].size > DBK_TAG_SIZE_MAX)
+                return dbk_error_set(err, DBK_EINVAL,
+                                     "condition: tag %zu of item %zu has %zu bytes, 1 to %d fit", j,
+                                     i, item->tags[j].size, DBK_TAG_SIZE_MAX);
+        }
+    }
+    if (names > DBK_QUERY_NAMES_MAX)
+        return dbk_error_set(err, DBK_ELIMIT,
+                             "condition: its items, types and tags are %zu, at most %d are allowed",
+                             names, DBK_QUERY_NAMES_MAX);
+    return DBK_OK;
+}
+
 static bool is_object(struct dbk_slice text)
 {
     return text.size >= 2 && text.data[0] == '{' && text.data[text.size - 1] == '}';
@@ -124,5 +150,6 @@ int dbk_batch_validate(const struct dbk_store *store, const struct dbk_batch *ba
             batch->expectations[i].stream.size > DBK_STREAM_SIZE_MAX)
             return dbk_error_set(err, DBK_EINVAL, "expectation %zu makes no sense", i);
     }
-    return batch->count > 1 ? check_twice(batch, err) : DBK_OK;
+    int rc = check_condition(&batch->condition, err);
+    return rc < 0 || batch->count == 1 ? rc : check_twice(batch, err);
 }

@@ -19,6 +19,8 @@ struct sample {
     char stream[24];
     char type[8];
     struct dbk_uuid id;
+    char tags[16]; /* as they are stored: "\2g1\2g4" */
+    size_t tags_size;
     uint64_t version;
     int64_t time_us;
     int64_t occurred_us;
@@ -81,6 +83,13 @@ static void make_sample(struct fixture *fixture, uint64_t position)
     (void)snprintf(sample->stream, sizeof(sample->stream), "c%u-%u", stream % 5, stream);
     (void)snprintf(sample->type, sizeof(sample->type), "T%u", random_number(&seed) % 4);
     memcpy(sample->id.bytes, &position, sizeof(position));
+    sample->tags_size = 0;
+    for (unsigned tag = 0; tag < 5; tag++) {
+        if (random_number(&seed) % 3 != 0)
+            continue;
+        memcpy(sample->tags + sample->tags_size, (char[]){2, 'g', (char)('0' + tag)}, 3);
+        sample->tags_size += 3;
+    }
     sample->version = 1;
     for (uint64_t before = position; --before > 0;) {
         if (strcmp(fixture->samples[before].stream, sample->stream) == 0) {
@@ -102,6 +111,7 @@ static struct dbk_event event_of(const struct sample *sample, uint64_t position)
                               .flags = DBK_RECORD_JSON | DBK_RECORD_BATCH_END,
                               .stream = dbk_slice_of(sample->stream),
                               .type = dbk_slice_of(sample->type),
+                              .tags = dbk_slice(sample->tags, sample->tags_size),
                               .data = DBK_SLICE_LITERAL("{}")};
 }
 
@@ -133,8 +143,21 @@ static struct dbk_slice name_of(const struct sample *sample, enum dbk_index_kind
         return dbk_slice_of(sample->type);
     case DBK_INDEX_ID:
         return dbk_slice(sample->id.bytes, DBK_UUID_SIZE);
+    case DBK_INDEX_TAG:
+        return dbk_slice(sample->tags + 1, 2);
     }
     return stream;
+}
+
+static bool has_name(const struct sample *sample, enum dbk_index_kind kind, struct dbk_slice name)
+{
+    if (kind != DBK_INDEX_TAG)
+        return dbk_slice_equal(name_of(sample, kind), name);
+    for (size_t at = 0; at < sample->tags_size; at += 3) {
+        if (memcmp(sample->tags + at + 1, name.data, 2) == 0)
+            return true;
+    }
+    return false;
 }
 
 /* What find must answer, by looking at every event. */
@@ -147,8 +170,8 @@ static size_t model_find(const struct fixture *fixture, enum dbk_index_kind kind
         uint64_t position = range->backwards ? fixture->count + 1 - i : i;
         const struct sample *sample = &fixture->samples[position];
         uint64_t rank = kind == DBK_INDEX_STREAM ? sample->version : position;
-        if (dbk_slice_equal(name_of(sample, kind), name) && rank >= range->rank_min &&
-            rank <= range->rank_max && position <= range->position_max)
+        if (has_name(sample, kind, name) && rank >= range->rank_min && rank <= range->rank_max &&
+            position <= range->position_max)
             postings[count++] = (struct dbk_posting){rank, position};
     }
     return count;
@@ -160,9 +183,11 @@ static void check_find(struct fixture *fixture, uint32_t *seed)
     struct dbk_posting got[EVENTS];
     struct dbk_error err = {0};
     size_t count = 0;
-    enum dbk_index_kind kind = (enum dbk_index_kind)(1 + random_number(seed) % 4);
+    enum dbk_index_kind kind = (enum dbk_index_kind)(1 + random_number(seed) % 5);
     uint64_t at = 1 + random_number(seed) % fixture->count;
     struct dbk_slice name = name_of(&fixture->samples[at], kind);
+    if (kind == DBK_INDEX_TAG && fixture->samples[at].tags_size == 0)
+        name = DBK_SLICE_LITERAL("g9");
     struct dbk_index_range range = {.rank_min = random_number(seed) % 60,
                                     .rank_max = UINT64_MAX,
                                     .position_max = UINT64_MAX,
@@ -276,6 +301,46 @@ static void test_index__forgets_what_is_cut(void **state)
         check_all(&fixture);
         append(&fixture, 13);
         check_all(&fixture);
+        settle(&fixture);
+    }
+    tear_down(&fixture);
+}
+
+/* Two of these are more tags than a chunk has room for, however few its events. */
+static void test_index__begins_a_chunk_where_tags_fill_one(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct dbk_error err = {0};
+    static char tags[20000 * 3];
+    struct dbk_posting posting;
+    size_t count = 0;
+    set_up(&fixture);
+    for (size_t i = 0; i < sizeof(tags); i += 3)
+        memcpy(tags + i, (char[]){2, (char)(' ' + i / 3 % 150), (char)(' ' + i / 450)}, 3);
+    for (uint64_t position = 1; position <= 6; position++) {
+        struct dbk_log_group *group = dbk_log_group_begin(fixture.log);
+        struct dbk_log_place place;
+        make_sample(&fixture, position);
+        struct dbk_event event = event_of(&fixture.samples[position], position);
+        event.tags = dbk_slice(tags, sizeof(tags));
+        assert_int_equal(dbk_log_group_add(group, &event, &place), DBK_OK);
+        assert_int_equal(dbk_index_add(fixture.index, &event, place), DBK_OK);
+        dbk_index_cut(fixture.index, position);
+        assert_int_equal(dbk_index_add(fixture.index, &event, place), DBK_OK);
+        assert_ok(dbk_log_write_group(fixture.log, group, true, &err), &err);
+        dbk_index_synced(fixture.index, position);
+    }
+    for (int pass = 0; pass < 2; pass++) {
+        for (uint64_t position = 1; position <= 6; position++) {
+            struct dbk_index_range range = {position, position, UINT64_MAX, pass == 0};
+            assert_ok(dbk_index_find(fixture.index, DBK_INDEX_TAG,
+                                     dbk_slice(tags + 1 + 3 * (position * 3000), 2), &range,
+                                     &posting, 1, &count, &err),
+                      &err);
+            assert_int_equal(count, 1);
+            assert_int_equal(posting.position, position);
+        }
         settle(&fixture);
     }
     tear_down(&fixture);
@@ -421,6 +486,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_index__answers_as_a_scan_would_in_memory_and_in_runs),
         cmocka_unit_test(test_index__forgets_what_is_cut),
+        cmocka_unit_test(test_index__begins_a_chunk_where_tags_fill_one),
         cmocka_unit_test(test_index__is_the_same_after_opening_again),
         cmocka_unit_test(test_index__makes_damaged_runs_again),
         cmocka_unit_test(test_index__makes_short_and_lost_runs_again),

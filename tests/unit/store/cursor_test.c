@@ -15,6 +15,7 @@
 struct sample {
     char stream[24];
     char type[8];
+    unsigned tags; /* bit n: it has tag gn */
     uint64_t version;
     int64_t time_us;
     int64_t occurred_us;
@@ -42,8 +43,15 @@ static void open_store(bool writer, struct dbk_store **store_out)
               &err);
 }
 
+/* g0 to g4. */
+static struct dbk_slice tag_of(unsigned tag)
+{
+    return dbk_slice(&"g0g1g2g3g4"[2 * tag], 2);
+}
+
 static void append(uint64_t count, uint32_t *seed)
 {
+    struct dbk_slice tags[64][5];
     struct dbk_new_event events[64];
     struct dbk_append_result result;
     struct dbk_error err = {0};
@@ -52,13 +60,19 @@ static void append(uint64_t count, uint32_t *seed)
         uint32_t number = random_number(seed) % 50;
         (void)snprintf(sample->stream, sizeof(sample->stream), "c%u-%u", number % 7, number);
         (void)snprintf(sample->type, sizeof(sample->type), "T%u", random_number(seed) % 5);
+        sample->tags = random_number(seed) & random_number(seed) & 31;
         sample->occurred_us =
             random_number(seed) % 4 == 0 ? DBK_TIME_NONE : 1000 + random_number(seed) % 500;
         events[i] = (struct dbk_new_event){.stream = dbk_slice_of(sample->stream),
                                            .type = dbk_slice_of(sample->type),
                                            .data = DBK_SLICE_LITERAL("{}"),
                                            .occurred_us = sample->occurred_us,
+                                           .tags = tags[i],
                                            .flags = DBK_RECORD_JSON};
+        for (unsigned tag = 0; tag < 5; tag++) {
+            if ((sample->tags >> tag & 1) != 0)
+                tags[i][events[i].tag_count++] = tag_of(tag);
+        }
     }
     assert_ok(dbk_store_append(store, &(struct dbk_batch){.events = events, .count = count},
                                &result, &err),
@@ -103,6 +117,19 @@ static bool contains(const struct dbk_slice *names, size_t count, struct dbk_sli
     return count == 0;
 }
 
+static bool fits_query(const struct dbk_query *query, const struct sample *sample)
+{
+    for (size_t i = 0; i < query->count; i++) {
+        const struct dbk_query_item *item = &query->items[i];
+        bool fits = contains(item->types, item->type_count, dbk_slice_of(sample->type));
+        for (size_t j = 0; j < item->tag_count; j++)
+            fits = fits && (sample->tags >> (item->tags[j].data[1] - '0') & 1) != 0;
+        if (fits)
+            return true;
+    }
+    return query->count == 0;
+}
+
 static bool fits(const struct dbk_filter *filter, uint64_t position)
 {
     const struct sample *sample = &samples[position];
@@ -110,6 +137,7 @@ static bool fits(const struct dbk_filter *filter, uint64_t position)
     int64_t occurred = sample->occurred_us == DBK_TIME_NONE ? sample->time_us : sample->occurred_us;
     return (filter->stream.size == 0 || dbk_slice_equal(filter->stream, stream)) &&
            dbk_slice_starts_with(stream, filter->stream_prefix) &&
+           fits_query(&filter->query, sample) &&
            contains(filter->categories, filter->category_count, dbk_stream_category(stream)) &&
            contains(filter->types, filter->type_count, dbk_slice_of(sample->type)) &&
            position >= filter->position_min &&
@@ -122,12 +150,32 @@ static bool fits(const struct dbk_filter *filter, uint64_t position)
            (filter->occurred_max_us == 0 || occurred <= filter->occurred_max_us);
 }
 
+/* Up to three items of up to two types and three tags each. */
+static void make_query(struct dbk_query *query, uint32_t *seed)
+{
+    static struct dbk_query_item items[3];
+    static struct dbk_slice names[3][5];
+    static char types[8][4];
+    query->items = items;
+    query->count = 1 + random_number(seed) % 3;
+    for (unsigned i = 0; i < 8; i++)
+        (void)snprintf(types[i], sizeof(types[i]), "T%u", i % 7);
+    for (size_t i = 0; i < query->count; i++) {
+        items[i] = (struct dbk_query_item){names[i], random_number(seed) % 3, names[i] + 2,
+                                           random_number(seed) % 4};
+        for (size_t j = 0; j < 2; j++)
+            names[i][j] = dbk_slice_of(types[random_number(seed) % 8]);
+        for (size_t j = 2; j < 5; j++)
+            names[i][j] = tag_of(random_number(seed) % 5);
+    }
+}
+
 static void make_filter(struct dbk_filter *filter, struct dbk_slice names[4], uint32_t *seed)
 {
     static char texts[4][8];
     *filter = (struct dbk_filter){.backwards = random_number(seed) % 2 == 0};
     uint64_t some = 1 + random_number(seed) % sample_count;
-    switch (random_number(seed) % 5) {
+    switch (random_number(seed) % 7) {
     case 0:
         filter->stream = dbk_slice_of(samples[some].stream);
         if (random_number(seed) % 2 == 0)
@@ -150,6 +198,10 @@ static void make_filter(struct dbk_filter *filter, struct dbk_slice names[4], ui
         filter->category_count = random_number(seed) % 3;
         filter->types = names + 2;
         filter->type_count = random_number(seed) % 3;
+        break;
+    case 4:
+    case 5:
+        make_query(&filter->query, seed);
         break;
     default:
         break;
