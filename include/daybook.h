@@ -120,11 +120,25 @@ struct daybook_expectation {
     int64_t version; /* a number, DAYBOOK_NO_STREAM, DAYBOOK_EXISTS or DAYBOOK_ANY */
 };
 
+/*
+ * Events that match any of the items; an item is matched by an event that has one of its types
+ * (none: any) and all of its tags. An item with neither is matched by every event.
+ */
+struct daybook_query_item {
+    const char *const *types;
+    size_t type_count;
+    const char *const *tags;
+    size_t tag_count;
+};
+
 struct daybook_batch {
     const struct daybook_new_event *events;
     size_t count;
     const struct daybook_expectation *expectations; /* all must hold, at the commit */
     size_t expectation_count;
+    const struct daybook_query_item *fail_if; /* no event behind `after` may match, at the commit */
+    size_t fail_if_count;
+    uint64_t after; /* the position the caller was aware of; 0: none */
     int skip_known; /* not 0: events whose id is stored with the same content are left out */
 };
 
@@ -135,13 +149,14 @@ struct daybook_appended {
     size_t appended;
     size_t skipped;
     int known; /* not 0: all of it was stored before, with the same content */
+    uint64_t matched_position; /* on DAYBOOK_ECONFLICT: the newest event that `fail_if` matched */
 };
 
 /*
  * Appends a batch, all or nothing; returns when it is durable. Blocks; callers from many threads
  * share one sync.
  *
- * DAYBOOK_ECONFLICT  an expectation does not hold, or an id is stored with other content
+ * DAYBOOK_ECONFLICT  an expectation or `fail_if` does not hold, or an id is stored with other content
  * DAYBOOK_EINVAL     a name or JSON is malformed; the message names the event and the place
  * DAYBOOK_EREFUSED   a read model's constraint refused it
  * DAYBOOK_ELIMIT, DAYBOOK_EFULL, DAYBOOK_EUNKNOWN, DAYBOOK_ESTOPPED
@@ -166,6 +181,8 @@ struct daybook_event {
     size_t data_size;
     const char *meta;
     size_t meta_size;
+    const char *tags; /* each a byte of size and as many bytes, in byte order */
+    size_t tags_size;
     int binary;
 };
 
@@ -174,6 +191,8 @@ struct daybook_filter {
     const char *stream_prefix; /* NULL: any */
     const char *category;      /* NULL: any */
     const char *type;          /* NULL: any */
+    const struct daybook_query_item *query; /* events that match one of these; 0 of them: any */
+    size_t query_count;
     uint64_t position_min;     /* inclusive; 0: any; so are the others */
     uint64_t position_max;
     uint64_t version_min;

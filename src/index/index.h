@@ -8,8 +8,8 @@
  * another book is removed and made again from the log. Every byte is in docs/format/index.md.
  *
  * An event has a key for its stream, category, type, id and each of its tags: SipHash-128, keyed by
- * the book's secret. A key's postings are (rank, position), ascending: the rank is the version for streams and
- * the position for the others. Readers compare names with the event itself.
+ * the book's secret. A key's postings are (rank, position), ascending: the rank is the version for
+ * streams and the position for the others. Readers compare names with the event itself.
  *
  * Threads: add, cut, synced and refresh from one at a time; look-ups from any, also meanwhile.
  * Source:  O'Neil et al., The Log-Structured Merge-Tree, 1996; Putze et al., Cache-, Hash- and

@@ -10,6 +10,7 @@ struct appending {
     size_t count;
     struct dbk_expectation *expectations;
     size_t expectation_count;
+    struct dbk_condition condition;
     unsigned flags;
 };
 
@@ -237,6 +238,9 @@ static int conflict(struct dbk_api_call *call, const struct appending *appending
                     const struct dbk_append_result *result, int status, const struct dbk_error *err)
 {
     char extra[128] = "";
+    if (result->matched_position > 0)
+        (void)snprintf(extra, sizeof(extra), ",\"matched\":%ju",
+                       (uintmax_t)result->matched_position);
     if (result->failed_expectation < appending->expectation_count) {
         int64_t expected = appending->expectations[result->failed_expectation].version;
         if (expected >= 0)
@@ -262,6 +266,7 @@ static int append(struct appending *appending, struct dbk_slice stream, struct d
                                               .count = appending->count,
                                               .expectations = appending->expectations,
                                               .expectation_count = appending->expectation_count,
+                                              .condition = appending->condition,
                                               .flags = appending->flags},
                           &result, err);
     bool expected = appending->expectation_count > 0 && stream.size > 0;
@@ -340,6 +345,23 @@ static int read_expectations(struct appending *appending, const struct dbk_json_
     return DBK_OK;
 }
 
+/* {"fail_if_match":[…],"after":N} */
+static int read_condition(struct appending *appending, const struct dbk_json_node *node,
+                          struct dbk_error *err)
+{
+    const struct dbk_json_node *query = dbk_json_member(node, "fail_if_match");
+    const struct dbk_json_node *after = dbk_json_member(node, "after");
+    struct dbk_condition *condition = &appending->condition;
+    struct dbk_error why = {0};
+    if (query == NULL || node->count != (after == NULL ? 1 : 2) ||
+        (after != NULL && (after->kind != DBK_JSON_INTEGER || after->integer < 0)))
+        return dbk_error_set(err, DBK_EINVAL,
+                             "condition: it is {\"fail_if_match\":[…],\"after\":POSITION}");
+    condition->after = after == NULL ? 0 : (uint64_t)after->integer;
+    int rc = dbk_api_read_query(&appending->call->scratch->arena, query, &condition->none, &why);
+    return rc < 0 ? dbk_error_set(err, rc, "condition: fail_if_match: %s", why.message) : rc;
+}
+
 static int read_batch(struct appending *appending, const struct dbk_json_node *root,
                       struct dbk_error *err)
 {
@@ -354,13 +376,15 @@ static int read_batch(struct appending *appending, const struct dbk_json_node *r
                      : dbk_error_set(err, DBK_EINVAL, "events is no list");
         else if (dbk_slice_equal_text(member->key, "expect"))
             rc = read_expectations(appending, member, err);
+        else if (dbk_slice_equal_text(member->key, "condition"))
+            rc = read_condition(appending, member, err);
         else if (dbk_slice_equal_text(member->key, "skip_known") &&
                  (member->kind == DBK_JSON_TRUE || member->kind == DBK_JSON_FALSE))
             appending->flags = member->kind == DBK_JSON_TRUE ? DBK_APPEND_SKIP_KNOWN : 0;
         else
             rc = dbk_error_set(err, DBK_EINVAL,
-                               "the body has events, expect and skip_known (true or false), not "
-                               "\"%.*s\"",
+                               "the body has events, expect, condition and skip_known (true or "
+                               "false), not \"%.*s\"",
                                DBK_SLICE_ARGS(member->key));
     }
     return rc;

@@ -60,6 +60,10 @@ int dbk_api_after(const struct dbk_api_call *call, uint64_t *after_out, int64_t 
 int dbk_api_put_model(struct dbk_api_call *call, size_t index,
                       struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_api_put_view(struct dbk_api_call *call, size_t index, struct dbk_error *err) DBK_MUST_CHECK;
+/* A query as JSON: [{"types":[…],"tags":[…]},…]; its texts are the nodes'. DBK_EINVAL names the
+   item. */
+int dbk_api_read_query(struct dbk_arena *arena, const struct dbk_json_node *list,
+                       struct dbk_query *query_out, struct dbk_error *err) DBK_MUST_CHECK;
 /* A path's part as text. */
 const char *dbk_api_part(const struct dbk_api_call *call, size_t index);
 

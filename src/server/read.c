@@ -18,6 +18,8 @@ struct reading {
     struct dbk_filter filter;
     struct dbk_slice categories[NAMES_MAX];
     struct dbk_slice types[NAMES_MAX];
+    struct dbk_slice tags[NAMES_MAX];
+    struct dbk_query_item item; /* of `tag` */
     uint64_t limit; /* 0: none */
 };
 
@@ -79,6 +81,32 @@ static int read_after(struct reading *reading, struct dbk_error *err)
     return DBK_OK;
 }
 
+/* tag=A,B: events that have all of them; query=[…]: what it says. */
+static int read_query(struct reading *reading, struct dbk_error *err)
+{
+    struct dbk_api_call *call = reading->call;
+    const struct dbk_json_node *list = NULL;
+    struct dbk_error why = {0};
+    struct dbk_slice text = {0};
+    size_t tags = 0;
+    int rc = read_names(call, "tag", reading->tags, &tags, err);
+    bool given = dbk_call_text(call, "query", &text);
+    if (rc < 0)
+        return rc;
+    if (given && tags > 0)
+        return dbk_error_set(err, DBK_EINVAL, "tag and query exclude each other");
+    if (tags > 0) {
+        reading->item = (struct dbk_query_item){.tags = reading->tags, .tag_count = tags};
+        reading->filter.query = (struct dbk_query){&reading->item, 1};
+    }
+    if (!given)
+        return DBK_OK;
+    rc = dbk_json_parse(call->scratch->json, text, &list, &why);
+    if (rc < 0)
+        return dbk_error_set(err, rc, "query: %s", why.message);
+    return dbk_api_read_query(&call->scratch->arena, list, &reading->filter.query, err);
+}
+
 static int read_filter(struct reading *reading, struct dbk_error *err)
 {
     const struct dbk_api_call *call = reading->call;
@@ -87,6 +115,8 @@ static int read_filter(struct reading *reading, struct dbk_error *err)
     int rc = read_names(call, "category", reading->categories, &filter->category_count, err);
     if (rc == DBK_OK)
         rc = read_names(call, "type", reading->types, &filter->type_count, err);
+    if (rc == DBK_OK)
+        rc = read_query(reading, err);
     if (rc == DBK_OK)
         rc = read_times(reading, err);
     if (rc == DBK_OK)

@@ -134,8 +134,8 @@ struct dbk_append_result {
  * DBK_EINVAL    no events; a name empty, too long, not UTF-8 or with a control character; a
  *               category starting with '$' is the book's own; meta is no JSON object
  * DBK_ELIMIT    the batch or an event is too large; the message names it
- * DBK_ECONFLICT an expectation or the condition does not hold; an id is stored with other content; a batch mixes
- *               known and new ids without skip-known; an id twice in one batch
+ * DBK_ECONFLICT an expectation or the condition does not hold; an id is stored with other content;
+ *               a batch mixes known and new ids without skip-known; an id twice in one batch
  * DBK_EREFUSED  a participant refused it
  * DBK_EFULL     no space; works again when there is some
  * DBK_EUNKNOWN  the sync failed; DBK_ESTOPPED: one had failed before

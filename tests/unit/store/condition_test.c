@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * condition_test -- dynamic consistency boundaries: random conditions against a look at every event,
- * in memory and in runs; many writers of whom the boundary lets one through; refused input.
+ * condition_test -- dynamic consistency boundaries: random conditions against a look at every
+ * event, in memory and in runs; many writers of whom the boundary lets one through; refused input.
  */
 #include "test.h"
 
