@@ -148,7 +148,7 @@ struct daybook_appended {
     uint64_t last_version;  /* of the last event's stream; on DAYBOOK_ECONFLICT the version met */
     size_t appended;
     size_t skipped;
-    int known; /* not 0: all of it was stored before, with the same content */
+    int known;                 /* not 0: all of it was stored before, with the same content */
     uint64_t matched_position; /* on DAYBOOK_ECONFLICT: the newest event that `fail_if` matched */
 };
 
@@ -156,7 +156,8 @@ struct daybook_appended {
  * Appends a batch, all or nothing; returns when it is durable. Blocks; callers from many threads
  * share one sync.
  *
- * DAYBOOK_ECONFLICT  an expectation or `fail_if` does not hold, or an id is stored with other content
+ * DAYBOOK_ECONFLICT  an expectation or `fail_if` does not hold, or an id is stored with other
+ *                    content
  * DAYBOOK_EINVAL     a name or JSON is malformed; the message names the event and the place
  * DAYBOOK_EREFUSED   a read model's constraint refused it
  * DAYBOOK_ELIMIT, DAYBOOK_EFULL, DAYBOOK_EUNKNOWN, DAYBOOK_ESTOPPED
@@ -187,13 +188,13 @@ struct daybook_event {
 };
 
 struct daybook_filter {
-    const char *stream;        /* one stream; NULL: the whole book */
-    const char *stream_prefix; /* NULL: any */
-    const char *category;      /* NULL: any */
-    const char *type;          /* NULL: any */
+    const char *stream;                     /* one stream; NULL: the whole book */
+    const char *stream_prefix;              /* NULL: any */
+    const char *category;                   /* NULL: any */
+    const char *type;                       /* NULL: any */
     const struct daybook_query_item *query; /* events that match one of these; 0 of them: any */
     size_t query_count;
-    uint64_t position_min;     /* inclusive; 0: any; so are the others */
+    uint64_t position_min; /* inclusive; 0: any; so are the others */
     uint64_t position_max;
     uint64_t version_min;
     uint64_t version_max;

@@ -76,13 +76,14 @@ static int write_json(struct dbk_buf *body, const char *what, const char *text,
     return DBK_OK;
 }
 
-static int one_event(const struct dbk_arguments *arguments, struct dbk_call *call,
-                     struct dbk_error *err)
+static int write_event(const struct dbk_arguments *arguments, struct dbk_call *call, bool stream,
+                       struct dbk_error *err)
 {
     bool first = true;
     const char *meta = dbk_arguments_text(arguments, "meta");
-    dbk_call_path(call, dbk_slice_of(arguments->positional[0]));
     dbk_buf_append_char(&call->body, '{');
+    if (stream)
+        write_text(&call->body, &first, "stream", arguments->positional[0]);
     write_text(&call->body, &first, "type", arguments->positional[1]);
     dbk_json_write_key(&call->body, &first, "data");
     int rc = write_json(&call->body, "the event's data", arguments->positional[2], err);
@@ -94,7 +95,49 @@ static int one_event(const struct dbk_arguments *arguments, struct dbk_call *cal
     write_text(&call->body, &first, "occurred", dbk_arguments_text(arguments, "occurred"));
     write_tags(&call->body, &first, dbk_arguments_text(arguments, "tags"));
     dbk_buf_append_char(&call->body, '}');
+    return rc;
+}
+
+static int one_event(const struct dbk_arguments *arguments, struct dbk_call *call,
+                     struct dbk_error *err)
+{
+    dbk_call_path(call, dbk_slice_of(arguments->positional[0]));
     add_expectation(arguments, call);
+    return write_event(arguments, call, false, err);
+}
+
+/* ,"condition":{"fail_if_match":…,"after":N} */
+static int write_condition(const struct dbk_arguments *arguments, struct dbk_buf *body,
+                           struct dbk_error *err)
+{
+    const char *query = dbk_arguments_text(arguments, "fail-if");
+    if (query == NULL)
+        return DBK_OK;
+    dbk_buf_append_text(body, ",\"condition\":{\"fail_if_match\":");
+    int rc = write_json(body, "--fail-if", query, err);
+    dbk_buf_append_format(body, ",\"after\":%ju}",
+                          (uintmax_t)dbk_arguments_number(arguments, "after", 0));
+    return rc;
+}
+
+static int guarded_event(const struct dbk_arguments *arguments, struct dbk_call *call,
+                         struct dbk_error *err)
+{
+    const char *expect = dbk_arguments_text(arguments, "expect");
+    uint64_t version = 0;
+    dbk_buf_append_text(&call->body, "{\"events\":[");
+    int rc = write_event(arguments, call, true, err);
+    dbk_buf_append_text(&call->body, "]");
+    if (expect != NULL) {
+        bool number = dbk_slice_to_u64(dbk_slice_of(expect), &version);
+        dbk_buf_append_text(&call->body, ",\"expect\":[{\"stream\":");
+        dbk_json_write_string(&call->body, dbk_slice_of(arguments->positional[0]));
+        dbk_buf_append_format(&call->body, number ? ",\"version\":%s}]" : ",\"version\":\"%s\"}]",
+                              expect);
+    }
+    if (rc == DBK_OK)
+        rc = write_condition(arguments, &call->body, err);
+    dbk_buf_append_text(&call->body, "}");
     return rc;
 }
 
@@ -164,6 +207,8 @@ static int file_of_events(const struct dbk_arguments *arguments, struct dbk_call
         dbk_buf_append_text(&call->body, "]");
         if (dbk_arguments_has(arguments, "skip-known"))
             dbk_buf_append_text(&call->body, ",\"skip_known\":true");
+        if (rc == DBK_OK)
+            rc = write_condition(arguments, &call->body, err);
         dbk_buf_append_text(&call->body, "}");
     }
     dbk_buf_release(&text);
@@ -194,8 +239,13 @@ int dbk_run_append(const struct dbk_arguments *arguments)
     if (expect != NULL && !is_expectation(expect))
         return dbk_fail_usage(arguments, "--expect is a version, none, exists or any, not \"%s\"",
                               expect);
-    dbk_call_init(&call, "POST", file ? "/events" : "/streams/");
-    int rc = file ? file_of_events(arguments, &call, &err) : one_event(arguments, &call, &err);
+    bool guarded = dbk_arguments_has(arguments, "fail-if");
+    if (dbk_arguments_has(arguments, "after") && !guarded)
+        return dbk_fail_usage(arguments, "--after goes with --fail-if");
+    dbk_call_init(&call, "POST", file || guarded ? "/events" : "/streams/");
+    int rc = file      ? file_of_events(arguments, &call, &err)
+             : guarded ? guarded_event(arguments, &call, &err)
+                       : one_event(arguments, &call, &err);
     if (rc < 0) {
         dbk_call_release(&call);
         return dbk_fail(arguments, &err);

@@ -34,6 +34,8 @@
 #define FILTERS                                                                                    \
     OPTION("category", TEXT, "A,B", "only streams of these categories"),                           \
         OPTION("type", TEXT, "A,B", "only events of these types"),                                 \
+        OPTION("tag", TEXT, "A,B", "only events with all of these tags"),                          \
+        OPTION("query", TEXT, "JSON", "only events that match: [{\"types\":[…],\"tags\":[…]},…]"), \
         OPTION("prefix", TEXT, "TEXT", "only streams whose name begins so")
 #define BENCH                                                                                      \
     OPTION("dir", TEXT, "DIR", "the disk to measure: a folder on it (the current one)"),           \
@@ -118,9 +120,14 @@ const struct dbk_cli_command dbk_cli_commands[] = {
          "and tags where wanted; `-` is standard input. All of its events are stored, or none.",
      .examples = EXAMPLES("daybook append account-123 Deposited '{\"amount\":50}'",
                           "daybook append account-123 Deposited '{\"amount\":50}' --expect 3",
+                          "daybook append seat-12A SeatTaken '{}' --tags seat:12A --fail-if "
+                          "'[{\"tags\":[\"seat:12A\"]}]'",
                           "daybook append --file events.jsonl"),
      .options =
          OPTIONS(OPTION("expect", TEXT, "N|none|exists|any", "the stream's version before (any)"),
+                 OPTION("fail-if", TEXT, "JSON",
+                        "a query by types and tags that must match nothing behind --after"),
+                 OPTION("after", NUMBER, "POSITION", "with --fail-if: what you have seen (0)"),
                  OPTION("id", TEXT, "UUID", "the event's id; the same again is stored once"),
                  OPTION("occurred", TIME, "TIME", "when it happened"),
                  OPTION("meta", TEXT, "JSON", "its meta, an object"),

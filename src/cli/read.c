@@ -11,13 +11,22 @@ int dbk_run_read(const struct dbk_arguments *arguments)
         bool stream; /* where it may stand: with a stream, or without */
         bool book;
     } parameters[] = {
-        {"category", "category", false, true},      {"type", "type", true, true},
-        {"prefix", "stream_prefix", false, true},   {"after", "after", false, true},
-        {"before", "before", false, true},          {"from-version", "from_version", true, false},
-        {"to-version", "to_version", true, false},  {"from-time", "from_time", true, true},
-        {"to-time", "to_time", true, true},         {"from-occurred", "from_occurred", true, true},
-        {"to-occurred", "to_occurred", true, true}, {"limit", "limit", true, true},
-        {"backwards", "backwards", true, true},     {"hidden", "hidden", false, true},
+        {"category", "category", false, true},
+        {"type", "type", true, true},
+        {"tag", "tag", true, true},
+        {"query", "query", true, true},
+        {"prefix", "stream_prefix", false, true},
+        {"after", "after", false, true},
+        {"before", "before", false, true},
+        {"from-version", "from_version", true, false},
+        {"to-version", "to_version", true, false},
+        {"from-time", "from_time", true, true},
+        {"to-time", "to_time", true, true},
+        {"from-occurred", "from_occurred", true, true},
+        {"to-occurred", "to_occurred", true, true},
+        {"limit", "limit", true, true},
+        {"backwards", "backwards", true, true},
+        {"hidden", "hidden", false, true},
     };
     struct dbk_call call;
     bool stream = arguments->positional_count > 0;

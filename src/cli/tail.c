@@ -20,6 +20,8 @@ int dbk_run_tail(const struct dbk_arguments *arguments)
     dbk_call_init(&call, "GET", "/events");
     dbk_call_option(&call, arguments, "category", "category");
     dbk_call_option(&call, arguments, "type", "type");
+    dbk_call_option(&call, arguments, "tag", "tag");
+    dbk_call_option(&call, arguments, "query", "query");
     dbk_call_option(&call, arguments, "prefix", "stream_prefix");
     dbk_call_option(&call, arguments, "from-time", "from_time");
     if (after != NULL || (follow && !from))

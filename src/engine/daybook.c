@@ -132,6 +132,34 @@ static int copy_event(const struct daybook_new_event *event, struct dbk_arena *a
     return DBK_OK;
 }
 
+static int copy_names(const char *const *names, size_t count, struct dbk_arena *arena,
+                      const struct dbk_slice **copy_out)
+{
+    struct dbk_slice *copy = dbk_arena_alloc_zero(arena, count + 1, sizeof(*copy));
+    if (copy == NULL)
+        return DBK_ENOMEM;
+    for (size_t i = 0; i < count; i++)
+        copy[i] = dbk_slice_of(names[i]);
+    *copy_out = copy;
+    return DBK_OK;
+}
+
+static int copy_query(const struct daybook_query_item *items, size_t count, struct dbk_arena *arena,
+                      struct dbk_query *copy_out)
+{
+    struct dbk_query_item *copy = dbk_arena_alloc_zero(arena, count + 1, sizeof(*copy));
+    int rc = copy == NULL ? DBK_ENOMEM : DBK_OK;
+    for (size_t i = 0; rc == DBK_OK && i < count; i++) {
+        copy[i].type_count = items[i].type_count;
+        copy[i].tag_count = items[i].tag_count;
+        rc = copy_names(items[i].types, items[i].type_count, arena, &copy[i].types);
+        if (rc == DBK_OK)
+            rc = copy_names(items[i].tags, items[i].tag_count, arena, &copy[i].tags);
+    }
+    *copy_out = (struct dbk_query){copy, count};
+    return rc;
+}
+
 static int copy_batch(const struct daybook_batch *batch, struct dbk_arena *arena,
                       struct dbk_batch *copy)
 {
@@ -148,7 +176,10 @@ static int copy_batch(const struct daybook_batch *batch, struct dbk_arena *arena
                                .count = batch->count,
                                .expectations = expectations,
                                .expectation_count = batch->expectation_count,
+                               .condition = {.after = batch->after},
                                .flags = batch->skip_known != 0 ? DBK_APPEND_SKIP_KNOWN : 0};
+    if (rc == DBK_OK)
+        rc = copy_query(batch->fail_if, batch->fail_if_count, arena, &copy->condition.none);
     return rc;
 }
 
@@ -175,6 +206,7 @@ int daybook_append(struct daybook *book, const struct daybook_batch *batch,
             .appended = result.appended,
             .skipped = result.skipped,
             .known = result.known,
+            .matched_position = result.matched_position,
         };
     return rc < 0 ? fail(error, rc, &err) : rc;
 }
@@ -194,22 +226,29 @@ int daybook_read(struct daybook *book, const struct daybook_filter *filter,
     struct daybook_cursor *cursor = dbk_alloc_zero(1, sizeof(*cursor));
     if (cursor == NULL)
         return fail(error, DBK_ENOMEM, &err);
+    struct dbk_scratch *scratch = dbk_engine_scratch_take(book->engine);
+    struct dbk_query query = {0};
     cursor->book = book;
     cursor->may_wait = from->backwards == 0 && from->position_max == 0;
-    int rc =
-        dbk_cursor_open(dbk_engine_store(book->engine),
-                        &(struct dbk_filter){.stream = dbk_slice_of(from->stream),
-                                             .stream_prefix = dbk_slice_of(from->stream_prefix),
-                                             .categories = &category,
-                                             .category_count = category.size > 0,
-                                             .types = &type,
-                                             .type_count = type.size > 0,
-                                             .position_min = from->position_min,
-                                             .position_max = from->position_max,
-                                             .version_min = from->version_min,
-                                             .version_max = from->version_max,
-                                             .backwards = from->backwards != 0},
-                        &cursor->cursor, &err);
+    int rc = scratch == NULL ? DBK_ENOMEM
+                             : copy_query(from->query, from->query_count, &scratch->arena, &query);
+    if (rc == DBK_OK)
+        rc =
+            dbk_cursor_open(dbk_engine_store(book->engine),
+                            &(struct dbk_filter){.stream = dbk_slice_of(from->stream),
+                                                 .stream_prefix = dbk_slice_of(from->stream_prefix),
+                                                 .categories = &category,
+                                                 .category_count = category.size > 0,
+                                                 .types = &type,
+                                                 .type_count = type.size > 0,
+                                                 .query = query,
+                                                 .position_min = from->position_min,
+                                                 .position_max = from->position_max,
+                                                 .version_min = from->version_min,
+                                                 .version_max = from->version_max,
+                                                 .backwards = from->backwards != 0},
+                            &cursor->cursor, &err);
+    dbk_engine_scratch_give(book->engine, scratch);
     if (rc < 0) {
         dbk_free(cursor);
         return fail(error, rc, &err);
@@ -245,6 +284,8 @@ int daybook_next(struct daybook_cursor *cursor, struct daybook_event *event_out,
         .data_size = event.data.size,
         .meta = event.meta.data,
         .meta_size = event.meta.size,
+        .tags = event.tags.data,
+        .tags_size = event.tags.size,
         .binary = (event.flags & DBK_RECORD_JSON) == 0,
     };
     return 1;

@@ -5,7 +5,9 @@
 
 #include "server/handlers.h"
 
-#define READ "category type stream_prefix after before from_time to_time from_occurred to_occurred"
+#define READ                                                                                       \
+    "category type tag query stream_prefix after before from_time to_time from_occurred "          \
+    "to_occurred"
 
 /* Operations of one path stand together. */
 const struct dbk_route dbk_routes[] = {
@@ -19,7 +21,8 @@ const struct dbk_route dbk_routes[] = {
     {"POST", "/events", dbk_api_append_events, "skip_known durability",
      "Appends a batch over any streams, all or nothing", true},
     {"GET", "/streams/{stream}", dbk_api_read_stream,
-     "type after before from_version to_version from_time to_time from_occurred to_occurred limit "
+     "type tag query after before from_version to_version from_time to_time from_occurred "
+     "to_occurred limit "
      "backwards",
      "Reads a stream", false},
     {"POST", "/streams/{stream}", dbk_api_append_stream, "skip_known durability",

@@ -20,7 +20,7 @@ struct reading {
     struct dbk_slice types[NAMES_MAX];
     struct dbk_slice tags[NAMES_MAX];
     struct dbk_query_item item; /* of `tag` */
-    uint64_t limit; /* 0: none */
+    uint64_t limit;             /* 0: none */
 };
 
 static int read_names(const struct dbk_api_call *call, const char *name, struct dbk_slice *names,
