@@ -237,7 +237,7 @@ static int catch_up(struct dbk_index *index, struct dbk_error *err)
     if (last > 0)
         rc = dbk_index_place(index, last, &place, err);
     if (rc == DBK_OK)
-        rc = dbk_log_scan_open(index->log, place, &scan, err);
+        rc = dbk_log_scan_open(index->log, place, last, &scan, err);
     while (rc == DBK_OK && (rc = dbk_log_scan_next(scan, &event, &place, err)) > 0) {
         rc = DBK_OK;
         if (event.position <= last)
@@ -263,17 +263,16 @@ static int catch_up(struct dbk_index *index, struct dbk_error *err)
 /* The newest run must name a record that is really there, else the runs are another log's. */
 static bool runs_fit(struct dbk_index *index)
 {
-    struct dbk_buf bytes;
+    struct dbk_log_reader reader;
     struct dbk_event event;
     uint64_t covered = dbk_index_covered(index);
     if (covered == 0)
         return true;
     const struct dbk_run *run = &index->runs.items[index->runs.count - 1]->run;
-    dbk_buf_init(&bytes, SIZE_MAX);
-    bool fit =
-        dbk_log_read(index->log, dbk_run_place(run, covered), &bytes, &event, NULL) == DBK_OK &&
-        event.position == covered;
-    dbk_buf_release(&bytes);
+    dbk_log_reader_init(&reader);
+    bool fit = dbk_log_read(index->log, dbk_run_place(run, covered), covered, &reader, &event,
+                            NULL) == DBK_OK;
+    dbk_log_reader_release(&reader);
     return fit;
 }
 

@@ -29,6 +29,30 @@ static int check_version(struct dbk_slice bytes, const char magic[8], uint32_t *
     return version > DBK_LOG_FORMAT ? DBK_EFORMAT : DBK_OK;
 }
 
+uint32_t dbk_segment_header_identity(const struct dbk_segment_header *header)
+{
+    return header->generation > 0 ? header->original.crc : header->crc;
+}
+
+uint32_t dbk_segment_header_first_salt(const struct dbk_segment_header *header)
+{
+    return header->generation > 0 ? header->original.salt : header->salt;
+}
+
+void dbk_segment_header_renew(struct dbk_segment_header *header)
+{
+    header->generation = 0;
+    memset(&header->original, 0, sizeof(header->original));
+    header->size = 0;
+    header->chain = 0;
+}
+
+/* A compacted segment's header says its last chain, so the first cannot cover that. */
+static uint32_t chain_begin(const struct dbk_segment_header *header, const char *bytes)
+{
+    return header->generation > 0 ? dbk_crc32c(0, dbk_slice(bytes, 112)) : header->crc;
+}
+
 void dbk_segment_header_encode(struct dbk_segment_header *header,
                                char bytes_out[DBK_SEGMENT_HEADER_SIZE])
 {
@@ -45,7 +69,16 @@ void dbk_segment_header_encode(struct dbk_segment_header *header,
     dbk_put_u64(bytes_out + 80, header->previous_size);
     dbk_put_u32(bytes_out + 88, header->previous_chain);
     dbk_put_u32(bytes_out + 92, header->previous_crc);
+    dbk_put_u32(bytes_out + 96, header->generation);
+    dbk_put_u32(bytes_out + 100, header->original.size);
+    dbk_put_u32(bytes_out + 104, header->original.chain);
+    dbk_put_u32(bytes_out + 108, header->original.crc);
+    dbk_put_u32(bytes_out + 112, header->original.salt);
+    dbk_put_u32(bytes_out + 116, header->size);
+    dbk_put_u32(bytes_out + 120, header->chain);
+    header->version = DBK_LOG_FORMAT;
     header->crc = dbk_crc32c(0, dbk_slice(bytes_out, 124));
+    header->chain_begin = chain_begin(header, bytes_out);
     dbk_put_u32(bytes_out + 124, header->crc);
 }
 
@@ -59,7 +92,9 @@ int dbk_segment_header_decode(struct dbk_slice bytes, struct dbk_segment_header 
         return rc;
     const char *at = bytes.data;
     uint32_t crc = dbk_get_u32(at + 124);
-    if (crc != dbk_crc32c(0, dbk_slice(at, 124)) || !is_zero(at + 96, 28))
+    uint32_t generation = dbk_get_u32(at + 96);
+    if (crc != dbk_crc32c(0, dbk_slice(at, 124)) || (generation == 0 && !is_zero(at + 100, 24)) ||
+        (generation > 0 && *version_out < DBK_LOG_FORMAT_COMPACTED))
         return DBK_ECORRUPT;
     header_out->salt = dbk_get_u32(at + 12);
     memcpy(header_out->book_id.bytes, at + 16, DBK_UUID_SIZE);
@@ -71,7 +106,16 @@ int dbk_segment_header_decode(struct dbk_slice bytes, struct dbk_segment_header 
     header_out->previous_size = dbk_get_u64(at + 80);
     header_out->previous_chain = dbk_get_u32(at + 88);
     header_out->previous_crc = dbk_get_u32(at + 92);
+    header_out->generation = generation;
+    header_out->original.size = dbk_get_u32(at + 100);
+    header_out->original.chain = dbk_get_u32(at + 104);
+    header_out->original.crc = dbk_get_u32(at + 108);
+    header_out->original.salt = dbk_get_u32(at + 112);
+    header_out->size = dbk_get_u32(at + 116);
+    header_out->chain = dbk_get_u32(at + 120);
+    header_out->version = *version_out;
     header_out->crc = crc;
+    header_out->chain_begin = chain_begin(header_out, at);
     return DBK_OK;
 }
 

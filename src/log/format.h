@@ -16,7 +16,13 @@
  *     80  u64  size of the segment before; 0: there is none
  *     88  u32  its chain
  *     92  u32  its header's checksum
- *     96   28  zero
+ *     96  u32  generation: how often it was compacted; 0: never, and what follows is zero
+ *    100  u32  size before it ever was     \
+ *    104  u32  chain at that size           | what the next segment says
+ *    108  u32  its header's checksum then  /
+ *    112  u32  salt then
+ *    116  u32  size now; behind it the places of its records
+ *    120  u32  chain at that size
  *    124  u32  CRC-32C of bytes 0 to 124
  *
  * Group header, 64 bytes, followed by its records back to back:
@@ -34,7 +40,8 @@
  *     48  u32  synced size: up to where the segment was synced when this group was written
  *     52   12  zero
  *
- * The chain begins as the segment header's checksum; behind a group it is the CRC-32C of bytes 8 to
+ * The chain begins as the segment header's checksum, in a compacted segment as the CRC-32C of bytes
+ * 0 to 112 of its header; behind a group it is the CRC-32C of bytes 8 to
  * 64 of its header, seeded with the chain before it.
  *
  * Note, one of two slots of 128 bytes at 0 and 512 of the file "synced", written in turns:
@@ -81,7 +88,18 @@ struct dbk_segment_header {
     uint64_t previous_size;
     uint32_t previous_chain;
     uint32_t previous_crc;
-    uint32_t crc; /* of this header: set by decode and encode */
+    uint32_t generation;
+    struct {
+        uint32_t size;
+        uint32_t chain;
+        uint32_t crc;
+        uint32_t salt;
+    } original; /* of a compacted segment, as it was written */
+    uint32_t size;
+    uint32_t chain;
+    uint32_t crc;         /* of this header; set, as the next, by decode and encode */
+    uint32_t chain_begin; /* the chain before the first group */
+    uint32_t version;     /* of the format; set by decode */
 };
 
 struct dbk_group_header {
@@ -105,6 +123,12 @@ struct dbk_note {
     uint32_t salt;
     uint32_t chain;
 };
+
+/* What stays the same when a segment is compacted: by this others know it. */
+uint32_t dbk_segment_header_identity(const struct dbk_segment_header *header);
+uint32_t dbk_segment_header_first_salt(const struct dbk_segment_header *header);
+/* A header for another segment of the book: not compacted. */
+void dbk_segment_header_renew(struct dbk_segment_header *header);
 
 void dbk_segment_header_encode(struct dbk_segment_header *header,
                                char bytes_out[DBK_SEGMENT_HEADER_SIZE]);

@@ -47,6 +47,21 @@ static int check_first(const struct dbk_segment *segment, struct dbk_error *err)
     return DBK_OK;
 }
 
+/* Its end as the next one says it: of a compacted one, the end it had. */
+static bool ends_as_said(const struct dbk_segment *segment, const struct dbk_segment_header *next)
+{
+    const struct dbk_segment_header *header = &segment->header;
+    return header->generation == 0 || (header->original.size == next->previous_size &&
+                                       header->original.chain == next->previous_chain &&
+                                       header->size > DBK_SEGMENT_HEADER_SIZE);
+}
+
+static uint64_t sealed_size(const struct dbk_segment *segment,
+                            const struct dbk_segment_header *next)
+{
+    return segment->header.generation > 0 ? segment->header.size : next->previous_size;
+}
+
 static int check_link(const struct dbk_segment *previous, const struct dbk_segment *segment,
                       struct dbk_error *err)
 {
@@ -57,14 +72,18 @@ static int check_link(const struct dbk_segment *previous, const struct dbk_segme
                              "%s: the segment is number %" PRIu64 " of the log and stands behind "
                              "number %" PRIu64,
                              segment->path, b->ordinal + 1, a->ordinal + 1);
-    if (!dbk_uuid_equal(&a->book_id, &b->book_id) || b->previous_crc != a->crc ||
+    if (!dbk_uuid_equal(&a->book_id, &b->book_id) ||
+        b->previous_crc != dbk_segment_header_identity(a) ||
         memcmp(a->hash_key, b->hash_key, DBK_HASH_KEY_SIZE) != 0 ||
-        b->previous_size <= DBK_SEGMENT_HEADER_SIZE || b->previous_size > UINT32_MAX)
+        b->previous_size <= DBK_SEGMENT_HEADER_SIZE || b->previous_size > UINT32_MAX ||
+        b->first_position <= a->first_position || !ends_as_said(previous, b))
         return dbk_error_set(err, DBK_ECORRUPT, "%s: the segment does not follow %s", segment->path,
                              previous->name);
-    if (previous->file_size < b->previous_size)
+    uint64_t size = dbk_segment_whole_size(previous, sealed_size(previous, b),
+                                           b->first_position - a->first_position);
+    if (previous->file_size < size)
         return dbk_error_set(err, DBK_ECORRUPT, "%s has %" PRIu64 " bytes instead of %" PRIu64,
-                             previous->path, previous->file_size, b->previous_size);
+                             previous->path, previous->file_size, size);
     return DBK_OK;
 }
 
@@ -84,7 +103,8 @@ static int enter(struct dbk_log *log, struct dbk_segment *segment, uint32_t inde
         return rc;
     }
     if (previous != NULL)
-        dbk_segment_seal(log->os, previous, segment->header.previous_size);
+        dbk_segment_seal(log->os, previous, sealed_size(previous, &segment->header),
+                         segment->header.first_position - previous->header.first_position);
     if (is_loaded(log, index)) {
         struct dbk_segment *known = dbk_log_segment(log, index);
         if (known->header.crc == segment->header.crc) {
@@ -93,6 +113,27 @@ static int enter(struct dbk_log *log, struct dbk_segment *segment, uint32_t inde
             return DBK_OK;
         }
     }
+    return dbk_log_put_segment(log, segment, err);
+}
+
+int dbk_log_load_again(struct dbk_log *log, uint32_t index, struct dbk_error *err)
+{
+    struct dbk_segment *segment = NULL;
+    const struct dbk_segment *old = dbk_log_segment(log, index);
+    const struct dbk_segment *next = dbk_log_segment(log, index + 1);
+    int rc = dbk_segment_load(log->os, log->folder, old->header.first_position, &segment, err);
+    if (rc < 0)
+        return rc;
+    if (segment->header.ordinal != index)
+        rc = dbk_error_set(err, DBK_ECORRUPT, "%s is another segment by now", segment->path);
+    if (rc == DBK_OK)
+        rc = check_link(segment, next, err);
+    if (rc < 0) {
+        dbk_segment_free(log->os, segment);
+        return rc;
+    }
+    dbk_segment_seal(log->os, segment, sealed_size(segment, &next->header),
+                     next->header.first_position - segment->header.first_position);
     return dbk_log_put_segment(log, segment, err);
 }
 

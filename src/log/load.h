@@ -24,6 +24,9 @@ int dbk_log_list_segments(struct dbk_log *log, struct dbk_buf *positions,
 int dbk_log_load_segments(struct dbk_log *log, const struct dbk_buf *positions, uint32_t from,
                           uint32_t count, struct dbk_error *err) DBK_MUST_CHECK;
 
+/* Loads a sealed segment again, which was compacted since. */
+int dbk_log_load_again(struct dbk_log *log, uint32_t index, struct dbk_error *err) DBK_MUST_CHECK;
+
 /* Brings a reader up to the newest note. The log may be new: then all is loaded. */
 int dbk_log_load_note(struct dbk_log *log, bool *changed_out, struct dbk_error *err) DBK_MUST_CHECK;
 

@@ -22,6 +22,9 @@
 /* What one pread of a single record asks for; most fit. */
 #define READ_SIZE ((size_t)4096)
 
+/* How often a segment may be compacted while it is about to be read. */
+#define PIN_ATTEMPTS 8
+
 /* For steps whose failure costs nothing that the next opening does not mend. */
 static void ignore(int rc)
 {
@@ -64,10 +67,59 @@ int dbk_log_put_segment(struct dbk_log *log, struct dbk_segment *segment, struct
     struct dbk_segment *replaced =
         atomic_exchange(&block->segments[index % DBK_LOG_BLOCK_SIZE], segment);
     if (replaced != NULL) {
+        (void)pthread_mutex_lock(&log->retired_lock);
         replaced->next = log->retired;
         log->retired = replaced;
+        (void)pthread_mutex_unlock(&log->retired_lock);
     }
     return DBK_OK;
+}
+
+void dbk_log_reclaim(struct dbk_log *log)
+{
+    (void)pthread_mutex_lock(&log->retired_lock);
+    for (struct dbk_segment *segment = log->retired; segment != NULL; segment = segment->next)
+        dbk_segment_unmap(log->os, segment);
+    (void)pthread_mutex_unlock(&log->retired_lock);
+}
+
+/* Counts as a user of the segment that stands at an index: one replaced meanwhile is let go. */
+static struct dbk_segment *pin(const struct dbk_log *log, uint32_t index)
+{
+    for (;;) {
+        struct dbk_segment *segment = dbk_log_segment(log, index);
+        atomic_fetch_add(&segment->users, 1);
+        if (segment == dbk_log_segment(log, index))
+            return segment;
+        atomic_fetch_sub(&segment->users, 1);
+    }
+}
+
+void dbk_log_unpin(struct dbk_segment *segment)
+{
+    if (segment != NULL)
+        atomic_fetch_sub(&segment->users, 1);
+}
+
+int dbk_log_pin(struct dbk_log *log, uint32_t index, struct dbk_segment **pinned,
+                struct dbk_error *err)
+{
+    int rc = DBK_EBUSY;
+    for (int attempt = 0; rc == DBK_EBUSY && attempt < PIN_ATTEMPTS; attempt++) {
+        if (*pinned != dbk_log_segment(log, index)) {
+            dbk_log_unpin(*pinned);
+            *pinned = pin(log, index);
+        }
+        rc = dbk_segment_map(log->os, *pinned, err);
+        if (rc == DBK_EBUSY) {
+            (void)pthread_mutex_lock(&log->reload_lock);
+            int again = *pinned == dbk_log_segment(log, index) ? dbk_log_load_again(log, index, err)
+                                                               : DBK_OK;
+            (void)pthread_mutex_unlock(&log->reload_lock);
+            rc = again < 0 ? again : DBK_EBUSY;
+        }
+    }
+    return rc;
 }
 
 uint64_t dbk_log_segment_end(const struct dbk_segment *segment, struct dbk_log_place end,
@@ -132,17 +184,14 @@ static struct dbk_log *create(const struct dbk_log_options *options)
     log->segment_size = size < SEGMENT_SIZE_MIN ? SEGMENT_SIZE_MIN : size;
     log->note.file = DBK_FILE_CLOSED;
     log->folder = dbk_copy_text(dbk_slice_of(options->folder));
-    if (log->folder == NULL || pthread_mutex_init(&log->group_lock, NULL) != 0) {
-        dbk_free(log->folder);
+    if (log->folder == NULL) {
         dbk_free(log);
         return NULL;
     }
-    if (pthread_mutex_init(&log->refresh_lock, NULL) != 0) {
-        (void)pthread_mutex_destroy(&log->group_lock);
-        dbk_free(log->folder);
-        dbk_free(log);
-        return NULL;
-    }
+    (void)pthread_mutex_init(&log->group_lock, NULL);
+    (void)pthread_mutex_init(&log->refresh_lock, NULL);
+    (void)pthread_mutex_init(&log->retired_lock, NULL);
+    (void)pthread_mutex_init(&log->reload_lock, NULL);
     return log;
 }
 
@@ -211,6 +260,8 @@ void dbk_log_free(struct dbk_log *log)
         log->retired = next;
     }
     dbk_log_groups_release(log);
+    (void)pthread_mutex_destroy(&log->retired_lock);
+    (void)pthread_mutex_destroy(&log->reload_lock);
     (void)pthread_mutex_destroy(&log->refresh_lock);
     (void)pthread_mutex_destroy(&log->group_lock);
     dbk_free(log->folder);
@@ -266,6 +317,7 @@ static int begin_segment(struct dbk_log *log, uint32_t salt, struct dbk_error *e
     if (rc < 0)
         return rc;
     struct dbk_segment_header header = old->header;
+    dbk_segment_header_renew(&header);
     header.salt = salt;
     header.ordinal++;
     header.first_position = tail->last_position + 1;
@@ -273,7 +325,7 @@ static int begin_segment(struct dbk_log *log, uint32_t salt, struct dbk_error *e
     header.previous_time_us = tail->last_time_us;
     header.previous_size = tail->size;
     header.previous_chain = tail->chain;
-    header.previous_crc = old->header.crc;
+    header.previous_crc = dbk_segment_header_identity(&old->header);
     rc = dbk_segment_begin(log->os, log->folder, &header, &segment, err);
     if (rc < 0)
         return rc;
@@ -285,7 +337,7 @@ static int begin_segment(struct dbk_log *log, uint32_t salt, struct dbk_error *e
         dbk_segment_free(log->os, segment);
         return rc;
     }
-    uint32_t crc = segment->header.crc;
+    uint32_t chain = segment->header.chain_begin;
     rc = dbk_log_put_segment(log, segment, err);
     if (rc < 0) {
         atomic_store(&log->stopped, true);
@@ -294,14 +346,14 @@ static int begin_segment(struct dbk_log *log, uint32_t salt, struct dbk_error *e
     /* Zeros left behind a sealed segment mean nothing: not cutting them only wastes space. */
     if (tail->zeroed_size > tail->size)
         ignore(log->os->truncate(log->os, &old->file, tail->size, NULL));
-    dbk_segment_seal(log->os, old, tail->size);
+    dbk_segment_seal(log->os, old, tail->size, header.first_position - old->header.first_position);
     *tail = (struct dbk_tail){
         .segment = tail->segment + 1,
         .size = DBK_SEGMENT_HEADER_SIZE,
         .synced_size = DBK_SEGMENT_HEADER_SIZE,
         .zeroed_size = DBK_SEGMENT_HEADER_SIZE,
         .ahead = tail->ahead,
-        .chain = crc,
+        .chain = chain,
         .last_position = tail->last_position,
         .last_time_us = tail->last_time_us,
     };
@@ -442,39 +494,74 @@ out:
     return rc;
 }
 
-int dbk_log_read(struct dbk_log *log, struct dbk_log_place place, struct dbk_buf *bytes,
-                 struct dbk_event *event_out, struct dbk_error *err)
+void dbk_log_reader_init(struct dbk_log_reader *reader)
+{
+    *reader = (struct dbk_log_reader){0};
+    dbk_buf_init(&reader->bytes, SIZE_MAX);
+}
+
+void dbk_log_reader_release(struct dbk_log_reader *reader)
+{
+    dbk_log_unpin(reader->pinned);
+    reader->pinned = NULL;
+    dbk_buf_release(&reader->bytes);
+}
+
+static int read_record(struct dbk_log *log, struct dbk_segment *segment, struct dbk_range *range,
+                       struct dbk_log_reader *reader, struct dbk_event *event_out,
+                       struct dbk_error *err)
+{
+    struct dbk_slice found = {0};
+    int rc = dbk_segment_bytes(log->os, segment, range, &reader->bytes, &found, err);
+    size_t size = rc < 0 ? 0 : dbk_record_claimed_size(found);
+    if (rc == DBK_OK && size > found.size && size <= range->end - range->offset) {
+        range->size_min = size;
+        rc = dbk_segment_bytes(log->os, segment, range, &reader->bytes, &found, err);
+    }
+    if (rc == DBK_OK && dbk_record_decode(found, segment->header.salt, event_out) < 0)
+        rc = dbk_error_set(err, DBK_ECORRUPT, "%s: the record at byte %" PRIu64 " is damaged",
+                           segment->path, range->offset);
+    return rc;
+}
+
+int dbk_log_read(struct dbk_log *log, struct dbk_log_place place, uint64_t position,
+                 struct dbk_log_reader *reader, struct dbk_event *event_out, struct dbk_error *err)
 {
     struct dbk_log_place end = dbk_log_end(log);
+    uint64_t offset = place.offset;
     uint64_t limit = 0;
-    struct dbk_segment *segment = NULL;
-    if (place.segment <= end.segment) {
-        segment = dbk_log_segment(log, place.segment);
+    int rc = place.segment > end.segment ? DBK_OK
+                                         : dbk_log_pin(log, place.segment, &reader->pinned, err);
+    if (rc < 0)
+        return rc;
+    struct dbk_segment *segment = place.segment > end.segment ? NULL : reader->pinned;
+    if (segment != NULL) {
         limit = dbk_log_segment_end(segment, end, place.segment);
+        if (segment->header.generation > 0 && position >= segment->header.first_position)
+            offset = dbk_segment_offset(segment, position);
     }
-    if (place.offset < DBK_SEGMENT_HEADER_SIZE || place.offset >= limit)
+    if (offset < DBK_SEGMENT_HEADER_SIZE || offset >= limit)
         return dbk_error_set(err, DBK_EINVAL,
-                             "no record lies at byte %" PRIu32 " of segment %" PRIu32, place.offset,
+                             "no record lies at byte %" PRIu64 " of segment %" PRIu32, offset,
                              place.segment);
     struct dbk_range range = {
-        .offset = place.offset,
+        .offset = offset,
         .end = limit,
         .size_min = DBK_RECORD_HEADER_SIZE,
         .size_max = READ_SIZE,
     };
-    struct dbk_slice found = {0};
-    int rc = dbk_segment_bytes(log->os, segment, &range, bytes, &found, err);
-    size_t size = rc < 0 ? 0 : dbk_record_claimed_size(found);
-    if (rc == DBK_OK && size > found.size && size <= limit - place.offset) {
-        range.size_min = size;
-        rc = dbk_segment_bytes(log->os, segment, &range, bytes, &found, err);
-    }
-    if (rc < 0)
-        return rc;
-    if (dbk_record_decode(found, segment->header.salt, event_out) < 0)
-        return dbk_error_set(err, DBK_ECORRUPT, "%s: the record at byte %" PRIu32 " is damaged",
-                             segment->path, place.offset);
-    return DBK_OK;
+    rc = read_record(log, segment, &range, reader, event_out, err);
+    if (rc == DBK_OK && position > 0 && event_out->position != position)
+        rc = dbk_error_set(
+            err, DBK_ECORRUPT, "%s: position %ju is looked for at byte %" PRIu64 ", where %ju is",
+            segment->path, (uintmax_t)position, offset, (uintmax_t)event_out->position);
+    return rc;
+}
+
+uint32_t dbk_log_segment_version(const struct dbk_log *log, uint32_t segment)
+{
+    dbk_assert(segment < dbk_log_segment_count(log));
+    return dbk_log_segment(log, segment)->header.version;
 }
 
 uint32_t dbk_log_segment_count(const struct dbk_log *log)

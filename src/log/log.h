@@ -28,7 +28,9 @@
 
 #define DBK_LOG_SEGMENT_SIZE ((uint64_t)64 << 20)
 #define DBK_LOG_GROUP_SIZE_MAX ((size_t)64 << 20)
-#define DBK_LOG_FORMAT 1
+#define DBK_LOG_FORMAT 2
+/* From this one on segments may have been compacted. */
+#define DBK_LOG_FORMAT_COMPACTED 2
 
 struct dbk_log;
 
@@ -104,23 +106,33 @@ void dbk_log_group_cut(struct dbk_log_group *group, uint64_t position);
 int dbk_log_write_group(struct dbk_log *log, struct dbk_log_group *group, bool sync,
                         struct dbk_error *err) DBK_MUST_CHECK;
 
+/* Who reads single records, one after the other: keeps what the last one lies in. */
+struct dbk_log_reader {
+    struct dbk_buf bytes;
+    struct dbk_segment *pinned; /* a mapped segment that stays until another is read */
+};
+void dbk_log_reader_init(struct dbk_log_reader *reader);
+void dbk_log_reader_release(struct dbk_log_reader *reader);
+
 /*
- * Reads the record at a place below the end. bytes holds the record's memory and is reused; the
- * event's slices point into it (or into a mapped segment) and are valid until the buffer changes
- * or the log is freed.
+ * Reads the record of a position at a place below the end; in a segment that was compacted since,
+ * the log knows the place better. position 0: whatever lies at the place. The event's slices are
+ * valid until the reader's next read or its release.
  *
- * DBK_ECORRUPT  it is damaged; the message names file, offset and position
+ * DBK_ECORRUPT  it is damaged, or another position's; the message names file, offset and position
  */
-int dbk_log_read(struct dbk_log *log, struct dbk_log_place place, struct dbk_buf *bytes,
-                 struct dbk_event *event_out, struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_log_read(struct dbk_log *log, struct dbk_log_place place, uint64_t position,
+                 struct dbk_log_reader *reader, struct dbk_event *event_out,
+                 struct dbk_error *err) DBK_MUST_CHECK;
 
 /*
  * Reads forwards, group by group, verified: for scans and for building indexes. One syscall or map
  * access a chunk, not a record.
  */
 struct dbk_log_scan;
-/* place: a record's place, or the end of one; {0, 0} is the log's start. end: where to stop. */
-int dbk_log_scan_open(struct dbk_log *log, struct dbk_log_place place,
+/* place: a record's place, or the end of one; {0, 0} is the log's start. position: of the record at
+   the place; 0: not known, then its segment must not have been compacted since. */
+int dbk_log_scan_open(struct dbk_log *log, struct dbk_log_place place, uint64_t position,
                       struct dbk_log_scan **scan_out, struct dbk_error *err) DBK_MUST_CHECK;
 void dbk_log_scan_free(struct dbk_log_scan *scan);
 /* 1: an event, valid until the next call; place_out (may be NULL) is where it lies. 0: the end, as
@@ -134,5 +146,37 @@ int dbk_log_scan_next(struct dbk_log_scan *scan, struct dbk_event *event_out,
 uint32_t dbk_log_segment_count(const struct dbk_log *log);
 uint64_t dbk_log_segment_first_position(const struct dbk_log *log, uint32_t segment);
 uint64_t dbk_log_segment_size(const struct dbk_log *log, uint32_t segment);
+/* The format version it was written in. */
+uint32_t dbk_log_segment_version(const struct dbk_log *log, uint32_t segment);
+
+/*
+ * Compaction: a sealed segment is written anew beside the old one, without the content of some of
+ * its events, and takes its name. Positions, versions and ids stay; a removed event keeps its
+ * envelope and its leaf. Readers go on, in the old one where they are in the middle of it; its
+ * space is given back when the last of them has left it.
+ */
+struct dbk_log_compaction {
+    bool (*removes)(void *context, const struct dbk_event *event);
+    /* Told as it goes on, with bytes read since; negative ends it with that code. */
+    int (*step)(void *context, size_t size);
+    void *context;
+};
+struct dbk_log_compacted {
+    uint64_t removed; /* events, in this run */
+    uint64_t size_before;
+    uint64_t size;
+};
+/*
+ * Only in a writer, by one thread at a time, also while others append and read. On failure the old
+ * segment stands, and nothing is left behind.
+ *
+ * DBK_EINVAL  it is the last segment; DBK_EFULL, DBK_EIO, DBK_ECORRUPT, DBK_ENOMEM, or what step
+ *             returned
+ */
+int dbk_log_compact(struct dbk_log *log, uint32_t segment,
+                    const struct dbk_log_compaction *compaction,
+                    struct dbk_log_compacted *compacted_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* Gives back the space of compacted segments that nobody reads any more. */
+void dbk_log_reclaim(struct dbk_log *log);
 
 #endif

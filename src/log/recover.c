@@ -23,7 +23,7 @@ static struct dbk_tail start_of(const struct dbk_segment *segment)
     return (struct dbk_tail){
         .segment = (uint32_t)segment->header.ordinal,
         .size = DBK_SEGMENT_HEADER_SIZE,
-        .chain = segment->header.crc,
+        .chain = segment->header.chain_begin,
         .last_position = segment->header.first_position - 1,
         .last_time_us = segment->header.previous_time_us,
     };
@@ -42,11 +42,13 @@ static int find_floor(const struct dbk_log *log, struct survey *survey, struct d
                              "%s: %" PRIu32 " segments are there, %" PRIu64 " were noted as synced",
                              log->folder, last_index + 1, note->segment + 1);
     const struct dbk_segment *segment = dbk_log_segment(log, (uint32_t)note->segment);
-    if (segment->header.salt != note->salt)
+    if (dbk_segment_header_first_salt(&segment->header) != note->salt)
         return dbk_error_set(err, DBK_ECORRUPT, "%s is not the segment that was noted as synced",
                              segment->path);
     bool sealed = note->segment < last_index;
     uint64_t size = sealed ? atomic_load(&segment->sealed_size) : segment->file_size;
+    if (segment->header.generation > 0)
+        size = segment->header.original.size;
     if (note->size > size)
         return dbk_error_set(err, DBK_ECORRUPT, "%s has %" PRIu64 " bytes, %" PRIu64 " were synced",
                              segment->path, size, note->size);
@@ -231,6 +233,7 @@ static struct dbk_segment_header header_for_kept(const struct dbk_log *log,
                                                  const struct dbk_segment *old)
 {
     struct dbk_segment_header header = old->header;
+    dbk_segment_header_renew(&header);
     header.created_us = log->os->now_us(log->os);
     if (survey->floor.size > DBK_SEGMENT_HEADER_SIZE) {
         header.ordinal++;
@@ -262,7 +265,8 @@ static int carry_over(struct dbk_log *log, struct survey *survey, struct dbk_err
         return rc;
     }
     if (header.ordinal != old->header.ordinal) {
-        dbk_segment_seal(log->os, old, survey->floor.size);
+        dbk_segment_seal(log->os, old, survey->floor.size,
+                         header.first_position - old->header.first_position);
         rc = dbk_segment_cut(log->os, old, survey->floor.size, false, err);
     }
     int put_rc = dbk_log_put_segment(log, segment, rc < 0 ? NULL : err);
@@ -275,7 +279,7 @@ static int cut_leftovers(struct dbk_log *log, struct dbk_error *err)
     uint32_t count = dbk_log_loaded_count(log);
     for (uint32_t i = 0; i + 1 < count; i++) {
         struct dbk_segment *segment = dbk_log_segment(log, i);
-        uint64_t size = atomic_load(&segment->sealed_size);
+        uint64_t size = segment->map_size;
         int rc = segment->file_size > size ? dbk_segment_cut(log->os, segment, size, false, err)
                                            : DBK_OK;
         if (rc < 0)

@@ -12,8 +12,9 @@
 
 struct dbk_log_scan {
     struct dbk_log *log;
-    struct dbk_segment *segment; /* NULL until the first record */
+    struct dbk_segment *segment; /* pinned; NULL until the first record */
     struct dbk_log_place place;  /* what comes next: a header or a record */
+    uint64_t wanted;             /* the position that place was said to have; 0: not known */
     struct dbk_slice chunk;      /* bytes at chunk_offset */
     uint64_t chunk_offset;
     struct dbk_buf buffer;
@@ -25,7 +26,7 @@ struct dbk_log_scan {
     uint64_t next_position; /* 0: not known yet */
 };
 
-int dbk_log_scan_open(struct dbk_log *log, struct dbk_log_place place,
+int dbk_log_scan_open(struct dbk_log *log, struct dbk_log_place place, uint64_t position,
                       struct dbk_log_scan **scan_out, struct dbk_error *err)
 {
     struct dbk_log_scan *scan = dbk_alloc_zero(1, sizeof(*scan));
@@ -33,6 +34,7 @@ int dbk_log_scan_open(struct dbk_log *log, struct dbk_log_place place,
         return dbk_error_set(err, DBK_ENOMEM, "%s: %s", log->folder, dbk_code_text(DBK_ENOMEM));
     scan->log = log;
     scan->place = place;
+    scan->wanted = position;
     dbk_buf_init(&scan->buffer, SIZE_MAX / 2);
     *scan_out = scan;
     return DBK_OK;
@@ -42,6 +44,7 @@ void dbk_log_scan_free(struct dbk_log_scan *scan)
 {
     if (scan == NULL)
         return;
+    dbk_log_unpin(scan->segment);
     dbk_buf_release(&scan->buffer);
     dbk_free(scan);
 }
@@ -82,33 +85,45 @@ static int look(struct dbk_log_scan *scan, uint64_t end, size_t size, struct dbk
     return DBK_OK;
 }
 
-static void enter_segment(struct dbk_log_scan *scan, struct dbk_segment *segment)
+/* Enters the place's segment; in one that was compacted since, by the position that the place was
+   said to have. */
+static int enter_segment(struct dbk_log_scan *scan, struct dbk_error *err)
 {
-    scan->segment = segment;
+    int rc = dbk_log_pin(scan->log, scan->place.segment, &scan->segment, err);
+    if (rc < 0)
+        return rc;
+    const struct dbk_segment_header *header = &scan->segment->header;
+    if (header->generation > 0 && scan->wanted > header->first_position)
+        scan->place.offset = dbk_segment_offset(scan->segment, scan->wanted);
+    else if (header->generation > 0 && scan->wanted > 0)
+        scan->place.offset = DBK_SEGMENT_HEADER_SIZE;
+    scan->wanted = 0;
     scan->chunk = (struct dbk_slice){0};
     scan->chunk_offset = 0;
     scan->in_group = false;
     scan->chained = scan->place.offset <= DBK_SEGMENT_HEADER_SIZE;
-    scan->chain = segment->header.crc;
+    scan->chain = header->chain_begin;
     if (scan->chained) {
         scan->place.offset = DBK_SEGMENT_HEADER_SIZE;
-        scan->next_position = segment->header.first_position;
+        scan->next_position = header->first_position;
     }
+    return DBK_OK;
 }
 
 /* What the next segment's header says about this one's chain must be what was read. */
 static int leave_segment(struct dbk_log_scan *scan, struct dbk_error *err)
 {
-    struct dbk_segment *next = dbk_log_segment(scan->log, scan->place.segment + 1);
-    bool right = (!scan->chained || next->header.previous_chain == scan->chain) &&
+    const struct dbk_segment *next = dbk_log_segment(scan->log, scan->place.segment + 1);
+    const struct dbk_segment_header *header = &scan->segment->header;
+    uint32_t chain = header->generation > 0 ? header->chain : next->header.previous_chain;
+    bool right = (!scan->chained || chain == scan->chain) &&
                  (scan->next_position == 0 || next->header.first_position == scan->next_position);
     if (!right)
         return dbk_error_set(err, DBK_ECORRUPT, "%s does not end as %s says", scan->segment->path,
                              next->name);
     scan->place.segment++;
     scan->place.offset = 0;
-    enter_segment(scan, next);
-    return DBK_OK;
+    return enter_segment(scan, err);
 }
 
 /*
@@ -185,25 +200,37 @@ int dbk_log_scan_next(struct dbk_log_scan *scan, struct dbk_event *event_out,
     for (;;) {
         if (scan->place.segment > end.segment)
             return 0;
+        int rc = DBK_OK;
         /* Until its first group is there a segment may be replaced by a recovery. */
         if (scan->segment == NULL || scan->place.offset <= DBK_SEGMENT_HEADER_SIZE)
-            enter_segment(scan, dbk_log_segment(scan->log, scan->place.segment));
+            rc = enter_segment(scan, err);
+        if (rc < 0)
+            return rc;
         uint64_t limit = dbk_log_segment_end(scan->segment, end, scan->place.segment);
-        int rc = DBK_OK;
         if (scan->place.offset >= limit) {
             if (scan->place.segment == end.segment)
                 return 0;
             rc = leave_segment(scan, err);
         } else if (scan->in_group) {
-            return take_record(scan, limit, event_out, place_out, err);
+            rc = take_record(scan, limit, event_out, place_out, err);
+            if (rc > 0)
+                return rc;
         } else {
             struct dbk_slice bytes = {0};
             rc = look(scan, limit, DBK_GROUP_HEADER_SIZE, &bytes, err);
             /* A scan may begin inside a group; there each record is verified. */
-            if (rc == DBK_OK && !dbk_group_header_begins(bytes) && !scan->chained)
-                return take_record(scan, limit, event_out, place_out, err);
-            if (rc == DBK_OK)
+            bool inside = rc == DBK_OK && !dbk_group_header_begins(bytes) && !scan->chained;
+            if (inside)
+                rc = take_record(scan, limit, event_out, place_out, err);
+            else if (rc == DBK_OK)
                 rc = enter_group(scan, limit, bytes, err);
+            if (inside && rc > 0)
+                return rc;
+        }
+        if (rc == DBK_EBUSY && scan->next_position > 0) {
+            /* Sealed and compacted since we began to read it as the last one. */
+            scan->wanted = scan->next_position;
+            rc = enter_segment(scan, err);
         }
         if (rc < 0)
             return rc;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/bytes.h"
 #include "log/log.h"
 #include "log/path.h"
 
@@ -55,7 +56,7 @@ void dbk_segment_free(struct dbk_os *os, struct dbk_segment *segment)
         return;
     const char *mapped = atomic_load(&segment->mapped);
     if (mapped != NULL)
-        os->unmap(os, dbk_slice(mapped, (size_t)atomic_load(&segment->sealed_size)));
+        os->unmap(os, dbk_slice(mapped, (size_t)segment->map_size));
     os->close(os, &segment->file);
     (void)pthread_rwlock_destroy(&segment->lock);
     dbk_free(segment->path);
@@ -155,10 +156,10 @@ int dbk_segment_settle(struct dbk_os *os, const char *folder, struct dbk_segment
     return os->sync_folder(os, folder, err);
 }
 
-int dbk_segment_discard_begun(struct dbk_os *os, const char *folder, struct dbk_error *err)
+static int discard(struct dbk_os *os, const char *folder, const char *name, struct dbk_error *err)
 {
     struct dbk_error remove_err = {0};
-    char *path = dbk_path_join(folder, BEGUN_NAME);
+    char *path = dbk_path_join(folder, name);
     if (path == NULL)
         return no_memory(folder, err);
     int rc = os->remove(os, path, &remove_err);
@@ -168,6 +169,12 @@ int dbk_segment_discard_begun(struct dbk_os *os, const char *folder, struct dbk_
     if (rc < 0 && err != NULL)
         *err = remove_err;
     return rc;
+}
+
+int dbk_segment_discard_begun(struct dbk_os *os, const char *folder, struct dbk_error *err)
+{
+    int rc = discard(os, folder, BEGUN_NAME, err);
+    return rc < 0 ? rc : discard(os, folder, DBK_SEGMENT_COMPACT_NAME, err);
 }
 
 int dbk_segment_cut(struct dbk_os *os, const struct dbk_segment *segment, uint64_t size, bool sync,
@@ -183,40 +190,117 @@ int dbk_segment_cut(struct dbk_os *os, const struct dbk_segment *segment, uint64
     return rc;
 }
 
-void dbk_segment_seal(struct dbk_os *os, struct dbk_segment *segment, uint64_t size)
+uint64_t dbk_segment_whole_size(const struct dbk_segment *segment, uint64_t size, uint64_t count)
+{
+    return segment->header.generation > 0 ? size + count * sizeof(uint32_t) + sizeof(uint32_t)
+                                          : size;
+}
+
+void dbk_segment_seal(struct dbk_os *os, struct dbk_segment *segment, uint64_t size, uint64_t count)
 {
     dbk_assert(size >= DBK_SEGMENT_HEADER_SIZE);
     (void)pthread_rwlock_wrlock(&segment->lock);
     os->close(os, &segment->file);
+    segment->map_size = dbk_segment_whole_size(segment, size, count);
     atomic_store(&segment->sealed_size, size);
     (void)pthread_rwlock_unlock(&segment->lock);
+}
+
+/* The file must be the one whose header was loaded, and as long. */
+static int check_file(struct dbk_os *os, const struct dbk_segment *segment,
+                      const struct dbk_file *file, struct dbk_error *err)
+{
+    char bytes[DBK_SEGMENT_HEADER_SIZE];
+    struct dbk_segment_header header;
+    uint64_t file_size = 0;
+    uint32_t version = 0;
+    size_t size = 0;
+    int rc = os->pread(os, file, bytes, sizeof(bytes), 0, &size, err);
+    if (rc == DBK_OK)
+        rc = os->size(os, file, &file_size, err);
+    if (rc < 0)
+        return rc;
+    if (dbk_segment_header_decode(dbk_slice(bytes, size), &header, &version) == DBK_OK &&
+        header.crc != segment->header.crc && header.generation > 0)
+        return dbk_error_set(err, DBK_EBUSY, "%s was compacted meanwhile", segment->path);
+    /* Past the end of its file a mapping is not readable. */
+    if (file_size < segment->map_size)
+        return dbk_error_set(err, DBK_ECORRUPT, "%s has %" PRIu64 " bytes instead of %" PRIu64,
+                             segment->path, file_size, segment->map_size);
+    return DBK_OK;
+}
+
+/* A compacted segment's places must be as they were written. */
+static int check_places(const struct dbk_segment *segment, struct dbk_slice bytes,
+                        struct dbk_error *err)
+{
+    uint64_t size = atomic_load(&segment->sealed_size);
+    if (segment->header.generation == 0)
+        return DBK_OK;
+    struct dbk_slice places = dbk_slice(bytes.data + size, bytes.size - size - sizeof(uint32_t));
+    if (dbk_crc32c(segment->header.salt, places) ==
+        dbk_get_u32(bytes.data + bytes.size - sizeof(uint32_t)))
+        return DBK_OK;
+    return dbk_error_set(err, DBK_ECORRUPT, "%s: the places behind its records are damaged",
+                         segment->path);
+}
+
+static int map(struct dbk_os *os, struct dbk_segment *segment, struct dbk_error *err)
+{
+    struct dbk_file file = DBK_FILE_CLOSED;
+    struct dbk_slice bytes = {0};
+    int rc = os->open(os, segment->path, DBK_OS_READ, &file, err);
+    if (rc == DBK_OK)
+        rc = check_file(os, segment, &file, err);
+    if (rc == DBK_OK)
+        rc = os->map(os, &file, segment->map_size, &bytes, err);
+    os->close(os, &file);
+    if (rc == DBK_OK) {
+        rc = check_places(segment, bytes, err);
+        if (rc < 0)
+            os->unmap(os, bytes);
+    }
+    if (rc == DBK_OK)
+        atomic_store(&segment->mapped, bytes.data);
+    return rc;
+}
+
+int dbk_segment_map(struct dbk_os *os, struct dbk_segment *segment, struct dbk_error *err)
+{
+    int rc = DBK_OK;
+    if (atomic_load(&segment->mapped) != NULL)
+        return DBK_OK;
+    (void)pthread_rwlock_wrlock(&segment->lock);
+    if (atomic_load(&segment->sealed_size) > 0 && atomic_load(&segment->mapped) == NULL)
+        rc = map(os, segment, err);
+    (void)pthread_rwlock_unlock(&segment->lock);
+    return rc;
+}
+
+void dbk_segment_unmap(struct dbk_os *os, struct dbk_segment *segment)
+{
+    (void)pthread_rwlock_wrlock(&segment->lock);
+    const char *mapped = atomic_load(&segment->mapped);
+    if (mapped != NULL && atomic_load(&segment->users) == 0) {
+        atomic_store(&segment->mapped, NULL);
+        os->unmap(os, dbk_slice(mapped, (size_t)segment->map_size));
+    }
+    (void)pthread_rwlock_unlock(&segment->lock);
+}
+
+uint32_t dbk_segment_offset(const struct dbk_segment *segment, uint64_t position)
+{
+    const char *places = atomic_load(&segment->mapped) + atomic_load(&segment->sealed_size);
+    return dbk_get_u32(places + (position - segment->header.first_position) * sizeof(uint32_t));
 }
 
 /* Maps a sealed segment, or opens the last one for reading, whichever is due. */
 static int make_readable(struct dbk_os *os, struct dbk_segment *segment, struct dbk_error *err)
 {
-    int rc = DBK_OK;
+    int rc = dbk_segment_map(os, segment, err);
     (void)pthread_rwlock_wrlock(&segment->lock);
-    uint64_t sealed_size = atomic_load(&segment->sealed_size);
-    if (sealed_size == 0 && segment->file.fd < 0)
+    if (rc == DBK_OK && atomic_load(&segment->sealed_size) == 0 && segment->file.fd < 0)
         rc = os->open(os, segment->path, DBK_OS_READ, &segment->file, err);
-    if (sealed_size > 0 && atomic_load(&segment->mapped) == NULL) {
-        struct dbk_file file = DBK_FILE_CLOSED;
-        struct dbk_slice bytes = {0};
-        uint64_t file_size = 0;
-        rc = os->open(os, segment->path, DBK_OS_READ, &file, err);
-        if (rc == DBK_OK)
-            rc = os->size(os, &file, &file_size, err);
-        /* Past the end of its file a mapping is not readable. */
-        if (rc == DBK_OK && file_size < sealed_size)
-            rc = dbk_error_set(err, DBK_ECORRUPT, "%s has %" PRIu64 " bytes instead of %" PRIu64,
-                               segment->path, file_size, sealed_size);
-        if (rc == DBK_OK)
-            rc = os->map(os, &file, sealed_size, &bytes, err);
-        os->close(os, &file);
-        if (rc == DBK_OK)
-            atomic_store(&segment->mapped, bytes.data);
-    }
     (void)pthread_rwlock_unlock(&segment->lock);
     return rc;
 }

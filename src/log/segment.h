@@ -12,9 +12,14 @@
  * segment is read with pread.
  *
  * A new segment is written beside ("new.tmp"), synced and renamed into place, so that one with its
- * proper name always has a whole header.
+ * proper name always has a whole header. So is a compacted one ("compact.tmp"): behind its groups
+ * stand the offsets of its records, u32 each, and their CRC-32C.
  *
  * Limit: when the disk cannot deliver a mapped page the process gets SIGBUS.
+ *
+ * Users: whoever looks at a mapping counts as a user of the segment; one that has been replaced is
+ * unmapped when it has none. The struct itself stays until the log is freed, so that counting is
+ * safe at any time.
  *
  * Threads: sealed_size is set by the one who writes (or refreshes) and read by all; the file and
  *          the mapping are guarded by the lock; the rest is fixed.
@@ -39,7 +44,9 @@ struct dbk_segment {
     char name[DBK_SEGMENT_NAME_SIZE];
     char *path;
     _Atomic uint64_t sealed_size; /* 0: not sealed */
-    _Atomic(const char *) mapped; /* sealed_size bytes; NULL: not mapped yet */
+    _Atomic(const char *) mapped; /* the whole file up to map_size; NULL: not mapped yet */
+    uint64_t map_size;
+    _Atomic uint32_t users;
     pthread_rwlock_t lock;
     struct dbk_file file;
     struct dbk_segment *next; /* in a list of retired ones */
@@ -74,15 +81,32 @@ int dbk_segment_begin(struct dbk_os *os, const char *folder,
  */
 int dbk_segment_settle(struct dbk_os *os, const char *folder, struct dbk_segment *segment,
                        bool *named_out, struct dbk_error *err) DBK_MUST_CHECK;
-/* Removes what a crash left of a segment being begun. */
+/* The file that a segment is compacted into. */
+#define DBK_SEGMENT_COMPACT_NAME "compact.tmp"
+
+/* Removes what a crash left of a segment being begun or compacted. */
 int dbk_segment_discard_begun(struct dbk_os *os, const char *folder,
                               struct dbk_error *err) DBK_MUST_CHECK;
 /* Cuts the file to a size. */
 int dbk_segment_cut(struct dbk_os *os, const struct dbk_segment *segment, uint64_t size, bool sync,
                     struct dbk_error *err) DBK_MUST_CHECK;
 
-/* The segment has a successor, which says this size. Closes the file. */
-void dbk_segment_seal(struct dbk_os *os, struct dbk_segment *segment, uint64_t size);
+/* How many bytes the file of a sealed segment has, with `count` records. */
+uint64_t dbk_segment_whole_size(const struct dbk_segment *segment, uint64_t size, uint64_t count);
+/* The segment has a successor, which says this size and that it has so many records. Closes the
+   file. */
+void dbk_segment_seal(struct dbk_os *os, struct dbk_segment *segment, uint64_t size,
+                      uint64_t count);
+/*
+ * Maps a sealed segment where it is not yet. DBK_EBUSY: the file is another by now; it was
+ * compacted. DBK_ECORRUPT, DBK_EIO, …
+ */
+int dbk_segment_map(struct dbk_os *os, struct dbk_segment *segment,
+                    struct dbk_error *err) DBK_MUST_CHECK;
+/* Unmaps what nobody uses. */
+void dbk_segment_unmap(struct dbk_os *os, struct dbk_segment *segment);
+/* In a compacted and mapped segment: where the record of a position lies. */
+uint32_t dbk_segment_offset(const struct dbk_segment *segment, uint64_t position);
 
 /*
  * Bytes of the segment from an offset on: at least size_min, or fewer where `end` comes first.
@@ -93,6 +117,7 @@ void dbk_segment_seal(struct dbk_os *os, struct dbk_segment *segment, uint64_t s
  * bytes_out  valid until the buffer changes or the segment is freed
  *
  * DBK_ECORRUPT  the file is shorter
+ * DBK_EBUSY     as dbk_segment_map
  * DBK_EIO, DBK_ENOTFOUND, DBK_EDENIED, DBK_ENOMEM
  */
 struct dbk_range {

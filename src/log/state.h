@@ -64,7 +64,9 @@ struct dbk_log {
     char salt_nonce[16];
 
     _Atomic(struct dbk_log_block *) blocks[DBK_LOG_BLOCK_COUNT];
+    pthread_mutex_t retired_lock;
     struct dbk_segment *retired; /* replaced, but perhaps still looked at */
+    pthread_mutex_t reload_lock; /* one at a time loads a segment again */
     _Atomic uint64_t end;        /* segment << 32 | offset */
     _Atomic int64_t last_time_us;
     _Atomic uint64_t last_position;
@@ -84,6 +86,13 @@ struct dbk_segment *dbk_log_segment(const struct dbk_log *log, uint32_t index);
 /* Puts a segment into the table; owned by the log from then on. One it replaces is retired. */
 int dbk_log_put_segment(struct dbk_log *log, struct dbk_segment *segment,
                         struct dbk_error *err) DBK_MUST_CHECK;
+/*
+ * Makes *pinned the segment at an index below dbk_log_segment_count, and maps it if it is sealed;
+ * what was pinned before is let go. It is not unmapped until dbk_log_unpin, which takes NULL, too.
+ */
+int dbk_log_pin(struct dbk_log *log, uint32_t index, struct dbk_segment **pinned,
+                struct dbk_error *err) DBK_MUST_CHECK;
+void dbk_log_unpin(struct dbk_segment *segment);
 /* How many there are from the first one on, those past the end included. */
 uint32_t dbk_log_loaded_count(const struct dbk_log *log);
 /* Where a segment's groups end, by an end of the log read before. */

@@ -75,13 +75,13 @@ static bool is_match_all(const struct dbk_query *query)
 static int check_candidate(struct dbk_store *store, const struct dbk_query *query,
                            uint64_t position, bool *matches_out, struct dbk_error *err)
 {
-    struct dbk_buf bytes;
+    struct dbk_log_reader reader;
     struct dbk_event event;
-    dbk_buf_init(&bytes, SIZE_MAX);
-    int rc = dbk_store_read_position(store, position, &bytes, &event, err);
+    dbk_log_reader_init(&reader);
+    int rc = dbk_store_read_position(store, position, &reader, &event, err);
     if (rc == DBK_OK)
         *matches_out = event.stream.data[0] != '$' && dbk_query_matches(query, &event);
-    dbk_buf_release(&bytes);
+    dbk_log_reader_release(&reader);
     return rc;
 }
 
@@ -188,16 +188,16 @@ static int compare_known(struct dbk_store *store, const struct dbk_new_event *ev
                          uint64_t position, uint64_t *version_out, bool *again_out,
                          struct dbk_error *err)
 {
-    struct dbk_buf bytes;
+    struct dbk_log_reader reader;
     struct dbk_buf tags;
     struct dbk_event stored;
     if (position > dbk_log_last_position(store->log)) {
         *again_out = true;
         return DBK_OK;
     }
-    dbk_buf_init(&bytes, SIZE_MAX);
+    dbk_log_reader_init(&reader);
     dbk_buf_init(&tags, UINT16_MAX);
-    int rc = dbk_store_read_position(store, position, &bytes, &stored, err);
+    int rc = dbk_store_read_position(store, position, &reader, &stored, err);
     if (rc == DBK_OK)
         rc = encode_tags(event, &tags, err);
     if (rc == DBK_OK && !same(event, dbk_buf_slice(&tags), &stored)) {
@@ -209,7 +209,7 @@ static int compare_known(struct dbk_store *store, const struct dbk_new_event *ev
     }
     if (rc == DBK_OK)
         *version_out = stored.version;
-    dbk_buf_release(&bytes);
+    dbk_log_reader_release(&reader);
     dbk_buf_release(&tags);
     return rc;
 }

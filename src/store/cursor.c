@@ -27,7 +27,7 @@ struct dbk_cursor {
     uint64_t next;     /* the next position to look at */
     uint64_t position; /* everything up to it (backwards: down to it) has been looked at */
     bool ended;
-    struct dbk_buf bytes;
+    struct dbk_log_reader reader;
 };
 
 static int copy_slices(struct dbk_cursor *cursor, const struct dbk_slice *slices, size_t count,
@@ -154,13 +154,18 @@ static int open_query(struct dbk_cursor *cursor, struct dbk_error *err)
 static int open_scan(struct dbk_cursor *cursor, struct dbk_error *err)
 {
     struct dbk_log_place place = {0, 0};
+    uint64_t position = 0;
     int rc = DBK_OK;
-    if (cursor->next > 1 && cursor->next <= dbk_index_last(cursor->store->index))
-        rc = dbk_index_place(cursor->store->index, cursor->next, &place, err);
-    else if (cursor->next > 1)
+    if (cursor->next > 1 && cursor->next <= dbk_index_last(cursor->store->index)) {
+        position = cursor->next;
+        rc = dbk_index_place(cursor->store->index, position, &place, err);
+    } else if (cursor->next > 1) {
         place = dbk_log_end(cursor->store->log);
+    }
     cursor->source = SOURCE_SCAN;
-    return rc < 0 ? rc : dbk_log_scan_open(cursor->store->log, place, &cursor->scan, err);
+    if (rc < 0)
+        return rc;
+    return dbk_log_scan_open(cursor->store->log, place, position, &cursor->scan, err);
 }
 
 static bool has_occurred(const struct dbk_filter *filter)
@@ -210,7 +215,7 @@ int dbk_cursor_open(struct dbk_store *store, const struct dbk_filter *filter,
         return dbk_error_set(err, DBK_ENOMEM, "out of memory reading");
     cursor->store = store;
     dbk_arena_init(&cursor->arena, (size_t)16 << 20);
-    dbk_buf_init(&cursor->bytes, SIZE_MAX);
+    dbk_log_reader_init(&cursor->reader);
     uint64_t last = dbk_log_last_position(store->log);
     if (copy_filter(cursor, filter) < 0) {
         rc = dbk_error_set(err, DBK_ENOMEM, "out of memory reading");
@@ -241,7 +246,7 @@ void dbk_cursor_free(struct dbk_cursor *cursor)
         return;
     dbk_log_scan_free(cursor->scan);
     dbk_match_release(&cursor->match);
-    dbk_buf_release(&cursor->bytes);
+    dbk_log_reader_release(&cursor->reader);
     dbk_arena_release(&cursor->arena);
     dbk_free(cursor);
 }
@@ -277,7 +282,7 @@ static bool passes(const struct dbk_filter *filter, const struct dbk_event *even
 static int read_position(struct dbk_cursor *cursor, uint64_t position, struct dbk_event *event_out,
                          struct dbk_error *err)
 {
-    int rc = dbk_store_read_position(cursor->store, position, &cursor->bytes, event_out, err);
+    int rc = dbk_store_read_position(cursor->store, position, &cursor->reader, event_out, err);
     return rc < 0 ? rc : 1;
 }
 

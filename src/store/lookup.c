@@ -92,25 +92,22 @@ int dbk_store_find_id(struct dbk_store *store, const struct dbk_uuid *id, uint64
     return rc;
 }
 
-int dbk_store_read_position(struct dbk_store *store, uint64_t position, struct dbk_buf *bytes,
-                            struct dbk_event *event_out, struct dbk_error *err)
+int dbk_store_read_position(struct dbk_store *store, uint64_t position,
+                            struct dbk_log_reader *reader, struct dbk_event *event_out,
+                            struct dbk_error *err)
 {
     struct dbk_log_place place;
     int rc = dbk_index_place(store->index, position, &place, err);
     if (rc == DBK_OK)
-        rc = dbk_log_read(store->log, place, bytes, event_out, err);
-    if (rc == DBK_OK && event_out->position != position)
-        rc = dbk_error_set(err, DBK_ECORRUPT,
-                           "the index looks for position %ju where the log has %ju",
-                           (uintmax_t)position, (uintmax_t)event_out->position);
+        rc = dbk_log_read(store->log, place, position, reader, event_out, err);
     return rc;
 }
 
-static int time_of(struct dbk_store *store, uint64_t position, struct dbk_buf *bytes,
+static int time_of(struct dbk_store *store, uint64_t position, struct dbk_log_reader *reader,
                    int64_t *time_us_out, struct dbk_error *err)
 {
     struct dbk_event event;
-    int rc = dbk_store_read_position(store, position, bytes, &event, err);
+    int rc = dbk_store_read_position(store, position, reader, &event, err);
     if (rc == DBK_OK)
         *time_us_out = event.time_us;
     return rc;
@@ -121,8 +118,8 @@ int dbk_store_position_at(struct dbk_store *store, int64_t time_us, uint64_t *po
 {
     uint64_t low = 0;
     uint64_t high = 0;
-    struct dbk_buf bytes;
-    dbk_buf_init(&bytes, SIZE_MAX);
+    struct dbk_log_reader reader;
+    dbk_log_reader_init(&reader);
     int rc = dbk_store_refresh(store, err);
     if (rc == DBK_OK)
         dbk_index_time_range(store->index, time_us, &low, &high);
@@ -133,13 +130,13 @@ int dbk_store_position_at(struct dbk_store *store, int64_t time_us, uint64_t *po
     while (rc == DBK_OK && low < high) {
         uint64_t middle = high - (high - low) / 2;
         int64_t time = 0;
-        rc = time_of(store, middle, &bytes, &time, err);
+        rc = time_of(store, middle, &reader, &time, err);
         if (time <= time_us)
             low = middle;
         else
             high = middle - 1;
     }
-    dbk_buf_release(&bytes);
+    dbk_log_reader_release(&reader);
     if (rc == DBK_OK)
         *position_out = low;
     return rc;

@@ -85,8 +85,9 @@ void dbk_store_put_head(struct dbk_store *store, struct dbk_slice stream, uint64
 void dbk_store_forget_heads(struct dbk_store *store);
 
 /* Reads the event of a readable position. DBK_ECORRUPT also when another stands there. */
-int dbk_store_read_position(struct dbk_store *store, uint64_t position, struct dbk_buf *bytes,
-                            struct dbk_event *event_out, struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_store_read_position(struct dbk_store *store, uint64_t position,
+                            struct dbk_log_reader *reader, struct dbk_event *event_out,
+                            struct dbk_error *err) DBK_MUST_CHECK;
 
 /* Checks what needs no lock: sizes, names, ids twice. */
 int dbk_batch_validate(const struct dbk_store *store, const struct dbk_batch *batch,

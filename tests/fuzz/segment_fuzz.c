@@ -16,7 +16,10 @@
 
 #define SALT 0xC0FFEEu
 /* Where the fields end and the zeros begin, as log/format.h says. */
-#define SEGMENT_FIELDS_SIZE 96
+#define SEGMENT_FIELDS_SIZE 124
+/* Versions are read and not written again. */
+#define VERSION_AT 8
+#define BEHIND_VERSION 12
 #define GROUP_FIELDS_SIZE 52
 #define NOTE_FIELDS_SIZE 64
 
@@ -32,7 +35,9 @@ static void check_segment_header(struct dbk_slice bytes)
     if (dbk_segment_header_decode(bytes, &header, &version) < 0)
         return;
     dbk_segment_header_encode(&header, again);
-    if (bytes.size < sizeof(again) || memcmp(again, bytes.data, SEGMENT_FIELDS_SIZE) != 0)
+    if (bytes.size < sizeof(again) || memcmp(again, bytes.data, VERSION_AT) != 0 ||
+        memcmp(again + BEHIND_VERSION, bytes.data + BEHIND_VERSION,
+               SEGMENT_FIELDS_SIZE - BEHIND_VERSION) != 0)
         abort();
     if (dbk_segment_header_decode(dbk_slice(again, sizeof(again)), &back, &version) < 0)
         abort();
@@ -61,7 +66,7 @@ static void check_note(struct dbk_slice bytes)
     if (dbk_note_decode(bytes, &note, &version) < 0)
         return;
     dbk_note_encode(&note, again);
-    if (bytes.size < sizeof(again) || memcmp(again, bytes.data, 12) != 0 ||
+    if (bytes.size < sizeof(again) || memcmp(again, bytes.data, VERSION_AT) != 0 ||
         memcmp(again + 16, bytes.data + 16, NOTE_FIELDS_SIZE - 16) != 0)
         abort();
 }

@@ -236,16 +236,16 @@ static void check_skip(struct fixture *fixture, uint64_t from, int64_t min_us, b
 static void check_all(struct fixture *fixture)
 {
     struct dbk_error err = {0};
-    struct dbk_buf bytes;
+    struct dbk_log_reader reader;
     uint32_t seed = 99;
     uint64_t streams = 0;
-    dbk_buf_init(&bytes, SIZE_MAX);
+    dbk_log_reader_init(&reader);
     assert_int_equal(dbk_index_last(fixture->index), fixture->count);
     for (uint64_t position = 1; position <= fixture->count; position++) {
         struct dbk_log_place place;
         struct dbk_event event;
         assert_ok(dbk_index_place(fixture->index, position, &place, &err), &err);
-        assert_ok(dbk_log_read(fixture->log, place, &bytes, &event, &err), &err);
+        assert_ok(dbk_log_read(fixture->log, place, 0, &reader, &event, &err), &err);
         assert_int_equal(event.position, position);
         streams += fixture->samples[position].version == 1;
         check_skip(fixture, position, random_number(&seed) % EVENTS, position % 2 == 0);
@@ -255,7 +255,7 @@ static void check_all(struct fixture *fixture)
         check_find(fixture, &seed);
     for (int64_t time_us = -1; time_us < (int64_t)fixture->count * 34; time_us += 77)
         check_times(fixture, time_us);
-    dbk_buf_release(&bytes);
+    dbk_log_reader_release(&reader);
 }
 
 static void settle(struct fixture *fixture)

@@ -335,7 +335,8 @@ static void test_log_damage__a_newer_version_is_refused_by_name(void **state)
         dbk_sim_flip(sim, damaged[i], 8, DBK_LOG_FORMAT ^ 77);
         assert_int_equal(open_log(sim, true, &log, &err), DBK_EFORMAT);
         (void)snprintf(expected, sizeof(expected),
-                       "%s has format version 77, this Daybook reads up to 1", damaged[i]);
+                       "%s has format version 77, this Daybook reads up to %d", damaged[i],
+                       DBK_LOG_FORMAT);
         assert_string_equal(err.message, expected);
         assert_int_equal(open_log(sim, false, &log, &err), DBK_EFORMAT);
         dbk_sim_flip(sim, damaged[i], 8, DBK_LOG_FORMAT ^ 77);

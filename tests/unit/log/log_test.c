@@ -130,7 +130,7 @@ static void test_log_log__a_scan_starts_at_any_record_and_goes_on_later(void **s
     struct dbk_log *log = open_log(true, 3000);
     for (unsigned i = 0; i < 20; i++)
         append(log, 5);
-    assert_ok(dbk_log_scan_open(log, (struct dbk_log_place){0}, &scan, &err), &err);
+    assert_ok(dbk_log_scan_open(log, (struct dbk_log_place){0}, 0, &scan, &err), &err);
     for (unsigned i = 1; i <= 100; i++)
         assert_int_equal(dbk_log_scan_next(scan, &event, &places[i], &err), 1);
     assert_int_equal(dbk_log_scan_next(scan, &event, NULL, &err), 0);
@@ -141,7 +141,7 @@ static void test_log_log__a_scan_starts_at_any_record_and_goes_on_later(void **s
 
     for (unsigned i = 1; i <= 100; i++) {
         uint64_t position = i;
-        assert_ok(dbk_log_scan_open(log, places[i], &scan, &err), &err);
+        assert_ok(dbk_log_scan_open(log, places[i], 0, &scan, &err), &err);
         for (;;) {
             int rc = dbk_log_scan_next(scan, &event, NULL, &err);
             assert_ok(rc, &err);
@@ -157,12 +157,12 @@ static void test_log_log__a_scan_starts_at_any_record_and_goes_on_later(void **s
         struct dbk_log_place behind = places[i];
         sample_make(&sample, i);
         behind.offset += (uint32_t)dbk_record_size(&sample.event);
-        assert_ok(dbk_log_scan_open(log, behind, &scan, &err), &err);
+        assert_ok(dbk_log_scan_open(log, behind, 0, &scan, &err), &err);
         assert_int_equal(dbk_log_scan_next(scan, &event, NULL, &err), 1);
         assert_int_equal(event.position, i + 1);
         dbk_log_scan_free(scan);
     }
-    assert_ok(dbk_log_scan_open(log, dbk_log_end(log), &scan, &err), &err);
+    assert_ok(dbk_log_scan_open(log, dbk_log_end(log), 0, &scan, &err), &err);
     assert_int_equal(dbk_log_scan_next(scan, &event, NULL, &err), 0);
     append(log, 1);
     assert_int_equal(dbk_log_scan_next(scan, &event, NULL, &err), 1);
@@ -176,24 +176,24 @@ static void test_log_log__a_place_without_a_record_is_refused(void **state)
     (void)state;
     struct dbk_error err = {0};
     struct dbk_event event;
-    struct dbk_buf bytes;
+    struct dbk_log_reader reader;
     struct dbk_log *log = open_log(true, 0);
     append(log, 3);
     struct dbk_log_place end = dbk_log_end(log);
-    dbk_buf_init(&bytes, 1 << 20);
-    assert_int_equal(dbk_log_read(log, end, &bytes, &event, &err), DBK_EINVAL);
-    assert_int_equal(dbk_log_read(log, (struct dbk_log_place){0}, &bytes, &event, &err),
+    dbk_log_reader_init(&reader);
+    assert_int_equal(dbk_log_read(log, end, 0, &reader, &event, &err), DBK_EINVAL);
+    assert_int_equal(dbk_log_read(log, (struct dbk_log_place){0}, 0, &reader, &event, &err),
                      DBK_EINVAL);
-    assert_int_equal(dbk_log_read(log, (struct dbk_log_place){.segment = 1, .offset = 200}, &bytes,
-                                  &event, &err),
+    assert_int_equal(dbk_log_read(log, (struct dbk_log_place){.segment = 1, .offset = 200}, 0,
+                                  &reader, &event, &err),
                      DBK_EINVAL);
     unsigned found = 0;
     for (uint32_t offset = 1; offset < end.offset; offset++) {
         struct dbk_log_place place = {.offset = offset};
-        found += dbk_log_read(log, place, &bytes, &event, &err) == DBK_OK;
+        found += dbk_log_read(log, place, 0, &reader, &event, &err) == DBK_OK;
     }
     assert_int_equal(found, 3);
-    dbk_buf_release(&bytes);
+    dbk_log_reader_release(&reader);
     dbk_log_free(log);
 }
 
@@ -224,15 +224,15 @@ static void test_log_log__two_groups_are_filled_and_cut(void **state)
             position += 5;
             assert_int_equal(dbk_log_last_position(log), position);
         }
-        struct dbk_buf bytes;
+        struct dbk_log_reader reader;
         struct dbk_event event;
-        dbk_buf_init(&bytes, 1 << 20);
+        dbk_log_reader_init(&reader);
         for (unsigned i = 0; i < 10; i++) {
             sample_make(&sample, position - 9 + i);
-            assert_ok(dbk_log_read(log, places[i / 5][i % 5], &bytes, &event, &err), &err);
+            assert_ok(dbk_log_read(log, places[i / 5][i % 5], 0, &reader, &event, &err), &err);
             assert_true(sample_equal(&event, &sample.event));
         }
-        dbk_buf_release(&bytes);
+        dbk_log_reader_release(&reader);
     }
     check(log);
     dbk_log_free(log);
@@ -277,21 +277,21 @@ static void test_log_log__a_group_has_a_largest_size_and_gives_its_memory_back(v
     assert_int_equal(dbk_log_group_add(group, &event, &place), DBK_ELIMIT);
     assert_ok(dbk_log_write_group(log, group, true, &err), &err);
 
-    struct dbk_buf bytes;
+    struct dbk_log_reader reader;
     struct dbk_event back;
     struct dbk_log_scan *scan = NULL;
-    dbk_buf_init(&bytes, DBK_LOG_GROUP_SIZE_MAX);
-    assert_ok(dbk_log_read(log, place, &bytes, &back, &err), &err);
+    dbk_log_reader_init(&reader);
+    assert_ok(dbk_log_read(log, place, 0, &reader, &back, &err), &err);
     assert_int_equal(back.position, 3);
     assert_int_equal(back.data.size, size);
-    assert_ok(dbk_log_scan_open(log, (struct dbk_log_place){0}, &scan, &err), &err);
+    assert_ok(dbk_log_scan_open(log, (struct dbk_log_place){0}, 0, &scan, &err), &err);
     for (uint64_t position = 1; position <= 3; position++) {
         assert_int_equal(dbk_log_scan_next(scan, &back, NULL, &err), 1);
         assert_int_equal(back.position, position);
     }
     assert_int_equal(dbk_log_scan_next(scan, &back, NULL, &err), 0);
     dbk_log_scan_free(scan);
-    dbk_buf_release(&bytes);
+    dbk_log_reader_release(&reader);
     dbk_free(data);
     dbk_log_free(log);
 }
@@ -344,7 +344,7 @@ static void *read_on(void *context)
         struct dbk_log_scan *scan = NULL;
         struct dbk_event event;
         uint64_t position = 0;
-        int rc = dbk_log_scan_open(log, (struct dbk_log_place){0}, &scan, &err);
+        int rc = dbk_log_scan_open(log, (struct dbk_log_place){0}, 0, &scan, &err);
         while (rc >= 0 && (rc = dbk_log_scan_next(scan, &event, NULL, &err)) == 1) {
             struct sample sample;
             sample_make(&sample, ++position);

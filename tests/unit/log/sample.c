@@ -61,22 +61,22 @@ static bool is_sample(const struct dbk_event *event, uint64_t position)
 bool sample_check(struct dbk_log *log, struct dbk_error *err)
 {
     struct dbk_log_scan *scan = NULL;
-    struct dbk_buf bytes;
+    struct dbk_log_reader reader;
     struct dbk_event event;
     struct dbk_log_place place;
     uint64_t position = 0;
     bool right = true;
-    dbk_buf_init(&bytes, 1 << 20);
-    int rc = dbk_log_scan_open(log, (struct dbk_log_place){0}, &scan, err);
+    dbk_log_reader_init(&reader);
+    int rc = dbk_log_scan_open(log, (struct dbk_log_place){0}, 0, &scan, err);
     while (rc >= 0 && right) {
         rc = dbk_log_scan_next(scan, &event, &place, err);
         if (rc <= 0)
             break;
         right = is_sample(&event, ++position);
-        rc = dbk_log_read(log, place, &bytes, &event, err);
+        rc = dbk_log_read(log, place, 0, &reader, &event, err);
         right = right && rc == DBK_OK && is_sample(&event, position);
     }
     dbk_log_scan_free(scan);
-    dbk_buf_release(&bytes);
+    dbk_log_reader_release(&reader);
     return right && rc == 0 && position == dbk_log_last_position(log);
 }
