@@ -8,27 +8,50 @@
 #include "cli/fail.h"
 
 #define WRITERS_MAX 1024
+#define SECONDS 5
+/* The work is done in so many parts; the raw limits are measured before, between and after them. */
+#define PARTS 5
+#define NS_PER_S INT64_C(1000000000)
 /* A group's frame in the log, about. */
 #define GROUP_HEAD_SIZE 64
+/* From so many events on, an append is held against the sequential limit, too. */
+#define BATCH_LARGE 100
 
 struct plan {
+    struct dbk_bench *bench;
     struct dbk_store *store;
     uint64_t writers;
-    size_t batch;
-    size_t size;
+    uint64_t batch;
+    uint64_t size;
     uint64_t streams;
-    int64_t end_ns;
+    uint64_t filled; /* events that are there before */
+    uint64_t events; /* 0: until the time is over */
+    uint64_t seconds;
+    int64_t end_ns;             /* of the part under way */
+    uint64_t events_end;        /* the same in events; UINT64_MAX: until then */
+    atomic_uint_fast64_t taken; /* appends begun */
+    atomic_uint_fast64_t done;
     atomic_bool stop;
+    pthread_mutex_t mutex;
+    pthread_cond_t ended;
+    uint64_t running; /* writers; under the mutex */
 };
 
 struct writer {
     struct plan *plan;
-    uint64_t number;
     pthread_t thread;
     bool running;
     struct dbk_histogram latency_ns;
     uint64_t appends;
     struct dbk_error error;
+};
+
+struct figures {
+    struct dbk_histogram latency_ns;
+    uint64_t appends;
+    double seconds;        /* until the index had caught up */
+    double settle_seconds; /* of them, after the last append */
+    struct dbk_bench_raw raw;
 };
 
 /* One writer's batch: data is made once, streams change with each append. */
@@ -61,13 +84,42 @@ static int make_load(const struct plan *plan, struct load *load, struct dbk_erro
     return DBK_OK;
 }
 
-static void name_streams(const struct plan *plan, struct load *load, uint64_t seed)
+static void name_streams(const struct plan *plan, struct load *load, uint64_t number)
 {
     for (size_t i = 0; i < plan->batch; i++) {
-        uint64_t stream = (seed * plan->batch + i) * UINT64_C(2654435761) % plan->streams;
-        int size =
-            snprintf(load->streams[i], sizeof(load->streams[i]), "bench-%ju", (uintmax_t)stream);
-        load->events[i].stream = dbk_slice(load->streams[i], (size_t)size);
+        size_t size =
+            dbk_bench_stream_name(number * plan->batch + i, plan->streams, load->streams[i]);
+        load->events[i].stream = dbk_slice(load->streams[i], size);
+    }
+}
+
+/* The next append's number; false when the run is over. */
+static bool take_turn(struct plan *plan, uint64_t *number_out)
+{
+    uint64_t number = atomic_fetch_add_explicit(&plan->taken, 1, memory_order_relaxed);
+    *number_out = number;
+    return !atomic_load_explicit(&plan->stop, memory_order_relaxed) &&
+           number * plan->batch < plan->events_end;
+}
+
+static void append_in_turn(struct writer *writer, struct load *load)
+{
+    struct plan *plan = writer->plan;
+    uint64_t number = 0;
+    while (take_turn(plan, &number)) {
+        struct dbk_append_result result = {0};
+        struct dbk_batch batch = {.events = load->events, .count = plan->batch};
+        name_streams(plan, load, number);
+        int64_t started = dbk_bench_now_ns();
+        int rc = dbk_store_append(plan->store, &batch, &result, &writer->error);
+        int64_t now = dbk_bench_now_ns();
+        if (rc < 0)
+            break;
+        dbk_histogram_add(&writer->latency_ns, (uint64_t)(now - started));
+        writer->appends++;
+        atomic_fetch_add_explicit(&plan->done, 1, memory_order_relaxed);
+        if (plan->events == 0 && now >= plan->end_ns)
+            break;
     }
 }
 
@@ -76,25 +128,39 @@ static void *run(void *context)
     struct writer *writer = context;
     struct plan *plan = writer->plan;
     struct load load;
-    int rc = make_load(plan, &load, &writer->error);
-    while (rc == DBK_OK && !atomic_load_explicit(&plan->stop, memory_order_relaxed)) {
-        struct dbk_append_result result = {0};
-        struct dbk_batch batch = {.events = load.events, .count = plan->batch};
-        name_streams(plan, &load, writer->number + writer->appends * plan->writers);
-        int64_t started = dbk_bench_now_ns();
-        rc = dbk_store_append(plan->store, &batch, &result, &writer->error);
-        int64_t now = dbk_bench_now_ns();
-        if (rc < 0)
-            break;
-        dbk_histogram_add(&writer->latency_ns, (uint64_t)(now - started));
-        writer->appends++;
-        if (now >= plan->end_ns)
-            break;
-    }
-    if (rc < 0)
+    if (make_load(plan, &load, &writer->error) == DBK_OK)
+        append_in_turn(writer, &load);
+    if (writer->error.code != DBK_OK)
         atomic_store(&plan->stop, true);
     release_load(&load);
+    (void)pthread_mutex_lock(&plan->mutex);
+    plan->running--;
+    (void)pthread_cond_signal(&plan->ended);
+    (void)pthread_mutex_unlock(&plan->mutex);
     return NULL;
+}
+
+/* Shows how far they are until the last one has ended. */
+static int watch(struct plan *plan, struct dbk_error *err)
+{
+    int rc = DBK_OK;
+    (void)pthread_mutex_lock(&plan->mutex);
+    while (plan->running > 0) {
+        struct timespec until;
+        (void)clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += 100000000;
+        until.tv_sec += until.tv_nsec / NS_PER_S;
+        until.tv_nsec %= NS_PER_S;
+        (void)pthread_cond_timedwait(&plan->ended, &plan->mutex, &until);
+        if (rc == DBK_OK)
+            rc = dbk_bench_step(plan->bench, atomic_load(&plan->done) * plan->batch, plan->events,
+                                err);
+        if (rc < 0)
+            atomic_store(&plan->stop, true);
+    }
+    (void)pthread_mutex_unlock(&plan->mutex);
+    dbk_progress_clear(&plan->bench->progress);
+    return rc;
 }
 
 static int run_writers(struct plan *plan, struct writer *writers, struct dbk_error *err)
@@ -102,14 +168,19 @@ static int run_writers(struct plan *plan, struct writer *writers, struct dbk_err
     int rc = DBK_OK;
     for (uint64_t i = 0; rc == DBK_OK && i < plan->writers; i++) {
         writers[i].plan = plan;
-        writers[i].number = i;
+        (void)pthread_mutex_lock(&plan->mutex);
         int failed = pthread_create(&writers[i].thread, NULL, run, &writers[i]);
         writers[i].running = failed == 0;
+        plan->running += failed == 0 ? 1 : 0;
+        (void)pthread_mutex_unlock(&plan->mutex);
         if (failed != 0) {
             atomic_store(&plan->stop, true);
             rc = dbk_error_set_errno(err, failed, "writer %ju", (uintmax_t)i + 1);
         }
     }
+    int watched = watch(plan, rc == DBK_OK ? err : NULL);
+    if (rc == DBK_OK)
+        rc = watched;
     for (uint64_t i = 0; i < plan->writers; i++) {
         if (!writers[i].running)
             continue;
@@ -122,95 +193,125 @@ static int run_writers(struct plan *plan, struct writer *writers, struct dbk_err
     return rc;
 }
 
-static void report_append(struct dbk_buf *report, const struct plan *plan,
-                          const struct writer *total, double seconds,
-                          const struct dbk_bench_raw *raw)
+/* The clock stops when the index has caught up. */
+static int append_part(struct plan *plan, uint64_t part, struct writer *writers,
+                       struct figures *figures, struct dbk_error *err)
 {
-    double appends = (double)total->appends / seconds;
+    int64_t started = dbk_bench_now_ns();
+    plan->end_ns = started + (int64_t)plan->seconds * NS_PER_S / PARTS;
+    plan->events_end = plan->events > 0
+                           ? plan->events / plan->batch * (part + 1) / PARTS * plan->batch
+                           : UINT64_MAX;
+    memset(writers, 0, (size_t)plan->writers * sizeof(*writers));
+    /* Numbers that were taken in vain at the end of the part before. */
+    atomic_store(&plan->taken, atomic_load(&plan->done));
+    dbk_bench_begin_part(plan->bench, "append", "events");
+    int rc = run_writers(plan, writers, err);
+    int64_t appended = dbk_bench_now_ns();
+    if (rc == DBK_OK)
+        rc = dbk_store_settle(plan->store, err);
+    int64_t settled = dbk_bench_now_ns();
+    figures->seconds += (double)(settled - started) / 1e9;
+    figures->settle_seconds += (double)(settled - appended) / 1e9;
+    for (uint64_t i = 0; i < plan->writers; i++) {
+        dbk_histogram_merge(&figures->latency_ns, &writers[i].latency_ns);
+        figures->appends += writers[i].appends;
+    }
+    return rc;
+}
+
+static int append_and_compare(struct plan *plan, struct figures *figures, struct dbk_error *err)
+{
+    /* What one append writes: a record has a head of 80 bytes, stream and type. */
+    size_t size = GROUP_HEAD_SIZE + plan->batch * (DBK_RECORD_HEADER_SIZE + 20 + plan->size);
+    struct writer *writers = dbk_alloc_zero((size_t)plan->writers, sizeof(*writers));
+    if (writers == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
+    int rc = dbk_bench_measure_raw(plan->bench, size, &figures->raw, err);
+    for (uint64_t part = 0; rc == DBK_OK && part < PARTS; part++) {
+        rc = append_part(plan, part, writers, figures, err);
+        if (rc == DBK_OK)
+            rc = dbk_bench_measure_raw(plan->bench, size, &figures->raw, err);
+    }
+    dbk_free(writers);
+    return rc;
+}
+
+static void report_append(struct dbk_buf *report, const struct plan *plan,
+                          const struct figures *figures)
+{
+    const struct dbk_bench_raw *raw = &figures->raw;
+    double appends = (double)figures->appends / figures->seconds;
     double bytes = appends * (double)raw->size;
+    double raw_syncs = dbk_bench_raw_syncs(raw);
+    double raw_bytes = dbk_bench_raw_sequential(raw);
+    dbk_bench_open_part(report, "settings");
     dbk_bench_number(report, "writers", (double)plan->writers, 0);
     dbk_bench_number(report, "batch", (double)plan->batch, 0);
     dbk_bench_number(report, "size", (double)plan->size, 0);
     dbk_bench_number(report, "streams", (double)plan->streams, 0);
-    dbk_bench_number(report, "seconds", seconds, 3);
-    dbk_bench_number(report, "events", (double)total->appends * (double)plan->batch, 0);
+    dbk_bench_number(report, "fill", (double)plan->filled, 0);
+    dbk_bench_close_part(report);
+    dbk_bench_number(report, "events", (double)figures->appends * (double)plan->batch, 0);
+    dbk_bench_number(report, "seconds", figures->seconds, 3);
+    dbk_bench_number(report, "settle_seconds", figures->settle_seconds, 3);
     dbk_bench_number(report, "events_per_second", appends * (double)plan->batch, 0);
     dbk_bench_number(report, "appends_per_second", appends, 0);
     dbk_bench_number(report, "log_bytes_per_second", bytes, 0);
-    dbk_bench_latency(report, "latency_us", &total->latency_ns);
+    dbk_bench_latency(report, "latency_us", &figures->latency_ns);
     dbk_bench_open_part(report, "raw");
     dbk_bench_number(report, "sync_bytes", (double)raw->size, 0);
-    dbk_bench_number(report, "syncs_per_second", raw->syncs_per_second, 0);
+    dbk_bench_number(report, "syncs_per_second", raw_syncs, 0);
     dbk_bench_latency(report, "sync_us", &raw->sync_ns);
-    dbk_bench_number(report, "sequential_bytes_per_second", raw->bytes_per_second, 0);
+    dbk_bench_number(report, "sequential_bytes_per_second", raw_bytes, 0);
     dbk_bench_close_part(report);
     dbk_bench_open_part(report, "ratio");
-    dbk_bench_number(report, "sync", appends / raw->syncs_per_second, 3);
-    dbk_bench_number(report, "sequential", bytes / raw->bytes_per_second, 3);
+    dbk_bench_number(report, "sync", appends / raw_syncs, 3);
+    if (plan->batch >= BATCH_LARGE)
+        dbk_bench_number(report, "sequential", bytes / raw_bytes, 3);
     dbk_bench_close_part(report);
 }
 
-static int measure(struct dbk_bench *bench, struct plan *plan, struct writer *writers,
+static int measure(struct dbk_bench *bench, void *context, struct dbk_buf *report,
                    struct dbk_error *err)
 {
-    static struct dbk_bench_raw raw;
-    struct dbk_buf report;
-    char folder[DBK_BENCH_PATH_SIZE];
-    uint64_t seconds = dbk_arguments_number(bench->arguments, "seconds", 3);
-    /* What one append writes: a record has a head of 80 bytes, stream and type. */
-    size_t append_size = GROUP_HEAD_SIZE + plan->batch * (DBK_RECORD_HEADER_SIZE + 20 + plan->size);
-    int rc = dbk_bench_measure_raw(bench, append_size, &raw, err);
-    if (rc < 0)
-        return rc;
-    dbk_bench_path(bench, "data", folder);
-    rc = dbk_store_open(
-        &(struct dbk_store_options){
-            .os = bench->os, .folder = folder, .writer = true, .holder = "daybook bench"},
-        &plan->store, err);
-    if (rc < 0)
-        return rc;
-    int64_t started = dbk_bench_now_ns();
-    plan->end_ns = started + (int64_t)seconds * 1000000000;
-    rc = run_writers(plan, writers, err);
-    double elapsed = (double)(dbk_bench_now_ns() - started) / 1e9;
+    static struct figures figures;
+    struct plan *plan = context;
+    struct dbk_bench_fill fill = {
+        .events = plan->filled, .streams = plan->streams, .size = plan->size};
+    plan->bench = bench;
+    int rc = dbk_bench_open_store(bench, &plan->store, err);
+    if (rc == DBK_OK && plan->filled > 0)
+        rc = dbk_bench_fill_store(bench, plan->store, &fill, err);
+    if (rc == DBK_OK)
+        rc = append_and_compare(plan, &figures, err);
     dbk_store_free(plan->store);
     if (rc == DBK_OK)
-        rc = dbk_bench_measure_raw(bench, append_size, &raw, err);
-    if (rc < 0)
-        return rc;
-    for (uint64_t i = 1; i < plan->writers; i++) {
-        dbk_histogram_merge(&writers[0].latency_ns, &writers[i].latency_ns);
-        writers[0].appends += writers[i].appends;
-    }
-    dbk_bench_open(&report, "append");
-    report_append(&report, plan, &writers[0], elapsed, &raw);
-    rc = dbk_bench_show(bench, &report, err);
-    dbk_buf_release(&report);
+        report_append(report, plan, &figures);
     return rc;
 }
 
 int dbk_run_bench_append(const struct dbk_arguments *arguments)
 {
-    struct dbk_error err = {0};
-    struct dbk_bench bench = {0};
-    struct plan plan = {.writers = dbk_arguments_number(arguments, "writers", 1),
-                        .batch = (size_t)dbk_arguments_number(arguments, "batch", 1),
-                        .size = (size_t)dbk_arguments_number(arguments, "size", 200),
-                        .streams = dbk_arguments_number(arguments, "streams", 1000)};
-    if (plan.writers == 0 || plan.writers > WRITERS_MAX)
-        return dbk_fail_usage(arguments, "--writers is from 1 to %d", WRITERS_MAX);
-    if (plan.batch == 0 || plan.batch > 10000)
-        return dbk_fail_usage(arguments, "--batch is from 1 to 10000");
-    if (plan.size < 50 || plan.size > 1000000)
-        return dbk_fail_usage(arguments, "--size is from 50 to 1000000 bytes");
-    if (plan.streams == 0)
-        return dbk_fail_usage(arguments, "--streams is at least 1");
-    struct writer *writers = dbk_alloc_zero((size_t)plan.writers, sizeof(*writers));
-    int rc = writers == NULL ? dbk_error_set(&err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM))
-                             : dbk_bench_begin(&bench, arguments, &err);
-    if (rc == DBK_OK)
-        rc = measure(&bench, &plan, writers, &err);
-    dbk_bench_end(&bench);
-    dbk_free(writers);
-    return rc < 0 ? dbk_fail(arguments, &err) : DBK_EXIT_OK;
+    struct plan plan = {.mutex = PTHREAD_MUTEX_INITIALIZER, .ended = PTHREAD_COND_INITIALIZER};
+    const struct {
+        struct dbk_bench_bounds bounds;
+        uint64_t *value;
+    } options[] = {{{"writers", 1, 1, WRITERS_MAX}, &plan.writers},
+                   {{"batch", 1, 1, 10000}, &plan.batch},
+                   {{"size", 200, 50, 1000000}, &plan.size},
+                   {{"streams", 1000, 1, 1000000000}, &plan.streams},
+                   {{"fill", 0, 0, 1000000000}, &plan.filled},
+                   {{"events", 0, 0, 1000000000}, &plan.events},
+                   {{"seconds", SECONDS, 1, 86400}, &plan.seconds}};
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+        if (!dbk_bench_take(arguments, &options[i].bounds, options[i].value))
+            return DBK_EXIT_USAGE;
+    if (dbk_arguments_has(arguments, "events") && dbk_arguments_has(arguments, "seconds"))
+        return dbk_fail_usage(arguments, "give --events or --seconds, not both");
+    if (plan.events % plan.batch != 0)
+        return dbk_fail_usage(arguments, "--events is a multiple of --batch, which is %ju",
+                              (uintmax_t)plan.batch);
+    return dbk_bench_run(arguments, &(struct dbk_bench_work){
+                                        .name = "append", .measure = measure, .context = &plan});
 }

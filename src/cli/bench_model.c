@@ -69,6 +69,8 @@ static int follow_live(struct dbk_store *store, struct dbk_models *models,
         if (rc == DBK_OK)
             rc = dbk_models_wait(models, "counts", result.last_position, WAIT_US, err);
         dbk_histogram_add(&figures->visible_ns, (uint64_t)(dbk_bench_now_ns() - started));
+        if (rc == DBK_OK)
+            rc = dbk_bench_stopped(err);
     }
     dbk_buf_release(&data);
     return rc;
@@ -119,6 +121,8 @@ static int run_statements(struct dbk_connection *connection, struct dbk_statemen
         dbk_statement_bind(statement, 2, &values[1]);
         rc = dbk_statement_step(statement, err);
         dbk_statement_reset(statement);
+        if (rc == DBK_OK && i % batch_count == 0)
+            rc = dbk_bench_stopped(err);
     }
     return rc == DBK_OK ? dbk_connection_run(connection, "COMMIT", err) : rc;
 }
@@ -147,72 +151,52 @@ static int run_by_hand(struct dbk_bench *bench, const struct dbk_bench_fill *fil
     return rc;
 }
 
-static int measure(struct dbk_bench *bench, const struct dbk_bench_fill *fill,
-                   struct figures *figures, struct dbk_error *err)
+static int post_both(struct dbk_bench *bench, const struct dbk_bench_fill *fill,
+                     struct figures *figures, struct dbk_error *err)
 {
     struct dbk_store *store = NULL;
-    char folder[DBK_BENCH_PATH_SIZE];
-    dbk_bench_path(bench, "data", folder);
-    int rc = dbk_store_open(
-        &(struct dbk_store_options){
-            .os = bench->os, .folder = folder, .writer = true, .holder = "daybook bench"},
-        &store, err);
+    int rc = dbk_bench_open_store(bench, &store, err);
     if (rc == DBK_OK)
-        rc = dbk_bench_fill_store(store, fill, err);
+        rc = dbk_bench_fill_store(bench, store, fill, err);
     if (rc == DBK_OK)
         rc = post(bench, store, fill, figures, err);
     dbk_store_free(store);
     return rc == DBK_OK ? run_by_hand(bench, fill, figures, err) : rc;
 }
 
-static void report_model(struct dbk_buf *report, const struct dbk_bench_fill *fill,
-                         const struct figures *figures, const struct dbk_bench_raw *raw)
+static int measure(struct dbk_bench *bench, void *context, struct dbk_buf *report,
+                   struct dbk_error *err)
 {
-    double rate = (double)fill->events / figures->seconds;
-    double hand = (double)fill->events / figures->hand_seconds;
-    dbk_bench_number(report, "events", (double)fill->events, 0);
-    dbk_bench_number(report, "size", (double)fill->size, 0);
-    dbk_bench_number(report, "streams", (double)fill->streams, 0);
-    dbk_bench_number(report, "batches", (double)figures->batches, 0);
-    dbk_bench_number(report, "seconds", figures->seconds, 3);
+    static struct figures figures;
+    static struct dbk_bench_raw raw;
+    const struct dbk_bench_fill *fill = context;
+    int rc = dbk_bench_measure_raw(bench, (size_t)fill->size, &raw, err);
+    if (rc == DBK_OK)
+        rc = post_both(bench, fill, &figures, err);
+    if (rc < 0)
+        return rc;
+    double rate = (double)fill->events / figures.seconds;
+    double hand = (double)fill->events / figures.hand_seconds;
+    dbk_bench_settings(report, fill);
+    dbk_bench_number(report, "batches", (double)figures.batches, 0);
+    dbk_bench_number(report, "seconds", figures.seconds, 3);
     dbk_bench_number(report, "events_per_second", rate, 0);
-    dbk_bench_latency(report, "visible_us", &figures->visible_ns);
+    dbk_bench_latency(report, "visible_us", &figures.visible_ns);
     dbk_bench_open_part(report, "raw");
     dbk_bench_number(report, "by_hand_per_second", hand, 0);
-    dbk_bench_number(report, "sequential_bytes_per_second", raw->bytes_per_second, 0);
-    dbk_bench_latency(report, "sync_us", &raw->sync_ns);
+    dbk_bench_latency(report, "sync_us", &raw.sync_ns);
     dbk_bench_close_part(report);
     dbk_bench_open_part(report, "ratio");
     dbk_bench_number(report, "by_hand", rate / hand, 3);
-    dbk_bench_number(report, "sequential", rate * (double)fill->size / raw->bytes_per_second, 3);
     dbk_bench_close_part(report);
+    return DBK_OK;
 }
 
 int dbk_run_bench_model(const struct dbk_arguments *arguments)
 {
-    static struct figures figures;
-    static struct dbk_bench_raw raw;
-    struct dbk_error err = {0};
-    struct dbk_bench bench = {0};
-    struct dbk_buf report;
-    struct dbk_bench_fill fill = {.events = dbk_arguments_number(arguments, "events", 200000),
-                                  .streams = dbk_arguments_number(arguments, "streams", 20000),
-                                  .size = (size_t)dbk_arguments_number(arguments, "size", 200)};
-    if (fill.events == 0 || fill.streams == 0)
-        return dbk_fail_usage(arguments, "--events and --streams are at least 1");
-    if (fill.size < 50 || fill.size > 100000)
-        return dbk_fail_usage(arguments, "--size is from 50 to 100000 bytes");
-    int rc = dbk_bench_begin(&bench, arguments, &err);
-    if (rc == DBK_OK)
-        rc = dbk_bench_measure_raw(&bench, fill.size, &raw, &err);
-    if (rc == DBK_OK)
-        rc = measure(&bench, &fill, &figures, &err);
-    dbk_bench_open(&report, "model");
-    if (rc == DBK_OK) {
-        report_model(&report, &fill, &figures, &raw);
-        rc = dbk_bench_show(&bench, &report, &err);
-    }
-    dbk_buf_release(&report);
-    dbk_bench_end(&bench);
-    return rc < 0 ? dbk_fail(arguments, &err) : DBK_EXIT_OK;
+    struct dbk_bench_fill fill = {.events = 200000, .streams = 20000, .size = 200};
+    if (!dbk_bench_take_fill(arguments, &fill))
+        return DBK_EXIT_USAGE;
+    return dbk_bench_run(
+        arguments, &(struct dbk_bench_work){.name = "model", .measure = measure, .context = &fill});
 }

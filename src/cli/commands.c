@@ -39,7 +39,13 @@
         OPTION("prefix", TEXT, "TEXT", "only streams whose name begins so")
 #define BENCH                                                                                      \
     OPTION("dir", TEXT, "DIR", "the disk to measure: a folder on it (the current one)"),           \
-        OPTION("size", NUMBER, "BYTES", "data of an event (200)")
+        OPTION("size", NUMBER, "BYTES", "data of an event (200)"),                                 \
+        OPTION("baseline", TEXT, "FILE",                                                           \
+               "an earlier run's -o json: fails when this one is worse"),                          \
+        OPTION("noise", NUMBER, "PERCENT", "by how much more than this (10)")
+#define BENCH_FILL                                                                                 \
+    BENCH, OPTION("events", NUMBER, "N", "events in the store (500000)"),                          \
+        OPTION("store", TEXT, "DIR", "keep the store in DIR; one that is there is used")
 
 const struct dbk_cli_command dbk_cli_commands[] = {
     {.name = "new",
@@ -307,22 +313,43 @@ const struct dbk_cli_command dbk_cli_commands[] = {
      .summary = "measure durable appends against the disk's raw limit",
      .details =
          "Works in a temporary folder that it removes. Raw sync: the same bytes written into a\n"
-         "zero-filled file, each time synced. Raw sequential: a growing file, synced at its end.",
+         "zero-filled file, each time synced. Raw sequential: a growing file, synced at its end.\n"
+         "Both are measured between five parts of the work; a part's clock stops when the index\n"
+         "has caught up.",
      .examples = EXAMPLES("daybook bench append", "daybook bench append --writers 64",
-                          "daybook bench append --batch 1000 --size 1024 -o json"),
+                          "daybook bench append --batch 1000 --size 1024 -o json",
+                          "daybook bench append --baseline before.json --noise 15"),
      .options = OPTIONS(BENCH, OPTION("writers", NUMBER, "N", "threads that append (1)"),
                         OPTION("batch", NUMBER, "N", "events of an append (1)"),
                         OPTION("streams", NUMBER, "N", "streams they go to (1000)"),
-                        OPTION("seconds", NUMBER, "N", "how long to measure (3)")),
+                        OPTION("fill", NUMBER, "N", "events that are there before (0)"),
+                        OPTION("seconds", NUMBER, "N", "how long to append (5)"),
+                        OPTION("events", NUMBER, "N", "how many to append instead")),
      .run = dbk_run_bench_append},
     {.name = "bench read",
      .positional = "",
-     .summary = "measure reads of the whole book and of single streams",
-     .details = "Raw: the same log files read in order with plain reads.",
-     .examples = EXAMPLES("daybook bench read --events 1000000"),
-     .options = OPTIONS(BENCH, OPTION("events", NUMBER, "N", "events to read (500000)"),
-                        OPTION("streams", NUMBER, "N", "streams they lie in (50000)")),
+     .summary = "measure a read of the whole book against plain reads of its files",
+     .details = "Both are read twice, and the second time counts. Raw: the log's files read in\n"
+                "order with plain reads.",
+     .examples = EXAMPLES("daybook bench read", "daybook bench read --events 1000000"),
+     .options = OPTIONS(BENCH_FILL, OPTION("streams", NUMBER, "N", "streams they lie in (50000)")),
      .run = dbk_run_bench_read},
+    {.name = "bench stream",
+     .positional = "",
+     .summary = "measure reads of single streams, drawn at random",
+     .details = "First the streams' versions are looked up, then all their events are read; warm.",
+     .examples = EXAMPLES("daybook bench stream",
+                          "daybook bench stream --events 10000000 --streams 1000000 --store kept"),
+     .options = OPTIONS(BENCH_FILL, OPTION("streams", NUMBER, "N", "streams they lie in (50000)"),
+                        OPTION("reads", NUMBER, "N", "streams to read (20000)")),
+     .run = dbk_run_bench_stream},
+    {.name = "bench state",
+     .positional = "",
+     .summary = "measure folds: the state of every stream, without snapshots",
+     .details = "The fold is in Lua; it counts events and adds up a number.",
+     .examples = EXAMPLES("daybook bench state", "daybook bench state --streams 50000"),
+     .options = OPTIONS(BENCH_FILL, OPTION("streams", NUMBER, "N", "streams they lie in (500)")),
+     .run = dbk_run_bench_state},
     {.name = "bench model",
      .positional = "",
      .summary = "measure a SQLite read model against the same statements by hand",
@@ -332,6 +359,17 @@ const struct dbk_cli_command dbk_cli_commands[] = {
      .options = OPTIONS(BENCH, OPTION("events", NUMBER, "N", "events to post (200000)"),
                         OPTION("streams", NUMBER, "N", "rows they fall on (20000)")),
      .run = dbk_run_bench_model},
+    {.name = "bench open",
+     .positional = "",
+     .summary = "measure the open after a kill, and the memory of a full read",
+     .details =
+         "A process appends and is killed after 50 to 450 ms; then the store is opened and\n"
+         "appended to. Its files stay in memory. anonymous_bytes: memory of its own (RssAnon)\n"
+         "after the last open and a read of every event.",
+     .examples = EXAMPLES("daybook bench open", "daybook bench open --kills 20"),
+     .options = OPTIONS(BENCH_FILL, OPTION("streams", NUMBER, "N", "streams they lie in (50000)"),
+                        OPTION("kills", NUMBER, "N", "how often (5)")),
+     .run = dbk_run_bench_open},
     {.name = "help",
      .positional = "[COMMAND]",
      .summary = "how to use a command",

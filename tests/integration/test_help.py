@@ -9,7 +9,7 @@ from conftest import clean_environment
 
 COMMANDS = """new check serve demo do get append read tail log state import sql model-ls model-show
 model-read model-rebuild view-ls view-show view-read view-refresh bench-append bench-read
-bench-model""".split()
+bench-stream bench-state bench-model bench-open""".split()
 
 
 def run(binary, *arguments):

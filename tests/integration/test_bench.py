@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`daybook bench`: every benchmark reports figures beside raw limits, and knows worse from better.
+
+The runs are far too short for their figures to mean anything; what counts is that they are there,
+that they fit each other, and that nothing is left behind.
+"""
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+
+from conftest import clean_environment
+
+SMALL = ["--events", "3000", "--streams", "300", "--size", "100"]
+PERCENTILES = ["p50", "p90", "p99", "p999", "max"]
+PARTS = {"append": ["raw", "ratio"], "read": ["raw", "ratio"], "stream": ["rate"],
+         "state": ["rate"], "model": ["raw", "ratio"], "open": ["rate"]}
+LATENCIES = {"append": ["latency_us"], "read": [], "stream": ["latency_us", "head_latency_us"],
+             "state": ["latency_us"], "model": ["visible_us"],
+             "open": ["open_us", "first_append_us"]}
+
+
+@pytest.fixture
+def bench(binary, tmp_path):
+    def run(*arguments, status=0):
+        result = subprocess.run([binary, "bench", *arguments], text=True, capture_output=True,
+                                timeout=60, check=False, cwd=tmp_path, env=clean_environment())
+        assert result.returncode == status, result.stderr
+        return result
+    return run
+
+
+def report_of(result):
+    return json.loads(result.stdout)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_each_reports_figures_limits_and_environment(bench, tmp_path, name):
+    report = report_of(bench(name, *SMALL, "-o", "json"))
+    assert report["bench"] == name
+    assert report["settings"]["size"] == 100
+    for part in PARTS[name]:
+        assert report[part]
+        assert all(isinstance(value, dict) or value > 0 for value in report[part].values())
+    for part in LATENCIES[name]:
+        values = [report[part][point] for point in PERCENTILES]
+        assert values == sorted(values) and values[0] > 0
+    environment = report["environment"]
+    for key in ["processor", "cores", "kernel", "filesystem", "sync", "build"]:
+        assert environment[key]
+    assert not list(tmp_path.iterdir()), "nothing is left behind"
+
+
+def test_append_appends_what_it_was_asked_for(bench):
+    report = report_of(bench("append", "--events", "700", "--batch", "7", "--writers", "3",
+                             "--fill", "1000", "-o", "json"))
+    assert report["events"] == 700
+    assert report["settings"] == {"writers": 3, "batch": 7, "size": 200, "streams": 1000,
+                                  "fill": 1000}
+    rate = report["events_per_second"] / 7 / report["raw"]["syncs_per_second"]
+    assert report["ratio"]["sync"] == pytest.approx(rate, rel=0.05, abs=0.002)
+
+
+def test_large_batches_are_held_against_the_sequential_limit(bench):
+    report = report_of(bench("append", "--events", "2000", "--batch", "1000", "-o", "json"))
+    assert report["ratio"]["sequential"] > 0
+    assert report["settle_seconds"] <= report["seconds"]
+
+
+def test_counts_fit(bench):
+    assert report_of(bench("read", *SMALL, "-o", "json"))["events"] == 3000
+    assert report_of(bench("state", *SMALL, "-o", "json"))["events"] == 3000
+    assert report_of(bench("stream", *SMALL, "-o", "json"))["events_a_read"] == 10
+    opened = report_of(bench("open", *SMALL, "--kills", "2", "-o", "json"))
+    assert opened["events"] > 3002 and opened["anonymous_bytes"] > 0
+
+
+def test_a_table_has_a_line_a_figure(bench):
+    lines = bench("stream", *SMALL).stdout.splitlines()
+    assert lines[0].split() == ["bench", "stream"]
+    assert any(line.startswith("latency_us p999 ") for line in lines)
+
+
+def test_a_kept_store_is_used_again(bench, tmp_path):
+    bench("read", *SMALL, "--store", "kept")
+    before = (tmp_path / "kept" / "filled").stat().st_mtime_ns
+    assert report_of(bench("stream", *SMALL, "--store", "kept", "-o", "json"))["reads"] == 20000
+    assert (tmp_path / "kept" / "filled").stat().st_mtime_ns == before
+    other = bench("read", "--events", "10", "--store", "kept", status=1)
+    assert ("--store kept holds 3000 events in 300 streams, 100 bytes each, not 10 events in "
+            "50000 streams, 200 bytes each") in other.stderr
+
+
+def test_a_half_filled_store_is_refused(bench, tmp_path):
+    bench("read", *SMALL, "--store", "kept")
+    (tmp_path / "kept" / "filled").unlink()
+    half = bench("read", *SMALL, "--store", "kept", status=1)
+    assert "--store kept holds events that no benchmark has finished writing" in half.stderr
+
+
+def test_a_regression_is_found_and_named(bench, tmp_path):
+    before = report_of(bench("stream", *SMALL, "-o", "json"))
+    file = tmp_path / "before.json"
+    before["rate"] = {"reads_per_second": 1, "heads_per_second": 1}
+    file.write_text(json.dumps(before))
+    better = bench("stream", *SMALL, "--baseline", str(file))
+    assert "rate reads_per_second: 1 before, " in better.stderr
+    before["rate"]["reads_per_second"] = 1e12
+    file.write_text(json.dumps(before))
+    worse = bench("stream", *SMALL, "--baseline", str(file), "--noise", "50", status=1)
+    last = worse.stderr.splitlines()[-1]
+    assert "by more than 50 %: rate reads_per_second fell from 1e+12 to " in last
+    assert "heads_per_second" not in last
+    assert worse.stdout, "the report is shown all the same"
+
+
+def test_baselines_that_cannot_be_compared_are_refused(bench, tmp_path):
+    file = tmp_path / "before.json"
+    for text, message in [("{", "before.json: "),
+                          ('{"bench":"read"}', "it is of daybook bench read, not of bench stream"),
+                          ('{"bench":"stream","settings":{"events":5}}',
+                           "its events is 5, this run's 3000")]:
+        file.write_text(text)
+        assert message in bench("stream", *SMALL, "--baseline", str(file), status=1).stderr
+    assert "nowhere.json" in bench("read", "--baseline", "nowhere.json", status=1).stderr
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["append", "--writers", "0"], "--writers is from 1 to 1024"),
+    (["append", "--writers", "1025"], "--writers is from 1 to 1024"),
+    (["append", "--batch", "10001"], "--batch is from 1 to 10000"),
+    (["append", "--size", "49"], "--size is from 50 to 1000000"),
+    (["append", "--streams", "0"], "--streams is from 1 to 1000000000"),
+    (["append", "--seconds", "0"], "--seconds is from 1 to 86400"),
+    (["append", "--events", "10", "--seconds", "1"], "give --events or --seconds, not both"),
+    (["append", "--events", "10", "--batch", "3"],
+     "--events is a multiple of --batch, which is 3"),
+    (["append", "--noise", "5"], "--noise goes with --baseline"),
+    (["append", "--noise", "100"], "--noise is from 0 to 99"),
+    (["append", "--seconds", "soon"], "--seconds"),
+    (["read", "--events", "0"], "--events is from 1 to 1000000000"),
+    (["read", "--dir", ".", "--store", "x"], "give --dir or --store, not both"),
+    (["stream", "--reads", "0"], "--reads is from 1 to 100000000"),
+    (["state", "--size", "100001"], "--size is from 50 to 100000"),
+    (["open", "--kills", "0"], "--kills is from 1 to 10000"),
+    (["model", "--store", "x"], "--store")])
+def test_bad_options_are_named(bench, arguments, message):
+    assert message in bench(*arguments, status=2).stderr
+
+
+def test_a_folder_that_is_not_there_is_named(bench):
+    assert "nowhere" in bench("append", "--dir", "nowhere", status=1).stderr
+
+
+@pytest.mark.parametrize("arguments", [["append", "--seconds", "600"],
+                                       ["read", "--events", "900000000"],
+                                       ["open", "--events", "900000000"]])
+def test_an_interrupt_ends_it_and_leaves_nothing(binary, tmp_path, arguments):
+    process = subprocess.Popen([binary, "bench", *arguments], text=True, cwd=tmp_path,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               start_new_session=True, env=clean_environment())
+    try:
+        for _ in range(200):
+            if any(tmp_path.glob("daybook-bench-*/data")):
+                break
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 1
+    assert errors == "daybook: interrupted\n"
+    assert not list(tmp_path.iterdir())
