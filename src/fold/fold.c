@@ -184,6 +184,7 @@ struct folding {
     struct fold *fold;
     struct dbk_fold_instance *instance;
     struct dbk_slice stream;
+    bool cut; /* the stream's rules leave events out: the state changes with them */
     struct dbk_fold_result result;
     int64_t occurred_max_us;
     struct dbk_buf bytes; /* a snapshot's file, or a state as JSON */
@@ -251,8 +252,9 @@ static int begin(struct folding *folding, uint64_t version_max, int64_t occurred
                  struct dbk_error *err)
 {
     uint64_t every = folding->fold->every;
-    uint64_t version =
-        every == 0 || folding->folds->folder == NULL ? 0 : version_max / every * every;
+    uint64_t version = every == 0 || folding->cut || folding->folds->folder == NULL
+                           ? 0
+                           : version_max / every * every;
     for (int tries = 0; version > 0 && tries < SNAPSHOT_TRIES; tries++, version -= every) {
         struct dbk_snapshot snapshot;
         if (dbk_snapshot_read(folding->folds->os, folding->folds->folder, folding->stream, version,
@@ -302,7 +304,7 @@ static int settle(struct folding *folding, struct dbk_error *err)
         return DBK_OK;
     if (rc < 0)
         return dbk_error_set(err, rc, "%s", failure.message);
-    if (folding->folds->keep)
+    if (folding->folds->keep && !folding->cut)
         keep(folding);
     lua_settop(dbk_script_lua(folding->instance->script), 1);
     return push_state(folding, dbk_buf_slice(&folding->bytes), err);
@@ -338,6 +340,15 @@ static int replay(struct folding *folding, uint64_t version_max, int64_t occurre
     return rc;
 }
 
+/* Snapshots are of whole streams. */
+static int look_at_rules(struct folding *folding, struct dbk_error *err)
+{
+    struct dbk_stream_info info;
+    int rc = dbk_store_stream_info(folding->folds->store, folding->stream, &info, err);
+    folding->cut = rc == DBK_OK && (info.first > 1 || info.time_min_us > 0);
+    return rc;
+}
+
 static int start(struct dbk_folds *folds, struct dbk_slice stream, struct folding *folding,
                  struct dbk_error *err)
 {
@@ -347,6 +358,9 @@ static int start(struct dbk_folds *folds, struct dbk_slice stream, struct foldin
     if (folding->fold == NULL)
         return dbk_error_set(err, DBK_ENOTFOUND, "there is no fold for the category %.*s",
                              DBK_SLICE_ARGS(dbk_stream_category(stream)));
+    int rc = look_at_rules(folding, err);
+    if (rc < 0)
+        return rc;
     return take(folds, folding->fold, &folding->instance, err);
 }
 
@@ -449,9 +463,10 @@ int dbk_fold_snapshot(struct dbk_folds *folds, struct dbk_slice stream, uint64_t
     struct dbk_snapshot there;
     int rc = start(folds, stream, &folding, err);
     dbk_assert(folds->keep);
-    if (rc == DBK_OK && !(dbk_snapshot_read(folds->os, folds->folder, stream, version,
-                                            &folding.bytes, &there) == 1 &&
-                          fits(&folding, &there, 0))) {
+    if (rc == DBK_OK && !folding.cut &&
+        !(dbk_snapshot_read(folds->os, folds->folder, stream, version, &folding.bytes, &there) ==
+              1 &&
+          fits(&folding, &there, 0))) {
         rc = begin(&folding, version, 0, err);
         if (rc == DBK_OK)
             rc = replay(&folding, version, 0, err);

@@ -20,13 +20,28 @@ struct known {
     bool *each;      /* per event; only with skip-known */
 };
 
+/* A stream whose rules keep none of its versions is as good as none. */
+static bool exists(const struct dbk_head *head)
+{
+    return head->version > 0 && head->version >= head->first;
+}
+
+static bool holds(int64_t expected, const struct dbk_head *head)
+{
+    if (expected == DBK_EXPECT_EXISTS)
+        return exists(head);
+    if (expected == DBK_EXPECT_NONE)
+        return !exists(head);
+    return (uint64_t)expected == head->version;
+}
+
 static int expectation_failed(const struct dbk_batch *batch, size_t index,
                               const struct dbk_head *head, struct dbk_append_result *result,
                               struct dbk_error *err)
 {
     const struct dbk_expectation *expected = &batch->expectations[index];
     result->failed_expectation = index;
-    result->actual_version = head->version;
+    result->actual_version = exists(head) ? head->version : 0;
     if (expected->version == DBK_EXPECT_EXISTS)
         return dbk_error_set(err, DBK_ECONFLICT, "stream %.*s was expected to exist, and does not",
                              DBK_SLICE_ARGS(expected->stream));
@@ -49,12 +64,11 @@ static int check_expectations(struct dbk_store *store, const struct dbk_batch *b
         if (expected->version == DBK_EXPECT_ANY)
             continue;
         int rc = dbk_store_head(store, expected->stream, &head, err);
+        if (rc == DBK_EBUSY)
+            *rests_on = head.position;
         if (rc < 0)
             return rc;
-        bool holds = expected->version == DBK_EXPECT_EXISTS
-                         ? head.version > 0
-                         : (uint64_t)expected->version == head.version;
-        if (!holds) {
+        if (!holds(expected->version, &head)) {
             *rests_on = head.position;
             return expectation_failed(batch, i, &head, result, err);
         }
@@ -171,9 +185,27 @@ static int encode_tags(const struct dbk_new_event *event, struct dbk_buf *out,
     return out->rc < 0 ? dbk_error_set(err, out->rc, "out of memory sorting tags") : DBK_OK;
 }
 
+/* Of a removed event the leaf is left, which covers all of its content. */
+static bool has_leaf(const struct dbk_new_event *event, struct dbk_slice tags,
+                     const struct dbk_event *stored)
+{
+    uint8_t leaf[DBK_SHA256_SIZE];
+    struct dbk_event whole = *stored;
+    whole.flags &= ~(uint32_t)DBK_RECORD_REMOVED;
+    whole.stream = event->stream;
+    whole.type = event->type;
+    whole.tags = tags;
+    whole.data = event->data;
+    whole.meta = event->meta;
+    return dbk_record_leaf(&whole, leaf) == DBK_OK && stored->data.size == sizeof(leaf) &&
+           memcmp(leaf, stored->data.data, sizeof(leaf)) == 0;
+}
+
 static bool same(const struct dbk_new_event *event, struct dbk_slice tags,
                  const struct dbk_event *stored)
 {
+    if ((stored->flags & DBK_RECORD_REMOVED) != 0)
+        return has_leaf(event, tags, stored) && event->occurred_us == stored->occurred_us;
     return dbk_slice_equal(event->stream, stored->stream) &&
            dbk_slice_equal(event->type, stored->type) &&
            dbk_slice_equal(event->data, stored->data) &&
@@ -247,6 +279,14 @@ static int find_known(struct dbk_store *store, const struct dbk_batch *batch, st
     return DBK_OK;
 }
 
+/* A batch being framed. */
+struct framing {
+    struct dbk_buf tags; /* of the event at hand */
+    struct dbk_event framed;
+    uint64_t last_version;
+    uint64_t rests_on; /* what a refusal rests on; 0: nothing */
+};
+
 static int new_id(struct dbk_store *store, int64_t time_us, struct dbk_uuid *id_out,
                   struct dbk_error *err)
 {
@@ -261,15 +301,28 @@ static int new_id(struct dbk_store *store, int64_t time_us, struct dbk_uuid *id_
     return DBK_OK;
 }
 
+/* The head of a stream that is open for appends. */
+static int open_head(struct dbk_store *store, struct dbk_slice stream, struct dbk_head *head_out,
+                     uint64_t *rests_on, struct dbk_error *err)
+{
+    int rc = dbk_store_head(store, stream, head_out, err);
+    if (rc == DBK_EBUSY)
+        *rests_on = head_out->position;
+    if (rc == DBK_OK && head_out->closed)
+        rc = dbk_error_set(err, DBK_EDENIED, "stream %.*s was closed for good",
+                           DBK_SLICE_ARGS(stream));
+    return rc;
+}
+
 static int frame_event(struct dbk_store *store, const struct dbk_new_event *event, bool last,
-                       int64_t time_us, struct dbk_buf *tags, struct dbk_event *framed_out,
-                       struct dbk_error *err)
+                       int64_t time_us, struct framing *framing, struct dbk_error *err)
 {
     struct dbk_head head;
     struct dbk_log_place place;
+    struct dbk_buf *tags = &framing->tags;
     int rc = encode_tags(event, tags, err);
     if (rc == DBK_OK)
-        rc = dbk_store_head(store, event->stream, &head, err);
+        rc = open_head(store, event->stream, &head, &framing->rests_on, err);
     if (rc < 0)
         return rc;
     struct dbk_event framed = {
@@ -298,8 +351,11 @@ static int frame_event(struct dbk_store *store, const struct dbk_new_event *even
         return dbk_error_set(err, rc, "out of memory indexing a batch");
     }
     store->accepted_position++;
-    dbk_store_put_head(store, event->stream, framed.version, framed.position);
-    *framed_out = framed;
+    head.version = framed.version;
+    head.position = framed.position;
+    dbk_store_put_head(store, event->stream, &head);
+    framing->last_version = framed.version;
+    framing->framed = framed;
     return DBK_OK;
 }
 
@@ -323,18 +379,17 @@ static int apply(struct dbk_store *store, const struct dbk_event *events, size_t
 }
 
 static int frame(struct dbk_store *store, const struct dbk_batch *batch, const struct known *known,
-                 struct dbk_append_result *result, struct dbk_error *err)
+                 struct dbk_append_result *result, uint64_t *rests_on, struct dbk_error *err)
 {
     uint64_t first = store->accepted_position + 1;
     int64_t now_us = store->os->now_us(store->os);
     int64_t time_us = now_us > store->accepted_time_us ? now_us : store->accepted_time_us;
     size_t last = batch->count;
     size_t count = 0;
-    struct dbk_buf tags;
-    struct dbk_event one;
-    struct dbk_event *events = &one;
+    struct framing framing = {0};
+    struct dbk_event *events = &framing.framed;
     int rc = DBK_OK;
-    dbk_buf_init(&tags, UINT16_MAX);
+    dbk_buf_init(&framing.tags, UINT16_MAX);
     while (known->each != NULL && last > 0 && known->each[last - 1])
         last--;
     if (store->participant != NULL && batch->count > 1)
@@ -344,29 +399,29 @@ static int frame(struct dbk_store *store, const struct dbk_batch *batch, const s
     for (size_t i = 0; rc == DBK_OK && i < last; i++) {
         if (known->each != NULL && known->each[i])
             continue;
-        rc = frame_event(store, &batch->events[i], i + 1 == last, time_us, &tags,
-                         events == &one ? &one : &events[count], err);
-        if (rc == DBK_OK && events != &one)
+        rc = frame_event(store, &batch->events[i], i + 1 == last, time_us, &framing, err);
+        if (rc == DBK_OK && events != &framing.framed) {
+            events[count] = framing.framed;
             events[count].tags = (struct dbk_slice){0}; /* the buffer is used again */
+        }
         count += rc == DBK_OK;
     }
     if (rc == DBK_OK)
         rc = apply(store, events, count, err);
     if (rc == DBK_OK) {
-        struct dbk_head head;
-        rc = dbk_store_head(store, batch->events[last - 1].stream, &head, err);
         store->accepted_time_us = time_us;
         result->first_position = first;
         result->last_position = store->accepted_position;
-        result->last_version = head.version;
+        result->last_version = framing.last_version;
         result->appended = count;
         result->skipped = batch->count - count;
-    }
-    if (rc < 0)
+    } else {
+        *rests_on = framing.rests_on;
         undo(store, first);
-    if (events != &one)
+    }
+    if (events != &framing.framed)
         dbk_free(events);
-    dbk_buf_release(&tags);
+    dbk_buf_release(&framing.tags);
     return rc;
 }
 
@@ -410,11 +465,15 @@ int dbk_store_accept(struct dbk_store *store, const struct dbk_batch *batch,
     if (rc == DBK_OK && *again_out)
         goto out;
     if (rc == DBK_OK)
-        rc = frame(store, batch, &known, result, err);
+        rc = frame(store, batch, &known, result, rests_on_out, err);
     if (rc == DBK_OK)
         *rests_on_out = 0;
     else if (rc == DBK_EREFUSED)
         *rests_on_out = store->accepted_position; /* the participant saw all before it */
+    if (rc == DBK_EBUSY) {
+        *again_out = true;
+        rc = DBK_OK;
+    }
 out:
     dbk_free(known.each);
     return rc;

@@ -9,7 +9,7 @@
  */
 #include "base/assert.h"
 #include "store/match.h"
-#include "store/state.h"
+#include "store/rules.h"
 
 /* Postings that a list fetches at once. */
 #define LIST_POSTINGS 256
@@ -88,6 +88,22 @@ static int bound_times(struct dbk_cursor *cursor, struct dbk_error *err)
         if (position < filter->position_max)
             filter->position_max = position;
     }
+    return rc;
+}
+
+/* What the stream's rules leave out. */
+static int bound_stream(struct dbk_cursor *cursor, struct dbk_error *err)
+{
+    struct dbk_filter *filter = &cursor->filter;
+    uint64_t version = 0;
+    int64_t time_us = 0;
+    if (filter->stream.size == 0 || filter->removed)
+        return DBK_OK;
+    int rc = dbk_rules_bounds(cursor->store, filter->stream, &version, &time_us, err);
+    if (version > filter->version_min)
+        filter->version_min = version;
+    if (time_us > filter->time_min_us)
+        filter->time_min_us = time_us;
     return rc;
 }
 
@@ -226,7 +242,9 @@ int dbk_cursor_open(struct dbk_store *store, const struct dbk_filter *filter,
         cursor->filter.position_max = last;
     if (cursor->filter.position_min == 0)
         cursor->filter.position_min = 1;
-    rc = bound_times(cursor, err);
+    rc = bound_stream(cursor, err);
+    if (rc == DBK_OK)
+        rc = bound_times(cursor, err);
     if (rc == DBK_OK)
         rc = choose_source(cursor, err);
     cursor->position =
@@ -265,6 +283,7 @@ static bool passes(const struct dbk_filter *filter, const struct dbk_event *even
     int64_t occurred = event->occurred_us == DBK_TIME_NONE ? event->time_us : event->occurred_us;
     return (filter->stream.size == 0 || dbk_slice_equal(event->stream, filter->stream)) &&
            dbk_slice_starts_with(event->stream, filter->stream_prefix) &&
+           (filter->removed || (event->flags & DBK_RECORD_REMOVED) == 0) &&
            (filter->hidden || event->stream.size == 0 || event->stream.data[0] != '$') &&
            event->position >= filter->position_min && event->position <= filter->position_max &&
            (filter->version_min == 0 || event->version >= filter->version_min) &&

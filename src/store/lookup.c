@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Heads, ids and times. */
 #include "base/assert.h"
-#include "store/state.h"
+#include "store/rules.h"
 
 static struct dbk_head *cached(struct dbk_store *store, struct dbk_slice stream,
                                struct dbk_hash128 *key_out)
@@ -38,18 +38,43 @@ int dbk_store_head(struct dbk_store *store, struct dbk_slice stream, struct dbk_
     int rc = last_of(store, stream, &last, err);
     if (rc < 0)
         return rc;
-    *head_out = (struct dbk_head){key, last.rank, last.position};
+    *head_out = (struct dbk_head){.key = key, .version = last.rank, .position = last.position};
+    struct dbk_stream_rules rules;
+    uint64_t position = 0;
+    rc = dbk_rules_find(store, stream, UINT64_MAX, &rules, &position, err);
+    if (rc == DBK_EBUSY)
+        head_out->position = position;
+    if (rc < 0)
+        return rc;
+    head_out->first = rules.truncate_before > 1 ? rules.truncate_before : 1;
+    head_out->closed = rules.closed;
     if (last.rank > 0)
         *head = *head_out;
     return DBK_OK;
 }
 
-void dbk_store_put_head(struct dbk_store *store, struct dbk_slice stream, uint64_t version,
-                        uint64_t position)
+/* Rules take effect on the stream that they are for. */
+static void forget_subject(struct dbk_store *store, struct dbk_slice stream)
+{
+    struct dbk_hash128 key;
+    struct dbk_slice subject = dbk_rules_subject(stream);
+    if (subject.size == 0)
+        return;
+    struct dbk_head *head = cached(store, subject, &key);
+    if (is_key(head, key))
+        *head = (struct dbk_head){0};
+    atomic_store(&store->has_rules, true);
+}
+
+void dbk_store_put_head(struct dbk_store *store, struct dbk_slice stream,
+                        const struct dbk_head *put)
 {
     struct dbk_hash128 key;
     struct dbk_head *head = cached(store, stream, &key);
-    *head = (struct dbk_head){key, version, position};
+    *head = *put;
+    head->key = key;
+    if (stream.data[0] == '$')
+        forget_subject(store, stream);
 }
 
 void dbk_store_forget_heads(struct dbk_store *store)

@@ -25,6 +25,8 @@ struct dbk_head {
     struct dbk_hash128 key;
     uint64_t version;
     uint64_t position; /* of the stream's last event */
+    uint64_t first;    /* the first version its rules keep; past `version`: it does not exist */
+    bool closed;
 };
 
 /* Someone who waits for a group's end. */
@@ -71,17 +73,19 @@ struct dbk_store {
     struct dbk_member *queue; /* with a participant: who waits to be accepted */
     struct dbk_member **queue_end;
     struct dbk_head *heads;
+    _Atomic bool has_rules; /* some stream has rules */
+    _Atomic bool compacting;
     uint8_t random[DBK_RANDOM_SIZE];
     size_t random_left;
     pthread_mutex_t refresh_lock; /* a reading process looks at the log by one thread at a time */
 };
 
 /* A stream's version and the position of its last event, also of batches not yet written. Under
-   the lock. */
+   the lock. DBK_EBUSY: its rules are being changed, which head_out->position waits for. */
 int dbk_store_head(struct dbk_store *store, struct dbk_slice stream, struct dbk_head *head_out,
                    struct dbk_error *err) DBK_MUST_CHECK;
-void dbk_store_put_head(struct dbk_store *store, struct dbk_slice stream, uint64_t version,
-                        uint64_t position);
+void dbk_store_put_head(struct dbk_store *store, struct dbk_slice stream,
+                        const struct dbk_head *put);
 void dbk_store_forget_heads(struct dbk_store *store);
 
 /* Reads the event of a readable position. DBK_ECORRUPT also when another stands there. */

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
-#include "store/state.h"
+#include "store/rules.h"
 
 #define EVENT_SIZE_DEFAULT ((size_t)1 << 20)
 #define BATCH_COUNT_DEFAULT 10000
@@ -165,6 +165,11 @@ int dbk_store_open(const struct dbk_store_options *options, struct dbk_store **s
     }
     store->accepted_position = dbk_log_last_position(store->log);
     store->accepted_time_us = dbk_log_last_time_us(store->log);
+    rc = dbk_rules_look(store, err);
+    if (rc < 0) {
+        dbk_store_free(store);
+        return rc;
+    }
     *store_out = store;
     return DBK_OK;
 }
@@ -226,6 +231,8 @@ int dbk_store_refresh(struct dbk_store *store, struct dbk_error *err)
     int rc = dbk_log_refresh(store->log, &changed, err);
     if (rc == DBK_OK && changed)
         rc = dbk_index_refresh(store->index, err);
+    if (rc == DBK_OK && changed)
+        rc = dbk_rules_look(store, err);
     (void)pthread_mutex_unlock(&store->refresh_lock);
     return rc;
 }

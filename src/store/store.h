@@ -101,6 +101,7 @@ enum dbk_append_flags {
     DBK_APPEND_SKIP_KNOWN =
         1 << 0,                  /* events whose id is stored with the same content are left out */
     DBK_APPEND_NO_SYNC = 1 << 1, /* durable only with a later sync; the answer says so */
+    DBK_APPEND_OWN = 1 << 2,     /* streams that begin with '$' are allowed: the book's own */
 };
 
 struct dbk_batch {
@@ -137,6 +138,7 @@ struct dbk_append_result {
  * DBK_ECONFLICT an expectation or the condition does not hold; an id is stored with other content;
  *               a batch mixes known and new ids without skip-known; an id twice in one batch
  * DBK_EREFUSED  a participant refused it
+ * DBK_EDENIED   a stream was closed for good
  * DBK_EFULL     no space; works again when there is some
  * DBK_EUNKNOWN  the sync failed; DBK_ESTOPPED: one had failed before
  */
@@ -171,6 +173,66 @@ int64_t dbk_store_last_time_us(struct dbk_store *store);
 /* A stream's version, 0 when it does not exist. */
 int dbk_store_stream_version(struct dbk_store *store, struct dbk_slice stream,
                              uint64_t *version_out, struct dbk_error *err) DBK_MUST_CHECK;
+
+/*
+ * What a stream keeps. Events outside of it are left out of reads of the stream (not of the book)
+ * at once, and lose their content with the next dbk_store_compact; positions and versions stay.
+ */
+struct dbk_stream_rules {
+    int64_t max_age_us;       /* by recorded time; 0: any */
+    uint64_t max_count;       /* the newest so many; 0: all */
+    uint64_t truncate_before; /* events from this version on; 0: all */
+    bool closed;              /* for good: nothing is kept, nothing can be appended */
+    uint64_t version;         /* how often they were changed; set by reading */
+};
+
+struct dbk_stream_info {
+    uint64_t version;    /* of the last event ever; 0: there was none */
+    uint64_t first;      /* the first version that is shown; past `version`: none is */
+    int64_t time_min_us; /* and only events recorded then or later; 0: any */
+    bool exists;         /* for an expectation: some version is shown */
+    struct dbk_stream_rules rules;
+};
+int dbk_store_stream_info(struct dbk_store *store, struct dbk_slice stream,
+                          struct dbk_stream_info *info_out, struct dbk_error *err) DBK_MUST_CHECK;
+/*
+ * Sets a stream's rules; truncate_before never goes back, and `closed` and `version` are not looked
+ * at. DBK_ENOTFOUND: no such stream; DBK_EDENIED: it is closed; else as dbk_store_append.
+ */
+int dbk_store_set_rules(struct dbk_store *store, struct dbk_slice stream,
+                        const struct dbk_stream_rules *rules, struct dbk_append_result *result_out,
+                        struct dbk_error *err) DBK_MUST_CHECK;
+/*
+ * Deletes a stream at an expected version (or DBK_EXPECT_ANY): all of its events so far are left
+ * out. Appending to it opens it again, where expectations meet no stream, and versions go on. close:
+ * it stays closed for good.
+ */
+int dbk_store_delete_stream(struct dbk_store *store, struct dbk_slice stream, int64_t expected,
+                            bool close, struct dbk_append_result *result_out,
+                            struct dbk_error *err) DBK_MUST_CHECK;
+
+/*
+ * Compacts: events that their streams' rules leave out, and rules that newer ones have replaced,
+ * lose their content; their positions, versions, ids and leaves stay. Sealed segments are written
+ * anew one by one, while others append and read; what was done stays done when it ends early.
+ */
+struct dbk_store_compaction {
+    unsigned percent; /* segments of which less can be removed are left as they are */
+    /* Told how many bytes of the log are done, also at the end of each segment; negative ends it
+       with that code. May sleep, to leave the disk to others. NULL: not told. */
+    int (*step)(void *context, uint64_t done, uint64_t total);
+    void *context;
+};
+struct dbk_store_compacted {
+    uint64_t segments; /* written anew */
+    uint64_t removed;  /* events */
+    uint64_t size_before;
+    uint64_t size;
+};
+/* Only in a writer. DBK_EBUSY: it is under way already; DBK_EFULL, DBK_EIO, DBK_ECORRUPT,
+   DBK_ENOMEM, or what step returned. */
+int dbk_store_compact(struct dbk_store *store, const struct dbk_store_compaction *options,
+                      struct dbk_store_compacted *result_out, struct dbk_error *err) DBK_MUST_CHECK;
 
 /* Position of the event with this id, 0 when there is none. */
 int dbk_store_find_id(struct dbk_store *store, const struct dbk_uuid *id, uint64_t *position_out,
@@ -213,6 +275,7 @@ struct dbk_filter {
     int64_t occurred_min_us; /* inclusive; 0: any. Events without one count by time */
     int64_t occurred_max_us; /* inclusive; 0: any */
     bool hidden;             /* also categories that begin with '$' */
+    bool removed;            /* also what a stream's rules leave out, and removed events */
     bool backwards;          /* newest first */
 };
 

@@ -72,7 +72,7 @@ static bool is_object(struct dbk_slice text)
 }
 
 static int check_event(const struct dbk_store *store, const struct dbk_new_event *event,
-                       size_t index, struct dbk_error *err)
+                       size_t index, bool own, struct dbk_error *err)
 {
     int rc = check_name("stream", event->stream, DBK_STREAM_SIZE_MAX, index, err);
     if (rc == DBK_OK)
@@ -81,7 +81,7 @@ static int check_event(const struct dbk_store *store, const struct dbk_new_event
         rc = check_tags(event, index, err);
     if (rc < 0)
         return rc;
-    if (event->stream.data[0] == '$')
+    if (event->stream.data[0] == '$' && !own)
         return dbk_error_set(err, DBK_EINVAL,
                              "event %zu: streams that begin with '$' are the book's own", index);
     if (event->data.size + event->meta.size > store->event_size_max)
@@ -136,7 +136,7 @@ int dbk_batch_validate(const struct dbk_store *store, const struct dbk_batch *ba
                              batch->count, store->batch_count_max);
     for (size_t i = 0; i < batch->count; i++) {
         const struct dbk_new_event *event = &batch->events[i];
-        int rc = check_event(store, event, i, err);
+        int rc = check_event(store, event, i, (batch->flags & DBK_APPEND_OWN) != 0, err);
         if (rc < 0)
             return rc;
         size += DBK_RECORD_HEADER_SIZE + event->stream.size + event->type.size + event->data.size +

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What no stream's rules keep any more loses its content, segment by segment. */
+#include "base/assert.h"
+#include "store/rules.h"
+
+/* Positions that are looked at at once: 8 MiB of bits. */
+#define WINDOW ((uint64_t)1 << 26)
+#define POSTINGS 512
+
+struct compacting {
+    struct dbk_store *store;
+    const struct dbk_store_compaction *options;
+    struct dbk_store_compacted *result;
+    uint64_t first; /* of the window */
+    uint64_t last;
+    uint8_t *bits; /* of the window's positions: may go */
+    uint32_t segment;
+    uint64_t size_done; /* of sealed segments looked at */
+    uint64_t size_total;
+};
+
+static bool is_marked(const struct compacting *compacting, uint64_t position)
+{
+    if (position < compacting->first || position > compacting->last)
+        return false;
+    uint64_t bit = position - compacting->first;
+    return (compacting->bits[bit / 8] >> bit % 8 & 1) != 0;
+}
+
+static void mark(struct compacting *compacting, uint64_t position)
+{
+    uint64_t bit = position - compacting->first;
+    compacting->bits[bit / 8] = (uint8_t)(compacting->bits[bit / 8] | 1u << bit % 8);
+}
+
+/* Marks a stream's versions below `first`, and those up to a position. */
+static int mark_stream(struct compacting *compacting, struct dbk_slice stream, uint64_t first,
+                       uint64_t position_max, struct dbk_error *err)
+{
+    struct dbk_store *store = compacting->store;
+    struct dbk_posting postings[POSTINGS];
+    struct dbk_index_range range = {
+        .rank_min = 1, .rank_max = UINT64_MAX, .position_max = compacting->last};
+    struct dbk_hash128 key = dbk_index_key(store->index, DBK_INDEX_STREAM, stream);
+    size_t count = POSTINGS;
+    while (count == POSTINGS) {
+        int rc = dbk_index_find_key(store->index, DBK_INDEX_STREAM, key, &range, postings, POSTINGS,
+                                    &count, err);
+        if (rc < 0)
+            return rc;
+        for (size_t i = 0; i < count; i++) {
+            if (postings[i].rank >= first && postings[i].position > position_max)
+                return DBK_OK;
+            if (postings[i].position >= compacting->first)
+                mark(compacting, postings[i].position);
+        }
+        range.rank_min = count == 0 ? 1 : postings[count - 1].rank + 1;
+    }
+    return DBK_OK;
+}
+
+/* The rules of one stream, and the older rules of it. */
+static int mark_by_rules(struct compacting *compacting, const struct dbk_event *rules,
+                         struct dbk_error *err)
+{
+    struct dbk_store *store = compacting->store;
+    struct dbk_slice subject = dbk_rules_subject(rules->stream);
+    struct dbk_stream_info info;
+    uint64_t position = 0;
+    if (subject.size == 0)
+        return DBK_OK;
+    int rc = dbk_store_stream_info(store, subject, &info, err);
+    if (rc < 0)
+        return rc;
+    if (rules->version < info.rules.version) {
+        if (rules->position >= compacting->first && rules->position <= compacting->last)
+            mark(compacting, rules->position);
+        return DBK_OK;
+    }
+    if (info.time_min_us > 0)
+        rc = dbk_store_position_at(store, info.time_min_us - 1, &position, err);
+    return rc < 0 ? rc : mark_stream(compacting, subject, info.first, position, err);
+}
+
+static int mark_window(struct compacting *compacting, struct dbk_error *err)
+{
+    static const struct dbk_slice category = {.data = "$stream", .size = 7};
+    struct dbk_cursor *cursor = NULL;
+    struct dbk_event event;
+    memset(compacting->bits, 0, WINDOW / 8);
+    int rc = dbk_cursor_open(
+        compacting->store,
+        &(struct dbk_filter){.categories = &category, .category_count = 1, .hidden = true}, &cursor,
+        err);
+    while (rc >= 0 && (rc = dbk_cursor_next(cursor, &event, err)) > 0)
+        rc = mark_by_rules(compacting, &event, err);
+    dbk_cursor_free(cursor);
+    return rc < 0 ? rc : DBK_OK;
+}
+
+static bool removes(void *context, const struct dbk_event *event)
+{
+    return is_marked(context, event->position);
+}
+
+static int tell(struct compacting *compacting)
+{
+    const struct dbk_store_compaction *options = compacting->options;
+    return options->step == NULL
+               ? DBK_OK
+               : options->step(options->context, compacting->size_done, compacting->size_total);
+}
+
+static int step(void *context, size_t size)
+{
+    struct compacting *compacting = context;
+    compacting->size_done += size;
+    return tell(compacting);
+}
+
+/* Bytes of marked events that still have their content. */
+static int measure(struct compacting *compacting, uint64_t first, uint64_t end,
+                   uint64_t *events_out, uint64_t *size_out, struct dbk_error *err)
+{
+    struct dbk_cursor *cursor = NULL;
+    struct dbk_event event;
+    *events_out = *size_out = 0;
+    int rc = dbk_cursor_open(
+        compacting->store,
+        &(struct dbk_filter){.position_min = first, .position_max = end, .hidden = true}, &cursor,
+        err);
+    while (rc >= 0 && (rc = dbk_cursor_next(cursor, &event, err)) > 0) {
+        if (!is_marked(compacting, event.position))
+            continue;
+        (*events_out)++;
+        *size_out += event.data.size + event.meta.size + event.tags.size;
+    }
+    dbk_cursor_free(cursor);
+    return rc < 0 ? rc : DBK_OK;
+}
+
+static int compact_segment(struct compacting *compacting, uint64_t first, uint64_t end,
+                           struct dbk_error *err)
+{
+    struct dbk_log *log = compacting->store->log;
+    struct dbk_log_compacted compacted = {0};
+    uint64_t events = 0;
+    uint64_t removable = 0;
+    uint64_t begun = compacting->size_done;
+    uint64_t size = dbk_log_segment_size(log, compacting->segment);
+    int rc = measure(compacting, first, end, &events, &removable, err);
+    bool worth = events > 0 && removable * 100 >= size * compacting->options->percent;
+    if (rc == DBK_OK && worth)
+        rc = dbk_log_compact(log, compacting->segment,
+                             &(struct dbk_log_compaction){removes, step, compacting}, &compacted,
+                             err);
+    compacting->size_done = begun + size;
+    if (rc < 0 || !worth)
+        return rc;
+    compacting->result->segments++;
+    compacting->result->removed += compacted.removed;
+    compacting->result->size_before += compacted.size_before;
+    compacting->result->size += compacted.size;
+    return DBK_OK;
+}
+
+static bool any_marked(const struct compacting *compacting, uint64_t first, uint64_t end)
+{
+    for (uint64_t position = first; position <= end; position++) {
+        if (is_marked(compacting, position))
+            return true;
+    }
+    return false;
+}
+
+static int compact_all(struct compacting *compacting, struct dbk_error *err)
+{
+    struct dbk_log *log = compacting->store->log;
+    uint32_t sealed = dbk_log_segment_count(log) - 1;
+    int rc = DBK_OK;
+    for (uint32_t i = 0; i < sealed; i++)
+        compacting->size_total += dbk_log_segment_size(log, i);
+    for (uint32_t i = 0; rc == DBK_OK && i < sealed; i++) {
+        uint64_t first = dbk_log_segment_first_position(log, i);
+        uint64_t end = dbk_log_segment_first_position(log, i + 1) - 1;
+        compacting->segment = i;
+        /* A segment never has as many events as a window. */
+        if (end > compacting->last) {
+            compacting->first = first;
+            compacting->last = first + WINDOW - 1;
+            rc = mark_window(compacting, err);
+        }
+        if (rc == DBK_OK && any_marked(compacting, first, end))
+            rc = compact_segment(compacting, first, end, err);
+        else
+            compacting->size_done += dbk_log_segment_size(log, i);
+        if (rc == DBK_OK)
+            rc = tell(compacting);
+    }
+    return rc;
+}
+
+int dbk_store_compact(struct dbk_store *store, const struct dbk_store_compaction *options,
+                      struct dbk_store_compacted *result_out, struct dbk_error *err)
+{
+    struct compacting compacting = {.store = store, .options = options, .result = result_out};
+    *result_out = (struct dbk_store_compacted){0};
+    if (!store->writer)
+        return dbk_error_set(err, DBK_EDENIED, "%s was opened for reading", store->folder);
+    if (!atomic_load(&store->has_rules))
+        return DBK_OK;
+    if (atomic_exchange(&store->compacting, true))
+        return dbk_error_set(err, DBK_EBUSY, "%s is being compacted already", store->folder);
+    compacting.bits = dbk_alloc(WINDOW / 8);
+    int rc = compacting.bits == NULL
+                 ? dbk_error_set(err, DBK_ENOMEM, "out of memory compacting %s", store->folder)
+                 : compact_all(&compacting, err);
+    dbk_free(compacting.bits);
+    atomic_store(&store->compacting, false);
+    return rc;
+}
