@@ -38,6 +38,10 @@ int dbk_data_answer(const struct dbk_arguments *arguments, struct dbk_call *call
 int dbk_data_lines(const struct dbk_arguments *arguments, struct dbk_call *call,
                    const struct dbk_data_show *show);
 
+/* The same for long work, which says how far it is: "rebuild", "events". */
+int dbk_data_job(const struct dbk_arguments *arguments, struct dbk_call *call, const char *what,
+                 const char *unit);
+
 /* Adds the query parameters of --after and --timeout. */
 void dbk_data_after(struct dbk_call *call, const struct dbk_arguments *arguments);
 

@@ -4,7 +4,6 @@
 #include "cli/commands.h"
 #include "cli/data.h"
 #include "cli/fail.h"
-#include "cli/progress.h"
 
 int dbk_run_model_ls(const struct dbk_arguments *arguments)
 {
@@ -93,87 +92,11 @@ int dbk_run_model_read(const struct dbk_arguments *arguments)
         &(struct dbk_data_show){.mode = DBK_ENGINE_WRITE_OR_READ, .rows = "rows"});
 }
 
-/* ---- rebuild: lines of progress, the last of which is the answer ---- */
-
-struct rebuild {
-    struct dbk_progress progress;
-    struct dbk_json *json;
-    struct dbk_buf line; /* not ended yet, or the last */
-    struct dbk_buf last;
-};
-
-static void take_line(struct rebuild *rebuild)
-{
-    const struct dbk_json_node *root = NULL;
-    if (dbk_json_parse(rebuild->json, dbk_buf_slice(&rebuild->line), &root, NULL) == DBK_OK) {
-        const struct dbk_json_node *done = dbk_json_member(root, "done");
-        const struct dbk_json_node *total = dbk_json_member(root, "total");
-        if (done != NULL && total != NULL && done->kind == DBK_JSON_INTEGER &&
-            total->kind == DBK_JSON_INTEGER && done->integer >= 0 && total->integer >= 0)
-            dbk_progress_update(&rebuild->progress, (uint64_t)done->integer,
-                                (uint64_t)done->integer, (uint64_t)total->integer);
-    }
-    dbk_buf_reset(&rebuild->last);
-    dbk_buf_append(&rebuild->last, dbk_buf_slice(&rebuild->line));
-    dbk_buf_reset(&rebuild->line);
-}
-
-static int take_bytes(void *context, struct dbk_slice bytes)
-{
-    struct rebuild *rebuild = context;
-    for (size_t i = 0; i < bytes.size; i++) {
-        if (bytes.data[i] != '\n')
-            dbk_buf_append_char(&rebuild->line, bytes.data[i]);
-        else if (rebuild->line.size > 0)
-            take_line(rebuild);
-    }
-    return rebuild->line.rc;
-}
-
-static int show_last(const struct dbk_arguments *arguments, struct rebuild *rebuild,
-                     struct dbk_error *err)
-{
-    const struct dbk_json_node *root = NULL;
-    struct dbk_table_options options = dbk_data_options(arguments, &(struct dbk_data_show){0});
-    if (rebuild->line.size > 0)
-        take_line(rebuild);
-    int rc = dbk_json_parse(rebuild->json, dbk_buf_slice(&rebuild->last), &root, err);
-    if (rc < 0)
-        return rc;
-    /* The status has been sent when a rebuild fails half way: then the last line says why. */
-    const struct dbk_json_node *detail = dbk_json_member(root, "detail");
-    if (detail != NULL && detail->kind == DBK_JSON_STRING)
-        return dbk_error_set(err, DBK_ESCRIPT, "%.*s", DBK_SLICE_ARGS(detail->text));
-    return dbk_table_object(&options, root, NULL, err);
-}
-
 int dbk_run_model_rebuild(const struct dbk_arguments *arguments)
 {
-    struct dbk_error err = {0};
-    struct dbk_link *link = NULL;
     struct dbk_call call;
-    struct dbk_answer answer;
-    struct rebuild rebuild = {.json = dbk_json_create(16 << 20)};
-    dbk_buf_init(&rebuild.line, 16 << 20);
-    dbk_buf_init(&rebuild.last, 16 << 20);
-    dbk_answer_init(&answer);
     dbk_call_init(&call, "POST", "/models/");
     dbk_call_path(&call, dbk_slice_of(arguments->positional[0]));
     dbk_buf_append_text(&call.path, "/rebuild");
-    dbk_call_header(&call, "Accept", "application/x-ndjson");
-    dbk_progress_begin(&rebuild.progress, "rebuild", "events");
-    int rc = rebuild.json == NULL ? dbk_error_set(&err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM))
-                                  : dbk_link_open(arguments, DBK_ENGINE_WRITE, &link, &err);
-    if (rc == DBK_OK)
-        rc = dbk_link_send(link, &call, take_bytes, &rebuild, &answer, &err);
-    dbk_progress_clear(&rebuild.progress);
-    if (rc == DBK_OK)
-        rc = show_last(arguments, &rebuild, &err);
-    dbk_answer_release(&answer);
-    dbk_link_free(link);
-    dbk_call_release(&call);
-    dbk_buf_release(&rebuild.line);
-    dbk_buf_release(&rebuild.last);
-    dbk_json_free(rebuild.json);
-    return rc < 0 ? dbk_fail(arguments, &err) : DBK_EXIT_OK;
+    return dbk_data_job(arguments, &call, "rebuild", "events");
 }

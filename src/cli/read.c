@@ -27,6 +27,7 @@ int dbk_run_read(const struct dbk_arguments *arguments)
         {"limit", "limit", true, true},
         {"backwards", "backwards", true, true},
         {"hidden", "hidden", false, true},
+        {"removed", "removed", true, true},
     };
     struct dbk_call call;
     bool stream = arguments->positional_count > 0;

@@ -194,27 +194,32 @@ static int add_expectation(struct appending *appending, struct dbk_slice stream,
 }
 
 /* If-Match: "3" or *; If-None-Match: *. */
-static int read_headers(struct appending *appending, struct dbk_slice stream, struct dbk_error *err)
+int dbk_api_expected(const struct dbk_api_call *call, int64_t *version_out, struct dbk_error *err)
 {
-    struct dbk_slice match = dbk_call_header_of(appending->call, "If-Match");
-    struct dbk_slice none = dbk_call_header_of(appending->call, "If-None-Match");
-    int64_t version = 0;
+    struct dbk_slice match = dbk_call_header_of(call, "If-Match");
+    struct dbk_slice none = dbk_call_header_of(call, "If-None-Match");
     if (match.size > 0 && none.size > 0)
         return dbk_error_set(err, DBK_EINVAL, "If-Match and If-None-Match exclude each other");
-    if (none.size > 0) {
-        if (!dbk_slice_equal_text(none, "*"))
-            return dbk_error_set(err, DBK_EINVAL, "If-None-Match takes * alone: no such stream");
-        return add_expectation(appending, stream, DBK_EXPECT_NONE, err);
-    }
-    if (match.size == 0)
+    if (none.size > 0 && !dbk_slice_equal_text(none, "*"))
+        return dbk_error_set(err, DBK_EINVAL, "If-None-Match takes * alone: no such stream");
+    *version_out = none.size > 0    ? DBK_EXPECT_NONE
+                   : match.size > 0 ? DBK_EXPECT_EXISTS
+                                    : DBK_EXPECT_ANY;
+    if (match.size == 0 || dbk_slice_equal_text(match, "*"))
         return DBK_OK;
-    if (dbk_slice_equal_text(match, "*"))
-        return add_expectation(appending, stream, DBK_EXPECT_EXISTS, err);
     if (match.size > 2 && match.data[0] == '"' && match.data[match.size - 1] == '"')
         match = dbk_slice(match.data + 1, match.size - 2);
-    if (!dbk_slice_to_i64(match, &version) || version < 0)
+    if (!dbk_slice_to_i64(match, version_out) || *version_out < 0)
         return dbk_error_set(err, DBK_EINVAL, "If-Match takes a version, as \"3\", or *");
-    return add_expectation(appending, stream, version, err);
+    return DBK_OK;
+}
+
+static int read_headers(struct appending *appending, struct dbk_slice stream, struct dbk_error *err)
+{
+    int64_t version = DBK_EXPECT_ANY;
+    int rc = dbk_api_expected(appending->call, &version, err);
+    return rc < 0 || version == DBK_EXPECT_ANY ? rc
+                                               : add_expectation(appending, stream, version, err);
 }
 
 static int read_flags(struct appending *appending, struct dbk_error *err)

@@ -30,6 +30,10 @@ int dbk_api_append_stream(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_append_events(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_read_stream(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_read_events(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_stream_rules(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_stream_set_rules(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_stream_delete(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_compact(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_state(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_log(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_command(struct dbk_api_call *call, struct dbk_error *err);
@@ -64,6 +68,19 @@ int dbk_api_put_view(struct dbk_api_call *call, size_t index, struct dbk_error *
    item. */
 int dbk_api_read_query(struct dbk_arena *arena, const struct dbk_json_node *list,
                        struct dbk_query *query_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* How far long work is. */
+struct dbk_api_progress {
+    struct dbk_api_call *call;
+    int64_t told_us;
+    bool broken; /* the client is gone: the work ends, to be gone on with */
+};
+/* Writes a line when it is time for one; false: the client is gone. */
+bool dbk_api_tell(void *progress, uint64_t done, uint64_t total);
+/* The status once it is done: the answer, or its last line. */
+int dbk_api_finish(struct dbk_api_call *call, bool lines, int rc);
+/* The version that If-Match or If-None-Match expects of a stream; DBK_EXPECT_ANY: none. */
+int dbk_api_expected(const struct dbk_api_call *call, int64_t *version_out,
+                     struct dbk_error *err) DBK_MUST_CHECK;
 /* A path's part as text. */
 const char *dbk_api_part(const struct dbk_api_call *call, size_t index);
 

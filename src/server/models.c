@@ -2,8 +2,6 @@
 /* Status, rebuilds and refreshes of models and views. */
 #include "server/handlers.h"
 
-#define PROGRESS_US 200000
-
 static const char *state_of(const struct dbk_model_status *status)
 {
     if (status->stopped)
@@ -131,41 +129,9 @@ int dbk_api_view(struct dbk_api_call *call, struct dbk_error *err)
     return rc < 0 ? rc : dbk_call_send_json(call, 200);
 }
 
-struct progress {
-    struct dbk_api_call *call;
-    int64_t told_us;
-    bool broken; /* the client is gone: the work ends, to be gone on with */
-};
-
-static bool tell(void *context, uint64_t done, uint64_t total)
-{
-    struct progress *progress = context;
-    struct dbk_os *os = dbk_engine_os(progress->call->engine);
-    int64_t now_us = os->monotonic_us(os);
-    if (progress->broken || now_us - progress->told_us < PROGRESS_US)
-        return !progress->broken;
-    progress->told_us = now_us;
-    dbk_buf_append_format(&progress->call->scratch->out, "{\"done\":%ju,\"total\":%ju}\n",
-                          (uintmax_t)done, (uintmax_t)total);
-    progress->broken = dbk_call_flush(progress->call) < 0;
-    return !progress->broken;
-}
-
-/* The status once it is done: the answer, or its last line. */
-static int finish(struct dbk_api_call *call, bool lines, int rc)
-{
-    if (rc < 0)
-        return rc;
-    if (!lines)
-        return dbk_call_send_json(call, 200);
-    dbk_buf_append_char(&call->scratch->out, '\n');
-    rc = dbk_call_flush(call);
-    return rc < 0 ? rc : 200;
-}
-
 int dbk_api_model_rebuild(struct dbk_api_call *call, struct dbk_error *err)
 {
-    struct progress progress = {.call = call};
+    struct dbk_api_progress progress = {.call = call};
     struct dbk_models *models = dbk_engine_models(call->engine);
     bool lines = dbk_call_accepts(call, "application/x-ndjson");
     size_t index = 0;
@@ -175,15 +141,16 @@ int dbk_api_model_rebuild(struct dbk_api_call *call, struct dbk_error *err)
     if (rc == DBK_OK && lines)
         rc = dbk_call_begin(call, 200, "application/x-ndjson") < 0 ? DBK_EIO : DBK_OK;
     if (rc == DBK_OK)
-        rc = dbk_models_rebuild(models, dbk_api_part(call, 1), lines ? tell : NULL, &progress, err);
+        rc = dbk_models_rebuild(models, dbk_api_part(call, 1), lines ? dbk_api_tell : NULL,
+                                &progress, err);
     if (rc == DBK_OK)
         rc = dbk_api_put_model(call, index, err);
-    return finish(call, lines, rc);
+    return dbk_api_finish(call, lines, rc);
 }
 
 int dbk_api_view_refresh(struct dbk_api_call *call, struct dbk_error *err)
 {
-    struct progress progress = {.call = call};
+    struct dbk_api_progress progress = {.call = call};
     struct dbk_views *views = dbk_engine_views(call->engine);
     bool lines = dbk_call_accepts(call, "application/x-ndjson");
     size_t index = 0;
@@ -196,9 +163,9 @@ int dbk_api_view_refresh(struct dbk_api_call *call, struct dbk_error *err)
     if (rc == DBK_OK && lines)
         rc = dbk_call_begin(call, 200, "application/x-ndjson") < 0 ? DBK_EIO : DBK_OK;
     if (rc == DBK_OK)
-        rc = dbk_views_refresh(views, dbk_api_part(call, 1), after, lines ? tell : NULL, &progress,
-                               err);
+        rc = dbk_views_refresh(views, dbk_api_part(call, 1), after, lines ? dbk_api_tell : NULL,
+                               &progress, err);
     if (rc == DBK_OK)
         rc = dbk_api_put_view(call, index, err);
-    return finish(call, lines, rc);
+    return dbk_api_finish(call, lines, rc);
 }

@@ -131,6 +131,8 @@ static int read_filter(struct reading *reading, struct dbk_error *err)
         rc = dbk_call_flag(call, "backwards", &filter->backwards, err);
     if (rc == DBK_OK)
         rc = dbk_call_flag(call, "hidden", &filter->hidden, err);
+    if (rc == DBK_OK)
+        rc = dbk_call_flag(call, "removed", &filter->removed, err);
     filter->categories = reading->categories;
     filter->types = reading->types;
     (void)dbk_call_text(call, "stream_prefix", &filter->stream_prefix);
@@ -289,15 +291,18 @@ static int send(struct reading *reading, struct dbk_error *err)
 int dbk_api_read_stream(struct dbk_api_call *call, struct dbk_error *err)
 {
     struct reading reading = {.call = call};
-    uint64_t version = 0;
+    struct dbk_stream_info info = {0};
     int rc = read_filter(&reading, err);
     reading.filter.stream = call->parts[1];
     reading.filter.hidden = true;
     if (rc == DBK_OK)
-        rc =
-            dbk_store_stream_version(dbk_engine_store(call->engine), call->parts[1], &version, err);
-    if (rc == DBK_OK && version == 0 && !dbk_call_accepts(call, "text/event-stream"))
-        rc = dbk_error_set(err, DBK_ENOTFOUND, "there is no stream %.*s",
+        rc = dbk_store_stream_info(dbk_engine_store(call->engine), call->parts[1], &info, err);
+    if (rc == DBK_OK && !info.exists && !reading.filter.removed &&
+        !dbk_call_accepts(call, "text/event-stream"))
+        rc = dbk_error_set(err, DBK_ENOTFOUND,
+                           info.version == 0   ? "there is no stream %.*s"
+                           : info.rules.closed ? "stream %.*s was closed for good"
+                                               : "stream %.*s was deleted",
                            DBK_SLICE_ARGS(call->parts[1]));
     return rc < 0 ? rc : send(&reading, err);
 }

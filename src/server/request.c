@@ -352,6 +352,11 @@ void dbk_put_event(struct dbk_buf *out, const struct dbk_event *event, struct db
     dbk_put_text(out, &first, "id", dbk_slice_of(id));
     if ((event->flags & DBK_RECORD_REMOVED) != 0) {
         dbk_put_bool(out, &first, "removed", true);
+        dbk_json_write_key(out, &first, "leaf");
+        dbk_buf_append_char(out, '"');
+        for (size_t i = 0; i < event->data.size; i++)
+            dbk_buf_append_format(out, "%02x", (unsigned)(uint8_t)event->data.data[i]);
+        dbk_buf_append_char(out, '"');
     } else if ((event->flags & DBK_RECORD_JSON) != 0) {
         dbk_json_write_key(out, &first, "data");
         dbk_buf_append(out, event->data);

@@ -204,8 +204,8 @@ int dbk_store_set_rules(struct dbk_store *store, struct dbk_slice stream,
                         struct dbk_error *err) DBK_MUST_CHECK;
 /*
  * Deletes a stream at an expected version (or DBK_EXPECT_ANY): all of its events so far are left
- * out. Appending to it opens it again, where expectations meet no stream, and versions go on. close:
- * it stays closed for good.
+ * out. Appending to it opens it again, where expectations meet no stream, and versions go on.
+ * close: it stays closed for good.
  */
 int dbk_store_delete_stream(struct dbk_store *store, struct dbk_slice stream, int64_t expected,
                             bool close, struct dbk_append_result *result_out,

@@ -77,8 +77,8 @@ class Book:
         assert result.returncode == status, answer
         return answer
 
-    def json(self, *arguments, status=0):
-        return self.run(*arguments, "-o", "json", status=status).json
+    def json(self, *arguments, status=0, text_in=None):
+        return self.run(*arguments, "-o", "json", status=status, text_in=text_in).json
 
 
 class Server:

@@ -319,7 +319,8 @@ static void test_store_rules__meet_expectations_as_they_say(void **state)
                      DBK_EINVAL);
 }
 
-/* Content that was removed is still known by its leaf: sent again it is stored, other content not. */
+/* Content that was removed is still known by its leaf: sent again it is known, other content is
+   refused. */
 static void test_store_rules__know_removed_events_when_they_come_again(void **state)
 {
     struct dbk_append_result result;
