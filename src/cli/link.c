@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "cli/fail.h"
+#include "cli/progress.h"
 #include "json/json.h"
 
 /* How long a command waits for another one that holds the book: two seconds. */
@@ -101,13 +102,18 @@ static int open_engine(struct dbk_link *link, const struct dbk_place *place,
 {
     struct dbk_diagnostics faults;
     dbk_diagnostics_init(&faults);
+    struct dbk_progress progress;
+    dbk_progress_begin(&progress, "index", "events");
     int rc = dbk_engine_open(&(struct dbk_engine_options){.os = dbk_os_real(),
                                                           .folder = place->folder,
                                                           .data = place->data,
                                                           .environment = place->environment,
                                                           .holder = holder,
-                                                          .mode = mode},
+                                                          .mode = mode,
+                                                          .step = dbk_progress_step,
+                                                          .context = &progress},
                              &faults, &link->engine, err);
+    dbk_progress_clear(&progress);
     if (rc == DBK_EBOOK) {
         dbk_fail_diagnostics(stderr, &faults);
         rc = dbk_place_faults(place, faults.error_count, err);

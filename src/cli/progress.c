@@ -64,6 +64,12 @@ void dbk_progress_update(struct dbk_progress *progress, uint64_t count, uint64_t
     (void)fflush(stderr);
 }
 
+int dbk_progress_step(void *progress, uint64_t done, uint64_t total)
+{
+    dbk_progress_update(progress, done, done, total);
+    return 0;
+}
+
 void dbk_progress_clear(struct dbk_progress *progress)
 {
     if (!progress->shown)

@@ -28,6 +28,8 @@ void dbk_progress_begin(struct dbk_progress *progress, const char *what, const c
    unknown). */
 void dbk_progress_update(struct dbk_progress *progress, uint64_t count, uint64_t done,
                          uint64_t total);
+/* The same where units are the whole, as a step of long work that is told so; goes on. */
+int dbk_progress_step(void *progress, uint64_t done, uint64_t total);
 /* Wipes the line, so that other lines can be printed. */
 void dbk_progress_clear(struct dbk_progress *progress);
 

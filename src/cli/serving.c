@@ -6,20 +6,26 @@
 
 #include "cli/address.h"
 #include "cli/fail.h"
+#include "cli/progress.h"
 
 static int open_engine(const struct dbk_place *place, const char *holder,
                        struct dbk_serving *serving, struct dbk_error *err)
 {
     struct dbk_diagnostics faults;
     dbk_diagnostics_init(&faults);
+    struct dbk_progress progress;
+    dbk_progress_begin(&progress, "index", "events");
     int rc = dbk_engine_open(&(struct dbk_engine_options){.os = dbk_os_real(),
                                                           .folder = place->folder,
                                                           .data = place->data,
                                                           .environment = place->environment,
                                                           .holder = holder,
                                                           .mode = DBK_ENGINE_WRITE,
-                                                          .schedule = true},
+                                                          .schedule = true,
+                                                          .step = dbk_progress_step,
+                                                          .context = &progress},
                              &faults, &serving->engine, err);
+    dbk_progress_clear(&progress);
     if (rc == DBK_EBOOK)
         rc = dbk_place_faults(place, faults.error_count, err);
     dbk_fail_diagnostics(stderr, &faults);

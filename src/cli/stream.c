@@ -75,6 +75,14 @@ int dbk_run_stream_close(const struct dbk_arguments *arguments)
     return take_away(arguments, true);
 }
 
+int dbk_run_upgrade(const struct dbk_arguments *arguments)
+{
+    struct dbk_call call;
+    dbk_call_init(&call, "POST", "/upgrade");
+    dbk_call_option(&call, arguments, "rate", "rate");
+    return dbk_data_job(arguments, &call, "upgrade", "bytes");
+}
+
 int dbk_run_compact(const struct dbk_arguments *arguments)
 {
     struct dbk_call call;

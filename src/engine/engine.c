@@ -26,7 +26,9 @@ static int open_store_as(struct dbk_engine *engine, const struct dbk_engine_opti
                                     .writer = writer,
                                     .holder = options->holder,
                                     .event_size_max = engine->book->event_size_max,
-                                    .batch_count_max = engine->book->batch_count_max},
+                                    .batch_count_max = engine->book->batch_count_max,
+                                    .step = options->step,
+                                    .context = options->context},
         &engine->store, err);
 }
 

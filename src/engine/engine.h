@@ -29,6 +29,9 @@ struct dbk_engine_options {
     const char *holder;      /* for the lock: "daybook serve" */
     enum dbk_engine_mode mode;
     bool schedule; /* run the views' schedules (serve) */
+    /* Told how far an open is that has to make the index; negative ends it. NULL: not told. */
+    int (*step)(void *context, uint64_t done, uint64_t total);
+    void *context;
 };
 
 /* Opens a book. diagnostics gets its faults (DBK_EBOOK). In a writing process models follow the

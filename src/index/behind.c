@@ -225,12 +225,14 @@ int dbk_index_settle(struct dbk_index *index, struct dbk_error *err)
 }
 
 /* Reads events behind the index's last from the log. */
-static int catch_up(struct dbk_index *index, struct dbk_error *err)
+static int catch_up(struct dbk_index *index, const struct dbk_index_options *options,
+                    struct dbk_error *err)
 {
     struct dbk_log_scan *scan = NULL;
     struct dbk_log_place place = {0, 0};
     struct dbk_event event;
     uint64_t last = dbk_index_last(index);
+    uint64_t begin = last;
     int rc = DBK_OK;
     if (last >= dbk_log_last_position(index->log))
         return DBK_OK;
@@ -253,6 +255,9 @@ static int catch_up(struct dbk_index *index, struct dbk_error *err)
             dbk_index_synced(index, last);
             rc = dbk_index_wait_room(index, err);
         }
+        if (rc == DBK_OK && options != NULL && options->step != NULL && last % 4096 == 0)
+            rc = options->step(options->context, last - begin,
+                               dbk_log_last_position(index->log) - begin);
     }
     dbk_log_scan_free(scan);
     if (rc == DBK_OK)
@@ -328,7 +333,7 @@ int dbk_index_open(const struct dbk_index_options *options, struct dbk_index **i
     if (rc == DBK_OK && index->writer)
         rc = start_thread(index, err);
     if (rc == DBK_OK)
-        rc = catch_up(index, err);
+        rc = catch_up(index, options, err);
     if (rc < 0) {
         dbk_index_free(index);
         return rc;
@@ -372,7 +377,7 @@ int dbk_index_refresh(struct dbk_index *index, struct dbk_error *err)
 {
     dbk_assert(!index->writer);
     int rc = full_chunks(index) >= 2 ? adopt_runs(index, err) : DBK_OK;
-    return rc == DBK_OK ? catch_up(index, err) : rc;
+    return rc == DBK_OK ? catch_up(index, NULL, err) : rc;
 }
 
 static void stop_thread(struct dbk_index *index)

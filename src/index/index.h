@@ -44,6 +44,10 @@ struct dbk_index_options {
     struct dbk_log *log;   /* open, kept until free */
     bool writer;           /* false: beside a writer of another process; nothing is changed */
     uint32_t chunk_events; /* 0: DBK_INDEX_CHUNK_EVENTS; tests make it small */
+    /* Told how many of the events that are not in runs yet have been read; negative ends the open
+       with that code, and the next goes on where it was. NULL: not told. */
+    int (*step)(void *context, uint64_t done, uint64_t total);
+    void *context;
 };
 
 /*

@@ -34,6 +34,8 @@ const struct dbk_route dbk_routes[] = {
      "Sets what a stream keeps: max_age, max_count, truncate_before", true},
     {"POST", "/compact", dbk_api_compact, "percent rate",
      "Gives back the space of events that no stream keeps any more", false},
+    {"POST", "/upgrade", dbk_api_upgrade, "rate",
+     "Writes what an older Daybook wrote in the format of this one", false},
     {"GET", "/streams/{stream}/state", dbk_api_state, "version at occurred_at explain",
      "The folded state, now, at a version or at a time", false},
     {"GET", "/streams/{stream}/log", dbk_api_log, "from_version to_version",

@@ -34,6 +34,7 @@ int dbk_api_stream_rules(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_stream_set_rules(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_stream_delete(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_compact(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_upgrade(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_state(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_log(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_command(struct dbk_api_call *call, struct dbk_error *err);

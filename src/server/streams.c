@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What streams keep: GET, POST /streams/{stream}/rules; DELETE /streams/{stream}; POST /compact. */
+/* What streams keep: GET, POST /streams/{stream}/rules; DELETE /streams/{stream}; POST /compact
+   and /upgrade. */
 #include <time.h>
 
 #include "server/handlers.h"
@@ -9,6 +10,8 @@
 /* Bytes a second, so that others have most of the disk. */
 #define RATE_DEFAULT ((uint64_t)64 << 20)
 #define FULL_WAIT_US (INT64_C(1) * 1000000)
+/* How often one that sleeps looks whether its client is still there. */
+#define LOOK_US (INT64_C(100) * 1000)
 
 static int put_rules(struct dbk_api_call *call, struct dbk_error *err)
 {
@@ -136,16 +139,25 @@ static void sleep_us(int64_t duration_us)
         (void)nanosleep(&time, NULL);
 }
 
+static bool is_gone(struct compacting *compacting, uint64_t done, uint64_t total)
+{
+    struct dbk_api_call *call = compacting->progress.call;
+    return compacting->lines ? !dbk_api_tell(&compacting->progress, done, total)
+                             : call->response->wait(call->response->context) < 0;
+}
+
 static int step(void *context, uint64_t done, uint64_t total)
 {
     struct compacting *compacting = context;
-    struct dbk_api_call *call = compacting->progress.call;
-    int64_t passed_us = compacting->os->monotonic_us(compacting->os) - compacting->begun_us;
     int64_t due_us = (int64_t)((double)done / (double)compacting->rate * 1e6);
-    sleep_us(due_us - passed_us < FULL_WAIT_US ? due_us - passed_us : FULL_WAIT_US);
-    bool gone = compacting->lines ? !dbk_api_tell(&compacting->progress, done, total)
-                                  : call->response->wait(call->response->context) < 0;
-    return gone ? DBK_ESTOPPED : DBK_OK;
+    for (;;) {
+        int64_t passed_us = compacting->os->monotonic_us(compacting->os) - compacting->begun_us;
+        if (is_gone(compacting, done, total))
+            return DBK_ESTOPPED;
+        if (passed_us >= due_us)
+            return DBK_OK;
+        sleep_us(due_us - passed_us < LOOK_US ? due_us - passed_us : LOOK_US);
+    }
 }
 
 /* Waits until there may be space again; false: the client is gone. */
@@ -161,15 +173,18 @@ static bool wait_for_space(struct compacting *compacting, const struct dbk_error
     return call->response->wait(call->response->context) >= 0;
 }
 
-static int compact(struct compacting *compacting, unsigned percent, struct dbk_store_compacted *sum,
-                   struct dbk_error *err)
+typedef int (*rewrite_fn)(struct dbk_store *store, const struct dbk_store_compaction *options,
+                          struct dbk_store_compacted *result_out, struct dbk_error *err);
+
+static int rewrite(struct compacting *compacting, rewrite_fn how, unsigned percent,
+                   struct dbk_store_compacted *sum, struct dbk_error *err)
 {
     struct dbk_store *store = dbk_engine_store(compacting->progress.call->engine);
     for (;;) {
         struct dbk_store_compacted compacted;
         compacting->begun_us = compacting->os->monotonic_us(compacting->os);
-        int rc = dbk_store_compact(store, &(struct dbk_store_compaction){percent, step, compacting},
-                                   &compacted, err);
+        int rc =
+            how(store, &(struct dbk_store_compaction){percent, step, compacting}, &compacted, err);
         sum->segments += compacted.segments;
         sum->removed += compacted.removed;
         sum->size_before += compacted.size_before;
@@ -181,7 +196,9 @@ static int compact(struct compacting *compacting, unsigned percent, struct dbk_s
     }
 }
 
-int dbk_api_compact(struct dbk_api_call *call, struct dbk_error *err)
+/* Compacts or upgrades, and says what came of it. */
+static int answer(struct dbk_api_call *call, rewrite_fn how, uint64_t percent,
+                  struct dbk_error *err)
 {
     struct dbk_store_compacted sum = {0};
     struct dbk_buf *out = &call->scratch->out;
@@ -189,13 +206,8 @@ int dbk_api_compact(struct dbk_api_call *call, struct dbk_error *err)
                                     .os = dbk_engine_os(call->engine),
                                     .rate = RATE_DEFAULT,
                                     .lines = dbk_call_accepts(call, "application/x-ndjson")};
-    uint64_t percent = PERCENT_DEFAULT;
     bool first = true;
     int rc = dbk_engine_check_writer(call->engine, err);
-    if (rc == DBK_OK)
-        rc = dbk_call_number(call, "percent", &percent, err);
-    if (rc == DBK_OK && percent > 100)
-        rc = dbk_error_set(err, DBK_EINVAL, "percent: %ju is more than all", (uintmax_t)percent);
     if (rc == DBK_OK)
         rc = dbk_call_number(call, "rate", &compacting.rate, err);
     if (rc == DBK_OK && compacting.rate == 0)
@@ -203,9 +215,9 @@ int dbk_api_compact(struct dbk_api_call *call, struct dbk_error *err)
     if (rc == DBK_OK && compacting.lines)
         rc = dbk_call_begin(call, 200, "application/x-ndjson") < 0 ? DBK_EIO : DBK_OK;
     if (rc == DBK_OK)
-        rc = compact(&compacting, (unsigned)percent, &sum, err);
+        rc = rewrite(&compacting, how, (unsigned)percent, &sum, err);
     if (rc == DBK_ESTOPPED && err != NULL && err->code == DBK_OK)
-        (void)dbk_error_set(err, rc, "compaction was interrupted");
+        (void)dbk_error_set(err, rc, "it was interrupted");
     if (rc < 0)
         return rc;
     dbk_buf_append_char(out, '{');
@@ -215,4 +227,18 @@ int dbk_api_compact(struct dbk_api_call *call, struct dbk_error *err)
     dbk_put_u64(out, &first, "bytes", sum.size);
     dbk_buf_append_char(out, '}');
     return dbk_api_finish(call, compacting.lines, rc);
+}
+
+int dbk_api_compact(struct dbk_api_call *call, struct dbk_error *err)
+{
+    uint64_t percent = PERCENT_DEFAULT;
+    int rc = dbk_call_number(call, "percent", &percent, err);
+    if (rc == DBK_OK && percent > 100)
+        rc = dbk_error_set(err, DBK_EINVAL, "percent: %ju is more than all", (uintmax_t)percent);
+    return rc < 0 ? rc : answer(call, dbk_store_compact, percent, err);
+}
+
+int dbk_api_upgrade(struct dbk_api_call *call, struct dbk_error *err)
+{
+    return answer(call, dbk_store_upgrade, 0, err);
 }

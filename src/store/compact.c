@@ -200,22 +200,72 @@ static int compact_all(struct compacting *compacting, struct dbk_error *err)
     return rc;
 }
 
+/* Segments of an older format as they are. */
+static int upgrade_all(struct compacting *compacting, struct dbk_error *err)
+{
+    struct dbk_log *log = compacting->store->log;
+    uint32_t sealed = dbk_log_segment_count(log) - 1;
+    int rc = DBK_OK;
+    for (uint32_t i = 0; i < sealed; i++)
+        compacting->size_total += dbk_log_segment_size(log, i);
+    for (uint32_t i = 0; rc == DBK_OK && i < sealed; i++) {
+        struct dbk_log_compacted compacted = {0};
+        uint64_t end = compacting->size_done + dbk_log_segment_size(log, i);
+        if (dbk_log_segment_version(log, i) < DBK_LOG_FORMAT) {
+            rc = dbk_log_compact(log, i, &(struct dbk_log_compaction){removes, step, compacting},
+                                 &compacted, err);
+            compacting->result->segments += rc == DBK_OK;
+            compacting->result->size_before += compacted.size_before;
+            compacting->result->size += compacted.size;
+        }
+        compacting->size_done = end;
+        if (rc == DBK_OK)
+            rc = tell(compacting);
+    }
+    return rc;
+}
+
+/* One at a time. */
+static int begin(struct dbk_store *store, struct dbk_error *err)
+{
+    if (!store->writer)
+        return dbk_error_set(err, DBK_EDENIED, "%s was opened for reading", store->folder);
+    if (atomic_exchange(&store->compacting, true))
+        return dbk_error_set(err, DBK_EBUSY, "%s is being compacted already", store->folder);
+    return DBK_OK;
+}
+
+int dbk_store_upgrade(struct dbk_store *store, const struct dbk_store_compaction *options,
+                      struct dbk_store_compacted *result_out, struct dbk_error *err)
+{
+    /* An empty window: nothing is marked. */
+    struct compacting compacting = {
+        .store = store, .options = options, .result = result_out, .first = 1};
+    *result_out = (struct dbk_store_compacted){0};
+    int rc = begin(store, err);
+    if (rc < 0)
+        return rc;
+    rc = upgrade_all(&compacting, err);
+    atomic_store(&store->compacting, false);
+    return rc;
+}
+
 int dbk_store_compact(struct dbk_store *store, const struct dbk_store_compaction *options,
                       struct dbk_store_compacted *result_out, struct dbk_error *err)
 {
     struct compacting compacting = {.store = store, .options = options, .result = result_out};
     *result_out = (struct dbk_store_compacted){0};
-    if (!store->writer)
-        return dbk_error_set(err, DBK_EDENIED, "%s was opened for reading", store->folder);
+    int rc = begin(store, err);
+    if (rc < 0)
+        return rc;
     if (!atomic_load(&store->has_rules))
-        return DBK_OK;
-    if (atomic_exchange(&store->compacting, true))
-        return dbk_error_set(err, DBK_EBUSY, "%s is being compacted already", store->folder);
+        goto out;
     compacting.bits = dbk_alloc(WINDOW / 8);
-    int rc = compacting.bits == NULL
-                 ? dbk_error_set(err, DBK_ENOMEM, "out of memory compacting %s", store->folder)
-                 : compact_all(&compacting, err);
+    rc = compacting.bits == NULL
+             ? dbk_error_set(err, DBK_ENOMEM, "out of memory compacting %s", store->folder)
+             : compact_all(&compacting, err);
     dbk_free(compacting.bits);
+out:
     atomic_store(&store->compacting, false);
     return rc;
 }

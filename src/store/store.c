@@ -109,7 +109,9 @@ static int open_parts(struct dbk_store *store, const struct dbk_store_options *o
                                                         .folder = index,
                                                         .log = store->log,
                                                         .writer = store->writer,
-                                                        .chunk_events = options->chunk_events},
+                                                        .chunk_events = options->chunk_events,
+                                                        .step = options->step,
+                                                        .context = options->context},
                             &store->index, err);
     dbk_free(log);
     dbk_free(index);

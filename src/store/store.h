@@ -31,6 +31,9 @@ struct dbk_store_options {
     size_t batch_count_max; /* events of one batch; 0: 10,000 */
     uint64_t segment_size;  /* 0: the log's default; tests make it small */
     uint32_t chunk_events;  /* 0: the index's default; so do they */
+    /* Told how far an open is that has to make the index; negative ends it. NULL: not told. */
+    int (*step)(void *context, uint64_t done, uint64_t total);
+    void *context;
 };
 
 /*
@@ -232,6 +235,12 @@ struct dbk_store_compacted {
 /* Only in a writer. DBK_EBUSY: it is under way already; DBK_EFULL, DBK_EIO, DBK_ECORRUPT,
    DBK_ENOMEM, or what step returned. */
 int dbk_store_compact(struct dbk_store *store, const struct dbk_store_compaction *options,
+                      struct dbk_store_compacted *result_out, struct dbk_error *err) DBK_MUST_CHECK;
+/*
+ * Writes anew the sealed segments of an older format, as dbk_store_compact does; nothing is
+ * removed. (The index is made anew when the store is opened.)
+ */
+int dbk_store_upgrade(struct dbk_store *store, const struct dbk_store_compaction *options,
                       struct dbk_store_compacted *result_out, struct dbk_error *err) DBK_MUST_CHECK;
 
 /* Position of the event with this id, 0 when there is none. */
