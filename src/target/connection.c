@@ -319,7 +319,7 @@ int dbk_statement_step(struct dbk_statement *statement, struct dbk_error *err)
             connection->deadline_us = monotonic_us() + connection->limit_us;
         if (connection->store != NULL)
             connection->events_position =
-                connection->pin != 0 ? connection->pin : dbk_store_last_position(connection->store);
+                connection->pinned ? connection->pin : dbk_store_last_position(connection->store);
     }
     statement->running = true;
     int result = sqlite3_step(statement->sqlite);

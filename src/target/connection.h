@@ -18,7 +18,10 @@ struct dbk_connection {
     bool late; /* the limit ended the statement */
     /* the table `events` */
     struct dbk_store *store;
-    uint64_t pin;             /* 0: none */
+    bool pinned;
+    uint64_t pin;
+    bool occurred_ends; /* events that occurred later are left out */
+    int64_t occurred_max_us;
     uint64_t events_position; /* what the running, or last, statement sees */
 };
 

@@ -236,11 +236,20 @@ static void narrow(struct dbk_filter *filter, struct dbk_slice *names, char colu
     }
 }
 
+static int64_t occurred_of(const struct dbk_event *event)
+{
+    return event->occurred_us == DBK_TIME_NONE ? event->time_us : event->occurred_us;
+}
+
 static int next_event(sqlite3_vtab_cursor *base)
 {
     struct cursor *cursor = (struct cursor *)base;
     struct dbk_error err = {0};
-    int rc = dbk_cursor_next(cursor->cursor, &cursor->event, &err);
+    int rc = 0;
+    do {
+        rc = dbk_cursor_next(cursor->cursor, &cursor->event, &err);
+    } while (rc > 0 && cursor->connection->occurred_ends &&
+             occurred_of(&cursor->event) > cursor->connection->occurred_max_us);
     if (rc < 0)
         return failed(cursor, rc, &err);
     cursor->ended = rc == 0;
@@ -354,8 +363,7 @@ static int column_of(sqlite3_vtab_cursor *base, sqlite3_context *context, int co
         result_time(context, event->time_us);
         break;
     case COLUMN_OCCURRED:
-        result_time(context,
-                    event->occurred_us == DBK_TIME_NONE ? event->time_us : event->occurred_us);
+        result_time(context, occurred_of(event));
         break;
     case COLUMN_ID:
         result_id(context, &event->id);
@@ -413,7 +421,17 @@ int dbk_target_attach_events(struct dbk_connection *connection, struct dbk_store
 
 void dbk_target_pin_events(struct dbk_connection *connection, uint64_t position_max)
 {
+    connection->pinned = position_max != 0;
     connection->pin = position_max;
+}
+
+void dbk_target_end_events(struct dbk_connection *connection, uint64_t position,
+                           const int64_t *occurred_max_us)
+{
+    connection->pinned = true;
+    connection->pin = position;
+    connection->occurred_ends = occurred_max_us != NULL;
+    connection->occurred_max_us = occurred_max_us == NULL ? 0 : *occurred_max_us;
 }
 
 uint64_t dbk_target_events_position(const struct dbk_connection *connection)

@@ -158,6 +158,10 @@ int dbk_target_attach_events(struct dbk_connection *connection, struct dbk_store
 /* Pins `events` for the statements that follow; 0: no pin. Returns what the last statement saw by
    dbk_target_events_position. */
 void dbk_target_pin_events(struct dbk_connection *connection, uint64_t position_max);
+/* Ends `events` at a position for the statements that follow (0: it is empty), and leaves out what
+   occurred after an instant (NULL: nothing; an event without one counts by its time). */
+void dbk_target_end_events(struct dbk_connection *connection, uint64_t position,
+                           const int64_t *occurred_max_us);
 uint64_t dbk_target_events_position(const struct dbk_connection *connection);
 
 #endif

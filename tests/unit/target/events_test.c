@@ -313,6 +313,46 @@ static void test_target_events__a_pin_hides_what_lies_behind_it(void **state)
     dbk_statement_free(statement);
 }
 
+/* How many events a book has up to a position that had occurred at an instant. */
+static uint64_t count_until(uint64_t position, int64_t occurred_max_us)
+{
+    struct dbk_cursor *cursor = NULL;
+    struct dbk_event event;
+    struct dbk_error err = {0};
+    uint64_t count = 0;
+    assert_ok(dbk_cursor_open(store, &(struct dbk_filter){0}, &cursor, &err), &err);
+    while (dbk_cursor_next(cursor, &event, &err) == 1) {
+        int64_t occurred = event.occurred_us == DBK_TIME_NONE ? event.time_us : event.occurred_us;
+        count += event.position <= position && occurred <= occurred_max_us;
+    }
+    dbk_cursor_free(cursor);
+    return count;
+}
+
+static void test_target_events__it_ends_at_a_position_and_an_occurrence(void **state)
+{
+    (void)state;
+    const int64_t hour_us = INT64_C(3600) * 1000000;
+    const uint64_t ends[] = {0, 1, 77, EVENTS};
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        uint64_t count = 0;
+        dbk_target_end_events(connection, ends[i], NULL);
+        (void)answer("SELECT position FROM events", &count);
+        assert_int_equal(count, ends[i]);
+        /* Around zero, which elsewhere means "any". */
+        for (int64_t hours = -80; hours <= 80; hours += hours > -4 && hours < 4 ? 1 : 8) {
+            for (int64_t beside = -1; beside <= 1; beside++) {
+                int64_t occurred_us = hours * hour_us + beside;
+                dbk_target_end_events(connection, ends[i], &occurred_us);
+                (void)answer("SELECT position FROM events", &count);
+                assert_int_equal(count, count_until(ends[i], occurred_us));
+            }
+        }
+    }
+    dbk_target_end_events(connection, EVENTS, NULL);
+    dbk_target_pin_events(connection, 0);
+}
+
 static void test_target_events__the_rest_of_a_row_is_the_events(void **state)
 {
     (void)state;
@@ -346,6 +386,7 @@ int main(void)
         cmocka_unit_test(test_target_events__conditions_choose_as_in_a_plain_table),
         cmocka_unit_test(test_target_events__joins_push_down_what_they_know),
         cmocka_unit_test(test_target_events__other_orders_are_sorted),
+        cmocka_unit_test(test_target_events__it_ends_at_a_position_and_an_occurrence),
         cmocka_unit_test(test_target_events__the_rest_of_a_row_is_the_events),
         cmocka_unit_test(test_target_events__it_is_there_to_read_only),
         cmocka_unit_test(test_target_events__a_pin_hides_what_lies_behind_it),
