@@ -18,12 +18,14 @@ static int64_t monotonic_us(void)
 }
 
 int dbk_post_cursor(struct dbk_store *store, const struct dbk_model_definition *definition,
-                    uint64_t position, struct dbk_cursor **cursor_out, struct dbk_error *err)
+                    uint64_t position, uint64_t position_max, struct dbk_cursor **cursor_out,
+                    struct dbk_error *err)
 {
     return dbk_cursor_open(store,
                            &(struct dbk_filter){.categories = definition->categories,
                                                 .category_count = definition->category_count,
                                                 .position_min = position + 1,
+                                                .position_max = position_max,
                                                 .hidden = true},
                            cursor_out, err);
 }
@@ -55,6 +57,12 @@ static int set_position(struct dbk_statement *statement, uint64_t position, stru
     return rc;
 }
 
+static bool is_later(const struct dbk_event *event, const int64_t *occurred_max_us)
+{
+    int64_t occurred = event->occurred_us == DBK_TIME_NONE ? event->time_us : event->occurred_us;
+    return occurred_max_us != NULL && occurred > *occurred_max_us;
+}
+
 /* Posts events in the open transaction, up to `stop` (0: as the bounds allow). A deferred foreign
    key whose row may come with the next events keeps the transaction open past the bounds. */
 static int post_events(struct dbk_batch_post *post, uint64_t stop, uint64_t *failed, bool *more,
@@ -72,7 +80,8 @@ static int post_events(struct dbk_batch_post *post, uint64_t stop, uint64_t *fai
             post->position = stop - 1;
             return DBK_OK;
         }
-        rc = dbk_poster_post(post->poster, &event, err);
+        rc = is_later(&event, post->occurred_max_us) ? 0
+                                                     : dbk_poster_post(post->poster, &event, err);
         if (rc < 0) {
             *failed = event.position;
             return rc;
@@ -134,7 +143,7 @@ static int rewind_cursor(struct dbk_batch_post *post, struct dbk_store *store,
 {
     dbk_cursor_free(post->cursor);
     post->cursor = NULL;
-    return dbk_post_cursor(store, definition, post->position, &post->cursor, err);
+    return dbk_post_cursor(store, definition, post->position, 0, &post->cursor, err);
 }
 
 static bool may_pass(int rc)
@@ -170,7 +179,7 @@ static void post_before(struct dbk_model *model, struct dbk_batch_post *post, st
         bool more = false;
         dbk_cursor_free(look);
         look = NULL;
-        int rc = dbk_post_cursor(store, definition, post->position, &look, &err);
+        int rc = dbk_post_cursor(store, definition, post->position, 0, &look, &err);
         if (rc == DBK_OK)
             rc = dbk_cursor_next(look, &event, &err);
         if (rc <= 0 || rewind_cursor(post, store, definition, &err) < 0)
@@ -210,7 +219,7 @@ static int run_once(struct dbk_model *model, struct dbk_cursor **cursor, struct 
     uint64_t before = post.position;
     int rc = DBK_OK;
     if (*cursor == NULL)
-        rc = dbk_post_cursor(model->models->store, &model->serving.definition, post.position,
+        rc = dbk_post_cursor(model->models->store, &model->serving.definition, post.position, 0,
                              cursor, err);
     else
         rc = dbk_cursor_extend(*cursor, err);

@@ -78,7 +78,7 @@ static int prepare(struct rebuild *rebuild, struct dbk_error *err)
                                    &post->set_position, err);
     post->position = rebuild->next.position;
     if (rc == DBK_OK)
-        rc = dbk_post_cursor(model->models->store, &rebuild->next.definition, post->position,
+        rc = dbk_post_cursor(model->models->store, &rebuild->next.definition, post->position, 0,
                              &post->cursor, err);
     return rc;
 }

@@ -91,12 +91,15 @@ struct dbk_batch_post {
     struct dbk_cursor *cursor;
     uint64_t position; /* posted so far */
     uint64_t posted;   /* events in this batch */
-    bool dangling;     /* a batch failed for a foreign key without its row */
+    /* Events that occurred later are passed over; NULL: none. */
+    const int64_t *occurred_max_us;
+    bool dangling; /* a batch failed for a foreign key without its row */
 };
 int dbk_post_batch(struct dbk_batch_post *post, bool *failed_out,
                    struct dbk_error *err) DBK_MUST_CHECK;
+/* What the model reads, behind a position; position_max 0: without end. */
 int dbk_post_cursor(struct dbk_store *store, const struct dbk_model_definition *definition,
-                    uint64_t position, struct dbk_cursor **cursor_out,
+                    uint64_t position, uint64_t position_max, struct dbk_cursor **cursor_out,
                     struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_post_set_position(struct dbk_connection *connection, const char *model, uint64_t generation,
                           struct dbk_statement **statement_out,
