@@ -300,9 +300,14 @@ const struct dbk_cli_command dbk_cli_commands[] = {
      .summary = "one SELECT over read models, views and the table events",
      .details =
          "Only reading is possible. `events` has position, stream, category, version, type,\n"
-         "time, occurred, id, tags, data, meta and schema_version.",
+         "time, occurred, id, tags, data, meta and schema_version. With --at and --occurred-at "
+         "all\n"
+         "of it is as of then; models are built as of then first, and kept (see `model as-of`).",
      .examples = EXAMPLES("daybook sql \"select category, count(*) n from events group by 1\"",
-                          "daybook sql \"select sum(total) from user_orders\" -o json"),
+                          "daybook sql \"select sum(total) from user_orders\" -o json",
+                          "daybook sql \"select sum(total) from user_orders\" --at 2011-03-01"),
+     .options = OPTIONS(OPTION("at", TIME, "TIME", "as it was recorded at this time"),
+                        OPTION("occurred-at", TIME, "TIME", "as it had occurred at this time")),
      .positional_min = 1,
      .positional_max = 1,
      .book = true,
@@ -342,6 +347,26 @@ const struct dbk_cli_command dbk_cli_commands[] = {
      .positional_max = 1,
      .book = true,
      .run = dbk_run_model_rebuild},
+    {.name = "model as-of",
+     .positional = "[MODEL [TIME]] [-- SELECT]",
+     .summary = "a read model as it was at a time, in a file of its own",
+     .details =
+         "Posts the events recorded up to TIME by the model's files as they are now into a\n"
+         "SQLite file, which is kept and found again; the model itself is left alone. A build\n"
+         "that was ended is gone on with. Without TIME it lists the files there are.",
+     .examples = EXAMPLES("daybook model as-of user_orders 2011-03-01",
+                          "daybook model as-of user_orders --occurred-at 2011-03-01 -- "
+                          "\"select count(*) from user_orders\"",
+                          "daybook model as-of", "daybook model as-of user_orders --rm"),
+     .options =
+         OPTIONS(OPTION("at", TIME, "TIME", "the same as TIME"),
+                 OPTION("occurred-at", TIME, "TIME", "only events that had occurred at this time"),
+                 OPTION("query", TEXT, "SELECT", "ask it, and show the rows alone"),
+                 OPTION("out", TEXT, "FILE", "build this file, which is not listed"),
+                 FLAG("rm", "remove the file; without TIME the model's, without MODEL all")),
+     .positional_max = 3,
+     .book = true,
+     .run = dbk_run_model_as_of},
     {.name = "view ls",
      .positional = "",
      .summary = "views: as of when, and when they are refreshed next",

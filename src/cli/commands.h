@@ -51,6 +51,7 @@ int dbk_run_stream_close(const struct dbk_arguments *arguments);
 int dbk_run_upgrade(const struct dbk_arguments *arguments);
 int dbk_run_compact(const struct dbk_arguments *arguments);
 int dbk_run_log(const struct dbk_arguments *arguments);
+int dbk_run_model_as_of(const struct dbk_arguments *arguments);
 int dbk_run_model_ls(const struct dbk_arguments *arguments);
 int dbk_run_model_read(const struct dbk_arguments *arguments);
 int dbk_run_model_rebuild(const struct dbk_arguments *arguments);

@@ -123,19 +123,27 @@ out:
     return rc;
 }
 
+int dbk_data_answer_over(const struct dbk_arguments *arguments, struct dbk_link *link,
+                         struct dbk_call *call, const struct dbk_data_show *show,
+                         struct dbk_error *err)
+{
+    struct dbk_answer answer;
+    dbk_answer_init(&answer);
+    int rc = dbk_link_send(link, call, NULL, NULL, &answer, err);
+    if (rc == DBK_OK)
+        rc = show_answer(arguments, &answer, show, err);
+    dbk_answer_release(&answer);
+    return rc;
+}
+
 int dbk_data_answer(const struct dbk_arguments *arguments, struct dbk_call *call,
                     const struct dbk_data_show *show)
 {
     struct dbk_error err = {0};
     struct dbk_link *link = NULL;
-    struct dbk_answer answer;
-    dbk_answer_init(&answer);
     int rc = dbk_link_open(arguments, show->mode, &link, &err);
     if (rc == DBK_OK)
-        rc = dbk_link_send(link, call, NULL, NULL, &answer, &err);
-    if (rc == DBK_OK)
-        rc = show_answer(arguments, &answer, show, &err);
-    dbk_answer_release(&answer);
+        rc = dbk_data_answer_over(arguments, link, call, show, &err);
     dbk_link_free(link);
     dbk_call_release(call);
     return rc < 0 ? dbk_fail(arguments, &err) : DBK_EXIT_OK;

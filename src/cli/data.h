@@ -31,7 +31,11 @@ struct dbk_data_show {
 struct dbk_table_options dbk_data_options(const struct dbk_arguments *arguments,
                                           const struct dbk_data_show *show);
 
-/* Sends a call, takes it over, and shows an answer that comes whole. */
+/* Sends a call over a link and shows an answer that comes whole. */
+int dbk_data_answer_over(const struct dbk_arguments *arguments, struct dbk_link *link,
+                         struct dbk_call *call, const struct dbk_data_show *show,
+                         struct dbk_error *err) DBK_MUST_CHECK;
+/* Opens a link, sends a call, takes it over, and shows an answer that comes whole. */
 int dbk_data_answer(const struct dbk_arguments *arguments, struct dbk_call *call,
                     const struct dbk_data_show *show);
 /* The same for answers that come line by line (application/x-ndjson or server-sent events). */

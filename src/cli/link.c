@@ -25,8 +25,9 @@
 struct dbk_link {
     struct dbk_engine *engine; /* NULL: a server */
     struct sockaddr_un address;
-    int fd;      /* of the connection, -1: none */
-    bool reused; /* it has carried an answer before */
+    int fd;                        /* of the connection, -1: none */
+    bool reused;                   /* it has carried an answer before */
+    struct dbk_progress *progress; /* NULL: none */
 };
 
 static volatile sig_atomic_t stopped;
@@ -168,6 +169,25 @@ out:
     return rc;
 }
 
+int dbk_link_open_beside(const struct dbk_arguments *arguments, struct dbk_link **link_out,
+                         struct dbk_error *err)
+{
+    struct dbk_place place;
+    struct dbk_link *link = dbk_alloc_zero(1, sizeof(*link));
+    if (link == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
+    link->fd = -1;
+    int rc = dbk_place_find(arguments, &place, err);
+    if (rc == DBK_OK)
+        rc = open_engine(link, &place, DBK_ENGINE_READ, "daybook", err);
+    if (rc < 0) {
+        dbk_link_free(link);
+        return rc;
+    }
+    *link_out = link;
+    return DBK_OK;
+}
+
 void dbk_link_free(struct dbk_link *link)
 {
     if (link == NULL)
@@ -176,6 +196,11 @@ void dbk_link_free(struct dbk_link *link)
         (void)close(link->fd);
     dbk_engine_free(link->engine);
     dbk_free(link);
+}
+
+void dbk_link_show(struct dbk_link *link, struct dbk_progress *progress)
+{
+    link->progress = progress;
 }
 
 struct dbk_engine *dbk_link_engine(struct dbk_link *link)
@@ -202,6 +227,7 @@ struct exchange {
     dbk_http_body_fn each;
     void *context;
     int failed; /* what `each` answered, 0 or negative */
+    struct dbk_progress *progress;
 };
 
 static int take_bytes(struct exchange *exchange, int status, struct dbk_slice bytes)
@@ -277,7 +303,7 @@ static int begin_here(void *context, int status, const struct dbk_api_field *hea
 static int write_here(void *context, struct dbk_slice bytes)
 {
     struct exchange *exchange = context;
-    if (stopped)
+    if (stopped && exchange->answer->status < 400) /* what ended says why */
         return DBK_ESTOPPED;
     return take_bytes(exchange, exchange->answer->status, bytes);
 }
@@ -288,6 +314,13 @@ static int wait_here(void *context)
     return stopped ? DBK_ESTOPPED : DBK_OK;
 }
 
+static void show_here(void *context, uint64_t done, uint64_t total)
+{
+    struct exchange *exchange = context;
+    if (exchange->progress != NULL)
+        dbk_progress_update(exchange->progress, done, done, total);
+}
+
 static void send_here(struct dbk_link *link, const struct dbk_call *call, struct exchange *exchange)
 {
     struct dbk_api_request request = {.method = dbk_slice_of(call->method),
@@ -296,8 +329,11 @@ static void send_here(struct dbk_link *link, const struct dbk_call *call, struct
                                       .headers = call->headers,
                                       .header_count = call->header_count,
                                       .body = dbk_buf_slice(&call->body)};
-    struct dbk_api_response response = {
-        .context = exchange, .begin = begin_here, .write = write_here, .wait = wait_here};
+    struct dbk_api_response response = {.context = exchange,
+                                        .begin = begin_here,
+                                        .write = write_here,
+                                        .wait = wait_here,
+                                        .progress = show_here};
     (void)dbk_api_handle(link->engine, &request, &response);
 }
 
@@ -438,7 +474,8 @@ static int send_there(struct dbk_link *link, const struct dbk_call *call, struct
 int dbk_link_send(struct dbk_link *link, struct dbk_call *call, dbk_http_body_fn each,
                   void *context, struct dbk_answer *answer, struct dbk_error *err)
 {
-    struct exchange exchange = {.answer = answer, .each = each, .context = context};
+    struct exchange exchange = {
+        .answer = answer, .each = each, .context = context, .progress = link->progress};
     int rc = dbk_call_check(call, err);
     if (rc < 0)
         return rc;

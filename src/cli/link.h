@@ -26,7 +26,13 @@ struct dbk_link;
  */
 int dbk_link_open(const struct dbk_arguments *arguments, enum dbk_engine_mode mode,
                   struct dbk_link **link_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* The same for reading, always in this process: beside the server where one holds the book. */
+int dbk_link_open_beside(const struct dbk_arguments *arguments, struct dbk_link **link_out,
+                         struct dbk_error *err) DBK_MUST_CHECK;
 void dbk_link_free(struct dbk_link *link);
+/* Shows how far work is that comes before an answer; kept until the link is freed. */
+struct dbk_progress;
+void dbk_link_show(struct dbk_link *link, struct dbk_progress *progress);
 /* The engine of this process, NULL when a server holds the book. */
 struct dbk_engine *dbk_link_engine(struct dbk_link *link);
 

@@ -116,7 +116,10 @@ static int list_tables(struct dbk_engine *engine, struct dbk_error *err)
 static int open_models(struct dbk_engine *engine, struct dbk_error *err)
 {
     const struct dbk_book *book = engine->book;
-    int rc = dbk_models_open(engine->store, &engine->models, err);
+    engine->as_of = path_in(engine, "as-of");
+    int rc = engine->as_of == NULL
+                 ? dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", book->folder)
+                 : dbk_models_open(engine->store, &engine->models, err);
     for (size_t i = 0; rc == DBK_OK && i < book->model_count; i++)
         rc = dbk_models_add(engine->models, &book->models[i], engine->writer, err);
     if (rc == DBK_OK)

@@ -9,6 +9,7 @@
 
 #include "book/book.h"
 #include "command/command.h"
+#include "model/as_of.h"
 
 struct dbk_engine;
 
@@ -99,11 +100,25 @@ struct dbk_rows_options {
     /* Every model and view the SQL names must first have got to this position. */
     uint64_t after;
     int64_t timeout_us; /* how long to wait for that; 0: looks only */
+    /* As it all was at a time: models are built as of then (progress may be NULL), views computed.
+       NULL: now. Not with `database` and `after`. */
+    const struct dbk_as_of_time *at;
+    dbk_progress_fn progress;
+    void *context;
 };
 /* DBK_EINVAL: it does not prepare; DBK_EDENIED: it is no reading; DBK_ENOTFOUND: no such database;
    DBK_ETIMEOUT: `after` was not reached, the message says what is where. */
 int dbk_engine_rows(struct dbk_engine *engine, const struct dbk_rows_options *options,
                     struct dbk_rows **rows_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* dbk_models_as_of and its list and removal, in the book's own folder: os and folder are set here.
+ */
+int dbk_engine_as_of(struct dbk_engine *engine, const struct dbk_as_of_options *options,
+                     struct dbk_as_of *as_of_out, struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_engine_as_of_list(struct dbk_engine *engine, dbk_as_of_each_fn each, void *context,
+                          struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_engine_as_of_remove(struct dbk_engine *engine, const char *model,
+                            const struct dbk_as_of_time *time, uint64_t *count_out,
+                            struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_rows_column_count(const struct dbk_rows *rows);
 const char *dbk_rows_column_name(const struct dbk_rows *rows, int column);
 /* 1: a row; 0: the end; negative: an error. Values are valid until the next call. */

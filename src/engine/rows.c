@@ -11,14 +11,7 @@
 
 #define CATCH_UP_US 5000000
 
-struct dbk_rows {
-    struct dbk_arena arena;
-    struct dbk_connection *connection;
-    struct dbk_statement *statement;
-    uint64_t position;
-};
-
-static bool names_model(const struct dbk_engine *engine, struct dbk_slice sql, size_t model)
+bool dbk_rows_names_model(const struct dbk_engine *engine, struct dbk_slice sql, size_t model)
 {
     for (size_t i = 0; i < engine->table_counts[model]; i++) {
         if (dbk_sql_names(sql, engine->tables[model][i]))
@@ -43,7 +36,7 @@ static int wait_models(struct dbk_engine *engine, const struct dbk_rows_options 
     for (size_t i = 0; rc == DBK_OK && i < book->model_count; i++) {
         const struct dbk_model_definition *model = &book->models[i];
         bool together = engine->writer && model->sync == DBK_SYNC_TRANSACTION;
-        if (!in_scope(options, model->database) || !names_model(engine, options->sql, i))
+        if (!in_scope(options, model->database) || !dbk_rows_names_model(engine, options->sql, i))
             continue;
         if (together && last != 0)
             rc = dbk_models_wait(engine->models, model->name, last, CATCH_UP_US, err);
@@ -61,27 +54,27 @@ static int wait_models(struct dbk_engine *engine, const struct dbk_rows_options 
 }
 
 /* ATTACH has no parameters for names: quotes are doubled. */
-static int attach(struct dbk_rows *rows, const struct dbk_book_database *database,
-                  struct dbk_error *err)
+int dbk_rows_attach(struct dbk_rows *rows, const char *name, const char *path,
+                    struct dbk_error *err)
 {
     struct dbk_statement *statement = NULL;
     struct dbk_error failure = {0};
-    const char *sql = dbk_arena_format(&rows->arena, "ATTACH ?1 AS \"%s\"", database->name);
-    const char *look = dbk_arena_format(&rows->arena, "SELECT 1 FROM \"%s\".sqlite_schema LIMIT 1",
-                                        database->name);
+    const char *sql = dbk_arena_format(&rows->arena, "ATTACH ?1 AS \"%s\"", name);
+    const char *look =
+        dbk_arena_format(&rows->arena, "SELECT 1 FROM \"%s\".sqlite_schema LIMIT 1", name);
     if (sql == NULL || look == NULL)
-        return dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", database->path);
-    struct dbk_value path = {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(database->path)};
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", path);
+    struct dbk_value text = {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(path)};
     int rc = dbk_statement_open(rows->connection, dbk_slice_of(sql), &statement, NULL, &failure);
     if (rc == DBK_OK) {
-        dbk_statement_bind(statement, 1, &path);
+        dbk_statement_bind(statement, 1, &text);
         rc = dbk_statement_step(statement, &failure);
     }
     dbk_statement_free(statement);
     /* The file is opened with the first read of it: now, so that a failure is the file's. */
     if (rc == DBK_OK)
         rc = dbk_connection_run(rows->connection, look, &failure);
-    return rc < 0 ? dbk_error_set(err, rc, "database %s: %s", database->path, failure.message) : rc;
+    return rc < 0 ? dbk_error_set(err, rc, "database %s: %s", path, failure.message) : rc;
 }
 
 static bool is_there(struct dbk_engine *engine, const struct dbk_book_database *database)
@@ -108,7 +101,7 @@ static int open_databases(struct dbk_engine *engine, const struct dbk_rows_optio
     rc = dbk_connection_open("", DBK_CONNECT_MEMORY | DBK_CONNECT_READ, &rows->connection, err);
     for (size_t i = 0; rc == DBK_OK && i < book->database_count; i++) {
         if (is_there(engine, &book->databases[i]))
-            rc = attach(rows, &book->databases[i], err);
+            rc = dbk_rows_attach(rows, book->databases[i].name, book->databases[i].path, err);
     }
     return rc;
 }
@@ -150,7 +143,7 @@ static int find_position(struct dbk_engine *engine, const struct dbk_rows_option
     int rc = DBK_OK;
     for (size_t i = 0; rc == DBK_OK && i < book->model_count; i++) {
         const char *database = book->models[i].database;
-        if (in_scope(options, database) && names_model(engine, options->sql, i))
+        if (in_scope(options, database) && dbk_rows_names_model(engine, options->sql, i))
             rc = catalog_position(rows, options->database == NULL ? database : NULL,
                                   "_daybook_models WHERE model = ?1 AND serving",
                                   book->models[i].name, &position, err);
@@ -202,11 +195,27 @@ static int check_reads(struct dbk_slice sql, struct dbk_error *err)
     }
 }
 
+/* The connection, in a transaction, that sees what it is to see. */
+static int open_now(struct dbk_engine *engine, const struct dbk_rows_options *options,
+                    struct dbk_rows *rows, struct dbk_error *err)
+{
+    int rc = open_databases(engine, options, rows, err);
+    if (rc == DBK_OK)
+        rc = dbk_target_attach_events(rows->connection, engine->store, err);
+    if (rc == DBK_OK)
+        rc = dbk_connection_run(rows->connection, "BEGIN", err);
+    if (rc == DBK_OK)
+        rc = find_position(engine, options, rows, err);
+    if (rc == DBK_OK)
+        dbk_target_pin_events(rows->connection, rows->position);
+    return rc;
+}
+
 int dbk_engine_rows(struct dbk_engine *engine, const struct dbk_rows_options *options,
                     struct dbk_rows **rows_out, struct dbk_error *err)
 {
     int rc = check_reads(options->sql, err);
-    if (rc == DBK_OK)
+    if (rc == DBK_OK && options->at == NULL)
         rc = wait_models(engine, options, err);
     if (rc < 0)
         return rc;
@@ -214,18 +223,13 @@ int dbk_engine_rows(struct dbk_engine *engine, const struct dbk_rows_options *op
     if (rows == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory reading");
     dbk_arena_init(&rows->arena, DBK_ENGINE_TEXT_SIZE_MAX);
-    rc = open_databases(engine, options, rows, err);
-    if (rc == DBK_OK)
-        rc = dbk_target_attach_events(rows->connection, engine->store, err);
-    if (rc == DBK_OK)
-        rc = dbk_connection_run(rows->connection, "BEGIN", err);
-    if (rc == DBK_OK)
-        rc = find_position(engine, options, rows, err);
+    rows->sql = options->sql;
+    rc = options->at == NULL ? open_now(engine, options, rows, err)
+                             : dbk_rows_open_as_of(engine, options, rows, err);
     if (rc == DBK_OK) {
-        dbk_target_pin_events(rows->connection, rows->position);
         dbk_connection_limit_us(rows->connection, options->limit_us);
         dbk_connection_guard(rows->connection, DBK_GUARD_QUERY);
-        rc = dbk_statement_open(rows->connection, options->sql, &rows->statement, NULL, err);
+        rc = dbk_statement_open(rows->connection, rows->sql, &rows->statement, NULL, err);
     }
     if (rc == DBK_OK && !dbk_statement_is_read_only(rows->statement))
         rc = dbk_error_set(err, DBK_EDENIED, "only reading is possible here");

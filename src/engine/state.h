@@ -9,6 +9,15 @@
 
 #include "engine/engine.h"
 
+/* A read of SQL under way. */
+struct dbk_rows {
+    struct dbk_arena arena;
+    struct dbk_connection *connection;
+    struct dbk_statement *statement;
+    uint64_t position;
+    struct dbk_slice sql;
+};
+
 struct dbk_engine {
     struct dbk_os *os;
     bool writer;
@@ -20,6 +29,7 @@ struct dbk_engine {
     struct dbk_models *models;
     struct dbk_views *views;
     struct dbk_arena arena;
+    const char *as_of;    /* the folder of models as of a time */
     const char ***tables; /* by model */
     size_t *table_counts;
     _Atomic bool stopped;
@@ -31,6 +41,16 @@ struct dbk_engine {
     _Atomic bool upkeep_ends;
     uint64_t upkeep_from; /* snapshots are taken of what is appended behind it */
 };
+
+/* Makes a database known to a read, by a name. */
+int dbk_rows_attach(struct dbk_rows *rows, const char *name, const char *path,
+                    struct dbk_error *err) DBK_MUST_CHECK;
+/* True when the SQL names one of a model's tables anywhere. */
+bool dbk_rows_names_model(const struct dbk_engine *engine, struct dbk_slice sql, size_t model);
+/* Opens what a read as of a time names: its models' files, built where they are missing, its views
+   as they would have been, and `events` up to then. */
+int dbk_rows_open_as_of(struct dbk_engine *engine, const struct dbk_rows_options *options,
+                        struct dbk_rows *rows, struct dbk_error *err) DBK_MUST_CHECK;
 
 /* Takes the snapshots that are due behind the appends, in a thread of its own. */
 int dbk_upkeep_start(struct dbk_engine *engine, struct dbk_error *err) DBK_MUST_CHECK;

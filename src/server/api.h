@@ -31,7 +31,8 @@ struct dbk_api_request {
 /*
  * Where the response goes. `begin` once, then `write` as often as it takes; both answer negative
  * when the client is gone, which ends the handling. `wait` is called by live tails when there is
- * nothing to send: negative when the client is gone or the server stops.
+ * nothing to send, and by long work before its answer: negative when the client is gone or the
+ * server stops. `progress` (may be NULL) is told how far work is that comes before its answer.
  */
 struct dbk_api_response {
     void *context;
@@ -39,6 +40,7 @@ struct dbk_api_response {
                  size_t header_count);
     int (*write)(void *context, struct dbk_slice bytes);
     int (*wait)(void *context);
+    void (*progress)(void *context, uint64_t done, uint64_t total);
 };
 
 /*

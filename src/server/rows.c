@@ -75,7 +75,29 @@ static int read_rows(struct dbk_api_call *call, const struct dbk_rows_options *o
     return rc;
 }
 
-int dbk_api_sql(struct dbk_api_call *call, struct dbk_error *err)
+/* A member of the body that is an instant. 1: it is there. */
+static int read_instant(const struct dbk_json_node *root, const char *name, int64_t *time_us,
+                        struct dbk_error *err)
+{
+    const struct dbk_json_node *node = dbk_json_member(root, name);
+    if (node == NULL)
+        return 0;
+    if (node->kind != DBK_JSON_STRING || !dbk_time_parse(node->text, time_us))
+        return dbk_error_set(err, DBK_EINVAL,
+                             "%s: %.*s is no instant, as \"2011-03-01\" or "
+                             "\"2011-03-01T08:26:00Z\"",
+                             name, (int)(node->raw.size < 80 ? node->raw.size : 80),
+                             node->raw.data);
+    return 1;
+}
+
+struct sql_body {
+    struct dbk_slice sql;
+    bool timed;
+    struct dbk_as_of_time at;
+};
+
+static int read_body(struct dbk_api_call *call, struct sql_body *body, struct dbk_error *err)
 {
     const struct dbk_json_node *root = NULL;
     struct dbk_error failure = {0};
@@ -83,10 +105,44 @@ int dbk_api_sql(struct dbk_api_call *call, struct dbk_error *err)
     if (rc < 0)
         return dbk_error_set(err, rc, "the body: %s", failure.message);
     const struct dbk_json_node *sql = dbk_json_member(root, "sql");
-    if (sql == NULL || sql->kind != DBK_JSON_STRING || root->count != 1)
-        return dbk_error_set(err, DBK_EINVAL, "the body is {\"sql\":\"SELECT …\"}");
-    return read_rows(call, &(struct dbk_rows_options){.sql = sql->text, .limit_us = SQL_LIMIT_US},
-                     "", err);
+    int at = read_instant(root, "at", &body->at.time_us, err);
+    if (at < 0)
+        return at;
+    int occurred = read_instant(root, "occurred_at", &body->at.time_us, err);
+    if (occurred < 0)
+        return occurred;
+    if (sql == NULL || sql->kind != DBK_JSON_STRING ||
+        root->count != 1 + (uint32_t)at + (uint32_t)occurred || at + occurred > 1)
+        return dbk_error_set(err, DBK_EINVAL,
+                             "the body is {\"sql\":\"SELECT …\"}, with \"at\" or \"occurred_at\" "
+                             "where it is as of a time");
+    body->sql = sql->text;
+    body->timed = at + occurred > 0;
+    body->at.occurred = occurred > 0;
+    return DBK_OK;
+}
+
+/* A model that is built first: it ends, to be gone on with, when nobody waits for it. */
+static bool tell(void *context, uint64_t done, uint64_t total)
+{
+    const struct dbk_api_response *response = ((struct dbk_api_call *)context)->response;
+    if (response->progress != NULL)
+        response->progress(response->context, done, total);
+    return response->wait(response->context) >= 0;
+}
+
+int dbk_api_sql(struct dbk_api_call *call, struct dbk_error *err)
+{
+    struct sql_body body = {0};
+    int rc = read_body(call, &body, err);
+    return rc < 0 ? rc
+                  : read_rows(call,
+                              &(struct dbk_rows_options){.sql = body.sql,
+                                                         .limit_us = SQL_LIMIT_US,
+                                                         .at = body.timed ? &body.at : NULL,
+                                                         .progress = tell,
+                                                         .context = call},
+                              "", err);
 }
 
 int dbk_api_queries(struct dbk_api_call *call, struct dbk_error *err)

@@ -4,8 +4,11 @@
 A generated file always; the whole Online Retail file where it lies in ../shared/data, or where
 DAYBOOK_RETAIL says.
 """
+import collections
+import csv
 import decimal
 import gzip
+import io
 import json
 import os
 import pathlib
@@ -281,6 +284,38 @@ def test_figures_of_the_view(real):
     assert by_region["Netherlands"] == decimal.Decimal("284661.54")
     real.run("view", "refresh", "daily_orders")
     assert rows_of(real, "SELECT sum(orders) FROM daily_orders") == [(25900,)]
+
+
+@pytest.fixture(scope="module")
+def days(real):
+    """From the file itself: what was sold on each day, exactly."""
+    if shutil.which("zstd") is None:
+        missing("zstd")
+    text = subprocess.run(["zstd", "-dcq", REAL], check=True, timeout=60,
+                          stdout=subprocess.PIPE).stdout.decode()
+    sales = collections.Counter()
+    for row in csv.DictReader(io.StringIO(text)):
+        sales[row["InvoiceDate"][:10]] += int(row["Quantity"]) * decimal.Decimal(row["UnitPrice"])
+    assert sum(sales.values()).quantize(CENT) == decimal.Decimal("9747747.93")
+    return sales
+
+
+def test_revenue_as_of_a_date(real, days):
+    """By the model's orders, by the view, and by `events`, as of the end of four days."""
+    for day in ("2010-11-30", "2010-12-01", "2011-02-28", "2011-08-15"):
+        end = day + "T23:59:59.999999Z"
+        total = sum((amount for date, amount in days.items() if date <= day), decimal.Decimal(0))
+        ask = ("--occurred-at", end)
+        built = real.json("model", "as-of", "user_orders", *ask)
+        with sqlite3.connect(f"file:{built['file']}?mode=ro", uri=True) as database:
+            ((thousandths,),) = database.execute("SELECT total(total_thousandths) FROM user_orders")
+        assert decimal.Decimal(int(thousandths)) / 1000 == total
+        of_day = real.json("sql", "select sum(round(sales * 1000)) s from daily_sales_summary "
+                                  f"where date = '{day}'", *ask)[0]["s"] or 0
+        assert decimal.Decimal(int(of_day)) / 1000 == days[day]
+        assert real.json("sql", "select max(substr(occurred, 1, 10)) d from events", *ask) == \
+            [{"d": max((date for date in days if date <= day), default=None)}]
+    real.run("model", "as-of", "--rm")
 
 
 def test_states_of_the_whole_file(real):

@@ -233,3 +233,27 @@ def test_a_kill_at_calls_of_an_import(binary, whole, kill_at, tmp_path):
         assert killed_at(kill_at, importing(book, file), 0).returncode == 0
         assert by_stream(events_of(book)) == streams
         assert rows_of(book, ORDERS) == orders
+
+
+def test_a_kill_at_calls_of_a_build_as_of_a_time(binary, whole, kill_at, tmp_path):
+    """At calls spread over all of it; the next one goes on, to the same rows."""
+    file, _, orders, _ = whole
+    book = Book(binary, SHOP, tmp_path / "data")
+    subprocess.run(importing(book, file), check=True, capture_output=True, timeout=60,
+                   env=clean_environment())
+    command = book.command("model", "as-of", "user_orders", "2999-01-01", "-o", "json")
+    result = killed_at(kill_at, command, 0, tmp_path / "count")
+    assert result.returncode == 0
+    path = json.loads(result.stdout)["file"]
+    calls = int((tmp_path / "count").read_text())
+    source = random.Random(SEED * 4000)
+    built = collections.Counter()
+    for number in sorted(source.sample(range(1, calls + 1), min(calls, 2 * KILLS))):
+        shutil.rmtree(book.data / "as-of")
+        assert killed_at(kill_at, command, number).returncode == -9
+        result = killed_at(kill_at, command, 0)
+        assert result.returncode == 0
+        built[json.loads(result.stdout)["built"]] += 1
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
+            assert database.execute(ORDERS).fetchall() == orders
+    assert built["now"] > 0 and built["the rest"] > 0

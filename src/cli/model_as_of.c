@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* model as-of: builds, finds, lists and removes models as of a time. */
+#include <string.h>
+
+#include "cli/as_of.h"
+#include "cli/commands.h"
+#include "cli/fail.h"
+#include "json/json.h"
+
+#define ROW_SIZE_MAX ((size_t)1 << 20)
+
+/* What the command line asks for. */
+struct wish {
+    const char *model; /* NULL: all */
+    bool timed;
+    struct dbk_as_of_time time;
+    const char *sql; /* NULL: none */
+    const char *out; /* NULL: the book's folder of such files */
+    bool remove;
+};
+
+static int read_time(const struct dbk_arguments *arguments, struct wish *wish, size_t *used)
+{
+    bool at = dbk_arguments_has(arguments, "at");
+    bool occurred = dbk_arguments_has(arguments, "occurred-at");
+    if (at && occurred)
+        return dbk_fail_usage(arguments, "model as-of takes one of --at and --occurred-at");
+    wish->timed = at || occurred;
+    if (wish->timed)
+        wish->time = dbk_as_of_option(arguments);
+    if (wish->timed || arguments->positional_count < 2)
+        return DBK_EXIT_OK;
+    const char *text = arguments->positional[1];
+    if (!dbk_time_parse(dbk_slice_of(text), &wish->time.time_us))
+        return dbk_fail_usage(arguments,
+                              "TIME is an instant such as 2011-03-01 or 2011-03-01T08:26:00Z, "
+                              "not \"%s\"",
+                              text);
+    wish->timed = true;
+    *used = 2;
+    return DBK_EXIT_OK;
+}
+
+static int read_wish(const struct dbk_arguments *arguments, struct wish *wish)
+{
+    size_t count = arguments->positional_count;
+    size_t used = count > 0;
+    wish->model = count > 0 ? arguments->positional[0] : NULL;
+    int status = read_time(arguments, wish, &used);
+    if (status != DBK_EXIT_OK)
+        return status;
+    wish->sql = dbk_arguments_text(arguments, "query");
+    wish->out = dbk_arguments_text(arguments, "out");
+    wish->remove = dbk_arguments_has(arguments, "rm");
+    if (count > used && wish->sql != NULL)
+        return dbk_fail_usage(arguments, "one query at a time: --query, or SQL behind `--`");
+    if (count > used)
+        wish->sql = arguments->positional[used++];
+    if (count > used)
+        return dbk_fail_usage(arguments, "\"%s\" is one argument too many",
+                              arguments->positional[used]);
+    if (wish->model == NULL && wish->timed)
+        return dbk_fail_usage(arguments, "which model? daybook model as-of MODEL TIME");
+    if (!wish->timed && (wish->sql != NULL || wish->out != NULL))
+        return dbk_fail_usage(arguments, "as of when? daybook model as-of MODEL TIME");
+    if ((wish->remove && (wish->sql != NULL || wish->out != NULL)) ||
+        (wish->sql != NULL && wish->out != NULL))
+        return dbk_fail_usage(arguments, "only one of --rm, --out and a query");
+    return DBK_EXIT_OK;
+}
+
+/* ---- Answers as JSON ---- */
+
+static void put_text(struct dbk_buf *out, bool *first, const char *name, const char *text)
+{
+    dbk_json_write_key(out, first, name);
+    dbk_json_write_string(out, dbk_slice_of(text));
+}
+
+static void put_number(struct dbk_buf *out, bool *first, const char *name, uint64_t number)
+{
+    dbk_json_write_key(out, first, name);
+    dbk_json_write_integer(out, (int64_t)number);
+}
+
+static void put_time(struct dbk_buf *out, bool *first, const char *name, int64_t time_us)
+{
+    char text[DBK_TIME_TEXT_SIZE];
+    if (time_us == DBK_TIME_NONE)
+        return;
+    (void)dbk_time_format(time_us, text);
+    put_text(out, first, name, text);
+}
+
+/* ---- Listing ---- */
+
+struct listing {
+    const struct wish *wish;
+    struct dbk_table *table;
+    struct dbk_json *json;
+    struct dbk_buf row;
+    struct dbk_error *err;
+};
+
+static int list_one(const struct dbk_as_of_file *file, void *context)
+{
+    struct listing *listing = context;
+    struct dbk_buf *row = &listing->row;
+    const struct dbk_json_node *root = NULL;
+    bool first = true;
+    if (listing->wish->model != NULL && strcmp(listing->wish->model, file->model) != 0)
+        return DBK_OK;
+    dbk_buf_reset(row);
+    dbk_buf_append_char(row, '{');
+    put_text(row, &first, "model", file->model);
+    put_time(row, &first, file->time.occurred ? "occurred_at" : "at", file->time.time_us);
+    put_number(row, &first, "position", file->position);
+    put_number(row, &first, "of", file->target);
+    put_text(row, &first, "state",
+             file->model[0] == 0             ? "damaged"
+             : file->position < file->target ? "half built"
+             : file->current                 ? "whole"
+                                             : "of another definition");
+    put_number(row, &first, "bytes", file->size);
+    put_text(row, &first, "file", file->name);
+    dbk_buf_append_char(row, '}');
+    int rc = dbk_json_parse(listing->json, dbk_buf_slice(row), &root, listing->err);
+    return rc < 0 ? rc : dbk_table_row(listing->table, root, listing->err);
+}
+
+static int list_files(const struct dbk_arguments *arguments, struct dbk_link *link,
+                      const struct wish *wish, struct dbk_error *err)
+{
+    static const char *const columns[] = {"model", "at",    "occurred_at", "position", "of",
+                                          "state", "bytes", "file",        NULL};
+    struct dbk_table_options options = dbk_data_options(
+        arguments, &(struct dbk_data_show){.table_columns = columns, .csv_columns = columns});
+    struct listing listing = {.wish = wish,
+                              .table = dbk_table_create(&options),
+                              .json = dbk_json_create(ROW_SIZE_MAX),
+                              .err = err};
+    dbk_buf_init(&listing.row, ROW_SIZE_MAX);
+    int rc = listing.table == NULL || listing.json == NULL
+                 ? dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM))
+                 : dbk_engine_as_of_list(dbk_link_engine(link), list_one, &listing, err);
+    if (rc == DBK_OK)
+        rc = dbk_table_end(listing.table, err);
+    dbk_buf_release(&listing.row);
+    dbk_json_free(listing.json);
+    dbk_table_free(listing.table);
+    return rc;
+}
+
+/* ---- One model ---- */
+
+static int show_object(const struct dbk_arguments *arguments, const struct dbk_buf *text,
+                       struct dbk_error *err)
+{
+    const struct dbk_json_node *root = NULL;
+    struct dbk_table_options options = dbk_data_options(arguments, &(struct dbk_data_show){0});
+    struct dbk_json *json = dbk_json_create(ROW_SIZE_MAX);
+    int rc = json == NULL ? dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM))
+                          : dbk_json_parse(json, dbk_buf_slice(text), &root, err);
+    if (rc == DBK_OK)
+        rc = dbk_table_object(&options, root, NULL, err);
+    dbk_json_free(json);
+    return rc;
+}
+
+static int remove_files(const struct dbk_arguments *arguments, struct dbk_link *link,
+                        const struct wish *wish, struct dbk_error *err)
+{
+    struct dbk_buf out;
+    uint64_t count = 0;
+    bool first = true;
+    int rc = dbk_engine_as_of_remove(dbk_link_engine(link), wish->model,
+                                     wish->timed ? &wish->time : NULL, &count, err);
+    if (rc < 0)
+        return rc;
+    dbk_buf_init(&out, ROW_SIZE_MAX);
+    dbk_buf_append_char(&out, '{');
+    put_number(&out, &first, "removed", count);
+    dbk_buf_append_char(&out, '}');
+    rc = show_object(arguments, &out, err);
+    dbk_buf_release(&out);
+    return rc;
+}
+
+static bool tell(void *context, uint64_t done, uint64_t total)
+{
+    dbk_progress_update(context, done, done, total);
+    return !dbk_link_stopped();
+}
+
+/* The files may differ from what the serving tables were built with. */
+static int is_changed(struct dbk_engine *engine, const char *model, size_t *index_out,
+                      bool *changed_out, struct dbk_error *err)
+{
+    struct dbk_model_status status;
+    struct dbk_models *models = dbk_engine_models(engine);
+    int rc = dbk_models_find(models, model, index_out, err);
+    if (rc == DBK_OK)
+        rc = dbk_models_status(models, *index_out, &status, err);
+    if (rc == DBK_OK)
+        *changed_out = status.changed;
+    return rc;
+}
+
+static int show_built(const struct dbk_arguments *arguments, struct dbk_engine *engine,
+                      const struct wish *wish, const struct dbk_as_of *as_of, struct dbk_error *err)
+{
+    struct dbk_buf out;
+    bool first = true;
+    bool changed = false;
+    size_t index = 0;
+    size_t tables = 0;
+    int rc = is_changed(engine, wish->model, &index, &changed, err);
+    if (rc < 0)
+        return rc;
+    dbk_buf_init(&out, ROW_SIZE_MAX);
+    dbk_buf_append_char(&out, '{');
+    put_text(&out, &first, "model", wish->model);
+    put_time(&out, &first, wish->time.occurred ? "occurred_at" : "at", wish->time.time_us);
+    put_number(&out, &first, "position", as_of->position);
+    put_time(&out, &first, "position_time", as_of->position_time_us);
+    put_text(&out, &first, "definition",
+             changed ? "its files as they are now, which is not what serves"
+                     : "its files as they are now");
+    put_text(&out, &first, "built",
+             as_of->found       ? "before"
+             : as_of->begun > 0 ? "the rest"
+                                : "now");
+    put_text(&out, &first, "file", as_of->file);
+    dbk_buf_append_char(&out, '}');
+    rc = show_object(arguments, &out, err);
+    dbk_buf_release(&out);
+    const char *const *names = dbk_engine_model_tables(engine, index, &tables);
+    if (rc == DBK_OK && tables > 0 && dbk_output_of(arguments) == DBK_OUTPUT_TABLE)
+        (void)printf("\nsqlite3 '%s' 'SELECT * FROM %s LIMIT 10'\n", as_of->file, names[0]);
+    return rc;
+}
+
+/* A time to come means what there is now: the query is of the same moment as the model. */
+static int ask(const struct dbk_arguments *arguments, struct dbk_link *link,
+               const struct wish *wish, const struct dbk_as_of *as_of, struct dbk_error *err)
+{
+    struct dbk_as_of_time time = wish->time;
+    char text[DBK_TIME_TEXT_SIZE] = "the beginning";
+    if (as_of->position > 0)
+        (void)dbk_time_format(as_of->position_time_us, text);
+    if (!time.occurred && as_of->position > 0)
+        time.time_us = as_of->position_time_us;
+    if (dbk_output_of(arguments) == DBK_OUTPUT_TABLE)
+        (void)fprintf(stderr, "as of position %ju, %s; the model by its files as they are now\n",
+                      (uintmax_t)as_of->position, text);
+    return dbk_as_of_ask(arguments, link, wish->sql, &time, err);
+}
+
+static int build(const struct dbk_arguments *arguments, struct dbk_link *link,
+                 const struct wish *wish, struct dbk_progress *progress, struct dbk_error *err)
+{
+    struct dbk_as_of as_of;
+    struct dbk_engine *engine = dbk_link_engine(link);
+    int rc = dbk_engine_as_of(engine,
+                              &(struct dbk_as_of_options){.file = wish->out,
+                                                          .model = wish->model,
+                                                          .time = wish->time,
+                                                          .progress = tell,
+                                                          .context = progress},
+                              &as_of, err);
+    dbk_progress_clear(progress);
+    if (rc < 0)
+        return rc;
+    return wish->sql != NULL ? ask(arguments, link, wish, &as_of, err)
+                             : show_built(arguments, engine, wish, &as_of, err);
+}
+
+int dbk_run_model_as_of(const struct dbk_arguments *arguments)
+{
+    struct dbk_error err = {0};
+    struct dbk_link *link = NULL;
+    struct dbk_progress progress;
+    struct wish wish = {0};
+    int status = read_wish(arguments, &wish);
+    if (status != DBK_EXIT_OK)
+        return status;
+    int rc = dbk_as_of_open(arguments, &progress, &link, &err);
+    if (rc == DBK_OK && wish.remove)
+        rc = remove_files(arguments, link, &wish, &err);
+    else if (rc == DBK_OK && !wish.timed)
+        rc = list_files(arguments, link, &wish, &err);
+    else if (rc == DBK_OK)
+        rc = build(arguments, link, &wish, &progress, &err);
+    dbk_progress_clear(&progress);
+    dbk_link_free(link);
+    return rc < 0 ? dbk_fail(arguments, &err) : DBK_EXIT_OK;
+}
