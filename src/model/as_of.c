@@ -227,7 +227,8 @@ static int time_of(struct dbk_store *store, uint64_t position, int64_t *time_us_
         return DBK_OK;
     int rc = dbk_cursor_open(
         store,
-        &(struct dbk_filter){.position_min = position, .position_max = position, .hidden = true},
+        &(struct dbk_filter){
+            .position_min = position, .position_max = position, .hidden = true, .removed = true},
         &cursor, err);
     if (rc == DBK_OK)
         rc = dbk_cursor_next(cursor, &event, err);

@@ -17,6 +17,7 @@
 #define EVENTS 60
 /* More than two batches. */
 #define MANY 4100
+#define SEGMENT_SIZE 16384
 
 static struct dbk_os *os;
 static struct dbk_store *store;
@@ -63,8 +64,10 @@ static int set_up(void **state)
     (void)snprintf(data, sizeof(data), "%s/data", folder);
     (void)snprintf(live, sizeof(live), "%s/reading.db", folder);
     (void)snprintf(files, sizeof(files), "%s/as-of", folder);
-    assert_ok(dbk_store_open(&(struct dbk_store_options){.os = os, .folder = data, .writer = true},
-                             &store, &err),
+    assert_ok(dbk_store_open(
+                  &(struct dbk_store_options){
+                      .os = os, .folder = data, .writer = true, .segment_size = SEGMENT_SIZE},
+                  &store, &err),
               &err);
     last = 0;
     add("INSERT INTO ledger VALUES (:_position)");
@@ -337,6 +340,30 @@ static void test_model_as_of__another_definition_is_another_file(void **state)
     check_rows(first.file, false, times[20]);
 }
 
+/* What a compaction took is in no row; which position a time is of, and when that was recorded, is
+   known all the same. */
+static void test_model_as_of__a_removed_event_keeps_its_place_and_time(void **state)
+{
+    (void)state;
+    struct dbk_error err = {0};
+    struct dbk_append_result result;
+    struct dbk_store_compacted compacted = {0};
+    append(600, 10);
+    read_times();
+    assert_ok(dbk_store_set_rules(store, DBK_SLICE_LITERAL("order-1"),
+                                  &(struct dbk_stream_rules){.truncate_before = 600}, &result,
+                                  &err),
+              &err);
+    assert_ok(dbk_store_compact(store, &(struct dbk_store_compaction){0}, &compacted, &err), &err);
+    assert_true(compacted.removed > 100);
+    for (unsigned position = 10; position <= 60; position += 10) {
+        struct dbk_as_of as_of = {0};
+        assert_ok(build(false, times[position], &as_of, &err), &err);
+        assert_int_equal(as_of.position, position);
+        assert_int_equal(as_of.position_time_us, times[position]);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(test_model_as_of__##name, set_up, tear_down)
 
 int main(void)
@@ -349,6 +376,7 @@ int main(void)
         TEST(all_files_are_listed_and_removed),
         TEST(one_build_at_a_time),
         TEST(another_definition_is_another_file),
+        TEST(a_removed_event_keeps_its_place_and_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
