@@ -58,27 +58,6 @@ void dbk_link_stop_on_signals(void)
 
 /* ---- Opening ---- */
 
-static int data_folder(const struct dbk_place *place, char data_out[DBK_PLACE_SIZE_MAX],
-                       struct dbk_error *err)
-{
-    struct dbk_book *book = NULL;
-    const char *data = place->data;
-    if (data == NULL) {
-        int rc = dbk_place_load(place, &book, err);
-        if (rc < 0)
-            return rc;
-        data = book->data;
-    }
-    int rc = DBK_OK;
-    if (strlen(data) >= DBK_PLACE_SIZE_MAX)
-        rc = dbk_error_set(err, DBK_ELIMIT, "the data directory has a name past %d bytes",
-                           DBK_PLACE_SIZE_MAX - 1);
-    else
-        (void)snprintf(data_out, DBK_PLACE_SIZE_MAX, "%s", data);
-    dbk_book_free(book);
-    return rc;
-}
-
 static int open_socket(struct dbk_link *link, struct dbk_error *err)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -152,7 +131,7 @@ int dbk_link_open(const struct dbk_arguments *arguments, enum dbk_engine_mode mo
     link->fd = -1;
     int rc = dbk_place_find(arguments, &place, err);
     if (rc == DBK_OK)
-        rc = data_folder(&place, data, err);
+        rc = dbk_place_data(&place, data, err);
     if (rc < 0)
         goto out;
     link->address.sun_family = AF_UNIX;

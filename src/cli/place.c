@@ -88,3 +88,24 @@ int dbk_place_load(const struct dbk_place *place, struct dbk_book **book_out, st
     dbk_diagnostics_release(&faults);
     return rc;
 }
+
+int dbk_place_data(const struct dbk_place *place, char data_out[DBK_PLACE_SIZE_MAX],
+                   struct dbk_error *err)
+{
+    struct dbk_book *book = NULL;
+    const char *data = place->data;
+    if (data == NULL) {
+        int rc = dbk_place_load(place, &book, err);
+        if (rc < 0)
+            return rc;
+        data = book->data;
+    }
+    int rc = DBK_OK;
+    if (strlen(data) >= DBK_PLACE_SIZE_MAX)
+        rc = dbk_error_set(err, DBK_ELIMIT, "the data directory has a name past %d bytes",
+                           DBK_PLACE_SIZE_MAX - 1);
+    else
+        (void)snprintf(data_out, DBK_PLACE_SIZE_MAX, "%s", data);
+    dbk_book_free(book);
+    return rc;
+}

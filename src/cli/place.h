@@ -29,6 +29,10 @@ int dbk_place_find(const struct dbk_arguments *arguments, struct dbk_place *plac
 int dbk_place_load(const struct dbk_place *place, struct dbk_book **book_out,
                    struct dbk_error *err) DBK_MUST_CHECK;
 
+/* The data directory: as it was said, else as book.yaml says. */
+int dbk_place_data(const struct dbk_place *place, char data_out[DBK_PLACE_SIZE_MAX],
+                   struct dbk_error *err) DBK_MUST_CHECK;
+
 /* Says in err that a book has so many errors; returns DBK_EBOOK. */
 int dbk_place_faults(const struct dbk_place *place, size_t error_count, struct dbk_error *err);
 

@@ -301,6 +301,11 @@ static int make_readable(struct dbk_os *os, struct dbk_segment *segment, struct 
     (void)pthread_rwlock_wrlock(&segment->lock);
     if (rc == DBK_OK && atomic_load(&segment->sealed_size) == 0 && segment->file.fd < 0)
         rc = os->open(os, segment->path, DBK_OS_READ, &segment->file, err);
+    if (rc == DBK_OK && segment->file.fd >= 0) {
+        rc = check_file(os, segment, &segment->file, err);
+        if (rc < 0)
+            os->close(os, &segment->file);
+    }
     (void)pthread_rwlock_unlock(&segment->lock);
     return rc;
 }

@@ -74,6 +74,25 @@ static int write_whole(struct dbk_os *os, const char *path, struct dbk_slice byt
     return rc;
 }
 
+int dbk_os_make_folder(struct dbk_os *os, const char *path, struct dbk_error *err)
+{
+    int rc = os->make_folder(os, path, err);
+    if (rc < 0)
+        return rc;
+    /* Its name is kept in what stands before its last part. */
+    struct dbk_slice parent = dbk_slice_of(path);
+    while (parent.size > 1 && parent.data[parent.size - 1] == '/')
+        parent.size--;
+    while (parent.size > 0 && parent.data[parent.size - 1] != '/')
+        parent.size--;
+    char *copy = dbk_copy_text(parent.size == 0 ? DBK_SLICE_LITERAL(".") : parent);
+    if (copy == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "%s: %s", path, dbk_code_text(DBK_ENOMEM));
+    rc = os->sync_folder(os, copy, err);
+    dbk_free(copy);
+    return rc;
+}
+
 int dbk_os_replace_file(struct dbk_os *os, const char *path, struct dbk_slice bytes,
                         struct dbk_error *err)
 {

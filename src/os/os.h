@@ -93,6 +93,9 @@ struct dbk_buf;
 int dbk_os_read_file(struct dbk_os *os, const char *path, size_t size_max, struct dbk_buf *bytes,
                      struct dbk_error *err) DBK_MUST_CHECK;
 
+/* Creates a folder, durably under its name; one that exists is fine. */
+int dbk_os_make_folder(struct dbk_os *os, const char *path, struct dbk_error *err) DBK_MUST_CHECK;
+
 /*
  * Replaces a file as a whole, durably: writes beside it, syncs, renames, syncs the folder. After a
  * crash the old or the new content is there.

@@ -70,26 +70,6 @@ static int take_lock(struct dbk_store *store, const char *holder, struct dbk_err
     return write_holder(store, holder, err);
 }
 
-/* The data directory, durable under its name. */
-static int make_folder(struct dbk_store *store, struct dbk_error *err)
-{
-    int rc = store->os->make_folder(store->os, store->folder, err);
-    char *parent = dbk_copy_text(dbk_slice_of(store->folder));
-    if (rc == DBK_OK && parent == NULL)
-        rc = dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", store->folder);
-    if (rc == DBK_OK) {
-        size_t size = strlen(parent);
-        while (size > 1 && parent[size - 1] == '/')
-            size--;
-        while (size > 0 && parent[size - 1] != '/')
-            size--;
-        parent[size] = 0;
-        rc = store->os->sync_folder(store->os, size == 0 ? "." : parent, err);
-    }
-    dbk_free(parent);
-    return rc;
-}
-
 static int open_parts(struct dbk_store *store, const struct dbk_store_options *options,
                       struct dbk_error *err)
 {
@@ -155,7 +135,7 @@ int dbk_store_open(const struct dbk_store_options *options, struct dbk_store **s
         return dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", options->folder);
     int rc = DBK_OK;
     if (options->writer) {
-        rc = make_folder(store, err);
+        rc = dbk_os_make_folder(store->os, store->folder, err);
         if (rc == DBK_OK)
             rc = take_lock(store, options->holder, err);
     }

@@ -53,6 +53,9 @@ def segments():
     header = b"dbksegm\n" + struct.pack("<II16s16sQQqqQII28x", 1, SALT, b"b" * 16, b"k" * 16, 3,
                                         1001, 1700000000000000, 1699999999999999, 4096, 5, 6)
     yield "segment", header + struct.pack("<I", crc32c(header))
+    compacted = header[:8] + struct.pack("<I", 2) + header[12:96] + \
+        struct.pack("<IIIIIII", 1, 4096, 5, 7, SALT, 2048, 9)
+    yield "segment-compacted", compacted + struct.pack("<I", crc32c(compacted))
     newer = header[:8] + struct.pack("<I", 99) + header[12:]
     yield "segment-newer", newer + struct.pack("<I", crc32c(newer))
     group = struct.pack("<QqIIIIIII12x", 1001, 1700000000000000, 2, 300, 0x12345678, 5, 3, 128, 128)
@@ -62,6 +65,15 @@ def segments():
     front = b"dbknote\n" + struct.pack("<I", 1)
     note = struct.pack("<QQQQqII64x", 9, 3, 4096, 1002, 1700000000000000, SALT, 77)
     yield "note", front + struct.pack("<I", crc32c(note, crc32c(front))) + note
+
+
+def manifests():
+    entries = struct.pack("<QIIQ", 1, 5, 6, 70000) + struct.pack("<QIIQ", 1001, 7, 8, 300)
+    body = b"b" * 16 + struct.pack("<QqqIIQ", 1002, 1700000000000000, 1700000000000001, 9, SALT,
+                                   2) + entries
+    for name, version in (("two", 1), ("newer", 2)):
+        yield name, b"dbkbackp" + struct.pack("<II", version, crc32c(body, version)) + body
+    yield "short", b"dbkbackp" + struct.pack("<II", 1, crc32c(body[:-1], 1)) + body[:-1]
 
 
 def texts():
@@ -111,7 +123,7 @@ def run(entries, first, last, keys=2):
     places = b"".join(struct.pack("<II", 0, 128 + n) for n in range(first, last + 1))
     body = blocks + marks + line + places + zone
     head = struct.pack("<QQ16s16x", first, last, b"book-of-a-fuzzer")
-    header = b"DBKINDEX" + struct.pack("<II", 1, crc32c(head, 1)) + head
+    header = b"DBKINDEX" + struct.pack("<II", 2, crc32c(head, 2)) + head
     footer = struct.pack("<QQQQQQ8xI", keys, 1, len(blocks), len(marks) // 32, 1, 1, crc32c(body))
     return header + body + footer + struct.pack("<I", crc32c(footer))
 
@@ -209,8 +221,8 @@ def requests():
 def main():
     corpora = {"record": records(), "segment": segments(), "json": texts(), "index": runs(),
                "decimal": decimals(), "view": views(), "http_reply": replies(),
-               "sql": statements(), "yaml": settings(), "snapshot": snapshots(),
-               "request": requests()}
+               "sql": statements(), "backup": manifests(), "yaml": settings(),
+               "snapshot": snapshots(), "request": requests()}
     for name, corpus in corpora.items():
         (FOLDER / name).mkdir(parents=True, exist_ok=True)
         for file_name, data in corpus:

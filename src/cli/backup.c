@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "log/backup.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/time.h"
+#include "cli/commands.h"
+#include "cli/data.h"
+#include "cli/fail.h"
+#include "cli/place.h"
+#include "cli/progress.h"
+
+#define ANSWER_SIZE_MAX ((size_t)64 << 10)
+#define FULL_WAIT_NS 500000000L
+
+struct job {
+    const struct dbk_arguments *arguments;
+    struct dbk_progress progress;
+    struct dbk_backup_options options;
+    struct dbk_backup_result result;
+};
+
+typedef int (*job_fn)(const struct dbk_backup_options *options,
+                      struct dbk_backup_result *result_out, struct dbk_error *err);
+
+static int step(void *context, uint64_t done, uint64_t total)
+{
+    struct job *job = context;
+    dbk_progress_update(&job->progress, done, done, total);
+    return dbk_link_stopped() ? DBK_ESTOPPED : DBK_OK;
+}
+
+/* Does it; on a full disk again and again, until there is space or it is interrupted. */
+static int run(struct job *job, const char *what, job_fn function, struct dbk_error *err)
+{
+    bool wait = !dbk_arguments_has(job->arguments, "no-wait");
+    bool said = false;
+    int rc = DBK_OK;
+    do {
+        dbk_progress_begin(&job->progress, what, "bytes");
+        rc = function(&job->options, &job->result, err);
+        dbk_progress_clear(&job->progress);
+        if (rc == DBK_ESTOPPED)
+            return dbk_error_set(err, rc, "interrupted; the same command goes on where this ended");
+        if (rc != DBK_EFULL || !wait)
+            return rc;
+        if (!said)
+            (void)fprintf(stderr, "waiting: %s\n", err->message);
+        said = true;
+        (void)nanosleep(&(struct timespec){.tv_nsec = FULL_WAIT_NS}, NULL);
+    } while (!dbk_link_stopped());
+    return rc;
+}
+
+static int show(struct job *job, const char *size_name, struct dbk_error *err)
+{
+    const struct dbk_backup_result *result = &job->result;
+    const struct dbk_json_node *root = NULL;
+    struct dbk_table_options options = dbk_data_options(job->arguments, &(struct dbk_data_show){0});
+    char id[DBK_UUID_TEXT_SIZE];
+    char time[DBK_TIME_TEXT_SIZE];
+    struct dbk_buf text;
+    struct dbk_json *json = dbk_json_create(ANSWER_SIZE_MAX);
+    dbk_buf_init(&text, ANSWER_SIZE_MAX);
+    dbk_uuid_format(&result->book_id, id);
+    (void)dbk_time_format(result->taken_us, time);
+    dbk_buf_append_format(&text,
+                          "{\"book\":\"%s\",\"position\":%ju,\"taken\":\"%s\",\"segments\":%ju,"
+                          "\"bytes\":%ju,\"%s\":%ju}",
+                          id, (uintmax_t)result->last_position, time, (uintmax_t)result->segments,
+                          (uintmax_t)result->size, size_name, (uintmax_t)result->copied_size);
+    int rc = json == NULL || text.rc < 0
+                 ? dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM))
+                 : dbk_json_parse(json, dbk_buf_slice(&text), &root, err);
+    if (rc == DBK_OK)
+        rc = dbk_table_object(&options, root, NULL, err);
+    dbk_json_free(json);
+    dbk_buf_release(&text);
+    return rc;
+}
+
+/* The data directory and the log in it. */
+static int find_log(const struct dbk_arguments *arguments, char data[DBK_PLACE_SIZE_MAX],
+                    char log[DBK_PLACE_SIZE_MAX + 8], struct dbk_error *err)
+{
+    struct dbk_place place;
+    int rc = dbk_place_find(arguments, &place, err);
+    if (rc == DBK_OK)
+        rc = dbk_place_data(&place, data, err);
+    if (rc == DBK_OK)
+        (void)snprintf(log, DBK_PLACE_SIZE_MAX + 8, "%s/log", data);
+    return rc;
+}
+
+int dbk_run_backup(const struct dbk_arguments *arguments)
+{
+    char data[DBK_PLACE_SIZE_MAX];
+    char log[DBK_PLACE_SIZE_MAX + 8];
+    struct dbk_error err = {0};
+    struct job job = {.arguments = arguments};
+    int rc = find_log(arguments, data, log, &err);
+    job.options = (struct dbk_backup_options){.os = dbk_os_real(),
+                                              .log = log,
+                                              .backup = arguments->positional[0],
+                                              .step = step,
+                                              .context = &job};
+    dbk_link_stop_on_signals();
+    bool only = dbk_arguments_has(arguments, "only-verify");
+    if (rc == DBK_OK && !only)
+        rc = run(&job, "backup", dbk_backup_make, &err);
+    uint64_t copied = job.result.copied_size;
+    if (rc == DBK_OK && (only || dbk_arguments_has(arguments, "verify")))
+        rc = run(&job, "verify", dbk_backup_verify, &err);
+    job.result.copied_size = copied;
+    if (rc == DBK_OK)
+        rc = show(&job, "copied_bytes", &err);
+    return rc < 0 ? dbk_fail(arguments, &err) : DBK_EXIT_OK;
+}
+
+struct stranger {
+    char name[64];
+};
+
+static int look_for_stranger(const char *name, void *context)
+{
+    struct stranger *stranger = context;
+    if (strcmp(name, "log") != 0)
+        (void)snprintf(stranger->name, sizeof(stranger->name), "%s", name);
+    return DBK_OK;
+}
+
+/* What stands beside a log belongs to it: read models are of its positions. */
+static int check_empty(const char *data, struct dbk_error *err)
+{
+    struct dbk_os *os = dbk_os_real();
+    struct stranger stranger = {{0}};
+    int rc = dbk_os_make_folder(os, data, err);
+    if (rc == DBK_OK)
+        rc = os->list(os, data, look_for_stranger, &stranger, err);
+    if (rc == DBK_OK && stranger.name[0] != '\0')
+        rc = dbk_error_set(err, DBK_EEXISTS,
+                           "%s is not empty, it has %s; a backup is restored into an empty data "
+                           "directory, say which with --data",
+                           data, stranger.name);
+    return rc;
+}
+
+int dbk_run_restore(const struct dbk_arguments *arguments)
+{
+    char data[DBK_PLACE_SIZE_MAX];
+    char log[DBK_PLACE_SIZE_MAX + 8];
+    struct dbk_error err = {0};
+    struct job job = {.arguments = arguments};
+    int rc = find_log(arguments, data, log, &err);
+    if (rc == DBK_OK)
+        rc = check_empty(data, &err);
+    job.options = (struct dbk_backup_options){.os = dbk_os_real(),
+                                              .log = log,
+                                              .backup = arguments->positional[0],
+                                              .step = step,
+                                              .context = &job};
+    dbk_link_stop_on_signals();
+    if (rc == DBK_OK)
+        rc = run(&job, "restore", dbk_backup_restore, &err);
+    if (rc == DBK_OK)
+        rc = show(&job, "written_bytes", &err);
+    return rc < 0 ? dbk_fail(arguments, &err) : DBK_EXIT_OK;
+}
