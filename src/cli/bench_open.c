@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -118,13 +119,12 @@ static int kill_one(struct dbk_bench *bench, const struct dbk_bench_fill *fill, 
 static int read_anonymous(struct dbk_bench *bench, uint64_t *bytes_out, struct dbk_error *err)
 {
     struct dbk_buf text;
-    uintmax_t kib = 0;
     dbk_buf_init(&text, 1 << 16);
     int rc = dbk_os_read_file(bench->os, "/proc/self/status", 1 << 16, &text, err);
     dbk_buf_append_char(&text, '\0');
     const char *at = rc == DBK_OK && text.rc == DBK_OK ? strstr(text.data, "RssAnon:") : NULL;
-    if (at != NULL && sscanf(at, "RssAnon: %ju", &kib) == 1)
-        *bytes_out = (uint64_t)kib * 1024;
+    if (at != NULL)
+        *bytes_out = (uint64_t)strtoull(at + strlen("RssAnon:"), NULL, 10) * 1024;
     dbk_buf_release(&text);
     return rc;
 }

@@ -126,8 +126,8 @@ const struct dbk_cli_command dbk_cli_commands[] = {
          "and tags where wanted; `-` is standard input. All of its events are stored, or none.",
      .examples = EXAMPLES("daybook append account-123 Deposited '{\"amount\":50}'",
                           "daybook append account-123 Deposited '{\"amount\":50}' --expect 3",
-                          "daybook append seat-12A SeatTaken '{}' --tags seat:12A --fail-if "
-                          "'[{\"tags\":[\"seat:12A\"]}]'",
+                          ("daybook append seat-12A SeatTaken '{}' --tags seat:12A --fail-if "
+                           "'[{\"tags\":[\"seat:12A\"]}]'"),
                           "daybook append --file events.jsonl"),
      .options =
          OPTIONS(OPTION("expect", TEXT, "N|none|exists|any", "the stream's version before (any)"),
@@ -379,8 +379,8 @@ const struct dbk_cli_command dbk_cli_commands[] = {
          "SQLite file, which is kept and found again; the model itself is left alone. A build\n"
          "that was ended is gone on with. Without TIME it lists the files there are.",
      .examples = EXAMPLES("daybook model as-of user_orders 2011-03-01",
-                          "daybook model as-of user_orders --occurred-at 2011-03-01 -- "
-                          "\"select count(*) from user_orders\"",
+                          ("daybook model as-of user_orders --occurred-at 2011-03-01 -- "
+                           "\"select count(*) from user_orders\""),
                           "daybook model as-of", "daybook model as-of user_orders --rm"),
      .options =
          OPTIONS(OPTION("at", TIME, "TIME", "the same as TIME"),

@@ -23,6 +23,7 @@ struct packing {
     uint64_t first_position;
     uint32_t count; /* of records in the group */
     int64_t last_time_us;
+    uint8_t leaf[DBK_SHA256_SIZE]; /* of the event being removed */
     uint64_t removed;
 };
 
@@ -73,11 +74,10 @@ static int strip(struct dbk_event *event, uint8_t leaf[DBK_SHA256_SIZE])
 static int pack(struct packing *packing, struct dbk_event *event, struct dbk_error *err)
 {
     static const char zeros[DBK_GROUP_HEADER_SIZE];
-    uint8_t leaf[DBK_SHA256_SIZE];
     char place[sizeof(uint32_t)];
     bool removes = (event->flags & DBK_RECORD_REMOVED) == 0 &&
                    packing->compaction->removes(packing->compaction->context, event);
-    if (removes && strip(event, leaf) < 0)
+    if (removes && strip(event, packing->leaf) < 0)
         return dbk_error_set(err, DBK_ECORRUPT, "%s: position %ju has a damaged sealed section",
                              packing->log->folder, (uintmax_t)event->position);
     packing->removed += removes;
