@@ -5,7 +5,7 @@ DESTDIR ?=
 BUILD := build
 SOURCES := $(shell find src include tests examples -name '*.c' -o -name '*.h' -o -name '*.cpp')
 
-.PHONY: build test bench format install clean
+.PHONY: build test torture bench format install clean
 
 build: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) product
@@ -15,6 +15,10 @@ $(BUILD)/build.ninja:
 
 test:
 	@./test
+
+# For SECONDS (600), from SEED (the time); see docs/reliability.md.
+torture: build
+	@tests/torture/torture.sh $(or $(SECONDS),600) $(SEED)
 
 bench: build
 	@$(BUILD)/daybook bench append

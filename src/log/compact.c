@@ -25,6 +25,7 @@ struct packing {
     int64_t last_time_us;
     uint8_t leaf[DBK_SHA256_SIZE]; /* of the event being removed */
     uint64_t removed;
+    uint32_t removed_ever; /* also by compactions before */
 };
 
 static int no_memory(const struct packing *packing, struct dbk_error *err)
@@ -81,6 +82,7 @@ static int pack(struct packing *packing, struct dbk_event *event, struct dbk_err
         return dbk_error_set(err, DBK_ECORRUPT, "%s: position %ju has a damaged sealed section",
                              packing->log->folder, (uintmax_t)event->position);
     packing->removed += removes;
+    packing->removed_ever += (event->flags & DBK_RECORD_REMOVED) != 0;
     size_t size = dbk_record_size(event);
     if (packing->count > 0 && packing->group.size + size > PACK_SIZE) {
         int rc = write_group(packing, err);
@@ -141,6 +143,7 @@ static int finish(struct packing *packing, struct dbk_error *err)
         return no_memory(packing, err);
     packing->header.size = (uint32_t)packing->size;
     packing->header.chain = packing->chain;
+    packing->header.removed = packing->removed_ever;
     dbk_segment_header_encode(&packing->header, bytes);
     int rc = os->pwrite(os, &packing->file, dbk_buf_slice(&packing->places), packing->size, err);
     if (rc == DBK_OK)
@@ -161,7 +164,7 @@ static void begin_header(struct packing *packing, const struct dbk_segment *old,
         header->original.crc = old->header.crc;
         header->original.salt = old->header.salt;
     }
-    header->generation++;
+    header->generation = (uint8_t)(header->generation < UINT8_MAX ? header->generation + 1 : 1);
     header->salt = dbk_log_salt(packing->log, header->ordinal | (uint64_t)header->generation << 32);
     dbk_segment_header_encode(header, bytes);
     packing->chain = header->chain_begin;

@@ -42,15 +42,17 @@ uint32_t dbk_segment_header_first_salt(const struct dbk_segment_header *header)
 void dbk_segment_header_renew(struct dbk_segment_header *header)
 {
     header->generation = 0;
+    header->removed = 0;
     memset(&header->original, 0, sizeof(header->original));
     header->size = 0;
     header->chain = 0;
 }
 
-/* A compacted segment's header says its last chain, so the first cannot cover that. */
+/* A compacted segment's header says its last chain and how many events went, so the first chain
+   cannot cover these. */
 static uint32_t chain_begin(const struct dbk_segment_header *header, const char *bytes)
 {
-    return header->generation > 0 ? dbk_crc32c(0, dbk_slice(bytes, 112)) : header->crc;
+    return header->generation > 0 ? dbk_crc32c(0, dbk_slice(bytes, 96)) : header->crc;
 }
 
 void dbk_segment_header_encode(struct dbk_segment_header *header,
@@ -69,7 +71,7 @@ void dbk_segment_header_encode(struct dbk_segment_header *header,
     dbk_put_u64(bytes_out + 80, header->previous_size);
     dbk_put_u32(bytes_out + 88, header->previous_chain);
     dbk_put_u32(bytes_out + 92, header->previous_crc);
-    dbk_put_u32(bytes_out + 96, header->generation);
+    dbk_put_u32(bytes_out + 96, header->generation | header->removed << 8);
     dbk_put_u32(bytes_out + 100, header->original.size);
     dbk_put_u32(bytes_out + 104, header->original.chain);
     dbk_put_u32(bytes_out + 108, header->original.crc);
@@ -92,8 +94,8 @@ int dbk_segment_header_decode(struct dbk_slice bytes, struct dbk_segment_header 
         return rc;
     const char *at = bytes.data;
     uint32_t crc = dbk_get_u32(at + 124);
-    uint32_t generation = dbk_get_u32(at + 96);
-    if (crc != dbk_crc32c(0, dbk_slice(at, 124)) || (generation == 0 && !is_zero(at + 100, 24)) ||
+    uint8_t generation = (uint8_t)at[96];
+    if (crc != dbk_crc32c(0, dbk_slice(at, 124)) || (generation == 0 && !is_zero(at + 96, 28)) ||
         (generation > 0 && *version_out < DBK_LOG_FORMAT_COMPACTED))
         return DBK_ECORRUPT;
     header_out->salt = dbk_get_u32(at + 12);
@@ -107,6 +109,7 @@ int dbk_segment_header_decode(struct dbk_slice bytes, struct dbk_segment_header 
     header_out->previous_chain = dbk_get_u32(at + 88);
     header_out->previous_crc = dbk_get_u32(at + 92);
     header_out->generation = generation;
+    header_out->removed = dbk_get_u32(at + 96) >> 8;
     header_out->original.size = dbk_get_u32(at + 100);
     header_out->original.chain = dbk_get_u32(at + 104);
     header_out->original.crc = dbk_get_u32(at + 108);

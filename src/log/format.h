@@ -16,7 +16,8 @@
  *     80  u64  size of the segment before; 0: there is none
  *     88  u32  its chain
  *     92  u32  its header's checksum
- *     96  u32  generation: how often it was compacted; 0: never, and what follows is zero
+ *     96   u8  generation: how often it was compacted, up to 255; 0: never, and zeros follow
+ *     97  u24  how many of its events are removed
  *    100  u32  size before it ever was     \
  *    104  u32  chain at that size           | what the next segment says
  *    108  u32  its header's checksum then  /
@@ -41,7 +42,7 @@
  *     52   12  zero
  *
  * The chain begins as the segment header's checksum, in a compacted segment as the CRC-32C of bytes
- * 0 to 112 of its header; behind a group it is the CRC-32C of bytes 8 to
+ * 0 to 96 of its header; behind a group it is the CRC-32C of bytes 8 to
  * 64 of its header, seeded with the chain before it.
  *
  * Note, one of two slots of 128 bytes at 0 and 512 of the file "synced", written in turns:
@@ -88,7 +89,8 @@ struct dbk_segment_header {
     uint64_t previous_size;
     uint32_t previous_chain;
     uint32_t previous_crc;
-    uint32_t generation;
+    uint8_t generation;
+    uint32_t removed; /* events, below 2^24 */
     struct {
         uint32_t size;
         uint32_t chain;

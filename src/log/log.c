@@ -558,6 +558,12 @@ int dbk_log_read(struct dbk_log *log, struct dbk_log_place place, uint64_t posit
     return rc;
 }
 
+uint32_t dbk_log_segment_removed(const struct dbk_log *log, uint32_t segment)
+{
+    dbk_assert(segment < dbk_log_segment_count(log));
+    return dbk_log_segment(log, segment)->header.removed;
+}
+
 uint32_t dbk_log_segment_version(const struct dbk_log *log, uint32_t segment)
 {
     dbk_assert(segment < dbk_log_segment_count(log));

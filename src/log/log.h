@@ -146,6 +146,8 @@ int dbk_log_scan_next(struct dbk_log_scan *scan, struct dbk_event *event_out,
 uint32_t dbk_log_segment_count(const struct dbk_log *log);
 uint64_t dbk_log_segment_first_position(const struct dbk_log *log, uint32_t segment);
 uint64_t dbk_log_segment_size(const struct dbk_log *log, uint32_t segment);
+/* How many of its events compaction has removed. */
+uint32_t dbk_log_segment_removed(const struct dbk_log *log, uint32_t segment);
 /* The format version it was written in. */
 uint32_t dbk_log_segment_version(const struct dbk_log *log, uint32_t segment);
 

@@ -146,10 +146,10 @@ static bool is_gone(struct compacting *compacting, uint64_t done, uint64_t total
                              : call->response->wait(call->response->context) < 0;
 }
 
-static int step(void *context, uint64_t done, uint64_t total)
+static int step(void *context, uint64_t done, uint64_t total, uint64_t read)
 {
     struct compacting *compacting = context;
-    int64_t due_us = (int64_t)((double)done / (double)compacting->rate * 1e6);
+    int64_t due_us = (int64_t)((double)read / (double)compacting->rate * 1e6);
     for (;;) {
         int64_t passed_us = compacting->os->monotonic_us(compacting->os) - compacting->begun_us;
         if (is_gone(compacting, done, total))

@@ -17,6 +17,7 @@ struct compacting {
     uint32_t segment;
     uint64_t size_done; /* of sealed segments looked at */
     uint64_t size_total;
+    uint64_t size_read;
 };
 
 static bool is_marked(const struct compacting *compacting, uint64_t position)
@@ -106,15 +107,16 @@ static bool removes(void *context, const struct dbk_event *event)
 static int tell(struct compacting *compacting)
 {
     const struct dbk_store_compaction *options = compacting->options;
-    return options->step == NULL
-               ? DBK_OK
-               : options->step(options->context, compacting->size_done, compacting->size_total);
+    return options->step == NULL ? DBK_OK
+                                 : options->step(options->context, compacting->size_done,
+                                                 compacting->size_total, compacting->size_read);
 }
 
 static int step(void *context, size_t size)
 {
     struct compacting *compacting = context;
     compacting->size_done += size;
+    compacting->size_read += size;
     return tell(compacting);
 }
 
@@ -149,6 +151,7 @@ static int compact_segment(struct compacting *compacting, uint64_t first, uint64
     uint64_t begun = compacting->size_done;
     uint64_t size = dbk_log_segment_size(log, compacting->segment);
     int rc = measure(compacting, first, end, &events, &removable, err);
+    compacting->size_read += size;
     bool worth = events > 0 && removable * 100 >= size * compacting->options->percent;
     if (rc == DBK_OK && worth)
         rc = dbk_log_compact(log, compacting->segment,
@@ -164,13 +167,13 @@ static int compact_segment(struct compacting *compacting, uint64_t first, uint64
     return DBK_OK;
 }
 
-static bool any_marked(const struct compacting *compacting, uint64_t first, uint64_t end)
+/* What was removed once stays marked: as many marks as that mean that there is nothing to do. */
+static bool has_work(const struct compacting *compacting, uint64_t first, uint64_t end)
 {
-    for (uint64_t position = first; position <= end; position++) {
-        if (is_marked(compacting, position))
-            return true;
-    }
-    return false;
+    uint64_t marks = 0;
+    for (uint64_t position = first; position <= end; position++)
+        marks += is_marked(compacting, position);
+    return marks > dbk_log_segment_removed(compacting->store->log, compacting->segment);
 }
 
 static int compact_all(struct compacting *compacting, struct dbk_error *err)
@@ -190,7 +193,7 @@ static int compact_all(struct compacting *compacting, struct dbk_error *err)
             compacting->last = first + WINDOW - 1;
             rc = mark_window(compacting, err);
         }
-        if (rc == DBK_OK && any_marked(compacting, first, end))
+        if (rc == DBK_OK && has_work(compacting, first, end))
             rc = compact_segment(compacting, first, end, err);
         else
             compacting->size_done += dbk_log_segment_size(log, i);

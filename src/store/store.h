@@ -221,9 +221,10 @@ int dbk_store_delete_stream(struct dbk_store *store, struct dbk_slice stream, in
  */
 struct dbk_store_compaction {
     unsigned percent; /* segments of which less can be removed are left as they are */
-    /* Told how many bytes of the log are done, also at the end of each segment; negative ends it
-       with that code. May sleep, to leave the disk to others. NULL: not told. */
-    int (*step)(void *context, uint64_t done, uint64_t total);
+    /* Told how many bytes of the log are done, also at the end of each segment, and how many had to
+       be read for it; negative ends it with that code. May sleep, to leave the disk to others.
+       NULL: not told. */
+    int (*step)(void *context, uint64_t done, uint64_t total, uint64_t read);
     void *context;
 };
 struct dbk_store_compacted {

@@ -54,7 +54,7 @@ def segments():
                                         1001, 1700000000000000, 1699999999999999, 4096, 5, 6)
     yield "segment", header + struct.pack("<I", crc32c(header))
     compacted = header[:8] + struct.pack("<I", 2) + header[12:96] + \
-        struct.pack("<IIIIIII", 1, 4096, 5, 7, SALT, 2048, 9)
+        struct.pack("<IIIIIII", 1 | 77 << 8, 4096, 5, 7, SALT, 2048, 9)
     yield "segment-compacted", compacted + struct.pack("<I", crc32c(compacted))
     newer = header[:8] + struct.pack("<I", 99) + header[12:]
     yield "segment-newer", newer + struct.pack("<I", crc32c(newer))

@@ -287,7 +287,17 @@ static void test_index__forgets_what_is_cut(void **state)
     (void)state;
     struct fixture fixture;
     set_up(&fixture);
-    append(&fixture, 100);
+    /* Streams that begin in what is cut, too. */
+    append(&fixture, 3);
+    for (uint64_t position = 4; position <= 30; position++) {
+        make_sample(&fixture, position);
+        struct dbk_event event = event_of(&fixture.samples[position], position);
+        assert_int_equal(dbk_index_add(fixture.index, &event, (struct dbk_log_place){0, 0}),
+                         DBK_OK);
+    }
+    dbk_index_cut(fixture.index, 4);
+    check_all(&fixture);
+    append(&fixture, 97);
     settle(&fixture);
     for (uint64_t kept = 100; kept <= 230; kept += 13) {
         uint64_t before = fixture.count;

@@ -403,8 +403,9 @@ static void test_store_rules__compact_while_others_append_and_read(void **state)
     assert_null(failed);
 }
 
-static int stop_soon(void *context, uint64_t done, uint64_t total)
+static int stop_soon(void *context, uint64_t done, uint64_t total, uint64_t read)
 {
+    assert_true(read > 0 || done > 0);
     assert_true(done <= total);
     return --*(int *)context == 0 ? DBK_ESTOPPED : DBK_OK;
 }

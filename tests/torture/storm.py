@@ -1,0 +1,289 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Kills a real daemon again and again under clients that know every byte they wrote.
+
+    tests/torture/storm.py [--kills N | --seconds N] [--seed N] [--parallel N] [--daybook PATH]
+
+Four clients write, two read, and the daemon is killed (SIGKILL) every 50 to 450 ms, one time in four
+before it has answered anything, that is, while it recovers. What a client writes is a function of
+seed, client and sequence, with ids and expected versions, so that a batch whose answer was lost is
+sent again and stored once. One client also deletes streams and compacts. Readers look at everything
+as it comes: positions without a gap, nothing that changes, nothing that nobody wrote. At the end all
+is read once more: what was acknowledged is there, once, and nothing else is. Prints a JSON line;
+ends with 1 at the first violation.
+"""
+import argparse
+import http.client
+import json
+import multiprocessing
+import pathlib
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+WRITERS = 4
+READERS = 2
+KILL_S = (0.05, 0.45)
+PATIENCE_S = 60
+
+
+class Violation(Exception):
+    """What must not happen happened."""
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over the socket in the data directory, whose name stays the same."""
+
+    def __init__(self, path):
+        super().__init__("localhost", timeout=10)
+        self.unix_path = str(path)
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.unix_path)
+
+
+class Client:
+    """Sends a request until it has an answer; the daemon may be dead for a while."""
+
+    def __init__(self, storm):
+        self.storm = storm
+        self.connection = None
+
+    def once(self, method, path, body=None):
+        if self.connection is None:
+            self.connection = UnixConnection(self.storm.socket)
+        data = None if body is None else json.dumps(body).encode()
+        self.connection.request(method, path, data, {"Content-Type": "application/json"})
+        answer = self.connection.getresponse()
+        return answer.status, json.loads(answer.read() or b"null")
+
+    def send(self, method, path, body=None):
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            try:
+                return self.once(method, path, body)
+            except (OSError, http.client.HTTPException, json.JSONDecodeError):
+                self.connection = None
+                if self.storm.over.is_set():
+                    return None, None
+                time.sleep(0.005)
+        raise Violation(f"no answer to {method} {path} for {PATIENCE_S} s")
+
+
+def event_of(seed, writer, number):
+    """The event that a writer's n-th is: nobody needs to remember it."""
+    chance = random.Random(f"{seed}-{writer}-{number}")
+    stream = f"w{writer}-{chance.randrange(5)}"
+    return {"stream": stream, "type": f"T{chance.randrange(3)}",
+            "id": str(uuid.UUID(int=(seed << 80) + (writer << 64) + number, version=4)),
+            "tags": [f"writer:{writer}"],
+            "data": {"w": writer, "n": number, "pad": "x" * chance.choice((3, 40, 900, 5000))}}
+
+
+class Storm:
+    """One daemon with its clients."""
+
+    def __init__(self, arguments, seed, kills):
+        self.daybook, self.seed, self.kills_wanted = arguments.daybook, seed, kills
+        self.end = time.monotonic() + arguments.seconds if arguments.seconds else None
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="storm-"))
+        (self.folder / "book.yaml").write_text("book: storm\ndata: data\n", encoding="utf-8")
+        self.socket = self.folder / "data" / "daybook.sock"
+        self.over = threading.Event()
+        self.faults = []
+        self.acknowledged = [0] * WRITERS  # events of each writer, from its first on
+        self.attempted = [0] * WRITERS
+        self.counts = {"kills": 0, "recovery_kills": 0, "compactions": 0, "resent": 0, "read": 0}
+        self.random = random.Random(seed)
+
+    # ---- Clients ----
+
+    def write(self, writer):
+        client = Client(self)
+        chance = random.Random(f"{self.seed}-{writer}")
+        versions = {}
+        while not self.over.is_set():
+            first = self.acknowledged[writer] + 1
+            events = [event_of(self.seed, writer, first + i) for i in range(chance.choice((1, 1, 3)))]
+            streams = {event["stream"] for event in events}
+            expect = [{"stream": s, "version": versions.get(s, 0) or "none"} for s in streams]
+            self.attempted[writer] = max(self.attempted[writer], first + len(events) - 1)
+            status, answer = client.send("POST", "/events", {"events": events, "expect": expect})
+            if status is None:
+                return
+            if status not in (200, 201):
+                raise Violation(f"writer {writer} at {first}: {status} {answer}")
+            self.counts["resent"] += answer["known"]
+            for event in events:
+                versions[event["stream"]] = versions.get(event["stream"], 0) + 1
+            self.acknowledged[writer] = first + len(events) - 1
+            if writer == 0 and chance.randrange(20) == 0:
+                self.tidy(client, chance.randrange(3))
+
+    def tidy(self, client, number):
+        """Streams of no account come and go, and compaction runs."""
+        stream = f"junk-{number}"
+        for method, path, body in (("POST", f"/streams/{stream}", {"type": "Junk"}),
+                                   ("DELETE", f"/streams/{stream}", None),
+                                   ("POST", "/compact?percent=0", None)):
+            status, answer = client.send(method, path, body)
+            # A deletion whose answer was lost is done: there is nothing left to delete.
+            if status not in (None, 200, 201) and (status, method) != (404, "DELETE"):
+                raise Violation(f"{method} {path}: {status} {answer}")
+        self.counts["compactions"] += 1
+
+    def follow(self, _):
+        client = Client(self)
+        position, seen = 0, [0] * WRITERS
+        while not self.over.is_set():
+            status, answer = client.send(
+                "GET", f"/events?after={position}&limit=500&hidden=true&removed=true")
+            if status is None:
+                return
+            if status != 200:
+                raise Violation(f"a reader: {status} {answer}")
+            for event in answer["events"]:
+                position = self.check(event, position, seen)
+            self.counts["read"] += len(answer["events"])
+            if not answer["events"]:
+                time.sleep(0.02)
+
+    def check(self, event, position, seen):
+        """One event behind a position; seen counts each writer's events."""
+        if event["position"] != position + 1:
+            raise Violation(f"position {event['position']} comes behind {position}")
+        if not event["stream"].startswith("w"):
+            return position + 1
+        writer = int(event["stream"][1])
+        seen[writer] += 1
+        expected = event_of(self.seed, writer, seen[writer])
+        if any(event.get(key) != expected[key] for key in expected) or \
+                seen[writer] > self.attempted[writer]:
+            raise Violation(f"position {position + 1}: writer {writer}'s event {seen[writer]} "
+                            f"is {json.dumps(event)[:300]}")
+        return position + 1
+
+    def guard(self, function, argument):
+        try:
+            function(argument)
+        except Exception as fault:  # pylint: disable=broad-except
+            self.faults.append(f"{type(fault).__name__}: {fault}")
+            self.over.set()
+
+    # ---- The daemon ----
+
+    def start(self):
+        return subprocess.Popen([self.daybook, "serve", "--book", self.folder, "--listen",
+                                 "127.0.0.1:0", "-o", "json"], stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True)
+
+    def is_done(self):
+        if self.end is not None and time.monotonic() > self.end:
+            return True
+        return self.end is None and self.counts["kills"] >= self.kills_wanted
+
+    def kill_again_and_again(self):
+        while not self.is_done() and not self.over.is_set():
+            process = self.start()
+            if self.random.randrange(4) == 0:
+                time.sleep(self.random.uniform(0, 0.03))
+                self.counts["recovery_kills"] += 1
+            else:
+                line = process.stdout.readline()
+                if not line:
+                    self.faults.append("serve did not start: " + process.stderr.read())
+                    process.wait()
+                    return
+                time.sleep(self.random.uniform(*KILL_S))
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            self.counts["kills"] += 1
+
+    def run(self):
+        threads = [threading.Thread(target=self.guard, args=(self.write, n), daemon=True)
+                   for n in range(WRITERS)]
+        threads += [threading.Thread(target=self.guard, args=(self.follow, n), daemon=True)
+                    for n in range(READERS)]
+        for thread in threads:
+            thread.start()
+        self.kill_again_and_again()
+        # One more, in peace, so that everyone can end what they began.
+        process = self.start()
+        process.stdout.readline()
+        time.sleep(0.3)
+        self.over.set()
+        for thread in threads:
+            thread.join(PATIENCE_S)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        if not self.faults:
+            self.guard(self.check_all, None)
+        if not self.faults:
+            shutil.rmtree(self.folder)
+        return {"seed": self.seed, "faults": self.faults, "folder": str(self.folder),
+                "acknowledged": sum(self.acknowledged), **self.counts}
+
+    def check_all(self, _):
+        """Everything that was acknowledged is there, once, in order, and nothing else is."""
+        process = subprocess.run([self.daybook, "read", "--book", self.folder, "--hidden",
+                                  "--removed", "-o", "jsonl"], capture_output=True, text=True,
+                                 check=False)
+        if process.returncode != 0:
+            raise Violation("the last read: " + process.stderr)
+        position, seen = 0, [0] * WRITERS
+        for line in process.stdout.splitlines():
+            position = self.check(json.loads(line), position, seen)
+        for writer in range(WRITERS):
+            if seen[writer] < self.acknowledged[writer]:
+                raise Violation(f"of writer {writer}'s {self.acknowledged[writer]} acknowledged "
+                                f"events {seen[writer]} are there")
+
+
+def run_one(arguments, seed, kills, results):
+    results.put(Storm(arguments, seed, kills).run())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--kills", type=int, default=40)
+    parser.add_argument("--seconds", type=float)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--parallel", type=int, default=1)
+    parser.add_argument("--daybook", default=str(ROOT / "build" / "daybook"))
+    arguments = parser.parse_args()
+    results = multiprocessing.Queue()
+    share = -(-arguments.kills // arguments.parallel)
+    storms = [multiprocessing.Process(target=run_one,
+                                      args=(arguments, arguments.seed + i, share, results))
+              for i in range(arguments.parallel)]
+    for storm in storms:
+        storm.start()
+    total = {}
+    faults = []
+    for _ in storms:
+        result = results.get()
+        for fault in result["faults"]:
+            faults.append(f"seed {result['seed']}, left in {result['folder']}: {fault}")
+        for key, value in result.items():
+            if isinstance(value, int) and key != "seed":
+                total[key] = total.get(key, 0) + value
+    for storm in storms:
+        storm.join()
+    for fault in faults:
+        print("VIOLATION:", fault)
+    print(json.dumps({"seed": arguments.seed, **total, "violations": len(faults)}))
+    sys.exit(1 if faults else 0)
+
+
+if __name__ == "__main__":
+    main()
