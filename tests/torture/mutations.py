@@ -4,10 +4,10 @@
 
     tests/torture/mutations.py [--check] [--only N,N]
 
-Each mutation is an edit of one place: a check left out, a bound off by one, a step forgotten. It is
-made in a copy of the tree, built, and the unit tests of log, index and store and a share of `states`
-are run, the quick ones first, until one fails. One that none of them notices is a survivor: then a
-test is missing. --check only looks whether each edit still finds its place, once.
+Each mutation is an edit of one place: a check left out, a bound off by one, a step forgotten. It
+is made in a copy of the tree, built, and the unit tests of log, index and store and a share of
+`states` are run, the quick ones first, until one fails. One that none of them notices is a
+survivor: then a test is missing. --check only looks whether each edit still finds its place, once.
 """
 import argparse
 import json
@@ -26,104 +26,185 @@ STATES = [["--kind", "crash", "--count", "6000"], ["--kind", "calls", "--count",
 
 # file, what stands there, what is put there, what it breaks
 MUTATIONS = [
-    ("log/log.c", "if (log->os->sync(log->os, &segment->file, &sync_err) < 0) {",
+    ("log/log.c",
+     "if (log->os->sync(log->os, &segment->file, &sync_err) < 0) {",
      "if (segment->file.fd < -5 && log->os->sync(log->os, &segment->file, &sync_err) < 0) {",
      "appends are acknowledged without a sync"),
-    ("log/log.c", "    tail->chain = dbk_group_chain(tail->chain, group->bytes);\n", "",
+    ("log/log.c",
+     "    tail->chain = dbk_group_chain(tail->chain, group->bytes);\n",
+     "",
      "groups do not chain"),
-    ("log/log.c", "        tail->soiled = true;\n", "",
+    ("log/log.c",
+     "        tail->soiled = true;\n",
+     "",
      "what a failed write left is not taken away"),
-    ("log/log.c", "    int rc = tail->synced_size < tail->size ? sync_tail(log, err) : DBK_OK;\n",
-     "    int rc = DBK_OK;\n", "a segment is sealed before it is synced"),
-    ("log/log.c", "        atomic_store(&log->stopped, true);\n        return dbk_error_set(err, "
-     "DBK_EUNKNOWN,", "        return dbk_error_set(err, DBK_EUNKNOWN,",
+    ("log/log.c",
+     "    int rc = tail->synced_size < tail->size ? sync_tail(log, err) : DBK_OK;\n",
+     "    int rc = DBK_OK;\n",
+     "a segment is sealed before it is synced"),
+    ("log/log.c",
+     "        atomic_store(&log->stopped, true);\n"
+     "        return dbk_error_set(err, DBK_EUNKNOWN,",
+     "        return dbk_error_set(err, DBK_EUNKNOWN,",
      "the writer goes on behind a failed sync"),
-    ("log/log.c", "    header.previous_chain = tail->chain;\n", "",
+    ("log/log.c",
+     "    header.previous_chain = tail->chain;\n",
+     "",
      "a segment does not say the chain of the one before"),
-    ("log/log.c", "        log->tail = before; /* so", "        before = log->tail; /* so",
+    ("log/log.c",
+     "        log->tail = before; /* so",
+     "        before = log->tail; /* so",
      "groups behind a failed sync go on from what is not readable"),
-    ("log/recover.c", "    if (!survey->noted || note->size <= DBK_SEGMENT_HEADER_SIZE)\n",
+    ("log/recover.c",
+     "    if (!survey->noted || note->size <= DBK_SEGMENT_HEADER_SIZE)\n",
      "    if (survey->noted || note->size <= DBK_SEGMENT_HEADER_SIZE)\n",
      "recovery does not heed the note"),
-    ("log/recover.c", "            header.synced_size > bad)", "            header.synced_size > bad + 1000000)",
+    ("log/recover.c",
+     "            header.synced_size > bad)",
+     "            header.synced_size > bad + 1000000)",
      "recovery cuts what had been synced"),
-    ("log/recover.c", "    if (survey->kept_size > 0)\n        return carry_over",
-     "    if (survey->kept_size > 1000000)\n        return carry_over",
+    ("log/recover.c",
+     "    if (survey->kept_size > 0)\n"
+     "        return carry_over",
+     "    if (survey->kept_size > 1000000)\n"
+     "        return carry_over",
      "recovery cuts whole groups behind the floor"),
-    ("log/recover.c", "    rc = write_kept(log, survey, old->header.salt, segment, &log->tail, err);\n",
-     "    rc = DBK_OK;\n", "recovery's new segment is empty"),
-    ("log/recover.c", "        rc = dbk_segment_settle(log->os, log->folder, segment, &named, err);\n"
-     "    if (rc < 0) {\n        dbk_segment_free(log->os, segment);\n        return rc;\n    }\n"
+    ("log/recover.c",
+     "    rc = write_kept(log, survey, old->header.salt, segment, &log->tail, err);\n",
+     "    rc = DBK_OK;\n",
+     "recovery's new segment is empty"),
+    ("log/recover.c",
+     "        rc = dbk_segment_settle(log->os, log->folder, segment, &named, err);\n"
+     "    if (rc < 0) {\n"
+     "        dbk_segment_free(log->os, segment);\n"
+     "        return rc;\n"
+     "    }\n"
      "    if (header.ordinal",
      "        rc = log->os->rename(log->os, \"x\", \"y\", err);\n"
-     "    if (rc < 0) {\n        dbk_segment_free(log->os, segment);\n        return rc;\n    }\n"
-     "    if (header.ordinal", "recovery's new segment never gets its name"),
-    ("log/recover.c", "    if (header->chain != tail->chain || header->first_position",
-     "    if (header->first_position", "recovery does not look at chains"),
-    ("log/segment.c", "    int rc = os->sync(os, &segment->file, err);\n    if (rc == DBK_OK)\n"
-     "        rc = os->rename", "    int rc = DBK_OK;\n    if (rc == DBK_OK)\n        rc = os->rename",
+     "    if (rc < 0) {\n"
+     "        dbk_segment_free(log->os, segment);\n"
+     "        return rc;\n"
+     "    }\n"
+     "    if (header.ordinal",
+     "recovery's new segment never gets its name"),
+    ("log/recover.c",
+     "    if (header->chain != tail->chain || header->first_position",
+     "    if (header->first_position",
+     "recovery does not look at chains"),
+    ("log/segment.c",
+     "    int rc = os->sync(os, &segment->file, err);\n"
+     "    if (rc == DBK_OK)\n"
+     "        rc = os->rename",
+     "    int rc = DBK_OK;\n"
+     "    if (rc == DBK_OK)\n"
+     "        rc = os->rename",
      "a new segment gets its name unsynced"),
-    ("log/segment.c", "    return os->sync_folder(os, folder, err);", "    return DBK_OK;",
+    ("log/segment.c",
+     "    return os->sync_folder(os, folder, err);",
+     "    return DBK_OK;",
      "a new segment's name is not made durable"),
-    ("log/load.c", "        b->previous_crc != dbk_segment_header_identity(a) ||\n", "",
+    ("log/load.c",
+     "        b->previous_crc != dbk_segment_header_identity(a) ||\n",
+     "",
      "an exchanged segment is not noticed"),
-    ("log/load.c", "    if (segment->header.salt != note->salt)", "    if (segment->header.salt == 0)",
-     "a reader takes any last segment for the noted one"),
-    ("log/scan.c", "    if (scan->chained)\n        scan->chain = dbk_group_chain(scan->chain, bytes.data);\n",
-     "", "a scan does not follow chains"),
-    ("log/scan.c", "    bool right = (!scan->chained || chain == scan->chain) &&",
-     "    bool right = (!scan->chained || chain != 0 || chain == scan->chain) &&",
-     "a scan does not look how a segment ends"),
-    ("log/compact.c", "    return rc == DBK_OK ? os->sync(os, &packing->file, err) : rc;",
-     "    return rc;", "a compacted segment gets its name unsynced"),
-    ("log/compact.c", "    event->flags |= DBK_RECORD_REMOVED;\n", "",
+    ("log/scan.c",
+     "    if (scan->chained)\n"
+     "        scan->chain = dbk_group_chain(scan->chain, bytes.data);\n",
+     "",
+     "a scan does not follow chains"),
+    ("log/compact.c",
+     "    return rc == DBK_OK ? os->sync(os, &packing->file, err) : rc;",
+     "    return rc;",
+     "a compacted segment gets its name unsynced"),
+    ("log/compact.c",
+     "    event->flags |= DBK_RECORD_REMOVED;\n",
+     "",
      "a removed event looks like one with its leaf as data"),
-    ("log/compact.c", "    dbk_put_u32(place, (uint32_t)(packing->size + packing->group.size));",
-     "    dbk_put_u32(place, (uint32_t)(packing->size + packing->group.size + packing->count));",
+    ("log/compact.c",
+     "    dbk_put_u32(place, (uint32_t)(packing->size + packing->group.size));",
+     "    dbk_put_u32(place, (uint32_t)(packing->size + packing->group.size"
+     " + packing->count));",
      "places of a compacted segment are wrong"),
-    ("index/chunk.c", "    if (slot->last == DBK_CHUNK_NONE)\n        slot->first = index;\n    else\n"
+    ("index/chunk.c",
+     "    if (slot->last == DBK_CHUNK_NONE)\n"
+     "        slot->first = index;\n"
+     "    else\n"
      "        chunk->postings[slot->last].behind = index;",
-     "    if (slot->last == DBK_CHUNK_NONE)\n        slot->first = index;",
+     "    if (slot->last == DBK_CHUNK_NONE)\n"
+     "        slot->first = index;",
      "a key's postings in memory are lost"),
-    ("index/chunk.c", "position <= range->position_max && position > covered)",
-     "position > covered)", "look-ups do not end where they are told"),
-    ("index/chunk.c", "        chunk->streams -= chunk->postings[first].rank == 1;\n", "",
+    ("index/chunk.c",
+     "position <= range->position_max && position > covered)",
+     "position > covered)",
+     "look-ups do not end where they are told"),
+    ("index/chunk.c",
+     "        chunk->streams -= chunk->postings[first].rank == 1;\n",
+     "",
      "streams of refused batches are counted"),
-    ("index/run.c", "    if (dbk_get_u32(footer + 56) != dbk_crc32c(0, body))",
-     "    if (dbk_get_u32(footer + 56) == 0)", "damaged runs are used"),
-    ("index/merge.c", "dbk_hash128_compare(walks[i].entry.key, walks[best].entry.key) < 0))",
+    ("index/run.c",
+     "    if (dbk_get_u32(footer + 56) != dbk_crc32c(0, body))",
+     "    if (dbk_get_u32(footer + 56) == 0)",
+     "damaged runs are used"),
+    ("index/merge.c",
+     "dbk_hash128_compare(walks[i].entry.key, walks[best].entry.key) < 0))",
      "dbk_hash128_compare(walks[i].entry.key, walks[best].entry.key) <= 0))",
      "a merge mixes up the order of ranks"),
-    ("index/format.h", "    for (unsigned shift = 0; shift < 63; shift += 9) {\n"
-     "        unsigned bit = (unsigned)(key.low >> shift) & 511;\n        line",
+    ("index/format.h",
+     "    for (unsigned shift = 0; shift < 63; shift += 9) {\n"
+     "        unsigned bit = (unsigned)(key.low >> shift) & 511;\n"
+     "        line",
      "    for (unsigned shift = 0; shift < 45; shift += 9) {\n"
-     "        unsigned bit = (unsigned)(key.low >> shift) & 511;\n        line",
+     "        unsigned bit = (unsigned)(key.low >> shift) & 511;\n"
+     "        line",
      "filters miss keys that are there"),
-    ("index/behind.c", "    bool merge = chunk == NULL && find_merge(index, &at);",
+    ("index/behind.c",
+     "    bool merge = chunk == NULL && find_merge(index, &at);",
      "    bool merge = chunk == NULL && find_merge(index, &at) && at > 1000;",
      "runs are never merged"),
-    ("index/files.c", "        if (found[i].first == next && found[i].last <= last)",
-     "        if (found[i].first == next)", "runs of what was never synced are used"),
-    ("store/accept.c", "                              .position_min = condition->after + 1,",
+    ("index/files.c",
+     "        if (found[i].first == next && found[i].last <= last)",
+     "        if (found[i].first == next)",
+     "runs of what was never synced are used"),
+    ("store/accept.c",
+     "                              .position_min = condition->after + 1,",
      "                              .position_min = condition->after + 2,",
      "a condition leaves out the next position"),
-    ("store/accept.c", "    return (uint64_t)expected == head->version;", "    return true;",
+    ("store/accept.c",
+     "    return (uint64_t)expected == head->version;",
+     "    return true;",
      "expected versions are not looked at"),
-    ("store/append.c", "        dbk_index_cut(store->index, written + 1);\n", "",
+    ("store/append.c",
+     "        dbk_index_cut(store->index, written + 1);\n",
+     "",
      "a failed group stays in the index"),
-    ("store/append.c", "    store->accepted_position = written;\n", "",
+    ("store/append.c",
+     "    store->accepted_position = written;\n",
+     "",
      "positions have a gap behind a failed group"),
-    ("store/append.c", "    dbk_store_forget_heads(store);\n    tell(&store->written",
-     "    tell(&store->written", "versions have a gap behind a failed group"),
-    ("store/match.c", "        agreed = position == from ? agreed + 1 : 1;", "        agreed++;",
-     "names of a query need not meet"),
-    ("store/match.c", "        if (position > 0 && (best == 0 || is_before(match, position, best)))",
-     "        if (position > 0 && best == 0)", "of several types only the first is looked at"),
-    ("store/rules.c", "    info.exists = info.version >= info.first;", "    info.exists = true;",
+    ("store/append.c",
+     "    dbk_store_forget_heads(store);\n"
+     "    tell(&store->written",
+     "    tell(&store->written",
+     "versions have a gap behind a failed group"),
+    ("store/match.c",
+     "        list->rank_min = last + 1;",
+     "        list->rank_min = last + 2;",
+     "a list of postings loses one where it goes on"),
+    ("store/match.c",
+     "        if (position > 0 && (best == 0 || is_before(match, position, best)))",
+     "        if (position > 0 && best == 0)",
+     "of several types only the first is looked at"),
+    ("store/rules.c",
+     "    info.exists = info.version >= info.first;",
+     "    info.exists = true;",
      "a deleted stream exists"),
-    ("store/rules.c", "        if (first > 1 && wanted.truncate_before < first)\n"
-     "            wanted.truncate_before = first;\n", "", "what was left out comes back"),
-    ("store/compact.c", "            if (postings[i].rank >= first && postings[i].position > position_max)",
+    ("store/rules.c",
+     "        if (first > 1 && wanted.truncate_before < first)\n"
+     "            wanted.truncate_before = first;\n",
+     "",
+     "what was left out comes back"),
+    ("store/compact.c",
+     "            if (postings[i].rank >= first && postings[i].position > position_max)",
      "            if (postings[i].rank > first && postings[i].position > position_max)",
      "compaction removes an event too many"),
 ]

@@ -4,13 +4,13 @@
 
     tests/torture/storm.py [--kills N | --seconds N] [--seed N] [--parallel N] [--daybook PATH]
 
-Four clients write, two read, and the daemon is killed (SIGKILL) every 50 to 450 ms, one time in four
-before it has answered anything, that is, while it recovers. What a client writes is a function of
-seed, client and sequence, with ids and expected versions, so that a batch whose answer was lost is
-sent again and stored once. One client also deletes streams and compacts. Readers look at everything
-as it comes: positions without a gap, nothing that changes, nothing that nobody wrote. At the end all
-is read once more: what was acknowledged is there, once, and nothing else is. Prints a JSON line;
-ends with 1 at the first violation.
+Four clients write, two read, and the daemon is killed (SIGKILL) every 50 to 450 ms, one time in
+four before it has answered anything, that is, while it recovers. What a client writes is a function
+of seed, client and sequence, with ids and expected versions, so that a batch whose answer was lost
+is sent again and stored once. One client also deletes streams and compacts. Readers look at
+everything as it comes: positions without a gap, nothing that changes, nothing that nobody wrote. At
+the end all is read once more: what was acknowledged is there, once, and nothing else is. Prints a
+JSON line; ends with 1 at the first violation.
 """
 import argparse
 import http.client
@@ -114,7 +114,8 @@ class Storm:
         versions = {}
         while not self.over.is_set():
             first = self.acknowledged[writer] + 1
-            events = [event_of(self.seed, writer, first + i) for i in range(chance.choice((1, 1, 3)))]
+            count = chance.choice((1, 1, 3))
+            events = [event_of(self.seed, writer, first + i) for i in range(count)]
             streams = {event["stream"] for event in events}
             expect = [{"stream": s, "version": versions.get(s, 0) or "none"} for s in streams]
             self.attempted[writer] = max(self.attempted[writer], first + len(events) - 1)
