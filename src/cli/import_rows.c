@@ -164,11 +164,12 @@ static int parse_line(struct dbk_rows_reader *reader, struct dbk_slice line)
 
 static int finish_fields(struct dbk_rows_reader *reader)
 {
+    const char *bytes = reader->bytes.size > 0 ? reader->bytes.data : "";
     size_t start = 0;
     if (reader->bytes.rc < 0)
         return reader->bytes.rc;
     for (size_t i = 0; i < reader->field_count && i < DBK_ROW_COLUMNS_MAX; i++) {
-        reader->fields[i] = dbk_slice(reader->bytes.data + start, reader->ends[i] - start);
+        reader->fields[i] = dbk_slice(bytes + start, reader->ends[i] - start);
         start = reader->ends[i];
     }
     return DBK_OK;

@@ -7,6 +7,7 @@
 The same files each time. Inputs that a fuzzer or a person found are added beside them by hand,
 under other names, and are left alone.
 """
+import gzip
 import pathlib
 import struct
 
@@ -218,11 +219,26 @@ def requests():
     yield "empty", b"\n"
 
 
+def imports():
+    text = b'id,"a name",price\r\n1,"x, ""y""\nz",2.50\r\n\r\n2,short\r\n3,a"b,1\r\n4,\xff,1\n5,d,6'
+    yield "csv", b"c" + text
+    yield "csv-mark", b"c\xef\xbb\xbfa,b\n1,2\n"
+    yield "csv-nameless", b"c,\n1,2\n"
+    yield "csv-twice", b"ca,a\n1,2\n"
+    yield "csv-open", b'ca,b\n1,"2\n3,4\n'
+    yield "csv-nul", b"ca,b\n1,\0\n\r,\r2\n"
+    yield "jsonl", b'j{"a":1}\r\n\n[]\n{"b":\n\xff\n3'
+    yield "gzip", b"c" + gzip.compress(text, mtime=0) + gzip.compress(b"\n6,e,7\n", mtime=0)
+    yield "gzip-cut", b"c" + gzip.compress(text, mtime=0)[:-9]
+    zstd = bytes.fromhex("28b52ffd0458690000612c620a312c320a332c340a359389c642")
+    yield "zstd", b"c" + zstd
+
+
 def main():
     corpora = {"record": records(), "segment": segments(), "json": texts(), "index": runs(),
                "decimal": decimals(), "view": views(), "http_reply": replies(),
                "sql": statements(), "backup": manifests(), "yaml": settings(),
-               "snapshot": snapshots(), "request": requests()}
+               "snapshot": snapshots(), "request": requests(), "rows": imports()}
     for name, corpus in corpora.items():
         (FOLDER / name).mkdir(parents=True, exist_ok=True)
         for file_name, data in corpus:

@@ -3,6 +3,7 @@
  * states -- the store on a simulated disk that crashes, fails and rots, for as long as told.
  *
  *     states --kind crash|calls|alloc|bits [--seed N] [--count N] [--seconds N]
+ *            [--larger BYTES] [--from BIT]
  *
  * A workload made of the seed appends batches to several streams, with expectations, tags and ids,
  * sets rules, deletes, compacts, reopens. It is struck
@@ -11,7 +12,10 @@
  *            often by another one; what it showed must then survive that nothing unsynced is kept
  *     calls  by a failing call, once or for ever, and by a short write
  *     alloc  by a failing allocation, once or for ever
- *     bits   when it is closed, by each flipped bit of each file
+ *     bits   when it is closed, by each flipped bit of each file; fewer are spread over all, and
+ *            with --from come one after the other
+ *
+ * --larger gives every event so many bytes more.
  *
  * The judge is a list: what was attempted at each position, and how much of it was acknowledged.
  * Nothing acknowledged may be lost, nothing else may appear, damage must be named. Prints counts as
@@ -25,6 +29,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/hash.h"
 #include "base/memory.h"
 #include "os/sim.h"
 #include "store/store.h"
@@ -34,6 +39,8 @@
 #define EVENTS_MAX 700
 #define STEPS_MAX 40
 #define KEEPS 5
+#define PAD_MAX 8000
+#define DATA_SIZE_MAX (PAD_MAX + 512)
 
 struct entry {
     unsigned stream; /* STREAMS and on: rules of the stream it is less STREAMS */
@@ -65,6 +72,7 @@ struct counts {
 };
 
 static uint64_t current_seed;
+static size_t larger; /* bytes more in every event */
 static struct counts counts;
 
 static void violation(const char *what, uint64_t a, uint64_t b)
@@ -97,13 +105,29 @@ static struct dbk_slice stream_name(unsigned stream, char text[24])
     return dbk_slice(text, (size_t)size);
 }
 
-static struct dbk_slice data_of(uint64_t position, unsigned nonce, char text[512])
+static struct dbk_slice data_of(uint64_t position, unsigned nonce, char text[DATA_SIZE_MAX])
 {
-    int size = snprintf(text, 512, "{\"p\":%" PRIu64 ",\"n\":%u,\"pad\":\"", position, nonce);
-    size_t pad = (size_t)(position * 7919 % (position % 9 == 0 ? 400 : 40));
+    int size =
+        snprintf(text, DATA_SIZE_MAX, "{\"p\":%" PRIu64 ",\"n\":%u,\"pad\":\"", position, nonce);
+    size_t pad = (size_t)(position * 7919 % (position % 9 == 0 ? 400 : 40)) + larger;
     memset(text + size, 'x', pad);
     memcpy(text + size + pad, "\"}", 2);
     return dbk_slice(text, (size_t)size + pad + 2);
+}
+
+/* The same, made once for as long as it is asked for with the same nonce. */
+static struct dbk_slice known_data_of(uint64_t position, unsigned nonce)
+{
+    static struct {
+        char text[DATA_SIZE_MAX];
+        size_t size; /* 0: not made yet */
+        unsigned nonce;
+    } known[EVENTS_MAX + 1];
+    if (known[position].size == 0 || known[position].nonce != nonce) {
+        known[position].size = data_of(position, nonce, known[position].text).size;
+        known[position].nonce = nonce;
+    }
+    return dbk_slice(known[position].text, known[position].size);
 }
 
 static struct dbk_uuid id_of(uint64_t position, unsigned nonce)
@@ -120,7 +144,7 @@ static int open_store(struct world *world, bool writer, struct dbk_error *err)
     return dbk_store_open(&(struct dbk_store_options){.os = dbk_sim_os(world->sim),
                                                       .folder = "data",
                                                       .writer = writer,
-                                                      .segment_size = 2500,
+                                                      .segment_size = 2500 + 10 * larger,
                                                       .chunk_events = 32},
                           &world->store, err);
 }
@@ -169,7 +193,7 @@ static void append(struct world *world)
     struct dbk_append_result result;
     struct dbk_error err = {0};
     char names[4][24];
-    char texts[4][512];
+    char texts[4][DATA_SIZE_MAX];
     size_t count = 1 + chance(world, 4);
     uint64_t position = world->acknowledged;
     uint64_t before = world->attempted;
@@ -315,28 +339,18 @@ static bool may_be_removed(const struct world *world, const struct entry *entry,
     return entry->version < world->cut_tried[entry->stream];
 }
 
-static void check_event(const struct world *world, const struct dbk_event *event, uint64_t last)
+/* What an event's leaf was before it was removed; worked out once for as long as it reads alike. */
+static const uint8_t *leaf_of(const struct entry *entry, const struct dbk_event *event,
+                              struct dbk_slice data)
 {
-    const struct entry *entry = &world->entries[event->position];
-    char name[24];
-    char text[512];
-    require(dbk_slice_equal(event->stream, stream_name(entry->stream, name)) &&
-                event->version == entry->version,
-            "an event is another's", event->position, event->version);
-    bool removed = (event->flags & DBK_RECORD_REMOVED) != 0;
-    require(!removed || may_be_removed(world, entry, last), "an event was removed that is kept",
-            event->position, entry->version);
-    if (entry->stream >= STREAMS)
-        return;
-    struct dbk_uuid id = id_of(event->position, entry->nonce);
-    struct dbk_slice data = data_of(event->position, entry->nonce, text);
-    require(dbk_uuid_equal(&event->id, &id), "an event has another id", event->position, 0);
-    if (!removed) {
-        require(dbk_slice_equal(event->data, data), "an event has other content", event->position,
-                0);
-        return;
-    }
-    uint8_t leaf[DBK_SHA256_SIZE];
+    static struct {
+        int64_t time_us;
+        uint64_t nonce;
+        uint32_t type;
+        uint8_t leaf[DBK_SHA256_SIZE];
+    } known[EVENTS_MAX + 1];
+    uint64_t nonce = (uint64_t)entry->nonce << 32 | (current_seed & UINT32_MAX);
+    uint32_t type = dbk_crc32c(dbk_crc32c(1, event->type), event->meta);
     char tags[3 * TAGS];
     struct dbk_event whole = *event;
     size_t size = 0;
@@ -346,11 +360,42 @@ static void check_event(const struct world *world, const struct dbk_event *event
             size += 3;
         }
     }
+    if (known[event->position].time_us == event->time_us && known[event->position].nonce == nonce &&
+        known[event->position].type == type)
+        return known[event->position].leaf;
     whole.flags &= ~(uint32_t)DBK_RECORD_REMOVED;
     whole.data = data;
     whole.tags = dbk_slice(tags, size);
-    require(dbk_record_leaf(&whole, leaf) == DBK_OK && event->data.size == sizeof(leaf) &&
-                memcmp(leaf, event->data.data, sizeof(leaf)) == 0,
+    require(dbk_record_leaf(&whole, known[event->position].leaf) == DBK_OK,
+            "a removed event has no leaf", event->position, 0);
+    known[event->position].time_us = event->time_us;
+    known[event->position].nonce = nonce;
+    known[event->position].type = type;
+    return known[event->position].leaf;
+}
+
+static void check_event(const struct world *world, const struct dbk_event *event, uint64_t last)
+{
+    const struct entry *entry = &world->entries[event->position];
+    char name[24];
+    require(dbk_slice_equal(event->stream, stream_name(entry->stream, name)) &&
+                event->version == entry->version,
+            "an event is another's", event->position, event->version);
+    bool removed = (event->flags & DBK_RECORD_REMOVED) != 0;
+    require(!removed || may_be_removed(world, entry, last), "an event was removed that is kept",
+            event->position, entry->version);
+    if (entry->stream >= STREAMS)
+        return;
+    struct dbk_uuid id = id_of(event->position, entry->nonce);
+    struct dbk_slice data = known_data_of(event->position, entry->nonce);
+    require(dbk_uuid_equal(&event->id, &id), "an event has another id", event->position, 0);
+    if (!removed) {
+        require(dbk_slice_equal(event->data, data), "an event has other content", event->position,
+                0);
+        return;
+    }
+    require(event->data.size == DBK_SHA256_SIZE &&
+                memcmp(leaf_of(entry, event, data), event->data.data, DBK_SHA256_SIZE) == 0,
             "a removed event has another leaf", event->position, 0);
 }
 
@@ -647,12 +692,38 @@ static void flip(struct world *world, const char *path, size_t bit, bool writer)
     counts.bits++;
 }
 
-static bool is_over(uint64_t count, uint64_t done, time_t end)
+/* Where a run ends; 0: there is no such end. */
+struct bound {
+    uint64_t count;
+    time_t end;
+};
+
+static bool is_over(struct bound bound, uint64_t done)
 {
-    return (count > 0 && done >= count) || (end != 0 && time(NULL) >= end);
+    return (bound.count > 0 && done >= bound.count) || (bound.end != 0 && time(NULL) >= bound.end);
 }
 
-static void run_bits(struct world *world, uint64_t seed, uint64_t count, time_t end)
+static int compare_paths(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+/* Flips bits first, first + stride, … of all the files' bits, one after the other. */
+static void flip_files(struct world *world, const struct files *files, size_t first, size_t stride,
+                       struct bound bound)
+{
+    size_t at = first;
+    for (size_t i = 0; i < files->count; i++) {
+        size_t size = dbk_sim_file(world->sim, files->paths[i]).size * 8;
+        for (; at < size && !is_over(bound, counts.bits); at += stride)
+            flip(world, files->paths[i], at, at % 64 == 17);
+        if (at < size)
+            break;
+        at -= size;
+    }
+}
+
+static void run_bits(struct world *world, uint64_t seed, size_t first, struct bound bound)
 {
     struct files files = {.folder = "data/log"};
     struct dbk_error err = {0};
@@ -664,22 +735,15 @@ static void run_bits(struct world *world, uint64_t seed, uint64_t count, time_t 
     dbk_ignore(os->list(os, files.folder, add_file, &files, NULL));
     files.folder = "data/index";
     dbk_ignore(os->list(os, files.folder, add_file, &files, NULL));
+    qsort(files.paths, files.count, sizeof(files.paths[0]), compare_paths);
     size_t bits = 0;
     for (size_t i = 0; i < files.count; i++)
         bits += dbk_sim_file(world->sim, files.paths[i]).size * 8;
-    /* Fewer than all are spread over all. */
-    size_t stride = count > 0 && count < bits ? bits / count : 1;
-    size_t at = 0;
-    for (size_t i = 0; i < files.count; i++) {
-        size_t size = dbk_sim_file(world->sim, files.paths[i]).size * 8;
-        for (; at < size; at += stride) {
-            if (is_over(count, counts.bits, end))
-                break;
-            flip(world, files.paths[i], at, at % 64 == 17);
-        }
-        at -= at < size ? at : size;
-    }
-    (void)printf("%zu bytes in %zu files, %zu bits\n", bits / 8, files.count, bits);
+    (void)printf("%zu bytes in %zu files, %zu bits, %016" PRIx64 "\n", bits / 8, files.count, bits,
+                 dbk_sim_fingerprint(world->sim));
+    (void)fflush(stdout);
+    bool some = first == SIZE_MAX && bound.count > 0 && bound.count < bits;
+    flip_files(world, &files, first == SIZE_MAX ? 0 : first, some ? bits / bound.count : 1, bound);
     dbk_sim_free(world->sim);
 }
 
@@ -701,17 +765,21 @@ int main(int argc, char **argv)
     static struct world world;
     const char *kind = "crash";
     uint64_t seed = 1;
-    uint64_t count = 0;
-    time_t end = 0;
+    struct bound bound = {0};
+    uint64_t from = SIZE_MAX;
     for (int i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--kind") == 0)
             kind = argv[i + 1];
         else if (strcmp(argv[i], "--seed") == 0)
             seed = number_of(argv[i + 1]);
         else if (strcmp(argv[i], "--count") == 0)
-            count = number_of(argv[i + 1]);
+            bound.count = number_of(argv[i + 1]);
+        else if (strcmp(argv[i], "--from") == 0)
+            from = number_of(argv[i + 1]);
+        else if (strcmp(argv[i], "--larger") == 0)
+            larger = (size_t)number_of(argv[i + 1]);
         else if (strcmp(argv[i], "--seconds") == 0)
-            end = time(NULL) + (time_t)number_of(argv[i + 1]);
+            bound.end = time(NULL) + (time_t)number_of(argv[i + 1]);
         else
             argc = 0;
     }
@@ -719,21 +787,22 @@ int main(int argc, char **argv)
                                             : strcmp(kind, "calls") == 0 ? run_calls
                                             : strcmp(kind, "alloc") == 0 ? run_alloc
                                                                          : NULL;
-    if (argc % 2 == 0 || argc == 0 || (run == NULL && strcmp(kind, "bits") != 0)) {
+    if (argc % 2 == 0 || argc == 0 || larger > PAD_MAX ||
+        (run == NULL && strcmp(kind, "bits") != 0)) {
         (void)fprintf(stderr, "states --kind crash|calls|alloc|bits [--seed N] [--count N] "
-                              "[--seconds N]\n");
+                              "[--seconds N] [--larger BYTES] [--from BIT]\n");
         return 2;
     }
-    if (count == 0 && end == 0)
-        count = 1000;
+    if (bound.count == 0 && bound.end == 0)
+        bound.count = 1000;
     dbk_set_allocator(&(struct dbk_allocator){allocate, reallocate, free});
     (void)printf("%s from seed %" PRIu64 "\n", kind, seed);
     if (run == NULL)
-        run_bits(&world, seed, count, end);
+        run_bits(&world, seed, from, bound);
     for (uint64_t done = 0; run != NULL;) {
         run(&world, seed++);
         done = counts.crash_states + counts.call_failures + counts.allocation_failures;
-        if (is_over(count, done, end))
+        if (is_over(bound, done))
             break;
     }
     (void)printf("{\"kind\":\"%s\",\"next_seed\":%" PRIu64 ",\"crash_states\":%" PRIu64
