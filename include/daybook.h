@@ -219,6 +219,75 @@ DAYBOOK_API int daybook_wait(struct daybook_cursor *cursor, int timeout_ms,
                              struct daybook_error *error);
 DAYBOOK_API void daybook_cursor_close(struct daybook_cursor *cursor);
 
+/*
+ * Consumer groups: each event that passes a group's filter is leased to one of its consumers, until
+ * one acknowledges it: at least once, and none is lost. What fails too often is parked. See
+ * docs/subscriptions.md for the settings.
+ */
+
+/* Makes a group, or changes its settings: a JSON object. */
+DAYBOOK_API int daybook_group_set(struct daybook *book, const char *group, const char *settings,
+                                  struct daybook_error *error);
+/* Forgets a group. DAYBOOK_ENOTFOUND */
+DAYBOOK_API int daybook_group_remove(struct daybook *book, const char *group,
+                                     struct daybook_error *error);
+
+struct daybook_group_status {
+    uint64_t position; /* everything up to it was looked at */
+    uint64_t ready;    /* open, and may be leased */
+    uint64_t leased;
+    uint64_t waiting; /* for its next try */
+    uint64_t parked;
+    uint64_t oldest; /* the first open position; 0: none is */
+    uint64_t consumers;
+};
+/* DAYBOOK_ENOTFOUND */
+DAYBOOK_API int daybook_group_status(struct daybook *book, const char *group,
+                                     struct daybook_group_status *status_out,
+                                     struct daybook_error *error);
+
+struct daybook_consumer;
+
+/*
+ * Joins a group, with at most so many events unacknowledged at a time (1 to 1,000). Owned by the
+ * caller, who ends it with daybook_consumer_close; a consumer belongs to one thread at a time, and
+ * any number of them join a group. DAYBOOK_ENOTFOUND, DAYBOOK_EINVAL
+ */
+DAYBOOK_API int daybook_consumer_open(struct daybook *book, const char *group, size_t unacked_max,
+                                      struct daybook_consumer **consumer_out,
+                                      struct daybook_error *error);
+/* What it has not acknowledged goes to others. */
+DAYBOOK_API void daybook_consumer_close(struct daybook_consumer *consumer);
+/*
+ * 1: an event, valid until the next call; attempt_out (may be NULL) counts from 1. 0: the time is
+ * over, also when as many as allowed are unacknowledged. Negative: a code.
+ */
+DAYBOOK_API int daybook_consumer_next(struct daybook_consumer *consumer, int timeout_ms,
+                                      struct daybook_event *event_out, unsigned *attempt_out,
+                                      struct daybook_error *error);
+
+enum daybook_action {
+    DAYBOOK_ACK = 0,
+    DAYBOOK_RETRY = 1, /* give it back, to be tried again after the group's delay */
+    DAYBOOK_PARK = 2,  /* put it aside, until it is replayed or dropped */
+    DAYBOOK_SKIP = 3   /* done, without success */
+};
+/*
+ * What became of events. reason (may be NULL) is kept with what is parked. Positions that are not
+ * open are left alone. Acknowledgements are saved once a second and by daybook_close: after a crash
+ * the last of them may be delivered again.
+ */
+DAYBOOK_API int daybook_consumer_answer(struct daybook_consumer *consumer,
+                                        enum daybook_action action, const uint64_t *positions,
+                                        size_t count, const char *reason,
+                                        struct daybook_error *error);
+
+/* Gives parked events to consumers again, or drops them (replay 0); count 0: all. The number of
+   them, or a code: DAYBOOK_ENOTFOUND, DAYBOOK_ECONFLICT (order by stream: an earlier one first). */
+DAYBOOK_API int64_t daybook_group_unpark(struct daybook *book, const char *group, int replay,
+                                         const uint64_t *positions, size_t count,
+                                         struct daybook_error *error);
+
 /* Text made by the library: end it with daybook_free. */
 DAYBOOK_API void daybook_free(char *text);
 

@@ -83,6 +83,26 @@ static int print_state(struct daybook *book, struct daybook_error *error)
     return rc;
 }
 
+/* A consumer of a group: each event is its own until it says what became of it. */
+static int consume(struct daybook *book, struct daybook_error *error)
+{
+    struct daybook_consumer *consumer = NULL;
+    struct daybook_event event;
+    int rc = daybook_group_set(book, "auditor", "{\"categories\":[\"account\"]}", error);
+    if (rc == DAYBOOK_OK)
+        rc = daybook_consumer_open(book, "auditor", 10, &consumer, error);
+    if (rc < 0)
+        return rc;
+    while ((rc = daybook_consumer_next(consumer, 0, &event, NULL, error)) == 1) {
+        (void)printf("audited %.*s\n", (int)event.type_size, event.type);
+        rc = daybook_consumer_answer(consumer, DAYBOOK_ACK, &event.position, 1, NULL, error);
+        if (rc < 0)
+            break;
+    }
+    daybook_consumer_close(consumer);
+    return rc;
+}
+
 int main(int argument_count, char **arguments)
 {
     struct daybook_error error;
@@ -102,6 +122,8 @@ int main(int argument_count, char **arguments)
         rc = withdraw(book, "{\"account\":\"c-1\",\"amount\":500}", &error);
     if (rc == DAYBOOK_OK)
         rc = print_events(book, &error);
+    if (rc == DAYBOOK_OK)
+        rc = consume(book, &error);
     if (rc == DAYBOOK_OK)
         rc = print_state(book, &error);
     daybook_close(book);

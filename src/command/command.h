@@ -35,10 +35,7 @@
 
 struct dbk_commands;
 
-/* How events get stored: the engine's append pipeline (checks, participants). */
-typedef int (*dbk_append_fn)(void *context, const struct dbk_batch *batch,
-                             struct dbk_append_result *result_out, struct dbk_error *err);
-
+/* append: the engine's pipeline (checks, participants). */
 int dbk_commands_open(struct dbk_store *store, struct dbk_folds *folds, dbk_append_fn append,
                       void *context, struct dbk_commands **commands_out,
                       struct dbk_error *err) DBK_MUST_CHECK;

@@ -1,18 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The public C API (include/daybook.h) over the engine. */
-#include "daybook.h"
+#include "engine/library.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/engine.h"
 #include "json/json.h"
 
 #define ANSWER_SIZE_MAX ((size_t)512 << 20)
-
-struct daybook {
-    struct dbk_engine *engine;
-};
 
 struct daybook_cursor {
     struct daybook *book;
@@ -35,7 +30,7 @@ const char *daybook_version(void)
     return DAYBOOK_VERSION;
 }
 
-static int fail(struct daybook_error *error, int rc, const struct dbk_error *err)
+int dbk_library_fail(struct daybook_error *error, int rc, const struct dbk_error *err)
 {
     if (error == NULL)
         return rc;
@@ -45,10 +40,33 @@ static int fail(struct daybook_error *error, int rc, const struct dbk_error *err
     return rc;
 }
 
-static int wrong(struct daybook_error *error, const char *what)
+int dbk_library_wrong(struct daybook_error *error, const char *what)
 {
     struct dbk_error err = {0};
-    return fail(error, dbk_error_set(&err, DBK_EINVAL, "%s", what), &err);
+    return dbk_library_fail(error, dbk_error_set(&err, DBK_EINVAL, "%s", what), &err);
+}
+
+struct daybook_event dbk_library_event(const struct dbk_event *event, struct dbk_uuid *id)
+{
+    *id = event->id;
+    return (struct daybook_event){
+        .position = event->position,
+        .version = event->version,
+        .time_us = event->time_us,
+        .occurred_us = event->occurred_us,
+        .id = id->bytes,
+        .stream = event->stream.data,
+        .stream_size = event->stream.size,
+        .type = event->type.data,
+        .type_size = event->type.size,
+        .data = event->data.data,
+        .data_size = event->data.size,
+        .meta = event->meta.data,
+        .meta_size = event->meta.size,
+        .tags = event->tags.data,
+        .tags_size = event->tags.size,
+        .binary = (event->flags & DBK_RECORD_JSON) == 0,
+    };
 }
 
 /* Of all faults the first is told, and how many there are. */
@@ -70,10 +88,11 @@ int daybook_open(const struct daybook_options *options, struct daybook **book_ou
     struct dbk_error err = {0};
     struct dbk_diagnostics list;
     if (options == NULL || options->folder == NULL || book_out == NULL)
-        return wrong(error, "daybook_open: options with a folder, and book_out, are needed");
+        return dbk_library_wrong(error,
+                                 "daybook_open: options with a folder, and book_out, are needed");
     struct daybook *book = dbk_alloc_zero(1, sizeof(*book));
     if (book == NULL)
-        return fail(error, DBK_ENOMEM, &err);
+        return dbk_library_fail(error, DBK_ENOMEM, &err);
     dbk_diagnostics_init(&list);
     int rc = dbk_engine_open(&(struct dbk_engine_options){.os = dbk_os_real(),
                                                           .folder = options->folder,
@@ -88,7 +107,7 @@ int daybook_open(const struct daybook_options *options, struct daybook **book_ou
     dbk_diagnostics_release(&list);
     if (rc < 0) {
         dbk_free(book);
-        return fail(error, rc, &err);
+        return dbk_library_fail(error, rc, &err);
     }
     *book_out = book;
     return DBK_OK;
@@ -190,10 +209,11 @@ int daybook_append(struct daybook *book, const struct daybook_batch *batch,
     struct dbk_batch copy;
     struct dbk_append_result result = {0};
     if (book == NULL || batch == NULL || (batch->count > 0 && batch->events == NULL))
-        return wrong(error, "daybook_append: a book and a batch with events are needed");
+        return dbk_library_wrong(error,
+                                 "daybook_append: a book and a batch with events are needed");
     struct dbk_scratch *scratch = dbk_engine_scratch_take(book->engine);
     if (scratch == NULL)
-        return fail(error, DBK_ENOMEM, &err);
+        return dbk_library_fail(error, DBK_ENOMEM, &err);
     int rc = copy_batch(batch, &scratch->arena, &copy);
     if (rc == DBK_OK)
         rc = dbk_engine_append(book->engine, &copy, &result, &err);
@@ -208,7 +228,7 @@ int daybook_append(struct daybook *book, const struct daybook_batch *batch,
             .known = result.known,
             .matched_position = result.matched_position,
         };
-    return rc < 0 ? fail(error, rc, &err) : rc;
+    return rc < 0 ? dbk_library_fail(error, rc, &err) : rc;
 }
 
 /* ---- Reading ---- */
@@ -219,13 +239,13 @@ int daybook_read(struct daybook *book, const struct daybook_filter *filter,
     static const struct daybook_filter everything;
     struct dbk_error err = {0};
     if (book == NULL || cursor_out == NULL)
-        return wrong(error, "daybook_read: a book and cursor_out are needed");
+        return dbk_library_wrong(error, "daybook_read: a book and cursor_out are needed");
     const struct daybook_filter *from = filter == NULL ? &everything : filter;
     struct dbk_slice category = dbk_slice_of(from->category);
     struct dbk_slice type = dbk_slice_of(from->type);
     struct daybook_cursor *cursor = dbk_alloc_zero(1, sizeof(*cursor));
     if (cursor == NULL)
-        return fail(error, DBK_ENOMEM, &err);
+        return dbk_library_fail(error, DBK_ENOMEM, &err);
     struct dbk_scratch *scratch = dbk_engine_scratch_take(book->engine);
     struct dbk_query query = {0};
     cursor->book = book;
@@ -251,7 +271,7 @@ int daybook_read(struct daybook *book, const struct daybook_filter *filter,
     dbk_engine_scratch_give(book->engine, scratch);
     if (rc < 0) {
         dbk_free(cursor);
-        return fail(error, rc, &err);
+        return dbk_library_fail(error, rc, &err);
     }
     *cursor_out = cursor;
     return DBK_OK;
@@ -263,31 +283,13 @@ int daybook_next(struct daybook_cursor *cursor, struct daybook_event *event_out,
     struct dbk_error err = {0};
     struct dbk_event event;
     if (cursor == NULL || event_out == NULL)
-        return wrong(error, "daybook_next: a cursor and event_out are needed");
+        return dbk_library_wrong(error, "daybook_next: a cursor and event_out are needed");
     int rc = dbk_cursor_next(cursor->cursor, &event, &err);
     if (rc < 0)
-        return fail(error, rc, &err);
+        return dbk_library_fail(error, rc, &err);
     if (rc == 0)
         return 0;
-    cursor->id = event.id;
-    *event_out = (struct daybook_event){
-        .position = event.position,
-        .version = event.version,
-        .time_us = event.time_us,
-        .occurred_us = event.occurred_us,
-        .id = cursor->id.bytes,
-        .stream = event.stream.data,
-        .stream_size = event.stream.size,
-        .type = event.type.data,
-        .type_size = event.type.size,
-        .data = event.data.data,
-        .data_size = event.data.size,
-        .meta = event.meta.data,
-        .meta_size = event.meta.size,
-        .tags = event.tags.data,
-        .tags_size = event.tags.size,
-        .binary = (event.flags & DBK_RECORD_JSON) == 0,
-    };
+    *event_out = dbk_library_event(&event, &cursor->id);
     return 1;
 }
 
@@ -295,7 +297,8 @@ int daybook_wait(struct daybook_cursor *cursor, int timeout_ms, struct daybook_e
 {
     struct dbk_error err = {0};
     if (cursor == NULL || !cursor->may_wait)
-        return wrong(error, "daybook_wait: only a forward read without position_max goes on");
+        return dbk_library_wrong(error,
+                                 "daybook_wait: only a forward read without position_max goes on");
     struct dbk_store *store = dbk_engine_store(cursor->book->engine);
     int rc = dbk_store_wait(store, dbk_store_wakes(store), dbk_cursor_position(cursor->cursor),
                             (int64_t)(timeout_ms < 0 ? 0 : timeout_ms) * 1000, &err);
@@ -303,7 +306,7 @@ int daybook_wait(struct daybook_cursor *cursor, int timeout_ms, struct daybook_e
         rc = dbk_cursor_extend(cursor->cursor, &err);
         rc = rc < 0 ? rc : 1;
     }
-    return rc < 0 ? fail(error, rc, &err) : rc;
+    return rc < 0 ? dbk_library_fail(error, rc, &err) : rc;
 }
 
 void daybook_cursor_close(struct daybook_cursor *cursor)
@@ -342,7 +345,7 @@ int daybook_state(struct daybook *book, const char *stream, const struct daybook
     struct dbk_fold_result result = {0};
     struct dbk_buf state;
     if (book == NULL || stream == NULL || state_out == NULL)
-        return wrong(error, "daybook_state: a book, a stream and state_out are needed");
+        return dbk_library_wrong(error, "daybook_state: a book, a stream and state_out are needed");
     if (at != NULL)
         when = (struct dbk_fold_at){at->version, at->time_us, at->occurred_us};
     dbk_buf_init(&state, ANSWER_SIZE_MAX);
@@ -353,7 +356,7 @@ int daybook_state(struct daybook *book, const char *stream, const struct daybook
     dbk_buf_release(&state);
     if (rc == DBK_OK && version_out != NULL)
         *version_out = result.version;
-    return rc < 0 ? fail(error, rc, &err) : rc;
+    return rc < 0 ? dbk_library_fail(error, rc, &err) : rc;
 }
 
 static void write_answer(const struct dbk_command_result *result, struct dbk_slice events,
@@ -380,7 +383,7 @@ int daybook_do(struct daybook *book, const char *command, const char *body,
     struct dbk_buf events;
     struct dbk_buf answer;
     if (book == NULL || command == NULL || body == NULL)
-        return wrong(error, "daybook_do: a book, a command and its body are needed");
+        return dbk_library_wrong(error, "daybook_do: a book, a command and its body are needed");
     dbk_buf_init(&events, ANSWER_SIZE_MAX);
     dbk_buf_init(&answer, ANSWER_SIZE_MAX);
     int rc = dbk_engine_check_writer(book->engine, &err);
@@ -396,7 +399,7 @@ int daybook_do(struct daybook *book, const char *command, const char *body,
     }
     dbk_buf_release(&events);
     dbk_buf_release(&answer);
-    return rc < 0 ? fail(error, rc, &err) : rc;
+    return rc < 0 ? dbk_library_fail(error, rc, &err) : rc;
 }
 
 static int write_rows(struct dbk_rows *rows, struct dbk_buf *out, struct dbk_error *err)
@@ -420,10 +423,10 @@ int daybook_get(struct daybook *book, const char *query, const char *parameters,
     struct dbk_rows *rows = NULL;
     const struct dbk_json_node *root = NULL;
     if (book == NULL || query == NULL || rows_out == NULL)
-        return wrong(error, "daybook_get: a book, a query and rows_out are needed");
+        return dbk_library_wrong(error, "daybook_get: a book, a query and rows_out are needed");
     struct dbk_scratch *scratch = dbk_engine_scratch_take(book->engine);
     if (scratch == NULL)
-        return fail(error, DBK_ENOMEM, &err);
+        return dbk_library_fail(error, DBK_ENOMEM, &err);
     int rc = parameters == NULL
                  ? DBK_OK
                  : dbk_json_parse(scratch->json, dbk_slice_of(parameters), &root, &err);
@@ -438,7 +441,7 @@ int daybook_get(struct daybook *book, const char *query, const char *parameters,
         rc = hand_over(&scratch->out, rows_out, &err);
     dbk_rows_free(rows);
     dbk_engine_scratch_give(book->engine, scratch);
-    return rc < 0 ? fail(error, rc, &err) : rc;
+    return rc < 0 ? dbk_library_fail(error, rc, &err) : rc;
 }
 
 int daybook_model_wait(struct daybook *book, const char *model, uint64_t position, int timeout_ms,
@@ -446,19 +449,19 @@ int daybook_model_wait(struct daybook *book, const char *model, uint64_t positio
 {
     struct dbk_error err = {0};
     if (book == NULL || model == NULL)
-        return wrong(error, "daybook_model_wait: a book and a model are needed");
+        return dbk_library_wrong(error, "daybook_model_wait: a book and a model are needed");
     int rc = dbk_models_wait(dbk_engine_models(book->engine), model, position,
                              (int64_t)timeout_ms * 1000, &err);
-    return rc < 0 ? fail(error, rc, &err) : rc;
+    return rc < 0 ? dbk_library_fail(error, rc, &err) : rc;
 }
 
 int daybook_view_refresh(struct daybook *book, const char *view, struct daybook_error *error)
 {
     struct dbk_error err = {0};
     if (book == NULL || view == NULL)
-        return wrong(error, "daybook_view_refresh: a book and a view are needed");
+        return dbk_library_wrong(error, "daybook_view_refresh: a book and a view are needed");
     int rc = dbk_engine_check_writer(book->engine, &err);
     if (rc == DBK_OK)
         rc = dbk_views_refresh(dbk_engine_views(book->engine), view, 0, NULL, NULL, &err);
-    return rc < 0 ? fail(error, rc, &err) : rc;
+    return rc < 0 ? dbk_library_fail(error, rc, &err) : rc;
 }

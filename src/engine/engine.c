@@ -81,10 +81,14 @@ static int open_scripts(struct dbk_engine *engine, struct dbk_error *err)
 {
     const struct dbk_book *book = engine->book;
     const char *snapshots = path_in(engine, "snapshots");
-    int rc = snapshots == NULL
-                 ? dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", book->folder)
-                 : dbk_folds_open(engine->store, engine->os, snapshots, engine->writer,
-                                  &engine->folds, err);
+    int rc = dbk_groups_open(engine->store, engine->os, engine->writer, append, engine,
+                             &engine->groups, err);
+    if (rc < 0)
+        return rc;
+    rc = snapshots == NULL
+             ? dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", book->folder)
+             : dbk_folds_open(engine->store, engine->os, snapshots, engine->writer, &engine->folds,
+                              err);
     for (size_t i = 0; rc == DBK_OK && i < book->fold_count; i++)
         rc = dbk_folds_add(engine->folds, dbk_slice_of(book->folds[i].name), book->folds[i].file,
                            book->folds[i].source, err);
@@ -180,6 +184,7 @@ void dbk_engine_free(struct dbk_engine *engine)
     dbk_views_free(engine->views);
     dbk_models_free(engine->models);
     dbk_commands_free(engine->commands);
+    dbk_groups_free(engine->groups);
     dbk_folds_free(engine->folds);
     dbk_store_free(engine->store);
     dbk_book_free(engine->book);
@@ -210,6 +215,11 @@ struct dbk_os *dbk_engine_os(const struct dbk_engine *engine)
 struct dbk_store *dbk_engine_store(struct dbk_engine *engine)
 {
     return engine->store;
+}
+
+struct dbk_groups *dbk_engine_groups(struct dbk_engine *engine)
+{
+    return engine->groups;
 }
 
 struct dbk_folds *dbk_engine_folds(struct dbk_engine *engine)

@@ -9,6 +9,7 @@
 
 #include "book/book.h"
 #include "command/command.h"
+#include "group/group.h"
 #include "model/as_of.h"
 
 struct dbk_engine;
@@ -45,6 +46,7 @@ bool dbk_engine_is_writer(const struct dbk_engine *engine);
 const struct dbk_book *dbk_engine_book(const struct dbk_engine *engine);
 struct dbk_os *dbk_engine_os(const struct dbk_engine *engine);
 struct dbk_store *dbk_engine_store(struct dbk_engine *engine);
+struct dbk_groups *dbk_engine_groups(struct dbk_engine *engine);
 struct dbk_folds *dbk_engine_folds(struct dbk_engine *engine);
 struct dbk_commands *dbk_engine_commands(struct dbk_engine *engine);
 struct dbk_models *dbk_engine_models(struct dbk_engine *engine);

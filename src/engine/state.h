@@ -24,6 +24,7 @@ struct dbk_engine {
     struct dbk_error no_writer; /* why not, in a process that would have liked to */
     struct dbk_book *book;
     struct dbk_store *store;
+    struct dbk_groups *groups;
     struct dbk_folds *folds;
     struct dbk_commands *commands;
     struct dbk_models *models;

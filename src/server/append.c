@@ -363,7 +363,7 @@ static int read_condition(struct appending *appending, const struct dbk_json_nod
         return dbk_error_set(err, DBK_EINVAL,
                              "condition: it is {\"fail_if_match\":[…],\"after\":POSITION}");
     condition->after = after == NULL ? 0 : (uint64_t)after->integer;
-    int rc = dbk_api_read_query(&appending->call->scratch->arena, query, &condition->none, &why);
+    int rc = dbk_query_read(&appending->call->scratch->arena, query, &condition->none, &why);
     return rc < 0 ? dbk_error_set(err, rc, "condition: fail_if_match: %s", why.message) : rc;
 }
 

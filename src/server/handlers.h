@@ -35,6 +35,17 @@ int dbk_api_stream_set_rules(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_stream_delete(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_compact(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_upgrade(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_groups(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_group(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_group_set(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_group_remove(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_group_read(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_group_events(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_group_ack(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_group_nack(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_group_parked(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_group_replay(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_group_drop(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_state(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_log(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_command(struct dbk_api_call *call, struct dbk_error *err);
@@ -65,10 +76,9 @@ int dbk_api_after(const struct dbk_api_call *call, uint64_t *after_out, int64_t 
 int dbk_api_put_model(struct dbk_api_call *call, size_t index,
                       struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_api_put_view(struct dbk_api_call *call, size_t index, struct dbk_error *err) DBK_MUST_CHECK;
-/* A query as JSON: [{"types":[…],"tags":[…]},…]; its texts are the nodes'. DBK_EINVAL names the
-   item. */
-int dbk_api_read_query(struct dbk_arena *arena, const struct dbk_json_node *list,
-                       struct dbk_query *query_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* An event as JSON, with the member `attempt` when it is not 0; and as a server-sent event. */
+void dbk_api_put_delivery(struct dbk_buf *out, const struct dbk_event *event, uint32_t attempt);
+void dbk_api_put_sse(struct dbk_buf *out, const struct dbk_event *event, uint32_t attempt);
 /* How far long work is. */
 struct dbk_api_progress {
     struct dbk_api_call *call;

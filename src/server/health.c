@@ -12,7 +12,7 @@ int dbk_api_root(struct dbk_api_call *call, struct dbk_error *err)
     dbk_put_text(out, &first, "version", DBK_SLICE_LITERAL(DAYBOOK_VERSION));
     dbk_put_text(out, &first, "book", dbk_slice_of(dbk_engine_book(call->engine)->name));
     dbk_buf_append_text(out, ",\"links\":{\"events\":\"/events\",\"models\":\"/models\","
-                             "\"views\":\"/views\",\"queries\":\"/queries\","
+                             "\"views\":\"/views\",\"groups\":\"/groups\",\"queries\":\"/queries\","
                              "\"health\":\"/healthz\",\"metrics\":\"/metrics\","
                              "\"openapi\":\"/openapi.json\"}}");
     return dbk_call_send_json(call, 200);

@@ -153,6 +153,18 @@ static enum MHD_Result refuse(struct MHD_Connection *connection, unsigned status
 
 /* ---- Answers that come whole ---- */
 
+/* True when the client has closed its side: an HTTP client that waits for an answer does not. */
+static bool is_gone(int fd)
+{
+    struct pollfd poller = {.fd = fd, .events = POLLIN | POLLRDHUP};
+    char byte;
+    if (fd < 0 || poll(&poller, 1, 0) <= 0)
+        return false;
+    if ((poller.revents & (POLLHUP | POLLERR | POLLRDHUP)) != 0)
+        return true;
+    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 static int begin_whole(void *context, int status, const struct dbk_api_field *headers,
                        size_t header_count)
 {
@@ -176,7 +188,7 @@ static int write_whole(void *context, struct dbk_slice bytes)
 static int wait_whole(void *context)
 {
     struct exchange *exchange = context;
-    return exchange->http->stopping ? DBK_ECONNECT : DBK_OK;
+    return exchange->http->stopping || is_gone(exchange->fd) ? DBK_ECONNECT : DBK_OK;
 }
 
 static enum MHD_Result answer_whole(struct exchange *exchange, struct MHD_Connection *connection)
@@ -198,18 +210,6 @@ static enum MHD_Result answer_whole(struct exchange *exchange, struct MHD_Connec
 
 /* ---- Answers that are sent while they are made ---- */
 
-/* True when the client has closed its side: an HTTP client that waits for an answer does not. */
-static bool is_gone(int fd)
-{
-    struct pollfd poller = {.fd = fd, .events = POLLIN | POLLRDHUP};
-    char byte;
-    if (fd < 0 || poll(&poller, 1, 0) <= 0)
-        return false;
-    if ((poller.revents & (POLLHUP | POLLERR | POLLRDHUP)) != 0)
-        return true;
-    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
-}
-
 static ssize_t read_stream(void *context, uint64_t position, char *bytes, size_t size)
 {
     struct exchange *exchange = context;
@@ -230,9 +230,6 @@ static enum MHD_Result answer_stream(struct exchange *exchange, struct MHD_Conne
     struct dbk_error err = {0};
     const struct dbk_api_field *headers = NULL;
     size_t count = 0;
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    exchange->fd = info == NULL ? -1 : info->connect_fd;
     int rc = dbk_stream_open(exchange->http->engine, &exchange->request, &exchange->http->stopping,
                              &exchange->stream, &err);
     if (rc < 0)
@@ -308,6 +305,9 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *connection, 
     }
     if (exchange->too_large)
         return refuse(connection, 413, DBK_ELIMIT, "the body is larger than 64 MiB");
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    exchange->fd = info == NULL ? -1 : info->connect_fd;
     fill_request(exchange, connection, method);
     return dbk_api_streams(&exchange->request) ? answer_stream(exchange, connection)
                                                : answer_whole(exchange, connection);

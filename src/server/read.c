@@ -11,6 +11,7 @@
 #define COMMENT_US (INT64_C(15) * 1000000)
 /* How long a tail sleeps before it looks whether its client is still there. */
 #define LOOK_US (INT64_C(1) * 1000000)
+#define WAIT_MAX_MS 300000
 #define NAMES_MAX 64
 
 struct reading {
@@ -21,6 +22,8 @@ struct reading {
     struct dbk_slice tags[NAMES_MAX];
     struct dbk_query_item item; /* of `tag` */
     uint64_t limit;             /* 0: none */
+    int64_t wait_us;            /* for the first event, when there is none yet */
+    uint64_t end;               /* the last position when it began: later ones may be missing */
 };
 
 static int read_names(const struct dbk_api_call *call, const char *name, struct dbk_slice *names,
@@ -104,7 +107,22 @@ static int read_query(struct reading *reading, struct dbk_error *err)
     rc = dbk_json_parse(call->scratch->json, text, &list, &why);
     if (rc < 0)
         return dbk_error_set(err, rc, "query: %s", why.message);
-    return dbk_api_read_query(&call->scratch->arena, list, &reading->filter.query, err);
+    return dbk_query_read(&call->scratch->arena, list, &reading->filter.query, err);
+}
+
+/* wait_ms: a document that would be empty waits for its first event. */
+static int read_wait(struct reading *reading, struct dbk_error *err)
+{
+    uint64_t wait_ms = 0;
+    int rc = dbk_call_number(reading->call, "wait_ms", &wait_ms, err);
+    if (rc < 0)
+        return rc;
+    if (wait_ms > WAIT_MAX_MS)
+        return dbk_error_set(err, DBK_EINVAL, "wait_ms: at most %d", WAIT_MAX_MS);
+    if (wait_ms > 0 && (reading->filter.backwards || reading->filter.position_max != 0))
+        return dbk_error_set(err, DBK_EINVAL, "a read that waits goes forwards, without `before`");
+    reading->wait_us = (int64_t)wait_ms * 1000;
+    return DBK_OK;
 }
 
 static int read_filter(struct reading *reading, struct dbk_error *err)
@@ -133,6 +151,8 @@ static int read_filter(struct reading *reading, struct dbk_error *err)
         rc = dbk_call_flag(call, "hidden", &filter->hidden, err);
     if (rc == DBK_OK)
         rc = dbk_call_flag(call, "removed", &filter->removed, err);
+    if (rc == DBK_OK)
+        rc = read_wait(reading, err);
     filter->categories = reading->categories;
     filter->types = reading->types;
     (void)dbk_call_text(call, "stream_prefix", &filter->stream_prefix);
@@ -149,6 +169,30 @@ static int flush_piece(struct dbk_api_call *call)
 
 /* ---- One JSON document ---- */
 
+/* The first event of a document: 1; 0: there is none, also after the wait. */
+static int wait_first(struct reading *reading, struct dbk_cursor *cursor, struct dbk_event *event,
+                      struct dbk_error *err)
+{
+    struct dbk_api_call *call = reading->call;
+    struct dbk_store *store = dbk_engine_store(call->engine);
+    struct dbk_os *os = dbk_engine_os(call->engine);
+    int64_t end_us = os->monotonic_us(os) + reading->wait_us;
+    for (;;) {
+        uint64_t wakes = dbk_store_wakes(store);
+        int rc = dbk_cursor_next(cursor, event, err);
+        int64_t left_us = end_us - os->monotonic_us(os);
+        if (rc != 0 || reading->wait_us == 0 || left_us <= 0 ||
+            call->response->wait(call->response->context) < 0)
+            return rc;
+        rc = dbk_store_wait(store, wakes, dbk_cursor_position(cursor),
+                            left_us < LOOK_US ? left_us : LOOK_US, err);
+        if (rc >= 0)
+            rc = dbk_cursor_extend(cursor, err);
+        if (rc < 0)
+            return rc;
+    }
+}
+
 static int send_document(struct reading *reading, struct dbk_cursor *cursor, struct dbk_error *err)
 {
     struct dbk_api_call *call = reading->call;
@@ -158,11 +202,11 @@ static int send_document(struct reading *reading, struct dbk_cursor *cursor, str
                      : reading->limit > LIMIT_MAX ? LIMIT_MAX
                                                   : reading->limit;
     uint64_t count = 0;
-    int rc = 0;
     bool more = false;
     uint64_t last = 0;
+    int rc = wait_first(reading, cursor, &event, err);
     dbk_buf_append_text(out, "{\"events\":[");
-    while ((rc = dbk_cursor_next(cursor, &event, err)) == 1) {
+    for (; rc == 1; rc = dbk_cursor_next(cursor, &event, err)) {
         more = count == limit;
         if (more)
             break;
@@ -173,7 +217,9 @@ static int send_document(struct reading *reading, struct dbk_cursor *cursor, str
     }
     if (rc < 0)
         return rc;
-    call->position = more ? last : dbk_store_last_position(dbk_engine_store(call->engine));
+    call->position = more                   ? last
+                     : reading->wait_us > 0 ? dbk_cursor_position(cursor)
+                                            : reading->end;
     dbk_buf_append_format(out, "],\"more\":%s,\"position\":%ju}", more ? "true" : "false",
                           (uintmax_t)call->position);
     return dbk_call_send_json(call, 200);
@@ -204,12 +250,21 @@ static int send_lines(struct reading *reading, struct dbk_cursor *cursor, struct
 
 /* ---- A live tail ---- */
 
-static void put_sse(struct dbk_buf *out, const struct dbk_event *event)
+void dbk_api_put_delivery(struct dbk_buf *out, const struct dbk_event *event, uint32_t attempt)
+{
+    dbk_put_event(out, event, (struct dbk_slice){0});
+    if (attempt == 0 || out->rc < 0)
+        return;
+    out->size--; /* the closing brace */
+    dbk_buf_append_format(out, ",\"attempt\":%u}", attempt);
+}
+
+void dbk_api_put_sse(struct dbk_buf *out, const struct dbk_event *event, uint32_t attempt)
 {
     dbk_buf_append_format(out, "id: %ju\nevent: %.*s\ndata: ", (uintmax_t)event->position,
                           DBK_SLICE_ARGS(event->type));
     size_t begin = out->size;
-    dbk_put_event(out, event, (struct dbk_slice){0});
+    dbk_api_put_delivery(out, event, attempt);
     /* A field is one line; JSON may have line ends between its tokens, and nowhere else. */
     for (size_t i = begin; out->rc == DBK_OK && i < out->size; i++) {
         if (out->data[i] == '\n' || out->data[i] == '\r')
@@ -253,7 +308,7 @@ static int send_live(struct reading *reading, struct dbk_cursor *cursor, struct 
     while (rc >= 0 && (reading->limit == 0 || count < reading->limit)) {
         rc = dbk_cursor_next(cursor, &event, err);
         if (rc == 1) {
-            put_sse(&call->scratch->out, &event);
+            dbk_api_put_sse(&call->scratch->out, &event, 0);
             count++;
             rc = flush_piece(call);
         } else if (rc == 0) {
@@ -275,6 +330,7 @@ static int send(struct reading *reading, struct dbk_error *err)
     bool live = dbk_call_accepts(call, "text/event-stream");
     if (live && (reading->filter.backwards || reading->filter.position_max != 0))
         return dbk_error_set(err, DBK_EINVAL, "a tail goes forwards, and has no `before`");
+    reading->end = dbk_store_last_position(dbk_engine_store(call->engine));
     int rc = dbk_cursor_open(dbk_engine_store(call->engine), &reading->filter, &cursor, err);
     if (rc < 0)
         return rc;

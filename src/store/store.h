@@ -17,6 +17,7 @@
 #ifndef DBK_STORE_STORE_H
 #define DBK_STORE_STORE_H
 
+#include "json/json.h"
 #include "log/record.h"
 #include "os/os.h"
 
@@ -91,6 +92,17 @@ struct dbk_query {
 #define DBK_QUERY_NAMES_MAX 1024
 
 /*
+ * A query as JSON: [{"types":["A","B"],"tags":["x"]},…]; its texts are the nodes'. DBK_EINVAL names
+ * the item; DBK_ELIMIT, DBK_ENOMEM.
+ */
+int dbk_query_read(struct dbk_arena *arena, const struct dbk_json_node *list,
+                   struct dbk_query *query_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* The same for a list of names; what it is stands in the message. */
+int dbk_names_read(struct dbk_arena *arena, const struct dbk_json_node *list, const char *what,
+                   const struct dbk_slice **names_out, size_t *count_out,
+                   struct dbk_error *err) DBK_MUST_CHECK;
+
+/*
  * A dynamic consistency boundary: nothing behind a position may match. The cost is that of looking
  * up the query's names in what came after; with `after` 0 that of finding the newest match in the
  * whole book: one look-up a run of the index for a single name, more where names must meet.
@@ -147,6 +159,10 @@ struct dbk_append_result {
  */
 int dbk_store_append(struct dbk_store *store, const struct dbk_batch *batch,
                      struct dbk_append_result *result_out, struct dbk_error *err) DBK_MUST_CHECK;
+
+/* How others than the store's own caller get events stored: with checks of their own before it. */
+typedef int (*dbk_append_fn)(void *context, const struct dbk_batch *batch,
+                             struct dbk_append_result *result_out, struct dbk_error *err);
 
 /*
  * A participant shares the commit (read models with `sync: transaction`). While there is one,

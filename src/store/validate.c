@@ -4,6 +4,7 @@
 #include "store/state.h"
 
 /* Room that a batch's records need in one group, with all their names and tags. */
+#define OWN_SIZE_MAX ((size_t)1 << 20)
 #define BATCH_SIZE_MAX (DBK_LOG_GROUP_SIZE_MAX - ((size_t)1 << 20))
 
 static int check_name(const char *what, struct dbk_slice name, size_t size_max, size_t index,
@@ -84,10 +85,12 @@ static int check_event(const struct dbk_store *store, const struct dbk_new_event
     if (event->stream.data[0] == '$' && !own)
         return dbk_error_set(err, DBK_EINVAL,
                              "event %zu: streams that begin with '$' are the book's own", index);
-    if (event->data.size + event->meta.size > store->event_size_max)
+    /* What the book keeps of itself is not bounded by what it asks of others. */
+    size_t size_max = own ? OWN_SIZE_MAX : store->event_size_max;
+    if (event->data.size + event->meta.size > size_max)
         return dbk_error_set(err, DBK_ELIMIT,
                              "event %zu: its data and meta have %zu bytes, at most %zu are allowed",
-                             index, event->data.size + event->meta.size, store->event_size_max);
+                             index, event->data.size + event->meta.size, size_max);
     if (event->meta.size > 0 && !is_object(event->meta))
         return dbk_error_set(err, DBK_EINVAL, "event %zu: its meta is no JSON object", index);
     if (event->occurred_us != DBK_TIME_NONE &&

@@ -65,8 +65,10 @@ class Book:
         self.data = data
 
     def command(self, *arguments):
-        return [str(self.binary), *[str(a) for a in arguments], "--book", str(self.folder),
-                "--data", str(self.data)]
+        words = [str(a) for a in arguments]
+        end = words.index("--") if "--" in words else len(words)
+        return [str(self.binary), *words[:end], "--book", str(self.folder), "--data",
+                str(self.data), *words[end:]]
 
     def run(self, *arguments, status=0, text_in=None):
         """Runs a command on the book; its exit status must be the one that is expected."""

@@ -9,7 +9,7 @@ from test_readme import Session
 
 PATTERNS = sorted((ROOT / "docs" / "patterns").glob("*.md"))
 PAGES = [ROOT / "docs" / "cli.md", ROOT / "docs" / "import.md", ROOT / "docs" / "time.md",
-         *PATTERNS]
+         ROOT / "docs" / "subscriptions.md", *PATTERNS]
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

@@ -61,5 +61,6 @@ def test_example_builds_and_runs(installed, tmp_path, static):
     assert printed.startswith(EXPECTED), printed
     assert '1 AccountOpened {"id":"c-1"}\n2 Deposited {"amount":100}\n3 Withdrawn {"amount":30}\n' \
         in printed
+    assert "audited AccountOpened\naudited Deposited\naudited Withdrawn\n" in printed
     assert printed.splitlines()[-1].startswith("version 3: {")
     assert '"balance":70' in printed

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Queries by types and tags, as JSON: [{"types":["A","B"],"tags":["x"]},…]. */
-#include "server/handlers.h"
+#include <stdio.h>
 
-static int read_names(struct dbk_arena *arena, const struct dbk_json_node *list, size_t index,
-                      const struct dbk_slice **names_out, size_t *count_out, struct dbk_error *err)
+#include "store/store.h"
+
+int dbk_names_read(struct dbk_arena *arena, const struct dbk_json_node *list, const char *what,
+                   const struct dbk_slice **names_out, size_t *count_out, struct dbk_error *err)
 {
     struct dbk_slice *names = NULL;
     const struct dbk_json_node *name = NULL;
     if (list->kind == DBK_JSON_ARRAY) {
         names = dbk_arena_alloc_zero(arena, list->count + 1, sizeof(*names));
         if (names == NULL)
-            return dbk_error_set(err, DBK_ENOMEM, "out of memory reading a query");
+            return dbk_error_set(err, DBK_ENOMEM, "out of memory reading %s", what);
         name = dbk_json_first(list);
     }
     for (uint32_t i = 0; names != NULL && i < list->count; i++, name = dbk_json_sibling(name)) {
@@ -21,9 +23,7 @@ static int read_names(struct dbk_arena *arena, const struct dbk_json_node *list,
         names[i] = name->text;
     }
     if (names == NULL)
-        return dbk_error_set(err, DBK_EINVAL,
-                             "query: %.*s of item %zu is no list of texts of 1 to 255 bytes",
-                             DBK_SLICE_ARGS(list->key), index);
+        return dbk_error_set(err, DBK_EINVAL, "%s is no list of texts of 1 to 255 bytes", what);
     *names_out = names;
     *count_out = list->count;
     return DBK_OK;
@@ -37,11 +37,14 @@ static int read_item(struct dbk_arena *arena, const struct dbk_json_node *node, 
                              "query: item %zu is no object with \"types\" and \"tags\"", index);
     const struct dbk_json_node *member = dbk_json_first(node);
     for (uint32_t i = 0; i < node->count; i++, member = dbk_json_sibling(member)) {
+        char what[64];
         int rc = DBK_OK;
+        (void)snprintf(what, sizeof(what), "query: %.*s of item %zu",
+                       (int)(member->key.size < 8 ? member->key.size : 8), member->key.data, index);
         if (dbk_slice_equal_text(member->key, "types"))
-            rc = read_names(arena, member, index, &item->types, &item->type_count, err);
+            rc = dbk_names_read(arena, member, what, &item->types, &item->type_count, err);
         else if (dbk_slice_equal_text(member->key, "tags"))
-            rc = read_names(arena, member, index, &item->tags, &item->tag_count, err);
+            rc = dbk_names_read(arena, member, what, &item->tags, &item->tag_count, err);
         else
             rc = dbk_error_set(err, DBK_EINVAL,
                                "query: item %zu has \"%.*s\"; it may have types and tags", index,
@@ -52,8 +55,8 @@ static int read_item(struct dbk_arena *arena, const struct dbk_json_node *node, 
     return DBK_OK;
 }
 
-int dbk_api_read_query(struct dbk_arena *arena, const struct dbk_json_node *list,
-                       struct dbk_query *query_out, struct dbk_error *err)
+int dbk_query_read(struct dbk_arena *arena, const struct dbk_json_node *list,
+                   struct dbk_query *query_out, struct dbk_error *err)
 {
     size_t names = 0;
     if (list->kind != DBK_JSON_ARRAY || list->count == 0)

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * library -- what the sources share that implement include/daybook.h.
+ */
+#ifndef DBK_ENGINE_LIBRARY_H
+#define DBK_ENGINE_LIBRARY_H
+
+#include "daybook.h"
+#include "engine/engine.h"
+
+struct daybook {
+    struct dbk_engine *engine;
+};
+
+/* Fills the caller's error (which may be NULL), and returns rc. */
+int dbk_library_fail(struct daybook_error *error, int rc, const struct dbk_error *err);
+/* DAYBOOK_EINVAL, for arguments that are missing. */
+int dbk_library_wrong(struct daybook_error *error, const char *what);
+/* An event as the caller sees it; its id is kept in `id`, all else is borrowed. */
+struct daybook_event dbk_library_event(const struct dbk_event *event, struct dbk_uuid *id);
+
+#endif
