@@ -291,6 +291,42 @@ DAYBOOK_API int64_t daybook_group_unpark(struct daybook *book, const char *group
 /* Text made by the library: end it with daybook_free. */
 DAYBOOK_API void daybook_free(char *text);
 
+/* Where a fold writes its state; valid for the call. */
+struct daybook_text;
+/* Appends bytes. Running out of memory is noticed by the caller of the fold. */
+DAYBOOK_API void daybook_write(struct daybook_text *text, const void *bytes, size_t size);
+
+/*
+ * A fold in C: the state of a category's streams, kept in memory of the program's own. Functions
+ * are called from any thread that asks for a state, with one state from one thread at a time. Those
+ * that answer an int answer 0, or something else: the state could not be had, which
+ * fails the call with DAYBOOK_ESCRIPT and names event and place.
+ */
+struct daybook_fold {
+    const char *category;    /* "account" */
+    const char *version;     /* changes with what the functions do: older snapshots no longer fit */
+    uint64_t snapshot_every; /* versions between two snapshots; 0: none */
+    void *context;
+    void *(*create)(void *context); /* the state before the first event; NULL: out of memory */
+    void (*destroy)(void *state, void *context);
+    /* Puts an event in, which is valid for the call; of types it does not know it takes no notice.
+     */
+    int (*apply)(void *state, const struct daybook_event *event, void *context);
+    /* Writes it as JSON. */
+    int (*write)(const void *state, struct daybook_text *text, void *context);
+    /* It becomes what was written: needed with snapshot_every, may else be NULL. Called at each
+       multiple of it, so that a state is the same with a snapshot as without. */
+    int (*read)(void *state, const char *text, size_t size, void *context);
+};
+/*
+ * Adds a fold; the struct and its texts are copied. daybook_state and commands find it by the
+ * category. Not while other threads use the book.
+ *
+ * DAYBOOK_EEXISTS  the category has a fold, in the book's files or by this
+ */
+DAYBOOK_API int daybook_fold_add(struct daybook *book, const struct daybook_fold *fold,
+                                 struct daybook_error *error);
+
 struct daybook_at {
     uint64_t version;    /* 0: any; so are the others. At most one of them. */
     int64_t time_us;     /* as recorded up to then */

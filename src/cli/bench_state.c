@@ -14,6 +14,81 @@ static const char fold[] = "return {\n"
                            "    },\n"
                            "}\n";
 
+/* The same fold in C. */
+struct total {
+    uint64_t count;
+    uint64_t total;
+};
+
+static int create(void *context, void **state_out, struct dbk_error *err)
+{
+    (void)context;
+    *state_out = dbk_alloc_zero(1, sizeof(struct total));
+    return *state_out != NULL ? DBK_OK
+                              : dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
+}
+
+static void destroy(void *context, void *state)
+{
+    (void)context;
+    dbk_free(state);
+}
+
+static int reset(void *context, void *state, struct dbk_error *err)
+{
+    (void)context;
+    (void)err;
+    *(struct total *)state = (struct total){0};
+    return DBK_OK;
+}
+
+/* The number of a member that begins the data, as the bench wrote it. */
+static uint64_t amount_of(struct dbk_slice data)
+{
+    static const char key[] = "\"amount\":";
+    const char *at = data.size == 0 ? NULL : memmem(data.data, data.size, key, sizeof(key) - 1);
+    uint64_t amount = 0;
+    if (at == NULL)
+        return 0;
+    const char *end = data.data + data.size;
+    for (at += sizeof(key) - 1; at < end && *at >= '0' && *at <= '9'; at++)
+        amount = amount * 10 + (uint64_t)(*at - '0');
+    return amount;
+}
+
+static int apply(void *context, void *state, const struct dbk_event *event, struct dbk_error *err)
+{
+    struct total *total = state;
+    (void)context;
+    (void)err;
+    if (!dbk_slice_equal_text(event->type, "Measured"))
+        return DBK_OK;
+    total->count++;
+    total->total += amount_of(event->data);
+    return DBK_OK;
+}
+
+static int write_total(void *context, void *state, struct dbk_buf *out, struct dbk_error *err)
+{
+    const struct total *total = state;
+    (void)context;
+    (void)err;
+    dbk_buf_append_format(out, "{\"count\":%ju,\"total\":%ju}", (uintmax_t)total->count,
+                          (uintmax_t)total->total);
+    return out->rc;
+}
+
+static int read_total(void *context, void *state, struct dbk_slice text, struct dbk_error *err)
+{
+    (void)text;
+    return reset(context, state, err); /* there are no snapshots */
+}
+
+struct work {
+    struct dbk_bench_fill fill;
+    bool in_c;
+};
+
 struct figures {
     uint64_t events;
     double seconds;
@@ -51,9 +126,10 @@ static int fold_streams(struct dbk_bench *bench, struct dbk_folds *folds,
     return rc;
 }
 
-static int fold_all(struct dbk_bench *bench, const struct dbk_bench_fill *fill,
-                    struct figures *figures, struct dbk_error *err)
+static int fold_all(struct dbk_bench *bench, const struct work *work, struct figures *figures,
+                    struct dbk_error *err)
 {
+    const struct dbk_bench_fill *fill = &work->fill;
     struct dbk_store *store = NULL;
     struct dbk_folds *folds = NULL;
     uint64_t events = 0;
@@ -64,8 +140,13 @@ static int fold_all(struct dbk_bench *bench, const struct dbk_bench_fill *fill,
     if (rc == DBK_OK)
         rc = dbk_folds_open(store, bench->os, NULL, false, &folds, err);
     if (rc == DBK_OK)
-        rc = dbk_folds_add(folds, DBK_SLICE_LITERAL("bench"), "bench.lua", DBK_SLICE_LITERAL(fold),
-                           err);
+        rc = work->in_c ? dbk_folds_add_functions(
+                              folds, DBK_SLICE_LITERAL("bench"), DBK_SLICE_LITERAL("1"), 0,
+                              &(struct dbk_fold_functions){NULL, create, destroy, reset, apply,
+                                                           write_total, read_total},
+                              err)
+                        : dbk_folds_add(folds, DBK_SLICE_LITERAL("bench"), "bench.lua",
+                                        DBK_SLICE_LITERAL(fold), err);
     if (rc == DBK_OK)
         rc = fold_streams(bench, folds, fill, figures, err);
     dbk_folds_free(folds);
@@ -77,26 +158,29 @@ static int measure(struct dbk_bench *bench, void *context, struct dbk_buf *repor
                    struct dbk_error *err)
 {
     static struct figures figures;
-    const struct dbk_bench_fill *fill = context;
-    int rc = fold_all(bench, fill, &figures, err);
+    const struct work *work = context;
+    int rc = fold_all(bench, work, &figures, err);
     if (rc < 0)
         return rc;
-    dbk_bench_settings(report, fill);
+    dbk_bench_settings(report, &work->fill);
     dbk_bench_number(report, "events", (double)figures.events, 0);
     dbk_bench_number(report, "seconds", figures.seconds, 3);
     dbk_bench_latency(report, "latency_us", &figures.state_ns);
     dbk_bench_open_part(report, "rate");
-    dbk_bench_number(report, "lua_events_per_second", (double)figures.events / figures.seconds, 0);
+    dbk_bench_number(report, work->in_c ? "c_events_per_second" : "lua_events_per_second",
+                     (double)figures.events / figures.seconds, 0);
     dbk_bench_close_part(report);
     return DBK_OK;
 }
 
 int dbk_run_bench_state(const struct dbk_arguments *arguments)
 {
-    struct dbk_bench_fill fill = {.events = 500000, .streams = 500, .size = 200};
-    if (!dbk_bench_take_fill(arguments, &fill))
+    const char *fold_in = dbk_arguments_text(arguments, "fold");
+    struct work work = {.fill = {.events = 500000, .streams = 500, .size = 200},
+                        .in_c = fold_in != NULL && strcmp(fold_in, "c") == 0};
+    if (!dbk_bench_take_fill(arguments, &work.fill))
         return DBK_EXIT_USAGE;
     return dbk_bench_run(arguments,
                          &(struct dbk_bench_work){
-                             .name = "state", .measure = measure, .context = &fill, .store = true});
+                             .name = "state", .measure = measure, .context = &work, .store = true});
 }

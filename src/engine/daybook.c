@@ -118,6 +118,7 @@ void daybook_close(struct daybook *book)
     if (book == NULL)
         return;
     dbk_engine_free(book->engine);
+    dbk_library_free_folds(book);
     dbk_free(book);
 }
 

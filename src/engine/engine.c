@@ -168,6 +168,16 @@ int dbk_engine_open(const struct dbk_engine_options *options, struct dbk_diagnos
     return DBK_OK;
 }
 
+int dbk_engine_add_fold(struct dbk_engine *engine, struct dbk_slice category,
+                        struct dbk_slice version, uint64_t every,
+                        const struct dbk_fold_functions *functions, struct dbk_error *err)
+{
+    int rc = dbk_folds_add_functions(engine->folds, category, version, every, functions, err);
+    return rc < 0 || every == 0 || !engine->writer || engine->upkeep_runs
+               ? rc
+               : dbk_upkeep_start(engine, err);
+}
+
 static void free_scratch(struct dbk_scratch *scratch)
 {
     dbk_arena_release(&scratch->arena);

@@ -73,6 +73,12 @@ struct dbk_scratch *dbk_engine_scratch_take(struct dbk_engine *engine) DBK_MUST_
 /* NULL is fine. */
 void dbk_engine_scratch_give(struct dbk_engine *engine, struct dbk_scratch *scratch);
 
+/* dbk_folds_add_functions, before other threads use the engine; snapshots are kept from here on. */
+int dbk_engine_add_fold(struct dbk_engine *engine, struct dbk_slice category,
+                        struct dbk_slice version, uint64_t every,
+                        const struct dbk_fold_functions *functions,
+                        struct dbk_error *err) DBK_MUST_CHECK;
+
 /* What /metrics counts; any thread adds to them. */
 struct dbk_engine_counters {
     _Atomic uint64_t appends;         /* batches stored */

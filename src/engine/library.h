@@ -10,7 +10,10 @@
 
 struct daybook {
     struct dbk_engine *engine;
+    struct dbk_library_fold *folds; /* those in C, newest first */
 };
+
+void dbk_library_free_folds(struct daybook *book);
 
 /* Fills the caller's error (which may be NULL), and returns rc. */
 int dbk_library_fail(struct daybook_error *error, int rc, const struct dbk_error *err);

@@ -2,26 +2,25 @@
 #include "fold/fold.h"
 
 #include <inttypes.h>
-#include <lua.h>
 #include <pthread.h>
 #include <stdio.h>
 
 #include "base/assert.h"
-#include "fold/instance.h"
+#include "fold/lua.h"
 #include "fold/snapshot.h"
 
 /* Older snapshots that are looked for when the nearest is not there. */
 #define SNAPSHOT_TRIES 64
-/* Lua states of one fold that are kept. */
-#define INSTANCES_MAX 8
+/* States of one fold that are kept. */
+#define STATES_MAX 8
 
 struct fold {
-    struct dbk_slice category;
-    char *name;
-    struct dbk_slice source;
+    char *category;
+    struct dbk_fold_functions functions;
+    bool script; /* the functions are those of lua.h */
     uint8_t fingerprint[DBK_SHA256_SIZE];
     uint64_t every;
-    struct dbk_fold_instance *free;
+    void *free[STATES_MAX];
     size_t free_count;
 };
 
@@ -31,7 +30,7 @@ struct dbk_folds {
     char *folder;
     bool keep;
     pthread_mutex_t lock;
-    struct fold *items;
+    struct fold **items;
     size_t count;
 };
 
@@ -56,16 +55,14 @@ int dbk_folds_open(struct dbk_store *store, struct dbk_os *os, const char *folde
     return DBK_OK;
 }
 
-static void release_fold(struct fold *fold)
+static void free_fold(struct fold *fold)
 {
-    for (struct dbk_fold_instance *instance = fold->free, *next; instance != NULL;
-         instance = next) {
-        next = instance->next;
-        dbk_fold_instance_free(instance);
-    }
-    dbk_free((void *)(uintptr_t)fold->category.data);
-    dbk_free((void *)(uintptr_t)fold->source.data);
-    dbk_free(fold->name);
+    for (size_t i = 0; i < fold->free_count; i++)
+        fold->functions.destroy(fold->functions.context, fold->free[i]);
+    if (fold->script)
+        dbk_fold_lua_free(&fold->functions);
+    dbk_free(fold->category);
+    dbk_free(fold);
 }
 
 void dbk_folds_free(struct dbk_folds *folds)
@@ -73,105 +70,126 @@ void dbk_folds_free(struct dbk_folds *folds)
     if (folds == NULL)
         return;
     for (size_t i = 0; i < folds->count; i++)
-        release_fold(&folds->items[i]);
+        free_fold(folds->items[i]);
     dbk_free(folds->items);
     dbk_free(folds->folder);
     (void)pthread_mutex_destroy(&folds->lock);
     dbk_free(folds);
 }
 
-static int take(struct dbk_folds *folds, struct fold *fold, struct dbk_fold_instance **instance_out,
-                struct dbk_error *err)
+static int take(struct dbk_folds *folds, struct fold *fold, void **state_out, struct dbk_error *err)
 {
+    *state_out = NULL;
     (void)pthread_mutex_lock(&folds->lock);
-    struct dbk_fold_instance *instance = fold->free;
-    if (instance != NULL) {
-        fold->free = instance->next;
-        fold->free_count--;
-    }
+    if (fold->free_count > 0)
+        *state_out = fold->free[--fold->free_count];
     (void)pthread_mutex_unlock(&folds->lock);
-    if (instance == NULL)
-        return dbk_fold_instance_open(fold->name, fold->source, instance_out, err);
-    *instance_out = instance;
-    return DBK_OK;
+    return *state_out != NULL ? DBK_OK
+                              : fold->functions.create(fold->functions.context, state_out, err);
 }
 
-/* One that failed is not used again: its script may have left anything behind. */
-static void give(struct dbk_folds *folds, struct fold *fold, struct dbk_fold_instance *instance,
-                 bool sound)
+/* One that failed is not used again: its functions may have left anything behind. */
+static void give(struct dbk_folds *folds, struct fold *fold, void *state, bool sound)
 {
-    if (instance == NULL)
+    if (state == NULL)
         return;
-    lua_settop(dbk_script_lua(instance->script), 1);
     (void)pthread_mutex_lock(&folds->lock);
-    bool kept = sound && fold->free_count < INSTANCES_MAX;
-    if (kept) {
-        instance->next = fold->free;
-        fold->free = instance;
-        fold->free_count++;
-    }
+    bool kept = sound && fold->free_count < STATES_MAX;
+    if (kept)
+        fold->free[fold->free_count++] = state;
     (void)pthread_mutex_unlock(&folds->lock);
     if (!kept)
-        dbk_fold_instance_free(instance);
+        fold->functions.destroy(fold->functions.context, state);
 }
 
-static void take_fingerprint(struct fold *fold)
+static void take_fingerprint(struct fold *fold, struct dbk_slice definition)
 {
     struct dbk_sha256 hash;
     dbk_sha256_init(&hash);
-    dbk_sha256_update(&hash, DBK_SLICE_LITERAL("daybook fold 2\n"));
-    dbk_sha256_update(&hash, fold->source);
+    dbk_sha256_update(&hash, fold->script ? DBK_SLICE_LITERAL("daybook fold 2\n")
+                                          : DBK_SLICE_LITERAL("daybook functions 1\n"));
+    dbk_sha256_update(&hash, definition);
     dbk_sha256_final(&hash, fold->fingerprint);
+}
+
+/* folds->lock is held. */
+static struct fold *find_locked(const struct dbk_folds *folds, struct dbk_slice category)
+{
+    for (size_t i = 0; i < folds->count; i++) {
+        if (dbk_slice_equal_text(category, folds->items[i]->category))
+            return folds->items[i];
+    }
+    return NULL;
+}
+
+static struct fold *find_fold(struct dbk_folds *folds, struct dbk_slice category)
+{
+    (void)pthread_mutex_lock(&folds->lock);
+    struct fold *fold = find_locked(folds, category);
+    (void)pthread_mutex_unlock(&folds->lock);
+    return fold;
+}
+
+/* Takes the fold over, also when that fails. */
+static int add(struct dbk_folds *folds, struct fold *fold, struct dbk_slice category,
+               struct dbk_error *err)
+{
+    int rc = DBK_OK;
+    fold->category = dbk_copy_text(category);
+    (void)pthread_mutex_lock(&folds->lock);
+    struct fold **items = dbk_realloc(folds->items, (folds->count + 1) * sizeof(*items));
+    if (items != NULL)
+        folds->items = items;
+    if (items == NULL || fold->category == NULL)
+        rc = dbk_error_set(err, DBK_ENOMEM, "out of memory adding a fold");
+    else if (find_locked(folds, category) != NULL)
+        rc = dbk_error_set(err, DBK_EEXISTS, "the category %.*s has a fold already",
+                           DBK_SLICE_ARGS(category));
+    else
+        folds->items[folds->count++] = fold;
+    (void)pthread_mutex_unlock(&folds->lock);
+    if (rc < 0)
+        free_fold(fold);
+    return rc;
 }
 
 int dbk_folds_add(struct dbk_folds *folds, struct dbk_slice category, const char *name,
                   struct dbk_slice source, struct dbk_error *err)
 {
-    struct dbk_fold_instance *instance = NULL;
-    struct fold *items = dbk_realloc(folds->items, (folds->count + 1) * sizeof(*items));
-    if (items == NULL)
+    struct fold *fold = dbk_alloc_zero(1, sizeof(*fold));
+    if (fold == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", name);
-    folds->items = items;
-    struct fold *fold = &items[folds->count];
-    *fold = (struct fold){0};
-    fold->category = dbk_slice(dbk_copy_text(category), category.size);
-    fold->source = dbk_slice(dbk_copy_text(source), source.size);
-    fold->name = dbk_copy_text(dbk_slice_of(name));
-    int rc = DBK_OK;
-    if (fold->category.data == NULL || fold->source.data == NULL || fold->name == NULL)
-        rc = dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", name);
+    fold->script = true;
+    take_fingerprint(fold, source);
+    int rc = dbk_fold_lua_open(name, source, &fold->functions, err);
     if (rc == DBK_OK)
-        rc = dbk_fold_instance_open(fold->name, fold->source, &instance, err);
-    if (rc == DBK_OK) {
-        take_fingerprint(fold);
-        rc = dbk_fold_instance_check(instance, &fold->every, err);
-    }
+        rc = dbk_fold_lua_check(&fold->functions, &fold->every, err);
     if (rc < 0) {
-        dbk_fold_instance_free(instance);
-        release_fold(fold);
+        free_fold(fold);
         return rc;
     }
-    fold->free = instance;
-    fold->free_count = 1;
-    folds->count++;
-    return DBK_OK;
+    return add(folds, fold, category, err);
 }
 
-static struct fold *find_fold(const struct dbk_folds *folds, struct dbk_slice category)
+int dbk_folds_add_functions(struct dbk_folds *folds, struct dbk_slice category,
+                            struct dbk_slice version, uint64_t every,
+                            const struct dbk_fold_functions *functions, struct dbk_error *err)
 {
-    for (size_t i = 0; i < folds->count; i++) {
-        if (dbk_slice_equal(folds->items[i].category, category))
-            return &folds->items[i];
-    }
-    return NULL;
+    struct fold *fold = dbk_alloc_zero(1, sizeof(*fold));
+    if (fold == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory adding a fold");
+    fold->functions = *functions;
+    fold->every = every;
+    take_fingerprint(fold, version);
+    return add(folds, fold, category, err);
 }
 
-bool dbk_folds_has(const struct dbk_folds *folds, struct dbk_slice category)
+bool dbk_folds_has(struct dbk_folds *folds, struct dbk_slice category)
 {
     return find_fold(folds, category) != NULL;
 }
 
-uint64_t dbk_folds_every(const struct dbk_folds *folds, struct dbk_slice category)
+uint64_t dbk_folds_every(struct dbk_folds *folds, struct dbk_slice category)
 {
     const struct fold *fold = find_fold(folds, category);
     return fold == NULL || !folds->keep ? 0 : fold->every;
@@ -182,7 +200,7 @@ uint64_t dbk_folds_every(const struct dbk_folds *folds, struct dbk_slice categor
 struct folding {
     struct dbk_folds *folds;
     struct fold *fold;
-    struct dbk_fold_instance *instance;
+    void *state;
     struct dbk_slice stream;
     bool cut; /* the stream's rules leave events out: the state changes with them */
     struct dbk_fold_result result;
@@ -190,24 +208,10 @@ struct folding {
     struct dbk_buf bytes; /* a snapshot's file, or a state as JSON */
 };
 
-/* The state lies at stack index 2. */
-static int push_state(struct folding *folding, struct dbk_slice text, struct dbk_error *err)
+static int read_state(struct folding *folding, struct dbk_slice text, struct dbk_error *err)
 {
-    const struct dbk_json_node *root = NULL;
-    struct dbk_fold_instance *instance = folding->instance;
-    int rc = dbk_json_parse(instance->json, text, &root, err);
-    return rc < 0 ? rc : dbk_script_push_json(instance->script, root, err);
-}
-
-/* A copy of the initial state, by way of JSON: a fold may change what it is given. */
-static int push_initial(struct folding *folding, struct dbk_error *err)
-{
-    lua_State *lua = dbk_script_lua(folding->instance->script);
-    dbk_buf_reset(&folding->bytes);
-    (void)lua_getfield(lua, 1, "initial");
-    int rc = dbk_script_write_json(folding->instance->script, -1, &folding->bytes, err);
-    lua_settop(lua, 1);
-    return rc < 0 ? rc : push_state(folding, dbk_buf_slice(&folding->bytes), err);
+    const struct dbk_fold_functions *functions = &folding->fold->functions;
+    return functions->read(functions->context, folding->state, text, err);
 }
 
 static int explain(const struct dbk_event *event, int rc, const struct dbk_error *failure,
@@ -220,8 +224,11 @@ static int explain(const struct dbk_event *event, int rc, const struct dbk_error
 
 static int fold_event(struct folding *folding, const struct dbk_event *event, struct dbk_error *err)
 {
+    const struct dbk_fold_functions *functions = &folding->fold->functions;
     struct dbk_error failure = {0};
-    int rc = dbk_fold_instance_apply(folding->instance, event, &failure);
+    int rc = (event->flags & DBK_RECORD_REMOVED) != 0
+                 ? DBK_OK
+                 : functions->apply(functions->context, folding->state, event, &failure);
     if (rc < 0)
         return explain(event, rc, &failure, err);
     int64_t occurred = event->occurred_us == DBK_TIME_NONE ? event->time_us : event->occurred_us;
@@ -236,7 +243,8 @@ static int fold_event(struct folding *folding, const struct dbk_event *event, st
 
 static int write_state(struct folding *folding, struct dbk_buf *out, struct dbk_error *err)
 {
-    return dbk_script_write_json(folding->instance->script, 2, out, err);
+    const struct dbk_fold_functions *functions = &folding->fold->functions;
+    return functions->write(functions->context, folding->state, out, err);
 }
 
 static bool fits(const struct folding *folding, const struct dbk_snapshot *snapshot,
@@ -266,10 +274,10 @@ static int begin(struct folding *folding, uint64_t version_max, int64_t occurred
                                                    .time_us = snapshot.time_us,
                                                    .snapshot_version = version};
         folding->occurred_max_us = snapshot.occurred_max_us;
-        return push_state(folding, snapshot.state, err);
+        return read_state(folding, snapshot.state, err);
     }
     folding->occurred_max_us = INT64_MIN;
-    return push_initial(folding, err);
+    return folding->fold->functions.reset(folding->fold->functions.context, folding->state, err);
 }
 
 /* Keeps the state that `bytes` holds. One that cannot be kept is done without. */
@@ -306,8 +314,7 @@ static int settle(struct folding *folding, struct dbk_error *err)
         return dbk_error_set(err, rc, "%s", failure.message);
     if (folding->folds->keep && !folding->cut)
         keep(folding);
-    lua_settop(dbk_script_lua(folding->instance->script), 1);
-    return push_state(folding, dbk_buf_slice(&folding->bytes), err);
+    return read_state(folding, dbk_buf_slice(&folding->bytes), err);
 }
 
 static int replay(struct folding *folding, uint64_t version_max, int64_t occurred_us,
@@ -361,13 +368,13 @@ static int start(struct dbk_folds *folds, struct dbk_slice stream, struct foldin
     int rc = look_at_rules(folding, err);
     if (rc < 0)
         return rc;
-    return take(folds, folding->fold, &folding->instance, err);
+    return take(folds, folding->fold, &folding->state, err);
 }
 
 static void finish(struct folding *folding, bool sound)
 {
     if (folding->fold != NULL)
-        give(folding->folds, folding->fold, folding->instance, sound);
+        give(folding->folds, folding->fold, folding->state, sound);
     dbk_buf_release(&folding->bytes);
 }
 

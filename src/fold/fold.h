@@ -18,8 +18,9 @@
  *     }
  *
  * `event` holds stream, type, version, position, time, occurred, id, meta. A type without a
- * function leaves the state as it is. A fold's fingerprint is the SHA-256 of its source and of
- * Daybook's fold version; a snapshot carries it and does not fit another.
+ * function leaves the state as it is. A fold may also be a program's own functions, in C: the walk
+ * over snapshots and events is the same. A fold's fingerprint is the SHA-256 of its source (or
+ * version) and of Daybook's fold version; a snapshot carries it and does not fit another.
  *
  * At every multiple of `every` the state becomes what its JSON reads back as, so that it is the
  * same with a snapshot as without.
@@ -28,7 +29,7 @@
  * a missing, damaged or unfitting one is as good as none. Every `every` versions one is kept, by
  * dbk_fold_snapshot behind the appends and by reads that replay past one that is missing.
  *
- * Threads: a folds object from any thread (it keeps a pool of Lua states).
+ * Threads: a folds object from any thread (it keeps a pool of states).
  * Source:  DESIGN section 3.
  */
 #ifndef DBK_FOLD_FOLD_H
@@ -57,11 +58,39 @@ void dbk_folds_free(struct dbk_folds *folds);
  */
 int dbk_folds_add(struct dbk_folds *folds, struct dbk_slice category, const char *name,
                   struct dbk_slice source, struct dbk_error *err) DBK_MUST_CHECK;
+/*
+ * A fold that is no script: what a program does to a state of its own. Any thread calls them, with
+ * one state from one thread at a time. Negative: a code, and err says why.
+ */
+struct dbk_fold_functions {
+    void *context;
+    /* Makes a state, with whatever in it. */
+    int (*create)(void *context, void **state_out, struct dbk_error *err);
+    void (*destroy)(void *context, void *state);
+    /* It becomes the initial one. */
+    int (*reset)(void *context, void *state, struct dbk_error *err);
+    /* Puts an event into it, whose slices are valid for the call. */
+    int (*apply)(void *context, void *state, const struct dbk_event *event, struct dbk_error *err);
+    /* Appends it as JSON. DBK_ESCRIPT: it has none now. */
+    int (*write)(void *context, void *state, struct dbk_buf *out, struct dbk_error *err);
+    /* It becomes what was written. */
+    int (*read)(void *context, void *state, struct dbk_slice text, struct dbk_error *err);
+};
+/*
+ * Adds the fold of a category by its functions, kept until free. version: changes with what they
+ * do, so that older snapshots no longer fit; every: versions between two snapshots, 0: none.
+ *
+ * DBK_EEXISTS  the category has a fold
+ */
+int dbk_folds_add_functions(struct dbk_folds *folds, struct dbk_slice category,
+                            struct dbk_slice version, uint64_t every,
+                            const struct dbk_fold_functions *functions,
+                            struct dbk_error *err) DBK_MUST_CHECK;
 /* True when the category has a fold. */
-bool dbk_folds_has(const struct dbk_folds *folds, struct dbk_slice category);
+bool dbk_folds_has(struct dbk_folds *folds, struct dbk_slice category);
 
 /* Versions between two snapshots of a category's streams; 0: none are kept. */
-uint64_t dbk_folds_every(const struct dbk_folds *folds, struct dbk_slice category);
+uint64_t dbk_folds_every(struct dbk_folds *folds, struct dbk_slice category);
 
 /* Which state; zero-initialised: the newest. At most one of them. */
 struct dbk_fold_at {

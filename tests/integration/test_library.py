@@ -37,8 +37,8 @@ def test_what_is_installed(installed):
     assert {"daybook", "daybook.h", "daybook.pc", "libdaybook.a", "libdaybook.so"} <= names
 
 
-@pytest.mark.parametrize("static", [False, True], ids=["shared", "static"])
-def test_example_builds_and_runs(installed, tmp_path, static):
+def build(installed, folder, name, static=False):
+    """Builds an example as its own head says; the program, and the environment to run it in."""
     package = next(installed.rglob("daybook.pc"))
     library = package.parent.parent
     environment = clean_environment() | {
@@ -46,17 +46,36 @@ def test_example_builds_and_runs(installed, tmp_path, static):
         "LD_LIBRARY_PATH": str(library)}
     if static:
         # Without the shared library beside it, the linker takes the archive.
-        folder = tmp_path / "static"
-        folder.mkdir()
-        shutil.copy(library / "libdaybook.a", folder)
+        beside = folder / "static"
+        beside.mkdir()
+        shutil.copy(library / "libdaybook.a", beside)
         libraries = run("pkg-config", "--static", "--libs-only-l", "daybook", env=environment)
-        flags = [f"-I{next(installed.rglob('daybook.h')).parent}", f"-L{folder}",
+        flags = [f"-I{next(installed.rglob('daybook.h')).parent}", f"-L{beside}",
                  *libraries.split(), "-pthread"]
     else:
         flags = run("pkg-config", "--cflags", "--libs", "daybook", env=environment).split()
-    program = tmp_path / "bank"
-    run("cc", "-std=c11", "-Wall", "-Werror", ROOT / "examples" / "c" / "bank.c", *flags, "-o",
-        program, env=environment)
+    run("cc", "-std=c11", "-Wall", "-Werror", ROOT / "examples" / "c" / f"{name}.c", *flags, "-o",
+        folder / name, env=environment)
+    return folder / name, environment
+
+
+def test_a_fold_in_c(installed, tmp_path):
+    program, environment = build(installed, tmp_path, "meter")
+    first = run(program, BANK, tmp_path / "data", env=environment)
+    assert "the category meter has a fold already" in first
+    assert first.endswith("""\
+1: {"readings":1,"total":1}
+10: {"readings":10,"total":55}
+17: {"readings":17,"total":153}
+25: {"readings":25,"total":325}
+""")
+    assert len(list((tmp_path / "data" / "snapshots").iterdir())) == 2
+    assert run(program, BANK, tmp_path / "data", env=environment) == first
+
+
+@pytest.mark.parametrize("static", [False, True], ids=["shared", "static"])
+def test_example_builds_and_runs(installed, tmp_path, static):
+    program, environment = build(installed, tmp_path, "bank", static)
     printed = run(program, BANK, tmp_path / "data", env=environment)
     assert printed.startswith(EXPECTED), printed
     assert '1 AccountOpened {"id":"c-1"}\n2 Deposited {"amount":100}\n3 Withdrawn {"amount":30}\n' \

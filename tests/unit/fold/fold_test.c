@@ -639,6 +639,154 @@ static void test_fold_fold__survives_every_failing_allocation(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(test_fold_fold__##name, set_up, tear_down)
 
+/* ---- Functions instead of a script ---- */
+
+/* The same fold in both. */
+static const char sums[] =
+    "return { initial = { count = 0, sum = 0 }, snapshot = { every = 10 }, on = {\n"
+    "  Added = function(state, data)\n"
+    "    state.count = state.count + 1\n"
+    "    state.sum = state.sum + data.n\n"
+    "  end,\n"
+    "} }";
+
+struct sum {
+    int64_t count;
+    int64_t sum;
+};
+
+static const char *failing; /* the function that fails; NULL: none */
+
+static int fail_at(const char *name, struct dbk_error *err)
+{
+    return failing != NULL && strcmp(failing, name) == 0
+               ? dbk_error_set(err, DBK_ESCRIPT, "%s failed", name)
+               : DBK_OK;
+}
+
+static void destroy_sum(void *context, void *state)
+{
+    (void)context;
+    dbk_free(state);
+}
+
+static int create_sum(void *context, void **state_out, struct dbk_error *err)
+{
+    (void)context;
+    int rc = fail_at("create", err);
+    if (rc < 0)
+        return rc;
+    *state_out = dbk_alloc_zero(1, sizeof(struct sum));
+    return *state_out == NULL ? dbk_error_set(err, DBK_ENOMEM, "out of memory") : DBK_OK;
+}
+
+static int reset_sum(void *context, void *state, struct dbk_error *err)
+{
+    (void)context;
+    *(struct sum *)state = (struct sum){0};
+    return fail_at("reset", err);
+}
+
+static int apply_sum(void *context, void *state, const struct dbk_event *event,
+                     struct dbk_error *err)
+{
+    struct sum *sum = state;
+    (void)context;
+    if (!dbk_slice_equal_text(event->type, "Added"))
+        return DBK_OK;
+    sum->count++;
+    sum->sum += strtoll(event->data.data + 5, NULL, 10);
+    return event->version == 17 ? fail_at("apply", err) : DBK_OK;
+}
+
+static int write_sum(void *context, void *state, struct dbk_buf *out, struct dbk_error *err)
+{
+    const struct sum *sum = state;
+    (void)context;
+    dbk_buf_append_format(out, "{\"count\":%jd,\"sum\":%jd}", (intmax_t)sum->count,
+                          (intmax_t)sum->sum);
+    return fail_at("write", err);
+}
+
+static int read_sum(void *context, void *state, struct dbk_slice text, struct dbk_error *err)
+{
+    struct sum *sum = state;
+    char copy[100];
+    char *end = NULL;
+    (void)context;
+    (void)snprintf(copy, sizeof(copy), "%.*s", DBK_SLICE_ARGS(text));
+    sum->count = strtoll(copy + strlen("{\"count\":"), &end, 10);
+    sum->sum = strtoll(end + strlen(",\"sum\":"), NULL, 10);
+    return fail_at("read", err);
+}
+
+static void use_functions(struct fixture *fixture, const char *version)
+{
+    static const struct dbk_fold_functions functions = {
+        NULL, create_sum, destroy_sum, reset_sum, apply_sum, write_sum, read_sum};
+    struct dbk_error err = {0};
+    struct dbk_slice category = DBK_SLICE_LITERAL("c");
+    dbk_folds_free(fixture->folds);
+    assert_ok(dbk_folds_open(fixture->store, dbk_sim_os(fixture->sim), "d/snapshots", true,
+                             &fixture->folds, &err),
+              &err);
+    assert_ok(dbk_folds_add_functions(fixture->folds, category, dbk_slice_of(version), EVERY,
+                                      &functions, &err),
+              &err);
+    assert_int_equal(dbk_folds_add_functions(fixture->folds, category, DBK_SLICE_LITERAL("2"), 0,
+                                             &functions, &err),
+                     DBK_EEXISTS);
+}
+
+static void test_fold_fold__functions_do_what_a_script_does(void **state)
+{
+    struct fixture *fixture = *state;
+    fill(fixture);
+    dbk_folds_free(fixture->plain);
+    fixture->plain = open_folds(fixture, NULL, false, sums);
+    use_functions(fixture, "1");
+    for (int round = 0; round < 2; round++) {
+        for (uint64_t version = COUNT; version >= 1; version--) {
+            struct dbk_fold_result result =
+                compare(fixture, &(struct dbk_fold_at){.version = version});
+            compare(fixture, &(struct dbk_fold_at){.time_us = result.time_us});
+            compare(fixture, &(struct dbk_fold_at){.occurred_us = result.time_us});
+            if (round == 1)
+                assert_int_equal(result.snapshot_version, version / EVERY * EVERY);
+        }
+    }
+    use_functions(fixture, "2"); /* older snapshots are another fold's */
+    assert_int_equal(compare(fixture, &(struct dbk_fold_at){0}).snapshot_version, 0);
+    assert_int_equal(compare(fixture, &(struct dbk_fold_at){0}).snapshot_version, 40);
+}
+
+static void test_fold_fold__a_failing_function_fails_the_state(void **state)
+{
+    static const char *const names[] = {"create", "reset", "apply", "write", "read"};
+    struct fixture *fixture = *state;
+    struct dbk_buf text;
+    fill(fixture);
+    dbk_buf_init(&text, STATE_SIZE_MAX);
+    dbk_folds_free(fixture->plain);
+    fixture->plain = open_folds(fixture, NULL, false, sums);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        struct dbk_error err = {0};
+        struct dbk_fold_result result;
+        char expected[40];
+        char version[2] = {(char)('a' + i), 0};
+        use_functions(fixture, version);
+        failing = names[i];
+        (void)snprintf(expected, sizeof(expected), "%s failed", names[i]);
+        assert_int_equal(read_state(fixture->folds, NULL, &text, &result, &err), DBK_ESCRIPT);
+        assert_non_null(strstr(err.message, expected));
+        if (strcmp(names[i], "apply") == 0)
+            assert_non_null(strstr(err.message, "Added of c-1, version 17, position 17"));
+        failing = NULL;
+        compare(fixture, &(struct dbk_fold_at){0});
+    }
+    dbk_buf_release(&text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -658,6 +806,8 @@ int main(void)
         TEST(a_fold_sees_the_whole_event),
         TEST(many_threads_read_at_once),
         TEST(survives_every_failing_allocation),
+        TEST(functions_do_what_a_script_does),
+        TEST(a_failing_function_fails_the_state),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fold/instance.h"
+#include "fold/lua.h"
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -8,12 +8,28 @@
 
 #define EVENT "daybook.event"
 
-void dbk_fold_instance_free(struct dbk_fold_instance *instance)
+struct definition {
+    char *name;
+    struct dbk_slice source;
+};
+
+/* A state. */
+struct instance {
+    struct dbk_script *script;
+    struct dbk_json *json;
+    struct dbk_buf text;
+    const struct dbk_event *event; /* what `event` shows now */
+    int on;                        /* registry references */
+    int proxy;
+};
+
+static void destroy(void *context, void *state)
 {
-    if (instance == NULL)
-        return;
+    struct instance *instance = state;
+    (void)context;
     dbk_script_free(instance->script);
     dbk_json_free(instance->json);
+    dbk_buf_release(&instance->text);
     dbk_free(instance);
 }
 
@@ -26,7 +42,7 @@ static void push_time(lua_State *lua, int64_t time_us)
     lua_pushlstring(lua, text, size);
 }
 
-static void push_meta(lua_State *lua, const struct dbk_fold_instance *instance)
+static void push_meta(lua_State *lua, const struct instance *instance)
 {
     const struct dbk_json_node *root = NULL;
     struct dbk_error failure = {0};
@@ -42,7 +58,7 @@ static void push_meta(lua_State *lua, const struct dbk_fold_instance *instance)
 /* event.<name>, made when it is asked for: most folds ask for little. */
 static int index_event(lua_State *lua)
 {
-    struct dbk_fold_instance *const *proxy = luaL_checkudata(lua, 1, EVENT);
+    struct instance *const *proxy = luaL_checkudata(lua, 1, EVENT);
     const struct dbk_event *event = (*proxy)->event;
     const char *name = luaL_checkstring(lua, 2);
     if (event == NULL)
@@ -77,7 +93,7 @@ static int index_event(lua_State *lua)
 /* (instance, the script's table): makes the proxy, and keeps the functions. */
 static int prepare(lua_State *lua)
 {
-    struct dbk_fold_instance *instance = lua_touserdata(lua, 1);
+    struct instance *instance = lua_touserdata(lua, 1);
     (void)lua_getfield(lua, 2, "on");
     instance->on = luaL_ref(lua, LUA_REGISTRYINDEX);
     (void)luaL_newmetatable(lua, EVENT);
@@ -85,24 +101,25 @@ static int prepare(lua_State *lua)
     lua_setfield(lua, -2, "__index");
     lua_pushboolean(lua, 0);
     lua_setfield(lua, -2, "__metatable");
-    struct dbk_fold_instance **proxy =
-        lua_newuserdatauv(lua, sizeof(struct dbk_fold_instance *), 0);
+    struct instance **proxy = lua_newuserdatauv(lua, sizeof(struct instance *), 0);
     *proxy = instance;
     luaL_setmetatable(lua, EVENT);
     instance->proxy = luaL_ref(lua, LUA_REGISTRYINDEX);
     return 0;
 }
 
-int dbk_fold_instance_open(const char *name, struct dbk_slice source,
-                           struct dbk_fold_instance **instance_out, struct dbk_error *err)
+static int create(void *context, void **state_out, struct dbk_error *err)
 {
-    struct dbk_fold_instance *instance = dbk_alloc_zero(1, sizeof(*instance));
+    const struct definition *definition = context;
+    struct instance *instance = dbk_alloc_zero(1, sizeof(*instance));
     if (instance == NULL)
-        return dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", name);
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", definition->name);
+    dbk_buf_init(&instance->text, DBK_FOLD_STATE_SIZE_MAX);
     instance->json = dbk_json_create(DBK_FOLD_STATE_SIZE_MAX);
-    int rc = instance->json == NULL
-                 ? dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", name)
-                 : dbk_script_open(name, source, NULL, &instance->script, err);
+    int rc =
+        instance->json == NULL
+            ? dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", definition->name)
+            : dbk_script_open(definition->name, definition->source, NULL, &instance->script, err);
     if (rc == DBK_OK) {
         lua_State *lua = dbk_script_lua(instance->script);
         lua_pushcfunction(lua, prepare);
@@ -111,16 +128,16 @@ int dbk_fold_instance_open(const char *name, struct dbk_slice source,
         rc = dbk_script_call(instance->script, 2, 0, err);
     }
     if (rc < 0) {
-        dbk_fold_instance_free(instance);
+        destroy(context, instance);
         return rc;
     }
-    *instance_out = instance;
+    *state_out = instance;
     return DBK_OK;
 }
 
 /* ---- Folding ---- */
 
-static void push_data(lua_State *lua, const struct dbk_fold_instance *instance)
+static void push_data(lua_State *lua, const struct instance *instance)
 {
     const struct dbk_event *event = instance->event;
     const struct dbk_json_node *root = NULL;
@@ -135,7 +152,7 @@ static void push_data(lua_State *lua, const struct dbk_fold_instance *instance)
 /* (instance, state): the state with the event in it. */
 static int apply(lua_State *lua)
 {
-    const struct dbk_fold_instance *instance = lua_touserdata(lua, 1);
+    const struct instance *instance = lua_touserdata(lua, 1);
     const struct dbk_event *event = instance->event;
     (void)lua_rawgeti(lua, LUA_REGISTRYINDEX, instance->on);
     lua_pushlstring(lua, event->type.data, event->type.size);
@@ -155,12 +172,12 @@ static int apply(lua_State *lua)
     return 1;
 }
 
-int dbk_fold_instance_apply(struct dbk_fold_instance *instance, const struct dbk_event *event,
-                            struct dbk_error *err)
+static int apply_event(void *context, void *state, const struct dbk_event *event,
+                       struct dbk_error *err)
 {
+    struct instance *instance = state;
     lua_State *lua = dbk_script_lua(instance->script);
-    if ((event->flags & DBK_RECORD_REMOVED) != 0)
-        return DBK_OK;
+    (void)context;
     instance->event = event;
     lua_pushcfunction(lua, apply);
     lua_pushlightuserdata(lua, instance);
@@ -170,6 +187,62 @@ int dbk_fold_instance_apply(struct dbk_fold_instance *instance, const struct dbk
     if (rc == DBK_OK)
         lua_replace(lua, 2);
     return rc;
+}
+
+static int write_state(void *context, void *state, struct dbk_buf *out, struct dbk_error *err)
+{
+    const struct instance *instance = state;
+    (void)context;
+    return dbk_script_write_json(instance->script, 2, out, err);
+}
+
+static int read_state(void *context, void *state, struct dbk_slice text, struct dbk_error *err)
+{
+    struct instance *instance = state;
+    const struct dbk_json_node *root = NULL;
+    (void)context;
+    lua_settop(dbk_script_lua(instance->script), 1);
+    int rc = dbk_json_parse(instance->json, text, &root, err);
+    return rc < 0 ? rc : dbk_script_push_json(instance->script, root, err);
+}
+
+/* A copy of the initial state, by way of JSON: a fold may change what it is given. */
+static int reset(void *context, void *state, struct dbk_error *err)
+{
+    struct instance *instance = state;
+    lua_State *lua = dbk_script_lua(instance->script);
+    lua_settop(lua, 1);
+    dbk_buf_reset(&instance->text);
+    (void)lua_getfield(lua, 1, "initial");
+    int rc = dbk_script_write_json(instance->script, -1, &instance->text, err);
+    return rc < 0 ? rc : read_state(context, state, dbk_buf_slice(&instance->text), err);
+}
+
+int dbk_fold_lua_open(const char *name, struct dbk_slice source,
+                      struct dbk_fold_functions *functions_out, struct dbk_error *err)
+{
+    struct definition *definition = dbk_alloc_zero(1, sizeof(*definition));
+    *functions_out = (struct dbk_fold_functions){definition,  create,      destroy,   reset,
+                                                 apply_event, write_state, read_state};
+    if (definition != NULL) {
+        definition->name = dbk_copy_text(dbk_slice_of(name));
+        definition->source = dbk_slice(dbk_copy_text(source), source.size);
+    }
+    if (definition != NULL && definition->name != NULL && definition->source.data != NULL)
+        return DBK_OK;
+    dbk_fold_lua_free(functions_out);
+    return dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", name);
+}
+
+void dbk_fold_lua_free(struct dbk_fold_functions *functions)
+{
+    struct definition *definition = functions->context;
+    if (definition == NULL)
+        return;
+    dbk_free(definition->name);
+    dbk_free((void *)(uintptr_t)definition->source.data);
+    dbk_free(definition);
+    functions->context = NULL;
 }
 
 /* ---- Checking a fold's shape ---- */
@@ -235,7 +308,7 @@ static int check_snapshot(lua_State *lua, const char *name, uint64_t *every_out,
 }
 
 struct checking {
-    struct dbk_fold_instance *instance;
+    struct instance *instance;
     struct dbk_buf state;
     uint64_t every;
     struct dbk_error *err;
@@ -266,8 +339,7 @@ static int check(lua_State *lua)
     return 0;
 }
 
-int dbk_fold_instance_check(struct dbk_fold_instance *instance, uint64_t *every_out,
-                            struct dbk_error *err)
+static int check_instance(struct instance *instance, uint64_t *every_out, struct dbk_error *err)
 {
     lua_State *lua = dbk_script_lua(instance->script);
     struct checking checking = {.instance = instance, .err = err};
@@ -281,5 +353,17 @@ int dbk_fold_instance_check(struct dbk_fold_instance *instance, uint64_t *every_
     if (rc == DBK_OK)
         *every_out = checking.every;
     dbk_buf_release(&checking.state);
+    return rc;
+}
+
+int dbk_fold_lua_check(const struct dbk_fold_functions *functions, uint64_t *every_out,
+                       struct dbk_error *err)
+{
+    void *state = NULL;
+    int rc = create(functions->context, &state, err);
+    if (rc < 0)
+        return rc;
+    rc = check_instance(state, every_out, err);
+    destroy(functions->context, state);
     return rc;
 }
