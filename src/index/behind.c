@@ -4,21 +4,32 @@
 #include "index/merge.h"
 #include "index/state.h"
 
-static int write_run(struct dbk_index *index, uint64_t first, uint64_t last, uint64_t keys,
-                     const struct dbk_chunk *chunk, const struct dbk_run *const *runs,
-                     size_t run_count, struct dbk_run_file **file_out, struct dbk_error *err)
+/* What a run is made of: a chunk, or runs. */
+struct material {
+    uint64_t first;
+    uint64_t last;
+    uint64_t keys;
+    const struct dbk_chunk *chunk;
+    const struct dbk_run *runs[DBK_MERGE_RUNS]; /* where chunk is NULL */
+};
+
+static int let_chunks_go_first(void *context, struct dbk_error *err);
+
+static int write_run(struct dbk_index *index, const struct material *material,
+                     struct dbk_run_file **file_out, struct dbk_error *err)
 {
     struct dbk_run_writer *writer = NULL;
     char name[DBK_RUN_NAME_SIZE];
-    dbk_run_name(first, last, name);
+    dbk_run_name(material->first, material->last, name);
     char *path = dbk_run_path(index->folder, name);
     if (path == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory writing %s", name);
-    int rc = dbk_run_writer_open(index->os, path, dbk_log_book_id(index->log), first, last, keys,
-                                 &writer, err);
+    int rc = dbk_run_writer_open(index->os, path, dbk_log_book_id(index->log), material->first,
+                                 material->last, material->keys, &writer, err);
     if (rc == DBK_OK)
-        rc = chunk != NULL ? dbk_chunk_write(chunk, writer, err)
-                           : dbk_run_merge(runs, run_count, writer, err);
+        rc = material->chunk != NULL ? dbk_chunk_write(material->chunk, writer, err)
+                                     : dbk_run_merge(material->runs, DBK_MERGE_RUNS, writer,
+                                                     let_chunks_go_first, index, err);
     dbk_run_writer_free(writer);
     dbk_free(path);
     if (rc == DBK_OK)
@@ -55,8 +66,12 @@ static int replace_runs(struct dbk_index *index, size_t at, size_t count, struct
 static int make_run(struct dbk_index *index, struct dbk_chunk *chunk, struct dbk_error *err)
 {
     struct dbk_run_file *file = NULL;
-    int rc = write_run(index, chunk->first, dbk_chunk_last(chunk), chunk->slot_count, chunk, NULL,
-                       0, &file, err);
+    int rc = write_run(index,
+                       &(struct material){.first = chunk->first,
+                                          .last = dbk_chunk_last(chunk),
+                                          .keys = chunk->slot_count,
+                                          .chunk = chunk},
+                       &file, err);
     if (rc < 0)
         return rc;
     (void)pthread_rwlock_wrlock(&index->lock);
@@ -79,16 +94,16 @@ static int make_run(struct dbk_index *index, struct dbk_chunk *chunk, struct dbk
 
 static int merge_runs(struct dbk_index *index, size_t at, struct dbk_error *err)
 {
-    const struct dbk_run *runs[DBK_MERGE_RUNS];
+    struct material material = {0};
     struct dbk_run_file *old[DBK_MERGE_RUNS];
     struct dbk_run_file *file = NULL;
-    uint64_t keys = 0;
     for (size_t i = 0; i < DBK_MERGE_RUNS; i++) {
-        runs[i] = &index->runs.items[at + i]->run;
-        keys += runs[i]->counts.keys;
+        material.runs[i] = &index->runs.items[at + i]->run;
+        material.keys += material.runs[i]->counts.keys;
     }
-    int rc = write_run(index, runs[0]->first, runs[DBK_MERGE_RUNS - 1]->last, keys, NULL, runs,
-                       DBK_MERGE_RUNS, &file, err);
+    material.first = material.runs[0]->first;
+    material.last = material.runs[DBK_MERGE_RUNS - 1]->last;
+    int rc = write_run(index, &material, &file, err);
     if (rc < 0)
         return rc;
     (void)pthread_rwlock_wrlock(&index->lock);
@@ -126,15 +141,49 @@ static bool find_merge(const struct dbk_index *index, size_t *at_out)
     return false;
 }
 
+/* The oldest chunk, when it is full and synced: it can become a run. */
+static struct dbk_chunk *waiting_chunk(struct dbk_index *index)
+{
+    (void)pthread_rwlock_rdlock(&index->lock);
+    bool waits = index->chunk_count > 0 && dbk_chunk_is_full(index->chunks[0]) &&
+                 dbk_chunk_last(index->chunks[0]) <= index->synced;
+    struct dbk_chunk *chunk = waits ? index->chunks[0] : NULL;
+    (void)pthread_rwlock_unlock(&index->lock);
+    return chunk;
+}
+
+/*
+ * Amid a merge, which may take long: appends wait for chunks, and nobody for a merge. New runs come
+ * behind those being merged. Closing does not wait for a merge, either; the next open begins it
+ * again.
+ */
+static int let_chunks_go_first(void *context, struct dbk_error *err)
+{
+    struct dbk_index *index = context;
+    for (;;) {
+        (void)pthread_mutex_lock(&index->work_lock);
+        bool stop = index->stop;
+        (void)pthread_mutex_unlock(&index->work_lock);
+        struct dbk_chunk *chunk = waiting_chunk(index);
+        if (stop)
+            return dbk_error_set(err, DBK_ESTOPPED, "the index is being closed");
+        if (chunk == NULL)
+            return DBK_OK;
+        int rc = make_run(index, chunk, err);
+        if (rc < 0)
+            return rc;
+        (void)pthread_mutex_lock(&index->work_lock);
+        (void)pthread_cond_broadcast(&index->done);
+        (void)pthread_mutex_unlock(&index->work_lock);
+    }
+}
+
 /* Does one piece of work. 1: there was one; 0: nothing to do. */
 static int work_once(struct dbk_index *index, struct dbk_error *err)
 {
-    struct dbk_chunk *chunk = NULL;
     size_t at = 0;
+    struct dbk_chunk *chunk = waiting_chunk(index);
     (void)pthread_rwlock_rdlock(&index->lock);
-    if (index->chunk_count > 0 && dbk_chunk_is_full(index->chunks[0]) &&
-        dbk_chunk_last(index->chunks[0]) <= index->synced)
-        chunk = index->chunks[0];
     bool merge = chunk == NULL && find_merge(index, &at);
     (void)pthread_rwlock_unlock(&index->lock);
     if (chunk == NULL && !merge)

@@ -11,8 +11,13 @@
 
 #define DBK_MERGE_RUNS 8
 
-/* Writes the union of neighbouring runs (count up to DBK_MERGE_RUNS), oldest first. */
+/*
+ * Writes the union of neighbouring runs (count up to DBK_MERGE_RUNS), oldest first. pause is called
+ * every DBK_MERGE_PAUSE entries or places: it may do what is more urgent; negative ends the merge.
+ */
+#define DBK_MERGE_PAUSE 65536
+typedef int (*dbk_run_pause_fn)(void *context, struct dbk_error *err);
 int dbk_run_merge(const struct dbk_run *const *runs, size_t count, struct dbk_run_writer *writer,
-                  struct dbk_error *err) DBK_MUST_CHECK;
+                  dbk_run_pause_fn pause, void *context, struct dbk_error *err) DBK_MUST_CHECK;
 
 #endif

@@ -24,6 +24,8 @@
 
 /* How often a segment may be compacted while it is about to be read. */
 #define PIN_ATTEMPTS 8
+/* A growing segment is mapped anew so often, or less. */
+#define PARTS 64
 
 /* For steps whose failure costs nothing that the next opening does not mend. */
 static void ignore(int rc)
@@ -64,6 +66,7 @@ int dbk_log_put_segment(struct dbk_log *log, struct dbk_segment *segment, struct
         }
         atomic_store(&log->blocks[index / DBK_LOG_BLOCK_SIZE], block);
     }
+    segment->part_step = log->segment_size / PARTS;
     struct dbk_segment *replaced =
         atomic_exchange(&block->segments[index % DBK_LOG_BLOCK_SIZE], segment);
     if (replaced != NULL) {
@@ -305,6 +308,14 @@ int dbk_log_refresh(struct dbk_log *log, bool *changed_out, struct dbk_error *er
     return rc;
 }
 
+/* Of the sealed segments from one back on, as far as there are any. Those that are in use come with
+   the next segment. */
+static void drop_parts(struct dbk_log *log, uint32_t index)
+{
+    while (dbk_segment_drop_parts(log->os, dbk_log_segment(log, index)) && index > 0)
+        index--;
+}
+
 /* Seals the last segment and begins the next; on failure the old one stays the last. */
 static int begin_segment(struct dbk_log *log, uint32_t salt, struct dbk_error *err)
 {
@@ -347,6 +358,7 @@ static int begin_segment(struct dbk_log *log, uint32_t salt, struct dbk_error *e
     if (tail->zeroed_size > tail->size)
         ignore(log->os->truncate(log->os, &old->file, tail->size, NULL));
     dbk_segment_seal(log->os, old, tail->size, header.first_position - old->header.first_position);
+    drop_parts(log, tail->segment);
     *tail = (struct dbk_tail){
         .segment = tail->segment + 1,
         .size = DBK_SEGMENT_HEADER_SIZE,

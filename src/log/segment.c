@@ -50,6 +50,16 @@ static int create(const char *folder, uint64_t first_position, struct dbk_segmen
     return DBK_OK;
 }
 
+static void unmap_parts(struct dbk_os *os, struct dbk_segment *segment)
+{
+    struct dbk_segment_part *part = atomic_exchange(&segment->part, NULL);
+    for (struct dbk_segment_part *older; part != NULL; part = older) {
+        older = part->older;
+        os->unmap(os, part->bytes);
+        dbk_free(part);
+    }
+}
+
 void dbk_segment_free(struct dbk_os *os, struct dbk_segment *segment)
 {
     if (segment == NULL)
@@ -57,6 +67,7 @@ void dbk_segment_free(struct dbk_os *os, struct dbk_segment *segment)
     const char *mapped = atomic_load(&segment->mapped);
     if (mapped != NULL)
         os->unmap(os, dbk_slice(mapped, (size_t)segment->map_size));
+    unmap_parts(os, segment);
     os->close(os, &segment->file);
     (void)pthread_rwlock_destroy(&segment->lock);
     dbk_free(segment->path);
@@ -277,10 +288,22 @@ int dbk_segment_map(struct dbk_os *os, struct dbk_segment *segment, struct dbk_e
     return rc;
 }
 
+bool dbk_segment_drop_parts(struct dbk_os *os, struct dbk_segment *segment)
+{
+    bool had = atomic_load(&segment->part) != NULL;
+    (void)pthread_rwlock_wrlock(&segment->lock);
+    if (atomic_load(&segment->sealed_size) > 0 && atomic_load(&segment->users) == 0)
+        unmap_parts(os, segment);
+    (void)pthread_rwlock_unlock(&segment->lock);
+    return had;
+}
+
 void dbk_segment_unmap(struct dbk_os *os, struct dbk_segment *segment)
 {
     (void)pthread_rwlock_wrlock(&segment->lock);
     const char *mapped = atomic_load(&segment->mapped);
+    if (atomic_load(&segment->users) == 0)
+        unmap_parts(os, segment);
     if (mapped != NULL && atomic_load(&segment->users) == 0) {
         atomic_store(&segment->mapped, NULL);
         os->unmap(os, dbk_slice(mapped, (size_t)segment->map_size));
@@ -308,6 +331,41 @@ static int make_readable(struct dbk_os *os, struct dbk_segment *segment, struct 
     }
     (void)pthread_rwlock_unlock(&segment->lock);
     return rc;
+}
+
+static bool is_worth_mapping(const struct dbk_segment *segment, uint64_t end)
+{
+    const struct dbk_segment_part *part = atomic_load(&segment->part);
+    uint64_t size = part == NULL ? 0 : part->bytes.size;
+    uint64_t step = size / 8 > segment->part_step ? size / 8 : segment->part_step;
+    return segment->part_step > 0 && end >= size + step;
+}
+
+/* Maps the segment's beginning up to what is synced now. Where that fails it is read as before. */
+static void map_part(struct dbk_os *os, struct dbk_segment *segment, uint64_t end)
+{
+    struct dbk_segment_part *part = dbk_alloc_zero(1, sizeof(*part));
+    (void)pthread_rwlock_wrlock(&segment->lock);
+    if (part != NULL && segment->file.fd >= 0 && is_worth_mapping(segment, end) &&
+        os->map(os, &segment->file, end, &part->bytes, NULL) == DBK_OK) {
+        part->older = atomic_load(&segment->part);
+        atomic_store(&segment->part, part);
+        part = NULL;
+    }
+    (void)pthread_rwlock_unlock(&segment->lock);
+    dbk_free(part);
+}
+
+/* True when the part that is mapped has what is wanted. */
+static bool in_part(const struct dbk_segment *segment, const struct dbk_range *range,
+                    struct dbk_slice *bytes_out)
+{
+    const struct dbk_segment_part *part = atomic_load(&segment->part);
+    if (part == NULL || range->offset + range->size_min > part->bytes.size)
+        return false;
+    uint64_t end = range->end < part->bytes.size ? range->end : part->bytes.size;
+    *bytes_out = dbk_slice(part->bytes.data + range->offset, (size_t)(end - range->offset));
+    return true;
 }
 
 /* True when it was read, or failed: rc_out says which. False: it is not open. */
@@ -338,6 +396,12 @@ int dbk_segment_bytes(struct dbk_os *os, struct dbk_segment *segment, const stru
             *bytes_out = dbk_slice(mapped + range->offset, (size_t)left);
             return DBK_OK;
         }
+        /* Whoever uses it since before it was sealed may still see its parts; others its whole. */
+        bool grows = atomic_load(&segment->sealed_size) == 0;
+        if (grows && is_worth_mapping(segment, range->end))
+            map_part(os, segment, range->end);
+        if (grows && in_part(segment, &bounded, bytes_out))
+            return DBK_OK;
         dbk_buf_reset(buffer);
         int rc = dbk_buf_reserve(buffer, bounded.size_max);
         if (rc < 0)

@@ -17,6 +17,10 @@
  *
  * Limit: when the disk cannot deliver a mapped page the process gets SIGBUS.
  *
+ * Sealed segments are mapped whole. Of the last one the beginning is, again and again as it grows;
+ * what is behind that is read. Bytes up to the log's end never change, so that older parts stay
+ * right; they are dropped some time after the segment was sealed.
+ *
  * Users: whoever looks at a mapping counts as a user of the segment; one that has been replaced is
  * unmapped when it has none. The struct itself stays until the log is freed, so that counting is
  * safe at any time.
@@ -38,6 +42,12 @@
 /* "00000000000000000001.seg" and its NUL. */
 #define DBK_SEGMENT_NAME_SIZE 25
 
+/* A mapping of the beginning of a segment that still grows. */
+struct dbk_segment_part {
+    struct dbk_slice bytes;
+    struct dbk_segment_part *older;
+};
+
 struct dbk_segment {
     struct dbk_segment_header header;
     uint64_t file_size; /* when it was loaded */
@@ -46,6 +56,8 @@ struct dbk_segment {
     _Atomic uint64_t sealed_size; /* 0: not sealed */
     _Atomic(const char *) mapped; /* the whole file up to map_size; NULL: not mapped yet */
     uint64_t map_size;
+    uint64_t part_step; /* a part is mapped anew when it would be larger by so much; 0: none is */
+    _Atomic(struct dbk_segment_part *) part; /* of one not sealed: the newest; NULL: none */
     _Atomic uint32_t users;
     pthread_rwlock_t lock;
     struct dbk_file file;
@@ -103,6 +115,8 @@ void dbk_segment_seal(struct dbk_os *os, struct dbk_segment *segment, uint64_t s
  */
 int dbk_segment_map(struct dbk_os *os, struct dbk_segment *segment,
                     struct dbk_error *err) DBK_MUST_CHECK;
+/* Unmaps the parts of a sealed segment when nobody uses it; true when there were some. */
+bool dbk_segment_drop_parts(struct dbk_os *os, struct dbk_segment *segment);
 /* Unmaps what nobody uses. */
 void dbk_segment_unmap(struct dbk_os *os, struct dbk_segment *segment);
 /* In a compacted and mapped segment: where the record of a position lies. */
