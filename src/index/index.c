@@ -176,22 +176,35 @@ static void locate(struct dbk_index *index, uint64_t position, const struct dbk_
     }
 }
 
-int dbk_index_place(struct dbk_index *index, uint64_t position, struct dbk_log_place *place_out,
-                    struct dbk_error *err)
+int dbk_index_places(struct dbk_index *index, const uint64_t *positions, size_t count,
+                     struct dbk_log_place *places_out, struct dbk_error *err)
 {
     const struct dbk_run *run = NULL;
     const struct dbk_chunk *chunk = NULL;
+    size_t at = 0;
     (void)pthread_rwlock_rdlock(&index->lock);
-    locate(index, position, &run, &chunk);
-    if (run != NULL)
-        *place_out = dbk_run_place(run, position);
-    else if (chunk != NULL)
-        *place_out = chunk->places[position - chunk->first];
+    for (; at < count; at++) {
+        uint64_t position = positions[at];
+        if (run == NULL || position < run->first || position > run->last)
+            locate(index, position, &run, &chunk);
+        if (run != NULL)
+            places_out[at] = dbk_run_place(run, position);
+        else if (chunk != NULL)
+            places_out[at] = chunk->places[position - chunk->first];
+        else
+            break;
+    }
     (void)pthread_rwlock_unlock(&index->lock);
-    if (run == NULL && chunk == NULL)
+    if (at < count)
         return dbk_error_set(err, DBK_ENOTFOUND, "there is no position %ju in the index",
-                             (uintmax_t)position);
+                             (uintmax_t)positions[at]);
     return DBK_OK;
+}
+
+int dbk_index_place(struct dbk_index *index, uint64_t position, struct dbk_log_place *place_out,
+                    struct dbk_error *err)
+{
+    return dbk_index_places(index, &position, 1, place_out, err);
 }
 
 uint64_t dbk_index_last(struct dbk_index *index)

@@ -101,7 +101,10 @@ int dbk_index_find_key(struct dbk_index *index, enum dbk_index_kind kind, struct
 int dbk_index_find(struct dbk_index *index, enum dbk_index_kind kind, struct dbk_slice name,
                    const struct dbk_index_range *range, struct dbk_posting *postings, size_t max,
                    size_t *count_out, struct dbk_error *err) DBK_MUST_CHECK;
-/* Where the event of a position (1 to the last added) lies. */
+/* Where the events of positions (1 to the last added) lie. */
+int dbk_index_places(struct dbk_index *index, const uint64_t *positions, size_t count,
+                     struct dbk_log_place *places_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* The same of one. */
 int dbk_index_place(struct dbk_index *index, uint64_t position, struct dbk_log_place *place_out,
                     struct dbk_error *err) DBK_MUST_CHECK;
 /* The last added position. */

@@ -24,6 +24,9 @@
 
 /* How often a segment may be compacted while it is about to be read. */
 #define PIN_ATTEMPTS 8
+/* Most records are no larger. */
+#define PREFETCH_SIZE ((size_t)256)
+#define CACHE_LINE_SIZE ((size_t)64)
 /* A growing segment is mapped anew so often, or less. */
 #define PARTS 64
 
@@ -534,6 +537,19 @@ static int read_record(struct dbk_log *log, struct dbk_segment *segment, struct 
         rc = dbk_error_set(err, DBK_ECORRUPT, "%s: the record at byte %" PRIu64 " is damaged",
                            segment->path, range->offset);
     return rc;
+}
+
+void dbk_log_prefetch(const struct dbk_log *log, struct dbk_log_place place)
+{
+    if (place.segment >= dbk_log_segment_count(log))
+        return;
+    const struct dbk_segment *segment = dbk_log_segment(log, place.segment);
+    const char *mapped = atomic_load(&segment->mapped);
+    /* In a compacted segment records lie elsewhere. Fetching what is not mapped does nothing. */
+    if (mapped == NULL || segment->header.generation > 0)
+        return;
+    for (size_t i = 0; i < PREFETCH_SIZE; i += CACHE_LINE_SIZE)
+        __builtin_prefetch(mapped + place.offset + i);
 }
 
 int dbk_log_read(struct dbk_log *log, struct dbk_log_place place, uint64_t position,

@@ -114,6 +114,8 @@ struct dbk_log_reader {
 void dbk_log_reader_init(struct dbk_log_reader *reader);
 void dbk_log_reader_release(struct dbk_log_reader *reader);
 
+/* Has the processor fetch what lies at a place, where it is mapped: it will be read soon. */
+void dbk_log_prefetch(const struct dbk_log *log, struct dbk_log_place place);
 /*
  * Reads the record of a position at a place below the end; in a segment that was compacted since,
  * the log knows the place better. position 0: whatever lies at the place. The event's slices are

@@ -14,6 +14,9 @@
 /* Postings that a list fetches at once. */
 #define LIST_POSTINGS 256
 
+/* Positions of lists that are looked up ahead, so that their records come from memory together. */
+#define AHEAD_MAX 16
+
 enum source { SOURCE_LISTS, SOURCE_SCAN, SOURCE_PLACES };
 
 struct dbk_cursor {
@@ -23,6 +26,11 @@ struct dbk_cursor {
     bool pinned; /* position_max was given */
     enum source source;
     struct dbk_match match; /* of SOURCE_LISTS */
+    uint64_t ahead[AHEAD_MAX];
+    struct dbk_log_place places[AHEAD_MAX];
+    size_t ahead_at;
+    size_t ahead_count;
+    size_t ahead_wanted; /* doubles: whoever reads on will read more */
     struct dbk_log_scan *scan;
     uint64_t next;     /* the next position to look at */
     uint64_t position; /* everything up to it (backwards: down to it) has been looked at */
@@ -305,18 +313,41 @@ static int read_position(struct dbk_cursor *cursor, uint64_t position, struct db
     return rc < 0 ? rc : 1;
 }
 
+/* Looks up the next positions of the lists, and has their records fetched. */
+static int look_ahead(struct dbk_cursor *cursor, struct dbk_error *err)
+{
+    size_t wanted = cursor->ahead_wanted == 0 ? 1 : cursor->ahead_wanted;
+    cursor->ahead_at = 0;
+    cursor->ahead_count = 0;
+    while (cursor->ahead_count < wanted && cursor->next != 0) {
+        uint64_t position = 0;
+        int rc = dbk_match_next(&cursor->match, cursor->next, &position, err);
+        if (rc < 0)
+            return rc;
+        if (position == 0 || position < cursor->filter.position_min ||
+            position > cursor->filter.position_max)
+            break;
+        cursor->next = cursor->filter.backwards ? position - 1 : position + 1;
+        cursor->ahead[cursor->ahead_count++] = position;
+    }
+    int rc = dbk_index_places(cursor->store->index, cursor->ahead, cursor->ahead_count,
+                              cursor->places, err);
+    for (size_t i = 0; rc == DBK_OK && i < cursor->ahead_count; i++)
+        dbk_log_prefetch(cursor->store->log, cursor->places[i]);
+    cursor->ahead_wanted = wanted < AHEAD_MAX ? wanted * 2 : wanted;
+    return rc;
+}
+
 static int candidate_of_lists(struct dbk_cursor *cursor, struct dbk_event *event_out,
                               struct dbk_error *err)
 {
-    uint64_t position = 0;
-    if (cursor->next == 0)
-        return 0;
-    int rc = dbk_match_next(&cursor->match, cursor->next, &position, err);
-    if (rc < 0 || position == 0 || position < cursor->filter.position_min ||
-        position > cursor->filter.position_max)
+    int rc = cursor->ahead_at == cursor->ahead_count ? look_ahead(cursor, err) : DBK_OK;
+    if (rc < 0 || cursor->ahead_at == cursor->ahead_count)
         return rc;
-    cursor->next = cursor->filter.backwards ? position - 1 : position + 1;
-    return read_position(cursor, position, event_out, err);
+    size_t at = cursor->ahead_at++;
+    rc = dbk_log_read(cursor->store->log, cursor->places[at], cursor->ahead[at], &cursor->reader,
+                      event_out, err);
+    return rc < 0 ? rc : 1;
 }
 
 static int candidate_of_places(struct dbk_cursor *cursor, struct dbk_event *event_out,
