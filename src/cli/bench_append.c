@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cli/bench.h"
@@ -25,6 +26,9 @@ struct plan {
     uint64_t size;
     uint64_t streams;
     uint64_t filled; /* events that are there before */
+    uint64_t
+        guarded; /* every other part's appends are guarded, `after` so many events back; 0: no */
+    bool guards; /* the part under way is such a one */
     uint64_t events; /* 0: until the time is over */
     uint64_t seconds;
     int64_t end_ns;             /* of the part under way */
@@ -46,11 +50,16 @@ struct writer {
     struct dbk_error error;
 };
 
-struct figures {
+struct work {
     struct dbk_histogram latency_ns;
     uint64_t appends;
     double seconds;        /* until the index had caught up */
     double settle_seconds; /* of them, after the last append */
+};
+
+struct figures {
+    struct work plain;
+    struct work guarded;
     struct dbk_bench_raw raw;
 };
 
@@ -58,6 +67,8 @@ struct figures {
 struct load {
     struct dbk_new_event *events;
     char (*streams)[32];
+    char tag[32]; /* with --guarded each append has one of its own */
+    struct dbk_slice tags;
     struct dbk_buf data;
 };
 
@@ -91,6 +102,20 @@ static void name_streams(const struct plan *plan, struct load *load, uint64_t nu
             dbk_bench_stream_name(number * plan->batch + i, plan->streams, load->streams[i]);
         load->events[i].stream = dbk_slice(load->streams[i], size);
     }
+    if (plan->guarded > 0) {
+        int size = snprintf(load->tag, sizeof(load->tag), "seat:%ju", (uintmax_t)number);
+        load->tags = dbk_slice(load->tag, (size_t)size);
+    }
+}
+
+/* The events' own tag must be new, as far as the caller has not seen. */
+static struct dbk_condition guard(struct plan *plan, const struct dbk_query_item *item)
+{
+    uint64_t last = dbk_store_last_position(plan->store);
+    if (!plan->guards)
+        return (struct dbk_condition){0};
+    return (struct dbk_condition){.none = {item, 1},
+                                  .after = last > plan->guarded ? last - plan->guarded : 0};
 }
 
 /* The next append's number; false when the run is over. */
@@ -105,12 +130,18 @@ static bool take_turn(struct plan *plan, uint64_t *number_out)
 static void append_in_turn(struct writer *writer, struct load *load)
 {
     struct plan *plan = writer->plan;
+    const struct dbk_query_item item = {.tags = &load->tags, .tag_count = 1};
     uint64_t number = 0;
+    for (size_t i = 0; plan->guarded > 0 && i < plan->batch; i++) {
+        load->events[i].tags = &load->tags;
+        load->events[i].tag_count = 1;
+    }
     while (take_turn(plan, &number)) {
         struct dbk_append_result result = {0};
-        struct dbk_batch batch = {.events = load->events, .count = plan->batch};
         name_streams(plan, load, number);
         int64_t started = dbk_bench_now_ns();
+        struct dbk_batch batch = {
+            .events = load->events, .count = plan->batch, .condition = guard(plan, &item)};
         int rc = dbk_store_append(plan->store, &batch, &result, &writer->error);
         int64_t now = dbk_bench_now_ns();
         if (rc < 0)
@@ -194,13 +225,13 @@ static int run_writers(struct plan *plan, struct writer *writers, struct dbk_err
 }
 
 /* The clock stops when the index has caught up. */
-static int append_part(struct plan *plan, uint64_t part, struct writer *writers,
-                       struct figures *figures, struct dbk_error *err)
+static int append_part(struct plan *plan, uint64_t part, uint64_t parts, struct writer *writers,
+                       struct work *work, struct dbk_error *err)
 {
     int64_t started = dbk_bench_now_ns();
-    plan->end_ns = started + (int64_t)plan->seconds * NS_PER_S / PARTS;
+    plan->end_ns = started + (int64_t)plan->seconds * NS_PER_S / (int64_t)parts;
     plan->events_end = plan->events > 0
-                           ? plan->events / plan->batch * (part + 1) / PARTS * plan->batch
+                           ? plan->events / plan->batch * (part + 1) / parts * plan->batch
                            : UINT64_MAX;
     memset(writers, 0, (size_t)plan->writers * sizeof(*writers));
     /* Numbers that were taken in vain at the end of the part before. */
@@ -211,11 +242,11 @@ static int append_part(struct plan *plan, uint64_t part, struct writer *writers,
     if (rc == DBK_OK)
         rc = dbk_store_settle(plan->store, err);
     int64_t settled = dbk_bench_now_ns();
-    figures->seconds += (double)(settled - started) / 1e9;
-    figures->settle_seconds += (double)(settled - appended) / 1e9;
+    work->seconds += (double)(settled - started) / 1e9;
+    work->settle_seconds += (double)(settled - appended) / 1e9;
     for (uint64_t i = 0; i < plan->writers; i++) {
-        dbk_histogram_merge(&figures->latency_ns, &writers[i].latency_ns);
-        figures->appends += writers[i].appends;
+        dbk_histogram_merge(&work->latency_ns, &writers[i].latency_ns);
+        work->appends += writers[i].appends;
     }
     return rc;
 }
@@ -227,9 +258,12 @@ static int append_and_compare(struct plan *plan, struct figures *figures, struct
     struct writer *writers = dbk_alloc_zero((size_t)plan->writers, sizeof(*writers));
     if (writers == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
+    uint64_t parts = plan->guarded > 0 ? 2 * PARTS : PARTS;
     int rc = dbk_bench_measure_raw(plan->bench, size, &figures->raw, err);
-    for (uint64_t part = 0; rc == DBK_OK && part < PARTS; part++) {
-        rc = append_part(plan, part, writers, figures, err);
+    for (uint64_t part = 0; rc == DBK_OK && part < parts; part++) {
+        plan->guards = plan->guarded > 0 && part % 2 == 1;
+        rc = append_part(plan, part, parts, writers,
+                         plan->guards ? &figures->guarded : &figures->plain, err);
         if (rc == DBK_OK)
             rc = dbk_bench_measure_raw(plan->bench, size, &figures->raw, err);
     }
@@ -241,7 +275,10 @@ static void report_append(struct dbk_buf *report, const struct plan *plan,
                           const struct figures *figures)
 {
     const struct dbk_bench_raw *raw = &figures->raw;
-    double appends = (double)figures->appends / figures->seconds;
+    const struct work *plain = &figures->plain;
+    const struct work *guarded = &figures->guarded;
+    double appends = (double)plain->appends / plain->seconds;
+    double guarded_appends = plan->guarded > 0 ? (double)guarded->appends / guarded->seconds : 0;
     double bytes = appends * (double)raw->size;
     double raw_syncs = dbk_bench_raw_syncs(raw);
     double raw_bytes = dbk_bench_raw_sequential(raw);
@@ -251,14 +288,20 @@ static void report_append(struct dbk_buf *report, const struct plan *plan,
     dbk_bench_number(report, "size", (double)plan->size, 0);
     dbk_bench_number(report, "streams", (double)plan->streams, 0);
     dbk_bench_number(report, "fill", (double)plan->filled, 0);
+    if (plan->guarded > 0)
+        dbk_bench_number(report, "guarded", (double)plan->guarded, 0);
     dbk_bench_close_part(report);
-    dbk_bench_number(report, "events", (double)figures->appends * (double)plan->batch, 0);
-    dbk_bench_number(report, "seconds", figures->seconds, 3);
-    dbk_bench_number(report, "settle_seconds", figures->settle_seconds, 3);
+    dbk_bench_number(report, "events", (double)plain->appends * (double)plan->batch, 0);
+    dbk_bench_number(report, "seconds", plain->seconds, 3);
+    dbk_bench_number(report, "settle_seconds", plain->settle_seconds, 3);
     dbk_bench_number(report, "events_per_second", appends * (double)plan->batch, 0);
     dbk_bench_number(report, "appends_per_second", appends, 0);
     dbk_bench_number(report, "log_bytes_per_second", bytes, 0);
-    dbk_bench_latency(report, "latency_us", &figures->latency_ns);
+    dbk_bench_latency(report, "latency_us", &plain->latency_ns);
+    if (plan->guarded > 0) {
+        dbk_bench_number(report, "guarded_appends_per_second", guarded_appends, 0);
+        dbk_bench_latency(report, "guarded_latency_us", &guarded->latency_ns);
+    }
     dbk_bench_open_part(report, "raw");
     dbk_bench_number(report, "sync_bytes", (double)raw->size, 0);
     dbk_bench_number(report, "syncs_per_second", raw_syncs, 0);
@@ -269,6 +312,8 @@ static void report_append(struct dbk_buf *report, const struct plan *plan,
     dbk_bench_number(report, "sync", appends / raw_syncs, 3);
     if (plan->batch >= BATCH_LARGE)
         dbk_bench_number(report, "sequential", bytes / raw_bytes, 3);
+    if (plan->guarded > 0)
+        dbk_bench_number(report, "guarded", guarded_appends / appends, 3);
     dbk_bench_close_part(report);
 }
 
@@ -301,6 +346,7 @@ int dbk_run_bench_append(const struct dbk_arguments *arguments)
                    {{"batch", 1, 1, 10000}, &plan.batch},
                    {{"size", 200, 50, 1000000}, &plan.size},
                    {{"streams", 1000, 1, 1000000000}, &plan.streams},
+                   {{"guarded", 0, 0, 1000000000}, &plan.guarded},
                    {{"fill", 0, 0, 1000000000}, &plan.filled},
                    {{"events", 0, 0, 1000000000}, &plan.events},
                    {{"seconds", SECONDS, 1, 86400}, &plan.seconds}};

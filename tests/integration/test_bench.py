@@ -63,6 +63,13 @@ def test_append_appends_what_it_was_asked_for(bench):
     assert report["ratio"]["sync"] == pytest.approx(rate, rel=0.05, abs=0.002)
 
 
+def test_guarded_appends_are_held_against_those_that_are_not(bench):
+    report = report_of(bench("append", "--writers", "4", "--guarded", "10", "--events", "2000",
+                             "--fill", "1000", "-o", "json"))
+    assert report["events"] == 1000 and report["guarded_appends_per_second"] > 0
+    assert report["ratio"]["guarded"] > 0 and report["guarded_latency_us"]["p50"] > 0
+
+
 def test_large_batches_are_held_against_the_sequential_limit(bench):
     report = report_of(bench("append", "--events", "2000", "--batch", "1000", "-o", "json"))
     assert report["ratio"]["sequential"] > 0
