@@ -9,22 +9,60 @@ static void join(struct dbk_group_state *group, struct dbk_member *member)
     group->members = member;
 }
 
-static void tell(struct dbk_group_state *group, int rc, bool synced, const struct dbk_error *err)
+/* Waits until woken; the lock is let go, and not taken again. True: it was told the end. */
+static bool wait_woken(struct dbk_store *store, struct dbk_member *member)
+{
+    member->waits = true;
+    (void)pthread_mutex_unlock(&store->lock);
+    while (sem_wait(&member->woken) != 0) {
+    }
+    bool told = !member->promoted;
+    member->promoted = false;
+    return told;
+}
+
+/* Has a member look again under the lock. Nobody else wakes it then. */
+static void promote(struct dbk_member *member)
+{
+    if (!member->waits)
+        return;
+    member->waits = false;
+    member->promoted = true;
+    (void)sem_post(&member->woken);
+}
+
+/* Tells a group's members its end. Those that wait are put before a list of those to wake. */
+static void tell(struct dbk_group_state *group, int rc, bool synced, const struct dbk_error *err,
+                 struct dbk_member **wake)
 {
     for (struct dbk_member *member = group->members, *next; member != NULL; member = next) {
         next = member->next;
-        member->done = true;
         member->rc = rc;
         member->synced = synced;
         if (rc < 0)
             member->failure = *err;
-        (void)pthread_cond_signal(&member->told);
+        member->done = true;
+        if (!member->waits)
+            continue;
+        member->waits = false;
+        member->next = *wake;
+        *wake = member;
     }
     *group = (struct dbk_group_state){0};
 }
 
+/* Without the lock: those who wake do not need it, and others may be appending meanwhile. */
+static void wake_all(struct dbk_member *wake)
+{
+    for (struct dbk_member *member = wake, *next; member != NULL; member = next) {
+        next = member->next; /* once it is woken it may be gone */
+        (void)sem_post(&member->woken);
+    }
+}
+
 /* Everything accepted and not written is taken back: those batches, and what rests on them. */
-static void give_up(struct dbk_store *store, int rc, const struct dbk_error *err)
+static void give_up(struct dbk_store *store, int rc, const struct dbk_error *err,
+                    struct dbk_member **wake)
 {
     uint64_t written = dbk_log_last_position(store->log);
     if (store->filling.group != NULL && store->filling.first_position > 0)
@@ -34,14 +72,15 @@ static void give_up(struct dbk_store *store, int rc, const struct dbk_error *err
     store->accepted_position = written;
     store->accepted_time_us = dbk_log_last_time_us(store->log);
     dbk_store_forget_heads(store);
-    tell(&store->written, rc, false, err);
-    tell(&store->filling, rc, false, err);
+    tell(&store->written, rc, false, err, wake);
+    tell(&store->filling, rc, false, err, wake);
 }
 
 /* Writes the filling group. Under the lock, which is let go meanwhile. */
 static void write_group(struct dbk_store *store)
 {
     struct dbk_error err = {0};
+    struct dbk_member *wake = NULL;
     dbk_assert(!store->writing);
     dbk_assert(store->filling.group != NULL && store->filling.first_position > 0);
     store->writing = true;
@@ -56,24 +95,33 @@ static void write_group(struct dbk_store *store)
     if (rc == DBK_OK) {
         if (sync)
             dbk_index_synced(store->index, last);
-        tell(&store->written, DBK_OK, sync, NULL);
+        tell(&store->written, DBK_OK, sync, NULL, &wake);
     } else {
-        give_up(store, rc, &err);
+        give_up(store, rc, &err, &wake);
     }
+    /* The next group's sync begins while the members of this one are woken. */
     if (store->filling.members != NULL)
-        (void)pthread_cond_signal(&store->filling.members->told);
+        promote(store->filling.members);
     (void)pthread_cond_broadcast(&store->moved);
+    (void)pthread_mutex_unlock(&store->lock);
+    wake_all(wake);
+    (void)pthread_mutex_lock(&store->lock);
 }
 
-/* Waits for the group that the member is in; writes it when nobody else does. */
+/* Waits for the group that the member is in; writes it when nobody else does. The lock is held, and
+   let go for good. */
 static void wait_told(struct dbk_store *store, struct dbk_member *member)
 {
     while (!member->done) {
-        if (!store->writing && store->filling.first_position > 0)
+        if (!store->writing && store->filling.first_position > 0) {
             write_group(store);
-        else
-            (void)pthread_cond_wait(&member->told, &store->lock);
+            continue;
+        }
+        if (wait_woken(store, member))
+            return;
+        (void)pthread_mutex_lock(&store->lock);
     }
+    (void)pthread_mutex_unlock(&store->lock);
 }
 
 static void begin_group(struct dbk_store *store)
@@ -115,30 +163,29 @@ static bool conclude(const struct dbk_member *member, bool again, int *rc,
     return false;
 }
 
-static int append(struct dbk_store *store, const struct dbk_batch *batch,
-                  struct dbk_append_result *result, struct dbk_error *err)
+/* Under the lock, which it lets go for good. True: it is to be tried again. */
+static bool append_once(struct dbk_store *store, const struct dbk_batch *batch,
+                        struct dbk_append_result *result, int *rc_out, struct dbk_error *err)
 {
-    for (;;) {
-        struct dbk_member member = {.told = PTHREAD_COND_INITIALIZER};
-        uint64_t rests_on = 0;
-        bool again = false;
-        *result = (struct dbk_append_result){0};
-        begin_group(store);
-        int rc = dbk_store_accept(store, batch, result, &rests_on, &again, err);
-        bool full = rc == DBK_ELIMIT;
-        member.accepted = rc == DBK_OK && !again && !result->known;
-        if (full)
-            rests_on = store->accepted_position;
-        result->synced = result->known;
-        bool entered = enter(store, &member, rests_on, result, batch->flags);
-        if (entered)
-            wait_told(store, &member);
-        (void)pthread_cond_destroy(&member.told);
-        if (!entered && (full || again))
-            continue;
-        if (!entered || !conclude(&member, again || full, &rc, result, err))
-            return rc;
-    }
+    struct dbk_member member = {0};
+    uint64_t rests_on = 0;
+    bool again = false;
+    *result = (struct dbk_append_result){0};
+    (void)sem_init(&member.woken, 0, 0);
+    begin_group(store);
+    *rc_out = dbk_store_accept(store, batch, result, &rests_on, &again, err);
+    bool full = *rc_out == DBK_ELIMIT;
+    member.accepted = *rc_out == DBK_OK && !again && !result->known;
+    if (full)
+        rests_on = store->accepted_position;
+    result->synced = result->known;
+    bool entered = enter(store, &member, rests_on, result, batch->flags);
+    if (entered)
+        wait_told(store, &member);
+    else
+        (void)pthread_mutex_unlock(&store->lock);
+    (void)sem_destroy(&member.woken);
+    return entered ? conclude(&member, again || full, rc_out, result, err) : full || again;
 }
 
 /* With a participant groups do not overlap: whoever finds nothing being written accepts all that
@@ -166,7 +213,7 @@ static void lead(struct dbk_store *store)
             later_end = &member->next;
         } else if (!enter(store, member, rests_on, member->result, member->batch->flags)) {
             member->done = true;
-            (void)pthread_cond_signal(&member->told);
+            promote(member);
         }
     }
     if (later != NULL) {
@@ -183,6 +230,7 @@ static void lead_and_write(struct dbk_store *store)
 {
     struct dbk_participant participant = *store->participant;
     struct dbk_error err = {0};
+    struct dbk_member *wake = NULL;
     int rc = DBK_OK;
     store->writing = true;
     lead(store);
@@ -202,33 +250,44 @@ static void lead_and_write(struct dbk_store *store)
     if (any && rc == DBK_OK && sync)
         dbk_index_synced(store->index, last);
     if (any && rc == DBK_OK)
-        tell(&store->written, DBK_OK, sync, NULL);
+        tell(&store->written, DBK_OK, sync, NULL, &wake);
     else if (any)
-        give_up(store, rc, &err);
+        give_up(store, rc, &err, &wake);
     (void)pthread_cond_broadcast(&store->moved);
     if (store->queue != NULL)
-        (void)pthread_cond_signal(&store->queue->told);
+        promote(store->queue);
+    (void)pthread_mutex_unlock(&store->lock);
+    wake_all(wake);
+    (void)pthread_mutex_lock(&store->lock);
 }
 
-static int append_queued(struct dbk_store *store, const struct dbk_batch *batch,
-                         struct dbk_append_result *result, struct dbk_error *err)
+/* The member is in the queue, or a group. The lock is held, and let go for good. */
+static void wait_queued(struct dbk_store *store, struct dbk_member *member)
 {
-    for (;;) {
-        struct dbk_member member = {
-            .told = PTHREAD_COND_INITIALIZER, .batch = batch, .result = result, .err = err};
-        *store->queue_end = &member;
-        store->queue_end = &member.next;
-        while (!member.done) {
-            if (!store->writing && store->participant != NULL)
-                lead_and_write(store);
-            else
-                (void)pthread_cond_wait(&member.told, &store->lock);
+    while (!member->done) {
+        if (!store->writing && store->participant != NULL) {
+            lead_and_write(store);
+            continue;
         }
-        (void)pthread_cond_destroy(&member.told);
-        int rc = member.verdict;
-        if (!conclude(&member, false, &rc, result, err))
-            return rc;
+        if (wait_woken(store, member))
+            return;
+        (void)pthread_mutex_lock(&store->lock);
     }
+    (void)pthread_mutex_unlock(&store->lock);
+}
+
+/* As append_once, with a participant. */
+static bool append_queued(struct dbk_store *store, const struct dbk_batch *batch,
+                          struct dbk_append_result *result, int *rc_out, struct dbk_error *err)
+{
+    struct dbk_member member = {.batch = batch, .result = result, .err = err};
+    (void)sem_init(&member.woken, 0, 0);
+    *store->queue_end = &member;
+    store->queue_end = &member.next;
+    wait_queued(store, &member);
+    (void)sem_destroy(&member.woken);
+    *rc_out = member.verdict;
+    return conclude(&member, false, rc_out, result, err);
 }
 
 int dbk_store_append(struct dbk_store *store, const struct dbk_batch *batch,
@@ -242,10 +301,11 @@ int dbk_store_append(struct dbk_store *store, const struct dbk_batch *batch,
         rc = dbk_index_wait_room(store->index, err);
     if (rc < 0)
         return rc;
-    (void)pthread_mutex_lock(&store->lock);
-    rc = store->participant != NULL ? append_queued(store, batch, result_out, err)
-                                    : append(store, batch, result_out, err);
-    (void)pthread_mutex_unlock(&store->lock);
+    for (bool again = true; again;) {
+        (void)pthread_mutex_lock(&store->lock);
+        again = store->participant != NULL ? append_queued(store, batch, result_out, &rc, err)
+                                           : append_once(store, batch, result_out, &rc, err);
+    }
     return rc;
 }
 

@@ -13,6 +13,7 @@
 #define DBK_STORE_STATE_H
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 #include "index/index.h"
@@ -29,10 +30,15 @@ struct dbk_head {
     bool closed;
 };
 
-/* Someone who waits for a group's end. */
+/*
+ * Someone who waits for a group's end, on a semaphore of its own, so that whoever is told need not
+ * take the lock again. It is posted once for each time that `waits` was set.
+ */
 struct dbk_member {
     struct dbk_member *next;
-    pthread_cond_t told;
+    sem_t woken;
+    bool waits;    /* under the lock */
+    bool promoted; /* woken to lead, or to look again; else to be told the end */
     bool done;
     int rc; /* of the group, when done */
     bool synced;
