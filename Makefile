@@ -21,9 +21,7 @@ torture: build
 	@tests/torture/torture.sh $(or $(SECONDS),600) $(SEED)
 
 bench: build
-	@$(BUILD)/daybook bench append
-	@$(BUILD)/daybook bench read
-	@$(BUILD)/daybook bench model
+	@for work in append read stream state model open; do $(BUILD)/daybook bench $$work; done
 
 format:
 	@clang-format -i $(SOURCES)

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "group/group.h"
 #include "os/sim.h"
 
@@ -43,6 +44,7 @@ static uint32_t max_retries;
 static bool crashed; /* attempts may be fewer than known */
 static uint32_t consumers[CONSUMERS];
 static uint64_t random_state;
+static uint64_t allocations_before = UINT64_MAX; /* the failing one; UINT64_MAX: none is */
 
 /* What a callback saw that must not be: it holds a lock, and must not end the test itself. */
 static char wrong[256];
@@ -128,10 +130,13 @@ static const struct dbk_slice name = {"g", 1};
 
 static int set(const char *text, struct dbk_error *err)
 {
-    struct dbk_json *json = dbk_json_create(4096);
+    uint64_t before = allocations_before;
     const struct dbk_json_node *root = NULL;
     bool created = false;
+    allocations_before = UINT64_MAX;
+    struct dbk_json *json = dbk_json_create(4096);
     assert_ok(dbk_json_parse(json, dbk_slice_of(text), &root, err), err);
+    allocations_before = before;
     int rc = dbk_group_set(groups, name, root, &created, err);
     dbk_json_free(json);
     return rc;
@@ -612,6 +617,115 @@ static void test_group_group__gives_each_event_to_one_of_many(void **state)
     assert_int_equal(deliveries, RACED);
 }
 
+/* ---- Each allocation fails once ---- */
+
+static bool is_failing(void)
+{
+    if (allocations_before == UINT64_MAX)
+        return false;
+    if (allocations_before > 0) {
+        allocations_before--;
+        return false;
+    }
+    allocations_before = UINT64_MAX;
+    return true;
+}
+
+static void *failing_allocate(size_t size)
+{
+    return is_failing() ? NULL : malloc(size);
+}
+
+static void *failing_reallocate(void *memory, size_t size)
+{
+    return is_failing() ? NULL : realloc(memory, size);
+}
+
+static bool delivered[10];
+
+static int note_delivery(const struct dbk_event *event, uint32_t attempt, void *context)
+{
+    (void)attempt;
+    (void)context;
+    delivered[event->position] = true;
+    return DBK_OK;
+}
+
+static int read_noting(size_t limit, size_t *count)
+{
+    struct dbk_error err = {0};
+    return dbk_group_read(
+        groups, &(struct dbk_group_read){.name = name, .limit = limit, .each = note_delivery},
+        count, &err);
+}
+
+static int answer_with(enum dbk_group_action action, uint64_t position)
+{
+    struct dbk_error err = {0};
+    size_t count = 0;
+    return dbk_group_answer(groups,
+                            &(struct dbk_group_answer){.name = name,
+                                                       .action = action,
+                                                       .positions = &position,
+                                                       .count = 1,
+                                                       .reason = dbk_slice_of("because"),
+                                                       .delay_us = 0},
+                            &count, &err);
+}
+
+/* A little of everything; true when an allocation failed in it. */
+static bool use_group(void)
+{
+    static const char settings[] = "{\"categories\":[\"c\"],\"order\":\"none\"}";
+    struct dbk_error err = {0};
+    size_t count = 0;
+    const int results[] = {
+        set(settings, &err),
+        read_noting(4, &count),
+        delivered[1] ? answer_with(DBK_GROUP_ACK, 1) : DBK_OK,
+        answer_with(DBK_GROUP_RETRY, 2),
+        answer_with(DBK_GROUP_PARK, 3),
+        answer_with(DBK_GROUP_PARK, 4),
+        dbk_group_unpark(groups, name, true, NULL, 0, &count, &err),
+        read_noting(4, &count),
+    };
+    for (size_t i = 0; i < sizeof(results) / sizeof(results[0]); i++)
+        assert_true(results[i] >= 0 || results[i] == DBK_ENOMEM || results[i] == DBK_ENOTFOUND);
+    bool reached = allocations_before == UINT64_MAX;
+    allocations_before = UINT64_MAX;
+    assert_ok(set(settings, &err), &err);
+    return reached;
+}
+
+static void test_group_group__survives_every_failing_allocation(void **state)
+{
+    bool reached = true;
+    dbk_set_allocator(&(struct dbk_allocator){failing_allocate, failing_reallocate, free});
+    for (uint64_t at = 0; reached; at++) {
+        struct dbk_error err = {0};
+        size_t count = 1;
+        memset(delivered, 0, sizeof(delivered));
+        for (unsigned i = 0; i < 6; i++)
+            append(i % STREAMS);
+        allocations_before = at;
+        reached = use_group();
+        assert_ok(dbk_group_unpark(groups, name, true, NULL, 0, &count, &err), &err);
+        for (count = 1; count > 0;) {
+            dbk_sim_pass_us(sim, 60000000);
+            assert_int_equal(read_noting(10, &count), DBK_OK);
+            for (uint64_t position = 1; position <= 6; position++) {
+                if (delivered[position])
+                    assert_int_equal(answer_with(DBK_GROUP_ACK, position), DBK_OK);
+            }
+        }
+        for (uint64_t position = 1; position <= 6; position++)
+            assert_true(delivered[position]);
+        (void)tear_down(state);
+        (void)set_up(state);
+    }
+    dbk_set_allocator(&(struct dbk_allocator){malloc, realloc, free});
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -619,6 +733,7 @@ int main(void)
         TEST(delivers_all_until_it_is_done),       TEST(keeps_the_order_of_streams),
         TEST(goes_on_after_a_full_disk),           TEST(says_what_a_setting_is),
         TEST(is_made_changed_moved_and_forgotten), TEST(gives_each_event_to_one_of_many),
+        TEST(survives_every_failing_allocation),
 #undef TEST
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
