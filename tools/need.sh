@@ -4,7 +4,7 @@
 packages_build="gcc g++ meson ninja-build pkgconf libssl-dev libsimdjson-dev liblua5.4-dev
 libsqlite3-dev libyaml-dev libmicrohttpd-dev libzstd-dev zlib1g-dev libcsv-dev"
 packages_test="libcmocka-dev clang clang-format-14 clang-tidy-14 libclang-rt-14-dev llvm-14 curl make
-nodejs python3-pytest zstd"
+nodejs postgresql python3-pytest zstd"
 
 # Prints those of the packages that are not installed.
 missing_of() {
@@ -28,6 +28,12 @@ need() {
     missing=$(missing_of "$@" | tr '\n' ' ')
     [ -n "$missing" ] || return 0
     [ "$(id -u)" = 0 ] || as_root=sudo
+    # Its package would start a server of its own.
+    case "$missing" in
+    *postgresql*) echo 'create_main_cluster = false' |
+        $as_root sh -c 'mkdir -p /etc/postgresql-common && cd /etc/postgresql-common &&
+            [ -e createcluster.conf ] || cat >createcluster.conf' ;;
+    esac
     echo "installing with ${as_root:+$as_root }apt: $missing"
     # shellcheck disable=SC2086
     log=$({ $as_root apt-get -qq update &&
