@@ -341,7 +341,11 @@ static bool is_worth_mapping(const struct dbk_segment *segment, uint64_t end)
     return segment->part_step > 0 && end >= size + step;
 }
 
-/* Maps the segment's beginning up to what is synced now. Where that fails it is read as before. */
+/*
+ * Maps the segment's beginning up to what is synced now. Where that fails it is read as before.
+ * The older part is kept for who reads it still, but not its memory, or each part would hold the
+ * pages of all before it once more.
+ */
 static void map_part(struct dbk_os *os, struct dbk_segment *segment, uint64_t end)
 {
     struct dbk_segment_part *part = dbk_alloc_zero(1, sizeof(*part));
@@ -350,6 +354,8 @@ static void map_part(struct dbk_os *os, struct dbk_segment *segment, uint64_t en
         os->map(os, &segment->file, end, &part->bytes, NULL) == DBK_OK) {
         part->older = atomic_load(&segment->part);
         atomic_store(&segment->part, part);
+        if (part->older != NULL)
+            os->unload(os, part->older->bytes);
         part = NULL;
     }
     (void)pthread_rwlock_unlock(&segment->lock);

@@ -61,6 +61,8 @@ struct dbk_os {
     int (*map)(struct dbk_os *os, const struct dbk_file *file, uint64_t size,
                struct dbk_slice *bytes_out, struct dbk_error *err) DBK_MUST_CHECK;
     void (*unmap)(struct dbk_os *os, struct dbk_slice bytes);
+    /* Lets a mapping's memory go. It stays valid: what is read of it again is fetched again. */
+    void (*unload)(struct dbk_os *os, struct dbk_slice bytes);
     int (*rename)(struct dbk_os *os, const char *from, const char *to,
                   struct dbk_error *err) DBK_MUST_CHECK;
     /*

@@ -142,6 +142,16 @@ static void real_unmap(struct dbk_os *os, struct dbk_slice bytes)
     (void)munmap(address, bytes.size);
 }
 
+static void real_unload(struct dbk_os *os, struct dbk_slice bytes)
+{
+    (void)os;
+    if (bytes.size == 0)
+        return;
+    void *address = NULL;
+    memcpy(&address, &bytes.data, sizeof(address)); /* madvise takes no const */
+    (void)madvise(address, bytes.size, MADV_DONTNEED);
+}
+
 static int real_rename(struct dbk_os *os, const char *from, const char *to, struct dbk_error *err)
 {
     (void)os;
@@ -258,6 +268,7 @@ struct dbk_os *dbk_os_real(void)
         .truncate = real_truncate,
         .map = real_map,
         .unmap = real_unmap,
+        .unload = real_unload,
         .rename = real_rename,
         .remove = real_remove,
         .make_folder = real_make_folder,

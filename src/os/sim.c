@@ -288,6 +288,12 @@ static void sim_os_unmap(struct dbk_os *os, struct dbk_slice bytes)
     free(copy);
 }
 
+static void sim_os_unload(struct dbk_os *os, struct dbk_slice bytes)
+{
+    (void)os;
+    (void)bytes; /* a copy has no file to be fetched from again */
+}
+
 static int rename_path(struct dbk_sim *sim, const char *from, const char *to, struct dbk_error *err)
 {
     enum verdict verdict = begin_call(sim, DBK_SIM_RENAME);
@@ -493,6 +499,7 @@ struct dbk_sim *dbk_sim_create(uint64_t seed)
         .truncate = sim_os_truncate,
         .map = sim_os_map,
         .unmap = sim_os_unmap,
+        .unload = sim_os_unload,
         .rename = sim_os_rename,
         .remove = sim_os_remove,
         .make_folder = sim_os_make_folder,

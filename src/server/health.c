@@ -127,6 +127,54 @@ static int put_model_metrics(struct dbk_api_call *call, struct dbk_error *err)
     return DBK_OK;
 }
 
+struct group_metric {
+    struct dbk_buf *out;
+    const char *name;
+    const char *type;
+    const char *help;
+    int what;
+    uint64_t last; /* position of the book */
+    bool begun;
+};
+
+static int put_group_metric(struct dbk_slice name, const struct dbk_group_status *status,
+                            void *context)
+{
+    struct group_metric *put = context;
+    const uint64_t values[] = {put->last > status->position ? put->last - status->position : 0,
+                               status->ready + status->leased + status->waiting, status->parked,
+                               status->acked, status->retried};
+    if (!put->begun)
+        metric(put->out, put->name, put->type, put->help);
+    put->begun = true;
+    dbk_buf_append_format(put->out, "daybook_%s{group=\"%.*s\"} %ju\n", put->name,
+                          DBK_SLICE_ARGS(name), (uintmax_t)values[put->what]);
+    return DBK_OK;
+}
+
+static int put_group_metrics(struct dbk_api_call *call, struct dbk_error *err)
+{
+    static const char *const names[] = {"group_behind", "group_open", "group_parked",
+                                        "group_acked_total", "group_retried_total"};
+    static const char *const helps[] = {"Positions that the group has not looked at yet.",
+                                        "Events that are not done.", "Events put aside.",
+                                        "Events acknowledged since start.",
+                                        "Events that failed and were given back since start."};
+    uint64_t last = dbk_store_last_position(dbk_engine_store(call->engine));
+    int rc = DBK_OK;
+    for (int what = 0; rc == DBK_OK && what < 5; what++) {
+        struct group_metric put = {&call->scratch->out,
+                                   names[what],
+                                   what < 3 ? "gauge" : "counter",
+                                   helps[what],
+                                   what,
+                                   last,
+                                   false};
+        rc = dbk_group_list(dbk_engine_groups(call->engine), put_group_metric, &put, err);
+    }
+    return rc;
+}
+
 int dbk_api_metrics(struct dbk_api_call *call, struct dbk_error *err)
 {
     struct dbk_buf *out = &call->scratch->out;
@@ -149,6 +197,8 @@ int dbk_api_metrics(struct dbk_api_call *call, struct dbk_error *err)
         dbk_buf_append_format(out, "daybook_requests_total{status=\"%dxx\"} %ju\n", i,
                               (uintmax_t)counters->requests[i]);
     rc = put_model_metrics(call, err);
+    if (rc == DBK_OK)
+        rc = put_group_metrics(call, err);
     if (rc < 0)
         return rc;
     return dbk_call_send(call, 200, "text/plain; version=0.0.4");

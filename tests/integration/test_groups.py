@@ -85,6 +85,9 @@ def test_a_group_over_http(bank, serve):
     server.post("/groups/g/nack", {"positions": [3], "action": "skip"})
     state = group(server)
     assert (state["leased"], state["parked"], state["ready"], state["acked"]) == (0, 1, 0, 1)
+    metrics = server.get("/metrics").text
+    assert 'daybook_group_parked{group="g"} 1\n' in metrics
+    assert 'daybook_group_open{group="g"} 0\n' in metrics
     assert server.post("/groups/g/parked/replay", {"positions": [2]}).json == {"replayed": 1}
     assert server.post("/groups/g/read").json["events"][0]["attempt"] == 1
     assert server.request("DELETE", "/groups/g").status == 200

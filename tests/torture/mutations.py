@@ -20,7 +20,8 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 TESTS = ["log-record-test", "log-log-test", "log-damage-test", "log-compact-test",
          "log-backup-test", "log-crash-test", "index-index-test", "store-append-test",
-         "store-condition-test", "store-cursor-test", "store-rules-test", "store-crash-test"]
+         "store-condition-test", "store-cursor-test", "store-rules-test", "store-crash-test",
+         "group-group-test"]
 STATES = [["--kind", "crash", "--count", "6000"], ["--kind", "calls", "--count", "1500"],
           ["--kind", "bits", "--count", "2000"]]
 
@@ -207,6 +208,47 @@ MUTATIONS = [
      "            if (postings[i].rank >= first && postings[i].position > position_max)",
      "            if (postings[i].rank > first && postings[i].position > position_max)",
      "compaction removes an event too many"),
+    ("log/segment.c",
+     "    if (part == NULL || range->offset + range->size_min > part->bytes.size)",
+     "    if (part == NULL || range->offset > part->bytes.size)",
+     "a part is read past its end"),
+    ("store/append.c",
+     "    if (store->filling.members != NULL)\n        promote(store->filling.members);\n",
+     "",
+     "nobody leads the next group"),
+    ("store/append.c",
+     "        if (!member->waits)\n            continue;\n        member->waits = false;\n",
+     "        if (!member->waits || member->next != NULL)\n            continue;\n"
+     "        member->waits = false;\n",
+     "not all are woken"),
+    ("store/cursor.c",
+     "        if (position == 0 || position < cursor->filter.position_min ||\n"
+     "            position > cursor->filter.position_max)\n            break;\n"
+     "        cursor->next",
+     "        if (position == 0 || position < cursor->filter.position_min ||\n"
+     "            position >= cursor->filter.position_max)\n            break;\n"
+     "        cursor->next",
+     "a cursor that looks ahead stops early"),
+    ("group/deliver.c",
+     "        if (entry->state == DBK_ENTRY_LEASED && entry->due_us <= now)",
+     "        if (entry->state == DBK_ENTRY_LEASED && entry->due_us <= now - 10000000)",
+     "leases last too long"),
+    ("group/deliver.c",
+     "        if (group->parked[i].stream == entry->stream)\n            return true;",
+     "        if (group->parked[i].stream == entry->stream)\n            return false;",
+     "an event overtakes a parked one of its stream"),
+    ("group/save.c",
+     "        if (entry->state == DBK_ENTRY_DONE)\n            continue;",
+     "        if (entry->state != DBK_ENTRY_READY)\n            continue;",
+     "what is leased is forgotten by a restart"),
+    ("group/parked.c",
+     "        group->parked_after = group->parked_version + 1;",
+     "        group->parked_after = group->parked_version + 2;",
+     "the next parked event is forgotten"),
+    ("group/deliver.c",
+     "            if (!dbk_group_is_parked(group, event.position))",
+     "            if (true)",
+     "what is parked is delivered again when the group moves back"),
 ]
 
 

@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #include "os/sim.h"
 #include "store/store.h"
@@ -303,6 +304,51 @@ static void test_store_append__lets_one_of_many_win_each_version(void **state)
     assert_int_equal(dbk_store_last_position(fixture->store), 30 + THREADS * 30);
 }
 
+static int (*fast_sync)(struct dbk_os *os, const struct dbk_file *file, struct dbk_error *err);
+
+static int slow_sync(struct dbk_os *os, const struct dbk_file *file, struct dbk_error *err)
+{
+    struct timespec time = {.tv_nsec = 2000000};
+    (void)nanosleep(&time, NULL);
+    return fast_sync(os, file, err);
+}
+
+static void *append_own(void *context)
+{
+    struct racer *racer = context;
+    struct dbk_append_result result;
+    struct dbk_error err = {0};
+    char own[16];
+    (void)snprintf(own, sizeof(own), "own-%u", racer->number);
+    for (int64_t version = 0; version < 10; version++) {
+        if (append(racer->fixture, own, version, &result, &err) != DBK_OK)
+            return racer;
+    }
+    return NULL;
+}
+
+/* While a group syncs the next one fills; somebody must write it, also when nobody comes after. */
+static void test_store_append__leaves_nobody_waiting_in_the_next_group(void **state)
+{
+    struct fixture *fixture = *state;
+    struct dbk_os *os = dbk_sim_os(fixture->sim);
+    pthread_t threads[THREADS];
+    struct racer racers[THREADS];
+    fast_sync = os->sync;
+    os->sync = slow_sync;
+    for (unsigned i = 0; i < THREADS; i++) {
+        racers[i] = (struct racer){.fixture = fixture, .number = i};
+        assert_int_equal(pthread_create(&threads[i], NULL, append_own, &racers[i]), 0);
+    }
+    for (unsigned i = 0; i < THREADS; i++) {
+        void *failed = NULL;
+        (void)pthread_join(threads[i], &failed);
+        assert_null(failed);
+    }
+    os->sync = fast_sync;
+    assert_int_equal(dbk_store_last_position(fixture->store), THREADS * 10);
+}
+
 static void test_store_append__goes_on_after_a_full_disk(void **state)
 {
     struct fixture *fixture = *state;
@@ -423,6 +469,7 @@ int main(void)
         TEST(is_held_by_one_process_that_it_names),
         TEST(lets_one_of_many_win_each_version),
         TEST(goes_on_after_a_full_disk),
+        TEST(leaves_nobody_waiting_in_the_next_group),
         TEST(stops_after_a_failed_sync),
         TEST(commits_with_its_participant),
 #undef TEST
