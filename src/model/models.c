@@ -71,6 +71,7 @@ void dbk_models_free(struct dbk_models *models)
         next = session->next;
         free_session(session);
     }
+    dbk_store_end_lens(models->store, &models->lens);
     dbk_free((void *)models->items);
     (void)pthread_mutex_destroy(&models->lock);
     (void)pthread_cond_destroy(&models->moved);

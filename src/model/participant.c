@@ -89,16 +89,31 @@ static int each_session(struct dbk_models *models, const char *sql, struct dbk_e
     return rc;
 }
 
-static int post(struct dbk_models *models, const struct dbk_event *events, size_t count,
-                struct dbk_error *err)
+static int post_event(struct dbk_models *models, const struct dbk_event *event,
+                      struct dbk_error *err)
 {
     for (size_t i = 0; i < models->count; i++) {
         struct dbk_model *model = models->items[i];
-        for (size_t at = 0; takes_part(model) && at < count; at++) {
-            int rc = dbk_poster_post(model->poster, &events[at], err);
-            if (rc < 0)
-                return rc;
-        }
+        int rc = takes_part(model) ? dbk_poster_post(model->poster, event, err) : DBK_OK;
+        if (rc < 0)
+            return rc;
+    }
+    return DBK_OK;
+}
+
+/* Handlers see what a reader of the log would. */
+static int post(struct dbk_models *models, const struct dbk_event *events, size_t count,
+                struct dbk_error *err)
+{
+    for (size_t at = 0; at < count; at++) {
+        struct dbk_event event = events[at];
+        int rc = dbk_store_open_event(models->store, &models->lens, &event, err);
+        if (rc > 0)
+            rc = dbk_store_upcast_event(models->store, &models->lens, &event, err);
+        if (rc > 0)
+            rc = post_event(models, &event, err);
+        if (rc < 0)
+            return rc;
     }
     return DBK_OK;
 }

@@ -66,6 +66,7 @@ struct dbk_models {
     size_t count;
     struct dbk_session *sessions; /* shared ones */
     bool group_open;
+    void *lens; /* the participant's state of the store's lens */
 };
 
 /* Opens the serving generation: poster and statements on the model's session. */

@@ -197,6 +197,7 @@ static bool has_leaf(const struct dbk_new_event *event, struct dbk_slice tags,
     whole.tags = tags;
     whole.data = event->data;
     whole.meta = event->meta;
+    whole.sealed = event->sealed;
     return dbk_record_leaf(&whole, leaf) == DBK_OK && stored->data.size == sizeof(leaf) &&
            memcmp(leaf, stored->data.data, sizeof(leaf)) == 0;
 }
@@ -204,12 +205,15 @@ static bool has_leaf(const struct dbk_new_event *event, struct dbk_slice tags,
 static bool same(const struct dbk_new_event *event, struct dbk_slice tags,
                  const struct dbk_event *stored)
 {
+    if (event->same_by_id)
+        return true;
     if ((stored->flags & DBK_RECORD_REMOVED) != 0)
         return has_leaf(event, tags, stored) && event->occurred_us == stored->occurred_us;
     return dbk_slice_equal(event->stream, stored->stream) &&
            dbk_slice_equal(event->type, stored->type) &&
            dbk_slice_equal(event->data, stored->data) &&
            dbk_slice_equal(event->meta, stored->meta) && dbk_slice_equal(tags, stored->tags) &&
+           dbk_slice_equal(event->sealed, stored->sealed) &&
            event->occurred_us == stored->occurred_us &&
            (event->flags & DBK_RECORD_JSON) == (stored->flags & DBK_RECORD_JSON);
 }
@@ -338,6 +342,7 @@ static int frame_event(struct dbk_store *store, const struct dbk_new_event *even
         .tags = dbk_buf_slice(tags),
         .data = event->data,
         .meta = event->meta,
+        .sealed = event->sealed,
     };
     if (dbk_uuid_is_none(&framed.id))
         rc = new_id(store, time_us, &framed.id, err);

@@ -129,8 +129,9 @@ static int measure(struct compacting *compacting, uint64_t first, uint64_t end,
     *events_out = *size_out = 0;
     int rc = dbk_cursor_open(
         compacting->store,
-        &(struct dbk_filter){.position_min = first, .position_max = end, .hidden = true}, &cursor,
-        err);
+        &(struct dbk_filter){
+            .position_min = first, .position_max = end, .hidden = true, .raw = true},
+        &cursor, err);
     while (rc >= 0 && (rc = dbk_cursor_next(cursor, &event, err)) > 0) {
         if (!is_marked(compacting, event.position))
             continue;

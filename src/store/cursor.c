@@ -34,8 +34,8 @@ struct dbk_cursor {
     struct dbk_log_scan *scan;
     uint64_t next;     /* the next position to look at */
     uint64_t position; /* everything up to it (backwards: down to it) has been looked at */
-    bool ended;
     struct dbk_log_reader reader;
+    void *lens; /* the lens's state of this reader */
 };
 
 static int copy_slices(struct dbk_cursor *cursor, const struct dbk_slice *slices, size_t count,
@@ -270,6 +270,7 @@ void dbk_cursor_free(struct dbk_cursor *cursor)
 {
     if (cursor == NULL)
         return;
+    dbk_store_end_lens(cursor->store, &cursor->lens);
     dbk_log_scan_free(cursor->scan);
     dbk_match_release(&cursor->match);
     dbk_log_reader_release(&cursor->reader);
@@ -394,6 +395,17 @@ static int candidate(struct dbk_cursor *cursor, struct dbk_event *event_out, str
     return 0;
 }
 
+/* 1: the event as its reader wants it; 0: it is left out. */
+static int look_through(struct dbk_cursor *cursor, struct dbk_event *event, struct dbk_error *err)
+{
+    if (cursor->filter.raw)
+        return 1;
+    int rc = dbk_store_open_event(cursor->store, &cursor->lens, event, err);
+    if (rc <= 0 || cursor->filter.as_written)
+        return rc;
+    return dbk_store_upcast_event(cursor->store, &cursor->lens, event, err);
+}
+
 int dbk_cursor_next(struct dbk_cursor *cursor, struct dbk_event *event_out, struct dbk_error *err)
 {
     int rc = 0;
@@ -401,8 +413,11 @@ int dbk_cursor_next(struct dbk_cursor *cursor, struct dbk_event *event_out, stru
         return 0;
     while ((rc = candidate(cursor, event_out, err)) > 0) {
         cursor->position = event_out->position;
-        if (passes(&cursor->filter, event_out))
-            return 1;
+        if (!passes(&cursor->filter, event_out))
+            continue;
+        rc = look_through(cursor, event_out, err);
+        if (rc != 0)
+            return rc;
     }
     if (rc == 0)
         cursor->position =

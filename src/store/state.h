@@ -76,7 +76,8 @@ struct dbk_store {
     struct dbk_group_state written; /* being written */
     const struct dbk_participant *participant;
     struct dbk_participant participant_copy;
-    struct dbk_member *queue; /* with a participant: who waits to be accepted */
+    const struct dbk_lens *lens; /* NULL: none */
+    struct dbk_member *queue;    /* with a participant: who waits to be accepted */
     struct dbk_member **queue_end;
     struct dbk_head *heads;
     _Atomic bool has_rules; /* some stream has rules */

@@ -66,6 +66,8 @@ struct dbk_new_event {
     int64_t occurred_us; /* DBK_TIME_NONE: none */
     uint32_t flags;      /* DBK_RECORD_JSON or 0 */
     uint16_t schema_version;
+    struct dbk_slice sealed; /* personal fields, as log/record.h encodes them; empty: none */
+    bool same_by_id;         /* whatever is stored under its id is this event */
 };
 
 struct dbk_expectation {
@@ -182,6 +184,31 @@ struct dbk_participant {
 /* Kept until the store is freed or another call replaces it; NULL: none. Waits for the group under
    way. */
 void dbk_store_set_participant(struct dbk_store *store, const struct dbk_participant *participant);
+
+/*
+ * What stands between the log and its readers: personal fields are opened, old schema versions
+ * become the newest. Every cursor applies it, and participants do, so that all readers see the
+ * same. Each reader has a state of its own, NULL at first, which the lens makes when it needs one.
+ * What it puts into an event is valid until its next call with that state.
+ *
+ * Threads: called from any thread, with one state from one thread at a time.
+ */
+struct dbk_lens {
+    void *context;
+    /* 1: the event, perhaps with other data; 0: it is left out; negative: a code. */
+    int (*open)(void *context, void **state, struct dbk_event *event, struct dbk_error *err);
+    /* The event's data becomes that of its type's newest version. As open. */
+    int (*upcast)(void *context, void **state, struct dbk_event *event, struct dbk_error *err);
+    void (*end)(void *context, void *state);
+};
+/* Before the first cursor; kept until the store is freed, not copied. NULL: none. */
+void dbk_store_set_lens(struct dbk_store *store, const struct dbk_lens *lens);
+/* For events that come from no cursor. state begins as NULL and ends with dbk_store_end_lens. */
+int dbk_store_open_event(struct dbk_store *store, void **state, struct dbk_event *event,
+                         struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_store_upcast_event(struct dbk_store *store, void **state, struct dbk_event *event,
+                           struct dbk_error *err) DBK_MUST_CHECK;
+void dbk_store_end_lens(struct dbk_store *store, void **state);
 
 /* ---- Heads ---- */
 
@@ -300,6 +327,8 @@ struct dbk_filter {
     int64_t time_max_us;     /* inclusive; 0: any */
     int64_t occurred_min_us; /* inclusive; 0: any. Events without one count by time */
     int64_t occurred_max_us; /* inclusive; 0: any */
+    bool raw;                /* as stored: the lens is not applied */
+    bool as_written;         /* opened by the lens, but not upcast */
     bool hidden;             /* also categories that begin with '$' */
     bool removed;            /* also what a stream's rules leave out, and removed events */
     bool backwards;          /* newest first */

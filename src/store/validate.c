@@ -143,7 +143,7 @@ int dbk_batch_validate(const struct dbk_store *store, const struct dbk_batch *ba
         if (rc < 0)
             return rc;
         size += DBK_RECORD_HEADER_SIZE + event->stream.size + event->type.size + event->data.size +
-                event->meta.size + (event->tag_count > 0 ? UINT16_MAX : 0);
+                event->meta.size + event->sealed.size + (event->tag_count > 0 ? UINT16_MAX : 0);
     }
     if (size > BATCH_SIZE_MAX)
         return dbk_error_set(err, DBK_ELIMIT, "the batch needs %zu bytes, at most %zu are allowed",
