@@ -3,6 +3,7 @@
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "base/hash.h"
 
+#include <assert.h>
 #include <openssl/sha.h>
 
 #include "base/bytes.h"
@@ -116,38 +117,29 @@ struct dbk_hash128 dbk_siphash128(const uint8_t key[16], struct dbk_slice bytes)
     return hash;
 }
 
-static void to_context(const struct dbk_sha256 *hash, SHA256_CTX *context)
-{
-    memset(context, 0, sizeof(*context));
-    memcpy(context->h, hash->state, sizeof(hash->state));
-    context->Nl = (SHA_LONG)(hash->size << 3);
-    context->Nh = (SHA_LONG)(hash->size >> 29);
-    context->num = (unsigned)(hash->size % 64);
-    context->md_len = SHA256_DIGEST_LENGTH;
-    memcpy(context->data, hash->block, sizeof(hash->block));
-}
+static_assert(sizeof(SHA256_CTX) <= sizeof(struct dbk_sha256) &&
+                  _Alignof(SHA256_CTX) <= _Alignof(struct dbk_sha256),
+              "a hash under way has room in its struct");
 
 void dbk_sha256_init(struct dbk_sha256 *hash)
 {
-    SHA256_CTX context;
-    (void)SHA256_Init(&context);
-    memset(hash, 0, sizeof(*hash));
-    memcpy(hash->state, context.h, sizeof(hash->state));
+    (void)SHA256_Init((SHA256_CTX *)hash->words);
 }
 
 void dbk_sha256_update(struct dbk_sha256 *hash, struct dbk_slice bytes)
 {
-    SHA256_CTX context;
-    to_context(hash, &context);
-    (void)SHA256_Update(&context, bytes.data, bytes.size);
-    memcpy(hash->state, context.h, sizeof(hash->state));
-    memcpy(hash->block, context.data, sizeof(hash->block));
-    hash->size += bytes.size;
+    (void)SHA256_Update((SHA256_CTX *)hash->words, bytes.data, bytes.size);
 }
 
 void dbk_sha256_final(struct dbk_sha256 *hash, uint8_t digest_out[DBK_SHA256_SIZE])
 {
-    SHA256_CTX context;
-    to_context(hash, &context);
-    (void)SHA256_Final(digest_out, &context);
+    (void)SHA256_Final(digest_out, (SHA256_CTX *)hash->words);
+}
+
+void dbk_sha256_of(struct dbk_slice bytes, uint8_t digest_out[DBK_SHA256_SIZE])
+{
+    struct dbk_sha256 hash;
+    dbk_sha256_init(&hash);
+    dbk_sha256_update(&hash, bytes);
+    dbk_sha256_final(&hash, digest_out);
 }

@@ -29,14 +29,15 @@ struct dbk_hash128 dbk_siphash128(const uint8_t key[16], struct dbk_slice bytes)
 
 #define DBK_SHA256_SIZE 32
 
+/* The library's own state of a hash under way. */
 struct dbk_sha256 {
-    uint32_t state[8];
-    uint64_t size; /* bytes taken so far */
-    uint8_t block[64];
+    uint32_t words[28];
 };
 
 void dbk_sha256_init(struct dbk_sha256 *hash);
 void dbk_sha256_update(struct dbk_sha256 *hash, struct dbk_slice bytes);
 void dbk_sha256_final(struct dbk_sha256 *hash, uint8_t digest_out[DBK_SHA256_SIZE]);
+/* Of all the bytes at once. */
+void dbk_sha256_of(struct dbk_slice bytes, uint8_t digest_out[DBK_SHA256_SIZE]);
 
 #endif

@@ -23,7 +23,7 @@ struct packing {
     uint64_t first_position;
     uint32_t count; /* of records in the group */
     int64_t last_time_us;
-    uint8_t leaf[DBK_SHA256_SIZE]; /* of the event being removed */
+    uint8_t digest[DBK_SHA256_SIZE]; /* of the content being removed */
     uint64_t removed;
     uint32_t removed_ever; /* also by compactions before */
 };
@@ -60,14 +60,14 @@ static int write_group(struct packing *packing, struct dbk_error *err)
     return rc;
 }
 
-/* What stays of an event that is removed: its envelope and its leaf. */
-static int strip(struct dbk_event *event, uint8_t leaf[DBK_SHA256_SIZE])
+/* What stays of an event that is removed: its envelope and the digest of its content. */
+static int strip(struct dbk_event *event, uint8_t digest[DBK_SHA256_SIZE])
 {
-    int rc = dbk_record_leaf(event, leaf);
+    int rc = dbk_record_content(event, digest);
     if (rc < 0)
         return rc;
     event->flags |= DBK_RECORD_REMOVED;
-    event->data = dbk_slice((const char *)leaf, DBK_SHA256_SIZE);
+    event->data = dbk_slice((const char *)digest, DBK_SHA256_SIZE);
     event->tags = event->meta = event->sealed = (struct dbk_slice){0};
     return DBK_OK;
 }
@@ -78,7 +78,7 @@ static int pack(struct packing *packing, struct dbk_event *event, struct dbk_err
     char place[sizeof(uint32_t)];
     bool removes = (event->flags & DBK_RECORD_REMOVED) == 0 &&
                    packing->compaction->removes(packing->compaction->context, event);
-    if (removes && strip(event, packing->leaf) < 0)
+    if (removes && strip(event, packing->digest) < 0)
         return dbk_error_set(err, DBK_ECORRUPT, "%s: position %ju has a damaged sealed section",
                              packing->log->folder, (uintmax_t)event->position);
     packing->removed += removes;

@@ -28,7 +28,7 @@
 
 #define DBK_LOG_SEGMENT_SIZE ((uint64_t)64 << 20)
 #define DBK_LOG_GROUP_SIZE_MAX ((size_t)64 << 20)
-#define DBK_LOG_FORMAT 2
+#define DBK_LOG_FORMAT 3
 /* From this one on segments may have been compacted. */
 #define DBK_LOG_FORMAT_COMPACTED 2
 
@@ -156,8 +156,8 @@ uint32_t dbk_log_segment_version(const struct dbk_log *log, uint32_t segment);
 /*
  * Compaction: a sealed segment is written anew beside the old one, without the content of some of
  * its events, and takes its name. Positions, versions and ids stay; a removed event keeps its
- * envelope and its leaf. Readers go on, in the old one where they are in the middle of it; its
- * space is given back when the last of them has left it.
+ * envelope and the digest of its content. Readers go on, in the old one where they are in the
+ * middle of it; its space is given back when the last of them has left it.
  */
 struct dbk_log_compaction {
     bool (*removes)(void *context, const struct dbk_event *event);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "log/record.h"
 
+#include <assert.h>
+
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "log/unchecked.h"
@@ -23,6 +25,12 @@ enum {
     AT_META_SIZE = 72,
     AT_SEALED_SIZE = 76,
 };
+
+/* Position to schema version: what is the same in a record and in its leaf. */
+#define ENVELOPE_SIZE (AT_STREAM_SIZE - AT_POSITION)
+
+static const char leaf_prefix[] = "\0dbkleaf2";
+#define LEAF_PREFIX_SIZE (sizeof(leaf_prefix) - 1)
 
 /* A sealed field: its fixed part, and its kinds. */
 #define SEALED_COUNT_SIZE 2
@@ -172,27 +180,6 @@ static void hash_sized(struct dbk_sha256 *hash, struct dbk_slice bytes)
     dbk_sha256_update(hash, bytes);
 }
 
-/* Envelope and clear fields; the leaf prefix first. */
-static void hash_clear(struct dbk_sha256 *hash, const struct dbk_event *event)
-{
-    static const char prefix[] = "\0dbkleaf1";
-    char fixed[AT_STREAM_SIZE - AT_POSITION];
-    dbk_put_u64(fixed, event->position);
-    dbk_put_u64(fixed + (AT_VERSION - AT_POSITION), event->version);
-    dbk_put_i64(fixed + (AT_TIME - AT_POSITION), event->time_us);
-    dbk_put_i64(fixed + (AT_OCCURRED - AT_POSITION), event->occurred_us);
-    memcpy(fixed + (AT_ID - AT_POSITION), event->id.bytes, DBK_UUID_SIZE);
-    dbk_put_u32(fixed + (AT_FLAGS - AT_POSITION), event->flags & DBK_RECORD_LEAF_FLAGS);
-    dbk_put_u16(fixed + (AT_SCHEMA_VERSION - AT_POSITION), event->schema_version);
-    dbk_sha256_update(hash, dbk_slice(prefix, sizeof(prefix) - 1));
-    dbk_sha256_update(hash, dbk_slice(fixed, sizeof(fixed)));
-    hash_sized(hash, event->stream);
-    hash_sized(hash, event->type);
-    hash_sized(hash, event->tags);
-    hash_sized(hash, event->data);
-    hash_sized(hash, event->meta);
-}
-
 /* One sealed field off the front of `left`. */
 static int hash_sealed_field(struct dbk_sha256 *hash, struct dbk_slice *left)
 {
@@ -213,10 +200,7 @@ static int hash_sealed_field(struct dbk_sha256 *hash, struct dbk_slice *left)
     dbk_sha256_update(hash, key_id);
     uint8_t digest[DBK_SHA256_SIZE];
     if (kind == SEALED_CIPHERTEXT) {
-        struct dbk_sha256 ciphertext;
-        dbk_sha256_init(&ciphertext);
-        dbk_sha256_update(&ciphertext, value);
-        dbk_sha256_final(&ciphertext, digest);
+        dbk_sha256_of(value, digest);
         value = dbk_slice(digest, sizeof(digest));
     }
     dbk_sha256_update(hash, value);
@@ -224,37 +208,144 @@ static int hash_sealed_field(struct dbk_sha256 *hash, struct dbk_slice *left)
     return DBK_OK;
 }
 
-static int hash_sealed(struct dbk_sha256 *hash, struct dbk_slice sealed)
+/* How many sealed fields there are, and their bytes; they are looked at only when hashed. */
+static int take_sealed(struct dbk_slice sealed, uint16_t *count_out, struct dbk_slice *fields_out)
 {
-    if (sealed.size == 0) {
-        hash_u32(hash, 0);
+    *count_out = 0;
+    *fields_out = sealed;
+    if (sealed.size == 0)
         return DBK_OK;
-    }
     if (sealed.size < SEALED_COUNT_SIZE)
         return DBK_ECORRUPT;
-    uint16_t count = dbk_get_u16(sealed.data);
-    struct dbk_slice left =
-        dbk_slice(sealed.data + SEALED_COUNT_SIZE, sealed.size - SEALED_COUNT_SIZE);
-    hash_u32(hash, count);
+    *count_out = dbk_get_u16(sealed.data);
+    *fields_out = dbk_slice(sealed.data + SEALED_COUNT_SIZE, sealed.size - SEALED_COUNT_SIZE);
+    return DBK_OK;
+}
+
+static int hash_fields(struct dbk_sha256 *hash, uint16_t count, struct dbk_slice fields)
+{
     for (uint16_t i = 0; i < count; i++)
-        if (hash_sealed_field(hash, &left) < 0)
+        if (hash_sealed_field(hash, &fields) < 0)
             return DBK_ECORRUPT;
-    return left.size == 0 ? DBK_OK : DBK_ECORRUPT;
+    return fields.size == 0 ? DBK_OK : DBK_ECORRUPT;
+}
+
+static int take_removed(const struct dbk_event *event, uint8_t digest_out[DBK_SHA256_SIZE])
+{
+    if (event->data.size != DBK_SHA256_SIZE || event->tags.size != 0 || event->meta.size != 0 ||
+        event->sealed.size != 0)
+        return DBK_ECORRUPT;
+    memcpy(digest_out, event->data.data, DBK_SHA256_SIZE);
+    return DBK_OK;
+}
+
+int dbk_record_content(const struct dbk_event *event, uint8_t digest_out[DBK_SHA256_SIZE])
+{
+    struct dbk_sha256 hash;
+    char sizes[16];
+    struct dbk_slice fields;
+    uint16_t count = 0;
+    if ((event->flags & DBK_RECORD_REMOVED) != 0)
+        return take_removed(event, digest_out);
+    if (take_sealed(event->sealed, &count, &fields) < 0)
+        return DBK_ECORRUPT;
+    dbk_put_u32(sizes, (uint32_t)event->tags.size);
+    dbk_put_u32(sizes + 4, (uint32_t)event->data.size);
+    dbk_put_u32(sizes + 8, (uint32_t)event->meta.size);
+    dbk_put_u32(sizes + 12, count);
+    dbk_sha256_init(&hash);
+    dbk_sha256_update(&hash, dbk_slice(sizes, sizeof(sizes)));
+    dbk_sha256_update(&hash, event->tags);
+    dbk_sha256_update(&hash, event->data);
+    dbk_sha256_update(&hash, event->meta);
+    if (hash_fields(&hash, count, fields) < 0)
+        return DBK_ECORRUPT;
+    dbk_sha256_final(&hash, digest_out);
+    return DBK_OK;
+}
+
+/* Position to schema version, as in the record. */
+static char *put_envelope(char *at, const struct dbk_event *event, uint32_t flags)
+{
+    dbk_put_u64(at, event->position);
+    dbk_put_u64(at + (AT_VERSION - AT_POSITION), event->version);
+    dbk_put_i64(at + (AT_TIME - AT_POSITION), event->time_us);
+    dbk_put_i64(at + (AT_OCCURRED - AT_POSITION), event->occurred_us);
+    memcpy(at + (AT_ID - AT_POSITION), event->id.bytes, DBK_UUID_SIZE);
+    dbk_put_u32(at + (AT_FLAGS - AT_POSITION), flags);
+    dbk_put_u16(at + (AT_SCHEMA_VERSION - AT_POSITION), event->schema_version);
+    return at + ENVELOPE_SIZE;
+}
+
+static char *put_sized(char *at, struct dbk_slice bytes)
+{
+    dbk_put_u16(at, (uint16_t)bytes.size);
+    return put_slice(at + sizeof(uint16_t), bytes);
+}
+
+size_t dbk_record_leaf_input(const struct dbk_event *event, char input_out[DBK_LEAF_INPUT_SIZE_MAX])
+{
+    static_assert(LEAF_PREFIX_SIZE + ENVELOPE_SIZE + 2 * sizeof(uint16_t) + DBK_STREAM_SIZE_MAX +
+                          DBK_TYPE_SIZE_MAX + DBK_SHA256_SIZE <=
+                      DBK_LEAF_INPUT_SIZE_MAX,
+                  "a leaf's input has room");
+    uint8_t digest[DBK_SHA256_SIZE];
+    dbk_assert(event->stream.size <= DBK_STREAM_SIZE_MAX);
+    dbk_assert(event->type.size <= DBK_TYPE_SIZE_MAX);
+    if (dbk_record_content(event, digest) < 0)
+        return 0;
+    memcpy(input_out, leaf_prefix, LEAF_PREFIX_SIZE);
+    char *at = put_envelope(input_out + LEAF_PREFIX_SIZE, event,
+                            event->flags & ~(uint32_t)DBK_RECORD_REMOVED);
+    at = put_sized(at, event->stream);
+    at = put_sized(at, event->type);
+    memcpy(at, digest, sizeof(digest));
+    return (size_t)(at + sizeof(digest) - input_out);
 }
 
 int dbk_record_leaf(const struct dbk_event *event, uint8_t leaf_out[DBK_SHA256_SIZE])
 {
-    if ((event->flags & DBK_RECORD_REMOVED) != 0) {
-        if (event->data.size != DBK_SHA256_SIZE)
-            return DBK_ECORRUPT;
-        memcpy(leaf_out, event->data.data, DBK_SHA256_SIZE);
-        return DBK_OK;
-    }
+    char input[DBK_LEAF_INPUT_SIZE_MAX];
+    size_t size = dbk_record_leaf_input(event, input);
+    if (size == 0)
+        return DBK_ECORRUPT;
+    dbk_sha256_of(dbk_slice(input, size), leaf_out);
+    return DBK_OK;
+}
+
+/* The leaf of format versions 1 and 2, which a removed event kept. */
+static int old_leaf(const struct dbk_event *event, uint8_t leaf_out[DBK_SHA256_SIZE])
+{
+    static const char prefix[] = "\0dbkleaf1";
+    char envelope[ENVELOPE_SIZE];
     struct dbk_sha256 hash;
+    struct dbk_slice fields;
+    uint16_t count = 0;
+    if (take_sealed(event->sealed, &count, &fields) < 0)
+        return DBK_ECORRUPT;
+    (void)put_envelope(envelope, event, event->flags & DBK_RECORD_JSON);
     dbk_sha256_init(&hash);
-    hash_clear(&hash, event);
-    if (hash_sealed(&hash, event->sealed) < 0)
+    dbk_sha256_update(&hash, dbk_slice(prefix, sizeof(prefix) - 1));
+    dbk_sha256_update(&hash, dbk_slice(envelope, sizeof(envelope)));
+    hash_sized(&hash, event->stream);
+    hash_sized(&hash, event->type);
+    hash_sized(&hash, event->tags);
+    hash_sized(&hash, event->data);
+    hash_sized(&hash, event->meta);
+    hash_u32(&hash, count);
+    if (hash_fields(&hash, count, fields) < 0)
         return DBK_ECORRUPT;
     dbk_sha256_final(&hash, leaf_out);
     return DBK_OK;
+}
+
+bool dbk_record_had(const struct dbk_event *removed, const struct dbk_event *whole)
+{
+    uint8_t kept[DBK_SHA256_SIZE];
+    uint8_t digest[DBK_SHA256_SIZE];
+    if (dbk_record_content(removed, kept) < 0)
+        return false;
+    return (dbk_record_content(whole, digest) == DBK_OK &&
+            memcmp(kept, digest, sizeof(kept)) == 0) ||
+           (old_leaf(whole, digest) == DBK_OK && memcmp(kept, digest, sizeof(kept)) == 0);
 }

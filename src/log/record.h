@@ -24,14 +24,18 @@
  * size, 16 bytes key id, path, value; in byte order of the paths. The clear data leaves those
  * fields out.
  *
- * A removed event (DBK_RECORD_REMOVED) keeps its envelope; data is its 32-byte leaf hash, tags,
- * meta and sealed are empty.
+ * A removed event (DBK_RECORD_REMOVED) keeps its envelope; data is the 32-byte digest of the
+ * content it had (until format version 2: its leaf as it was then); tags, meta and sealed are
+ * empty.
  *
- * The leaf of an event in the Merkle tree is SHA-256(0x00 || "dbkleaf1" || position, version,
- * time, occurred, id, flags & DBK_RECORD_LEAF_FLAGS, schema version as above || stream, type,
- * tags, data, meta each behind a u32 size || u32 count of sealed fields || for each: path behind a
- * u32 size, key id, SHA-256 of its ciphertext). It does not depend on where the record lies nor on
- * whether a ciphertext is still there.
+ * The content digest is the SHA-256 of the sizes of tags, data and meta and the count of sealed
+ * fields, u32 each; tags, data and meta; and for each sealed field its path behind a u32 size, its
+ * key id, and the SHA-256 of its ciphertext.
+ *
+ * The leaf of an event in the Merkle tree is SHA-256(0x00 || "dbkleaf2" || position, version, time,
+ * occurred, id, flags but DBK_RECORD_REMOVED, schema version as above || stream and type, each
+ * behind a u16 size || content digest). It does not depend on where the record lies, nor on whether
+ * a ciphertext or all of the content is still there.
  *
  * Threads: pure functions.
  * Source:  docs/format/log.md; RFC 6962, section 2.1 for the leaf prefix.
@@ -54,8 +58,7 @@
 enum dbk_record_flags {
     DBK_RECORD_BATCH_END = 1 << 0, /* the last event of its batch */
     DBK_RECORD_JSON = 1 << 1,      /* data is JSON, else bytes */
-    DBK_RECORD_REMOVED = 1 << 2,   /* data is the leaf hash of what stood here */
-    DBK_RECORD_LEAF_FLAGS = DBK_RECORD_JSON,
+    DBK_RECORD_REMOVED = 1 << 2,   /* data is the digest of what stood here */
 };
 
 /* An event as it is read. Slices are valid as long as the bytes it was decoded from. */
@@ -93,8 +96,20 @@ int dbk_record_decode(struct dbk_slice bytes, uint32_t salt,
 /* The size of the record at the start of the bytes as it claims it, 0 when there are too few. */
 size_t dbk_record_claimed_size(struct dbk_slice bytes);
 
-/* The event's leaf, for stored and removed events alike. DBK_ECORRUPT: the sealed section is. */
+/* Room for what a leaf is the SHA-256 of. */
+#define DBK_LEAF_INPUT_SIZE_MAX 2048
+
+/* The digest of the event's content, of which a removed one has only that. DBK_ECORRUPT: its sealed
+   section is damaged, or what is left of it is no digest. */
+int dbk_record_content(const struct dbk_event *event,
+                       uint8_t digest_out[DBK_SHA256_SIZE]) DBK_MUST_CHECK;
+/* The event's leaf, the same for stored and removed events. DBK_ECORRUPT as above. */
 int dbk_record_leaf(const struct dbk_event *event,
                     uint8_t leaf_out[DBK_SHA256_SIZE]) DBK_MUST_CHECK;
+/* What the leaf is the SHA-256 of, written to input_out; 0: as DBK_ECORRUPT above. */
+size_t dbk_record_leaf_input(const struct dbk_event *event,
+                             char input_out[DBK_LEAF_INPUT_SIZE_MAX]) DBK_MUST_CHECK;
+/* Whether what a removed event kept is what a whole one had; envelopes are not compared. */
+bool dbk_record_had(const struct dbk_event *removed, const struct dbk_event *whole);
 
 #endif

@@ -336,6 +336,19 @@ static void put_tags(struct dbk_buf *out, struct dbk_slice tags)
     dbk_buf_append_char(out, ']');
 }
 
+/* What a proof of a removed event is about. */
+static void put_leaf(struct dbk_buf *out, bool *first, const struct dbk_event *event)
+{
+    uint8_t leaf[DBK_SHA256_SIZE];
+    if (dbk_record_leaf(event, leaf) < 0)
+        return;
+    dbk_json_write_key(out, first, "leaf");
+    dbk_buf_append_char(out, '"');
+    for (size_t i = 0; i < sizeof(leaf); i++)
+        dbk_buf_append_format(out, "%02x", (unsigned)leaf[i]);
+    dbk_buf_append_char(out, '"');
+}
+
 void dbk_put_event(struct dbk_buf *out, const struct dbk_event *event, struct dbk_slice state)
 {
     char id[DBK_UUID_TEXT_SIZE];
@@ -352,11 +365,7 @@ void dbk_put_event(struct dbk_buf *out, const struct dbk_event *event, struct db
     dbk_put_text(out, &first, "id", dbk_slice_of(id));
     if ((event->flags & DBK_RECORD_REMOVED) != 0) {
         dbk_put_bool(out, &first, "removed", true);
-        dbk_json_write_key(out, &first, "leaf");
-        dbk_buf_append_char(out, '"');
-        for (size_t i = 0; i < event->data.size; i++)
-            dbk_buf_append_format(out, "%02x", (unsigned)(uint8_t)event->data.data[i]);
-        dbk_buf_append_char(out, '"');
+        put_leaf(out, &first, event);
     } else if ((event->flags & DBK_RECORD_JSON) != 0) {
         dbk_json_write_key(out, &first, "data");
         dbk_buf_append(out, event->data);

@@ -185,21 +185,21 @@ static int encode_tags(const struct dbk_new_event *event, struct dbk_buf *out,
     return out->rc < 0 ? dbk_error_set(err, out->rc, "out of memory sorting tags") : DBK_OK;
 }
 
-/* Of a removed event the leaf is left, which covers all of its content. */
-static bool has_leaf(const struct dbk_new_event *event, struct dbk_slice tags,
-                     const struct dbk_event *stored)
+/* Of a removed event a digest of its content is left. */
+static bool same_content(const struct dbk_new_event *event, struct dbk_slice tags,
+                         const struct dbk_event *stored)
 {
-    uint8_t leaf[DBK_SHA256_SIZE];
     struct dbk_event whole = *stored;
+    if ((stored->flags & DBK_RECORD_REMOVED) == 0)
+        return dbk_slice_equal(event->data, stored->data) &&
+               dbk_slice_equal(event->meta, stored->meta) && dbk_slice_equal(tags, stored->tags) &&
+               dbk_slice_equal(event->sealed, stored->sealed);
     whole.flags &= ~(uint32_t)DBK_RECORD_REMOVED;
-    whole.stream = event->stream;
-    whole.type = event->type;
     whole.tags = tags;
     whole.data = event->data;
     whole.meta = event->meta;
     whole.sealed = event->sealed;
-    return dbk_record_leaf(&whole, leaf) == DBK_OK && stored->data.size == sizeof(leaf) &&
-           memcmp(leaf, stored->data.data, sizeof(leaf)) == 0;
+    return dbk_record_had(stored, &whole);
 }
 
 static bool same(const struct dbk_new_event *event, struct dbk_slice tags,
@@ -207,15 +207,11 @@ static bool same(const struct dbk_new_event *event, struct dbk_slice tags,
 {
     if (event->same_by_id)
         return true;
-    if ((stored->flags & DBK_RECORD_REMOVED) != 0)
-        return has_leaf(event, tags, stored) && event->occurred_us == stored->occurred_us;
     return dbk_slice_equal(event->stream, stored->stream) &&
            dbk_slice_equal(event->type, stored->type) &&
-           dbk_slice_equal(event->data, stored->data) &&
-           dbk_slice_equal(event->meta, stored->meta) && dbk_slice_equal(tags, stored->tags) &&
-           dbk_slice_equal(event->sealed, stored->sealed) &&
            event->occurred_us == stored->occurred_us &&
-           (event->flags & DBK_RECORD_JSON) == (stored->flags & DBK_RECORD_JSON);
+           (event->flags & DBK_RECORD_JSON) == (stored->flags & DBK_RECORD_JSON) &&
+           same_content(event, tags, stored);
 }
 
 /* Compares an event with the one that is stored under its id. again_out: that one is not yet

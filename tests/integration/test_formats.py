@@ -16,7 +16,7 @@ KEPT = ROOT / "tests" / "books"
 sys.path.insert(0, str(KEPT))
 import make  # noqa: E402  pylint: disable=wrong-import-position
 
-FORMATS = [1, 2]
+FORMATS = [1, 2, 3]
 LAST = make.SMALL + make.LARGE
 
 

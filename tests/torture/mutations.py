@@ -120,7 +120,15 @@ MUTATIONS = [
     ("log/compact.c",
      "    event->flags |= DBK_RECORD_REMOVED;\n",
      "",
-     "a removed event looks like one with its leaf as data"),
+     "a removed event looks like one with its digest as data"),
+    ("log/record.c",
+     "    if (dbk_record_content(removed, kept) < 0)\n"
+     "        return false;\n",
+     "    if (dbk_record_content(removed, kept) < 0)\n"
+     "        return false;\n"
+     "    if (removed->version > 0)\n"
+     "        return true;\n",
+     "a removed event counts as known whatever it held"),
     ("log/compact.c",
      "    dbk_put_u32(place, (uint32_t)(packing->size + packing->group.size));",
      "    dbk_put_u32(place, (uint32_t)(packing->size + packing->group.size"

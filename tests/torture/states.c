@@ -339,18 +339,18 @@ static bool may_be_removed(const struct world *world, const struct entry *entry,
     return entry->version < world->cut_tried[entry->stream];
 }
 
-/* What an event's leaf was before it was removed; worked out once for as long as it reads alike. */
-static const uint8_t *leaf_of(const struct entry *entry, const struct dbk_event *event,
-                              struct dbk_slice data)
+/* The digest of what an event held before it was removed; worked out once for as long as that reads
+   alike. */
+static const uint8_t *digest_of(const struct entry *entry, const struct dbk_event *event,
+                                struct dbk_slice data)
 {
     static struct {
-        int64_t time_us;
         uint64_t nonce;
-        uint32_t type;
-        uint8_t leaf[DBK_SHA256_SIZE];
+        uint32_t meta;
+        uint8_t digest[DBK_SHA256_SIZE];
     } known[EVENTS_MAX + 1];
     uint64_t nonce = (uint64_t)entry->nonce << 32 | (current_seed & UINT32_MAX);
-    uint32_t type = dbk_crc32c(dbk_crc32c(1, event->type), event->meta);
+    uint32_t meta = dbk_crc32c(1, event->meta);
     char tags[3 * TAGS];
     struct dbk_event whole = *event;
     size_t size = 0;
@@ -360,18 +360,16 @@ static const uint8_t *leaf_of(const struct entry *entry, const struct dbk_event 
             size += 3;
         }
     }
-    if (known[event->position].time_us == event->time_us && known[event->position].nonce == nonce &&
-        known[event->position].type == type)
-        return known[event->position].leaf;
+    if (known[event->position].nonce == nonce && known[event->position].meta == meta)
+        return known[event->position].digest;
     whole.flags &= ~(uint32_t)DBK_RECORD_REMOVED;
     whole.data = data;
     whole.tags = dbk_slice(tags, size);
-    require(dbk_record_leaf(&whole, known[event->position].leaf) == DBK_OK,
-            "a removed event has no leaf", event->position, 0);
-    known[event->position].time_us = event->time_us;
+    require(dbk_record_content(&whole, known[event->position].digest) == DBK_OK,
+            "a removed event has no digest", event->position, 0);
     known[event->position].nonce = nonce;
-    known[event->position].type = type;
-    return known[event->position].leaf;
+    known[event->position].meta = meta;
+    return known[event->position].digest;
 }
 
 static void check_event(const struct world *world, const struct dbk_event *event, uint64_t last)
@@ -395,8 +393,8 @@ static void check_event(const struct world *world, const struct dbk_event *event
         return;
     }
     require(event->data.size == DBK_SHA256_SIZE &&
-                memcmp(leaf_of(entry, event, data), event->data.data, DBK_SHA256_SIZE) == 0,
-            "a removed event has another leaf", event->position, 0);
+                memcmp(digest_of(entry, event, data), event->data.data, DBK_SHA256_SIZE) == 0,
+            "a removed event has another digest", event->position, 0);
 }
 
 /* Reads by a filter; 0: all of it was right; else the code of the damage that was met. */

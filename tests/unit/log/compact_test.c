@@ -60,13 +60,13 @@ static void tear_down(struct fixture *fixture)
 static bool is_right(const struct dbk_event *event, bool must, bool may)
 {
     struct sample sample;
-    uint8_t leaf[DBK_SHA256_SIZE];
+    uint8_t digest[DBK_SHA256_SIZE];
     sample_make(&sample, event->position);
     if ((event->flags & DBK_RECORD_REMOVED) == 0)
         return !must && sample_equal(event, &sample.event);
-    assert_int_equal(dbk_record_leaf(&sample.event, leaf), DBK_OK);
+    assert_int_equal(dbk_record_content(&sample.event, digest), DBK_OK);
     sample.event.flags |= DBK_RECORD_REMOVED;
-    sample.event.data = dbk_slice((const char *)leaf, sizeof(leaf));
+    sample.event.data = dbk_slice((const char *)digest, sizeof(digest));
     return may && sample_equal(event, &sample.event);
 }
 

@@ -112,7 +112,45 @@ static void test_log_record__category_is_what_stands_before_the_dash(void **stat
     assert_slice_equal(dbk_stream_category((struct dbk_slice){0}), "");
 }
 
+/* The digest of the sample's content, by the document. */
+static void expected_content(uint8_t digest[DBK_SHA256_SIZE])
+{
+    struct dbk_sha256 hash;
+    uint8_t ciphertext[DBK_SHA256_SIZE];
+
+    dbk_sha256_of(dbk_slice_of("XYZ"), ciphertext);
+    dbk_sha256_init(&hash);
+    dbk_sha256_update(&hash, DBK_SLICE_LITERAL("\x05\0\0\0\x0d\0\0\0\x02\0\0\0\x01\0\0\0"
+                                               "\x01x\x02yz{\"amount\":50}{}"
+                                               "\x02\0\0\0/e"
+                                               "0123456789abcdef"));
+    dbk_sha256_update(&hash, dbk_slice(ciphertext, sizeof(ciphertext)));
+    dbk_sha256_final(&hash, digest);
+}
+
 static void expected_leaf(uint8_t leaf[DBK_SHA256_SIZE])
+{
+    static const char clear[] = "\0dbkleaf2"
+                                "\x07\0\0\0\0\0\0\0"
+                                "\x03\0\0\0\0\0\0\0";
+    char numbers[16];
+    struct dbk_sha256 hash;
+    uint8_t digest[DBK_SHA256_SIZE];
+
+    expected_content(digest);
+    dbk_put_i64(numbers, 1700000000000001);
+    dbk_put_i64(numbers + 8, INT64_MIN);
+    dbk_sha256_init(&hash);
+    dbk_sha256_update(&hash, dbk_slice(clear, sizeof(clear) - 1));
+    dbk_sha256_update(&hash, dbk_slice(numbers, sizeof(numbers)));
+    dbk_sha256_update(&hash, DBK_SLICE_LITERAL("fedcba9876543210\x03\0\0\0\x02\0"
+                                               "\x0b\0account-123\x09\0Deposited"));
+    dbk_sha256_update(&hash, dbk_slice(digest, sizeof(digest)));
+    dbk_sha256_final(&hash, leaf);
+}
+
+/* The leaf that a removed event kept until format version 2. */
+static void old_leaf(uint8_t leaf[DBK_SHA256_SIZE])
 {
     static const char clear[] = "\0dbkleaf1"
                                 "\x07\0\0\0\0\0\0\0"
@@ -121,10 +159,7 @@ static void expected_leaf(uint8_t leaf[DBK_SHA256_SIZE])
     struct dbk_sha256 hash;
     uint8_t digest[DBK_SHA256_SIZE];
 
-    dbk_sha256_init(&hash);
-    dbk_sha256_update(&hash, dbk_slice_of("XYZ"));
-    dbk_sha256_final(&hash, digest);
-
+    dbk_sha256_of(dbk_slice_of("XYZ"), digest);
     dbk_put_i64(numbers, 1700000000000001);
     dbk_put_i64(numbers + 8, INT64_MIN);
     dbk_sha256_init(&hash);
@@ -150,9 +185,41 @@ static void test_log_record__leaf_is_the_documented_one(void **state)
     expected_leaf(expected);
     assert_int_equal(dbk_record_leaf(&event, leaf), DBK_OK);
     assert_memory_equal(leaf, expected, sizeof(leaf));
-    event.flags ^= DBK_RECORD_BATCH_END;
-    assert_int_equal(dbk_record_leaf(&event, leaf), DBK_OK);
-    assert_memory_equal(leaf, expected, sizeof(leaf));
+}
+
+static struct dbk_event removed_sample(const uint8_t kept[DBK_SHA256_SIZE])
+{
+    struct dbk_event removed = sample();
+    removed.flags |= DBK_RECORD_REMOVED;
+    removed.data = dbk_slice(kept, DBK_SHA256_SIZE);
+    removed.tags = removed.meta = removed.sealed = (struct dbk_slice){0};
+    return removed;
+}
+
+static void test_log_record__leaf_covers_the_envelope_of_a_removed_event(void **state)
+{
+    (void)state;
+    uint8_t digest[DBK_SHA256_SIZE];
+    uint8_t leaf[DBK_SHA256_SIZE];
+    uint8_t expected[DBK_SHA256_SIZE];
+    expected_content(digest);
+    expected_leaf(expected);
+    /* Every bit of a record but its size, its checksum and the flag that says it is removed. */
+    for (int removed = 0; removed < 2; removed++) {
+        struct dbk_event event = removed ? removed_sample(digest) : sample();
+        char bytes[512];
+        size_t size = dbk_record_size(&event);
+        dbk_record_encode(&event, SALT, bytes);
+        for (size_t bit = (size_t)8 * 8; bit < size * 8; bit++) {
+            struct dbk_event back;
+            bytes[bit / 8] = (char)(bytes[bit / 8] ^ (1 << bit % 8));
+            dbk_put_u32(bytes + 4, dbk_crc32c(SALT, dbk_slice(bytes + 8, size - 8)));
+            if (bit != 56 * 8 + 2 && dbk_record_decode(dbk_slice(bytes, size), SALT, &back) == 0 &&
+                dbk_record_leaf(&back, leaf) == 0)
+                assert_memory_not_equal(leaf, expected, sizeof(leaf));
+            bytes[bit / 8] = (char)(bytes[bit / 8] ^ (1 << bit % 8));
+        }
+    }
 }
 
 static void test_log_record__leaf_outlives_ciphertext_and_data(void **state)
@@ -160,29 +227,53 @@ static void test_log_record__leaf_outlives_ciphertext_and_data(void **state)
     (void)state;
     uint8_t leaf[DBK_SHA256_SIZE];
     uint8_t expected[DBK_SHA256_SIZE];
+    uint8_t content[DBK_SHA256_SIZE];
     char sealed[128];
-    struct dbk_sha256 hash;
     struct dbk_event event = sample();
 
     expected_leaf(expected);
     memcpy(sealed, event.sealed.data, event.sealed.size);
     dbk_put_u16(sealed + 4, 1);
     dbk_put_u32(sealed + 6, DBK_SHA256_SIZE);
-    dbk_sha256_init(&hash);
-    dbk_sha256_update(&hash, dbk_slice_of("XYZ"));
     size_t fixed = event.sealed.size - 3;
-    dbk_sha256_final(&hash, (uint8_t *)sealed + fixed);
+    dbk_sha256_of(dbk_slice_of("XYZ"), (uint8_t *)sealed + fixed);
     event.sealed = dbk_slice(sealed, fixed + DBK_SHA256_SIZE);
     assert_int_equal(dbk_record_leaf(&event, leaf), DBK_OK);
     assert_memory_equal(leaf, expected, sizeof(leaf));
 
-    struct dbk_event removed = sample();
-    removed.flags = DBK_RECORD_REMOVED;
-    removed.data = dbk_slice(expected, sizeof(expected));
+    assert_int_equal(dbk_record_content(&event, content), DBK_OK);
+    struct dbk_event removed = removed_sample(content);
     assert_int_equal(dbk_record_leaf(&removed, leaf), DBK_OK);
     assert_memory_equal(leaf, expected, sizeof(leaf));
     removed.data.size--;
     assert_int_equal(dbk_record_leaf(&removed, leaf), DBK_ECORRUPT);
+    removed.data.size++;
+    removed.meta = dbk_slice_of("{}");
+    assert_int_equal(dbk_record_leaf(&removed, leaf), DBK_ECORRUPT);
+}
+
+static void test_log_record__removed_event_is_known_again(void **state)
+{
+    (void)state;
+    uint8_t kept[DBK_SHA256_SIZE];
+    struct dbk_event event = sample();
+    for (int old = 0; old < 2; old++) {
+        if (old)
+            old_leaf(kept);
+        else
+            expected_content(kept);
+        struct dbk_event removed = removed_sample(kept);
+        struct dbk_event other = sample();
+        assert_true(dbk_record_had(&removed, &event));
+        other.data = dbk_slice_of("{\"amount\":51}");
+        assert_false(dbk_record_had(&removed, &other));
+        other = sample();
+        other.tags = (struct dbk_slice){0};
+        assert_false(dbk_record_had(&removed, &other));
+        other = sample();
+        other.meta = (struct dbk_slice){0};
+        assert_false(dbk_record_had(&removed, &other));
+    }
 }
 
 static void test_log_record__leaf_refuses_a_bad_sealed_section(void **state)
@@ -215,6 +306,8 @@ int main(void)
         cmocka_unit_test(test_log_record__every_flip_cut_and_other_salt_is_refused),
         cmocka_unit_test(test_log_record__category_is_what_stands_before_the_dash),
         cmocka_unit_test(test_log_record__leaf_is_the_documented_one),
+        cmocka_unit_test(test_log_record__leaf_covers_the_envelope_of_a_removed_event),
+        cmocka_unit_test(test_log_record__removed_event_is_known_again),
         cmocka_unit_test(test_log_record__leaf_outlives_ciphertext_and_data),
         cmocka_unit_test(test_log_record__leaf_refuses_a_bad_sealed_section),
     };
