@@ -59,23 +59,6 @@ static void write_tags(struct dbk_buf *body, bool *first, const char *tags)
     dbk_buf_append_char(body, ']');
 }
 
-/* The arguments' JSON goes into the event as it stands, so it must be a value of its own. */
-static int write_json(struct dbk_buf *body, const char *what, const char *text,
-                      struct dbk_error *err)
-{
-    struct dbk_error why = {0};
-    const struct dbk_json_node *nodes = NULL;
-    struct dbk_json *json = dbk_json_create(FILE_SIZE_MAX);
-    if (json == NULL)
-        return dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
-    int rc = dbk_json_parse(json, dbk_slice_of(text), &nodes, &why);
-    dbk_json_free(json);
-    if (rc < 0)
-        return dbk_error_set(err, rc, "%s: %s", what, why.message);
-    dbk_buf_append_text(body, text);
-    return DBK_OK;
-}
-
 static int write_event(const struct dbk_arguments *arguments, struct dbk_call *call, bool stream,
                        struct dbk_error *err)
 {
@@ -86,10 +69,10 @@ static int write_event(const struct dbk_arguments *arguments, struct dbk_call *c
         write_text(&call->body, &first, "stream", arguments->positional[0]);
     write_text(&call->body, &first, "type", arguments->positional[1]);
     dbk_json_write_key(&call->body, &first, "data");
-    int rc = write_json(&call->body, "the event's data", arguments->positional[2], err);
+    int rc = dbk_call_json(call, "the event's data", arguments->positional[2], err);
     if (rc == DBK_OK && meta != NULL) {
         dbk_json_write_key(&call->body, &first, "meta");
-        rc = write_json(&call->body, "--meta", meta, err);
+        rc = dbk_call_json(call, "--meta", meta, err);
     }
     write_text(&call->body, &first, "id", dbk_arguments_text(arguments, "id"));
     write_text(&call->body, &first, "occurred", dbk_arguments_text(arguments, "occurred"));
@@ -107,15 +90,15 @@ static int one_event(const struct dbk_arguments *arguments, struct dbk_call *cal
 }
 
 /* ,"condition":{"fail_if_match":…,"after":N} */
-static int write_condition(const struct dbk_arguments *arguments, struct dbk_buf *body,
+static int write_condition(const struct dbk_arguments *arguments, struct dbk_call *call,
                            struct dbk_error *err)
 {
     const char *query = dbk_arguments_text(arguments, "fail-if");
     if (query == NULL)
         return DBK_OK;
-    dbk_buf_append_text(body, ",\"condition\":{\"fail_if_match\":");
-    int rc = write_json(body, "--fail-if", query, err);
-    dbk_buf_append_format(body, ",\"after\":%ju}",
+    dbk_buf_append_text(&call->body, ",\"condition\":{\"fail_if_match\":");
+    int rc = dbk_call_json(call, "--fail-if", query, err);
+    dbk_buf_append_format(&call->body, ",\"after\":%ju}",
                           (uintmax_t)dbk_arguments_number(arguments, "after", 0));
     return rc;
 }
@@ -136,7 +119,7 @@ static int guarded_event(const struct dbk_arguments *arguments, struct dbk_call 
                               expect);
     }
     if (rc == DBK_OK)
-        rc = write_condition(arguments, &call->body, err);
+        rc = write_condition(arguments, call, err);
     dbk_buf_append_text(&call->body, "}");
     return rc;
 }
@@ -208,7 +191,7 @@ static int file_of_events(const struct dbk_arguments *arguments, struct dbk_call
         if (dbk_arguments_has(arguments, "skip-known"))
             dbk_buf_append_text(&call->body, ",\"skip_known\":true");
         if (rc == DBK_OK)
-            rc = write_condition(arguments, &call->body, err);
+            rc = write_condition(arguments, call, err);
         dbk_buf_append_text(&call->body, "}");
     }
     dbk_buf_release(&text);

@@ -227,6 +227,12 @@ const char *dbk_arguments_text(const struct dbk_arguments *arguments, const char
     return NULL;
 }
 
+bool dbk_arguments_is_flag(const struct dbk_arguments *arguments, const char *name)
+{
+    const struct dbk_option *option = find_option(arguments->command, dbk_slice_of(name));
+    return option != NULL && option->kind == DBK_OPTION_FLAG;
+}
+
 bool dbk_arguments_has(const struct dbk_arguments *arguments, const char *name)
 {
     return dbk_arguments_text(arguments, name) != NULL;

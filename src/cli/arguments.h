@@ -81,6 +81,7 @@ int dbk_arguments_parse(const struct dbk_cli_command *command, int argc, const c
 /* The value of an option of this command, NULL when it was not given; the last one counts. */
 const char *dbk_arguments_text(const struct dbk_arguments *arguments, const char *name);
 bool dbk_arguments_has(const struct dbk_arguments *arguments, const char *name);
+bool dbk_arguments_is_flag(const struct dbk_arguments *arguments, const char *name);
 /* The same as a number, or in microseconds; `otherwise` when it was not given. */
 uint64_t dbk_arguments_number(const struct dbk_arguments *arguments, const char *name,
                               uint64_t otherwise);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "json/json.h"
 
 #define BODY_SIZE_MAX ((size_t)64 << 20)
 #define TARGET_SIZE_MAX ((size_t)64 << 10)
@@ -39,6 +40,7 @@ static void encode(struct dbk_buf *out, struct dbk_slice text)
 
 void dbk_call_path(struct dbk_call *call, struct dbk_slice name)
 {
+    call->nameless = call->nameless || name.size == 0;
     encode(&call->path, name);
 }
 
@@ -55,8 +57,25 @@ void dbk_call_option(struct dbk_call *call, const struct dbk_arguments *argument
                      const char *option, const char *parameter)
 {
     const char *value = dbk_arguments_text(arguments, option);
+    if (value != NULL && dbk_arguments_is_flag(arguments, option))
+        value = "true";
     if (value != NULL)
-        dbk_call_query(call, parameter, dbk_slice_of(value[0] != '\0' ? value : "true"));
+        dbk_call_query(call, parameter, dbk_slice_of(value));
+}
+
+int dbk_call_json(struct dbk_call *call, const char *what, const char *text, struct dbk_error *err)
+{
+    struct dbk_error why = {0};
+    const struct dbk_json_node *nodes = NULL;
+    struct dbk_json *json = dbk_json_create(BODY_SIZE_MAX);
+    if (json == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
+    int rc = dbk_json_parse(json, dbk_slice_of(text), &nodes, &why);
+    dbk_json_free(json);
+    if (rc < 0)
+        return dbk_error_set(err, rc, "%s: %s", what, why.message);
+    dbk_buf_append_text(&call->body, text);
+    return DBK_OK;
 }
 
 void dbk_call_header(struct dbk_call *call, const char *name, const char *value)
@@ -68,6 +87,8 @@ void dbk_call_header(struct dbk_call *call, const char *name, const char *value)
 
 int dbk_call_check(const struct dbk_call *call, struct dbk_error *err)
 {
+    if (call->nameless)
+        return dbk_error_set(err, DBK_EINVAL, "a name on the command line is empty");
     if (call->path.rc < 0 || call->query.rc < 0)
         return dbk_error_set(err, DBK_ELIMIT, "the request's names and values are past %zu bytes",
                              TARGET_SIZE_MAX);

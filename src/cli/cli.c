@@ -8,12 +8,17 @@
 #include "cli/commands.h"
 #include "cli/fail.h"
 
-static int unknown_command(const char *word)
+/* group: NULL, or a command's first word, which is known. */
+static int unknown_command(const char *group, const char *word)
 {
-    const char *closest = dbk_cli_closest(word);
+    const char *closest = dbk_cli_closest(group, word);
+    const char *begin = group != NULL ? group : "";
+    const char *space = group != NULL ? " " : "";
     if (closest != NULL)
-        return dbk_fail_usage(NULL, "there is no command %s, did you mean %s?", word, closest);
-    return dbk_fail_usage(NULL, "there is no command %s; see `daybook help`", word);
+        return dbk_fail_usage(NULL, "there is no command %s%s%s, did you mean %s%s%s?", begin,
+                              space, word, begin, space, closest);
+    return dbk_fail_usage(NULL, "there is no command %s%s%s; see `daybook help%s%s`", begin, space,
+                          word, space, begin);
 }
 
 /* What is still in standard output's buffer may meet a full disk. */
@@ -59,7 +64,9 @@ int dbk_cli_main(int argc, char **argv)
     if (command != NULL)
         return flush(run(command, count - used, words + used));
     if (!dbk_cli_group(words[0]))
-        return unknown_command(words[0]);
+        return unknown_command(NULL, words[0]);
+    if (count > 1 && words[1][0] != '-')
+        return unknown_command(words[0], words[1]);
     bool asked = count > 1 && (strcmp(words[1], "--help") == 0 || strcmp(words[1], "-h") == 0);
     dbk_help_overview(asked ? stdout : stderr, words[0]);
     return flush(asked ? DBK_EXIT_OK : DBK_EXIT_USAGE);

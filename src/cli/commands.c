@@ -667,15 +667,20 @@ bool dbk_cli_group(const char *word)
     return false;
 }
 
-const char *dbk_cli_closest(const char *word)
+const char *dbk_cli_closest(const char *group, const char *word)
 {
-    const char *names[sizeof(dbk_cli_commands) / sizeof(dbk_cli_commands[0]) + 3];
+    const char *names[sizeof(dbk_cli_commands) / sizeof(dbk_cli_commands[0])];
+    static char first[sizeof(names) / sizeof(names[0])][16];
     size_t count = 0;
-    for (size_t i = 0; i < dbk_cli_commands_count; i++)
-        if (strchr(dbk_cli_commands[i].name, ' ') == NULL)
-            names[count++] = dbk_cli_commands[i].name;
-    names[count++] = "model";
-    names[count++] = "view";
-    names[count++] = "bench";
+    for (size_t i = 0; i < dbk_cli_commands_count; i++) {
+        const char *name = dbk_cli_commands[i].name;
+        size_t size = strcspn(name, " ");
+        if (group == NULL) {
+            (void)snprintf(first[i], sizeof(first[i]), "%.*s", (int)size, name);
+            names[count++] = first[i];
+        } else if (first_word(name, group) > 0 && name[size] == ' ') {
+            names[count++] = name + size + 1;
+        }
+    }
     return dbk_closest_name(word, names, count);
 }

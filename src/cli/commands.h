@@ -23,8 +23,9 @@ extern const size_t dbk_cli_commands_count;
  */
 const struct dbk_cli_command *dbk_cli_find(int argc, const char *const *argv, int *words_out);
 bool dbk_cli_group(const char *word);
-/* The command's name closest to a word, NULL when none is close. */
-const char *dbk_cli_closest(const char *word);
+/* The name closest to a word, of a command's first word or, in a group, of its second; NULL when
+   none is close. Valid until the next call. */
+const char *dbk_cli_closest(const char *group, const char *word);
 
 /* Prints a command's help: usage, examples, then options. */
 void dbk_help_command(FILE *out, const struct dbk_cli_command *command);

@@ -90,25 +90,29 @@ static void put_number(struct dbk_buf *out, bool *first, const char *key,
 }
 
 /* --tag A,B is a query of one item, --query any. */
-static void put_query(struct dbk_buf *out, bool *first, const struct dbk_arguments *arguments)
+static int put_query(struct dbk_call *call, bool *first, const struct dbk_arguments *arguments,
+                     struct dbk_error *err)
 {
+    struct dbk_buf *out = &call->body;
     bool item = true;
     const char *query = dbk_arguments_text(arguments, "query");
     const char *tags = dbk_arguments_text(arguments, "tag");
     if (query != NULL || tags != NULL)
         dbk_json_write_key(out, first, "query");
-    if (query != NULL) {
-        dbk_buf_append_text(out, query);
-    } else if (tags != NULL) {
+    if (query != NULL)
+        return dbk_call_json(call, "--query", query, err);
+    if (tags != NULL) {
         dbk_buf_append_text(out, "[{");
         put_names(out, &item, "tags", tags);
         dbk_buf_append_text(out, "}]");
     }
+    return DBK_OK;
 }
 
 int dbk_run_group_set(const struct dbk_arguments *arguments)
 {
     struct dbk_call call;
+    struct dbk_error err = {0};
     bool first = true;
     uint64_t position = 0;
     const char *after = dbk_arguments_text(arguments, "after");
@@ -123,7 +127,10 @@ int dbk_run_group_set(const struct dbk_arguments *arguments)
     put_names(body, &first, "categories", dbk_arguments_text(arguments, "category"));
     put_names(body, &first, "types", dbk_arguments_text(arguments, "type"));
     put_text(body, &first, "stream_prefix", dbk_arguments_text(arguments, "prefix"));
-    put_query(body, &first, arguments);
+    if (put_query(&call, &first, arguments, &err) < 0) {
+        dbk_call_release(&call);
+        return dbk_fail(arguments, &err);
+    }
     if (now)
         put_text(body, &first, "after", "now");
     else

@@ -28,14 +28,22 @@ static int read_time(const struct dbk_arguments *arguments, struct wish *wish, s
     wish->timed = at || occurred;
     if (wish->timed)
         wish->time = dbk_as_of_option(arguments);
-    if (wish->timed || arguments->positional_count < 2)
+    if (arguments->positional_count < 2)
         return DBK_EXIT_OK;
     const char *text = arguments->positional[1];
-    if (!dbk_time_parse(dbk_slice_of(text), &wish->time.time_us))
+    int64_t time_us = 0;
+    bool is_time = dbk_time_parse(dbk_slice_of(text), &time_us);
+    if (wish->timed && is_time)
+        return dbk_fail_usage(arguments, "one time: \"%s\", or --%s", text,
+                              at ? "at" : "occurred-at");
+    if (wish->timed)
+        return DBK_EXIT_OK;
+    if (!is_time)
         return dbk_fail_usage(arguments,
                               "TIME is an instant such as 2011-03-01 or 2011-03-01T08:26:00Z, "
                               "not \"%s\"",
                               text);
+    wish->time.time_us = time_us;
     wish->timed = true;
     *used = 2;
     return DBK_EXIT_OK;

@@ -344,6 +344,30 @@ static void remove_leftovers(const struct backing *backing, uint64_t count)
     dbk_buf_release(&leftovers.names);
 }
 
+/* What a log or a data directory has, and a backup never. */
+static int look_for_log(const char *name, void *context)
+{
+    static const char *const names[] = {"LOCK", "log", "synced", "00000000000000000001.seg"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(name, names[i]) == 0)
+            *(const char **)context = names[i];
+    }
+    return DBK_OK;
+}
+
+static int check_folder(const struct backing *backing, struct dbk_error *err)
+{
+    const char *folder = backing->options->backup;
+    const char *found = NULL;
+    int rc = backing->os->list(backing->os, folder, look_for_log, (void *)&found, err);
+    if (rc == DBK_OK && found != NULL)
+        rc = dbk_error_set(err, DBK_EINVAL,
+                           "%s is a data directory or a log, it has %s; give a backup a folder of "
+                           "its own",
+                           folder, found);
+    return rc;
+}
+
 /* The manifest there must be an earlier one of this book. */
 static int check_before(struct backing *backing, const struct dbk_note *note, struct dbk_error *err)
 {
@@ -378,6 +402,8 @@ static int make(struct backing *backing, struct dbk_backup_result *result_out,
                           &backing->log, err);
     if (rc == DBK_OK)
         rc = dbk_os_make_folder(os, options->backup, err);
+    if (rc == DBK_OK)
+        rc = check_folder(backing, err);
     if (rc < 0)
         return rc;
     /* A reader's tail is what its note says. */

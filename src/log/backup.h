@@ -77,6 +77,7 @@ struct dbk_backup_result {
  *
  * DBK_ECONFLICT  another book's backup is there, or a later one of this book (the log is an older
  *                copy); nothing was changed
+ * DBK_EINVAL     the folder is a log, or a data directory; nothing was changed
  * DBK_ECORRUPT   the log is damaged, or the manifest; the backup before stands
  * DBK_EFULL      no space: what was copied is gone on with by the next call
  * DBK_ENOTFOUND  no log; DBK_EIO, DBK_EDENIED, DBK_EFORMAT, DBK_ENOMEM

@@ -67,6 +67,11 @@ def test_what_is_refused_says_why(bank, make_book, tmp_path):
     bank.run("backup", backup, status=1)  # there is no log yet
     assert not backup.exists()
     bank.run("append", "account-1", "AccountOpened", '{"id":"c"}')
+    before = sorted(bank.data.rglob("*"))
+    for folder in (bank.data, bank.data / "log"):
+        assert "give a backup a folder of its own" in \
+            bank.run("backup", folder, status=1).errors
+    assert sorted(bank.data.rglob("*")) == before
     bank.run("backup", backup)
     assert "is not empty, it has" in bank.run("restore", backup, status=1).errors
     assert "there is no whole backup in" in \

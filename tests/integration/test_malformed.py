@@ -154,6 +154,62 @@ def test_bodies_of_requests(untouched, serve):
     server.stop()
 
 
+# ---- Options of the store's commands ----
+
+QUERY = '[{"types":["Deposited"]}]'
+THEN = "2026-02-12"
+WRONG = [
+    (("group", "shwo"), 2, "there is no command group shwo, did you mean group show?"),
+    (("bench", "xyzzy"), 2, "there is no command bench xyzzy; see `daybook help bench`"),
+    (("group", "set", ""), 1, "a name on the command line is empty"),
+    (("stream", "keep", "", "--max-count", 1), 1, "a name on the command line is empty"),
+    (("group", "set", "a b"), 1, "a group's name is"),
+    (("group", "set", "g", "--query", '[{"types":'), 1, "--query: line 1, column 11"),
+    (("group", "set", "g", "--query", QUERY + ',"window":5'), 1, "--query: line 1, column"),
+    (("group", "set", "g", "--query", "{}"), 1, "query: it is a list of items"),
+    (("group", "set", "g", "--query", QUERY, "--tag", "a"), 2, "exclude each other"),
+    (("group", "set", "g", "--window", 10001), 1, "window is a number from 1 to 10000"),
+    (("group", "set", "g", "--max-retries", -1), 2, "--max-retries takes a whole number"),
+    (("group", "set", "g", "--timeout", "-1 s"), 1, "timeout is a duration"),
+    (("group", "set", "g", "--after", 99999999), 1, "after is a number from 0 to"),
+    (("group", "ack", "none", 1), 1, "there is no group none"),
+    (("group", "nack", "g", 1, "--action", "drop"), 2, "--action is one of retry|park|skip"),
+    (("group", "replay", "g"), 2, "say positions, or --all"),
+    (("stream", "keep", "none-1", "--max-count", 1), 1, "there is no stream none-1"),
+    (("stream", "keep", "account-123"), 2, "say --max-age, --max-count or --truncate-before"),
+    (("stream", "keep", "account-123", "--max-count", 0), 1, "max_count is a number from 1"),
+    (("stream", "keep", "account-123", "--max-age", "soon"), 2, "--max-age takes a duration"),
+    (("stream", "keep", "account-123", "--truncate-before", 99), 1, "past the next version"),
+    (("stream", "delete", "account-123", "--expect", 99), 4, "was expected at version 99"),
+    (("compact", "--percent", 101), 1, "percent: 101 is more than all"),
+    (("compact", "--rate", 0), 1, "rate: bytes a second"),
+    (("backup", ""), 1, "make folder"),
+    (("restore", "none"), 1, "is not empty, it has"),
+    (("sql", "select 1", "--at", "2026-02-30"), 2, "--at takes an instant"),
+    (("sql", "select 1", "--at", THEN, "--occurred-at", THEN), 2, "one of --at and"),
+    (("sql", "delete from balances", "--at", THEN), 5, "only reading is possible here"),
+    (("model", "as-of", "none", THEN), 1, "there is no model none"),
+    (("model", "as-of", "balances", "then"), 2, "TIME is an instant"),
+    (("model", "as-of", "balances", THEN, "--at", THEN), 2, "one time"),
+    (("model", "as-of", "balances", THEN, "--out", "."), 1, ". is there already"),
+    (("tail", "--from-time", "then", "--no-follow"), 2, "--from-time takes an instant"),
+    (("read", "--query", "[]"), 1, "query: it is a list of items"),
+    (("read", "--type", ""), 1, "type"),
+    (("append", "account-123", "Deposited", "{}", "--fail-if", "x"), 1, "--fail-if: line 1"),
+]
+
+
+@pytest.mark.parametrize("words, status, says", WRONG,
+                         ids=[" ".join(map(str, words)) for words, _, _ in WRONG])
+def test_options_that_are_wrong(untouched, words, status, says):
+    if words[0] == "bench" or words[:2] == ("group", "shwo"):
+        result = subprocess.run([str(untouched.binary), *words], text=True, capture_output=True,
+                                timeout=TIMEOUT_S, check=False)
+        assert (result.returncode, result.stderr) == (status, f"daybook: {says}\n")
+        return
+    assert says in untouched.run(*words, status=status).errors
+
+
 def send_gigabyte(server, chunked):
     """Sends as much of 1 GiB as the server takes; returns the status and how much that was."""
     place = urllib.parse.urlparse(server.url)

@@ -55,12 +55,60 @@ static void test_cli_call__a_header_cannot_carry_another(void **state)
     dbk_call_release(&call);
 }
 
+static void test_cli_call__an_empty_name_is_no_path(void **state)
+{
+    (void)state;
+    struct dbk_error err = {0};
+    struct dbk_call call;
+    dbk_call_init(&call, "PUT", "/groups/");
+    dbk_call_path(&call, dbk_slice_of(""));
+    assert_int_equal(dbk_call_check(&call, &err), DBK_EINVAL);
+    assert_string_equal(err.message, "a name on the command line is empty");
+    dbk_call_release(&call);
+}
+
+static void test_cli_call__json_is_one_value(void **state)
+{
+    (void)state;
+    struct dbk_error err = {0};
+    struct dbk_call call;
+    dbk_call_init(&call, "PUT", "/groups/a");
+    assert_ok(dbk_call_json(&call, "--query", "[{\"types\":[\"A\"]}]", &err), &err);
+    assert_slice_equal(dbk_buf_slice(&call.body), "[{\"types\":[\"A\"]}]");
+    assert_int_equal(dbk_call_json(&call, "--query", "[],\"window\":5", &err), DBK_EINVAL);
+    assert_memory_equal(err.message, "--query: line 1, column 3: ", 27);
+    assert_slice_equal(dbk_buf_slice(&call.body), "[{\"types\":[\"A\"]}]");
+    dbk_call_release(&call);
+}
+
+static void test_cli_call__only_a_flag_is_true(void **state)
+{
+    (void)state;
+    static const struct dbk_option options[] = {{"removed", 0, DBK_OPTION_FLAG, NULL, "a flag"},
+                                                {"type", 0, DBK_OPTION_TEXT, "NAME", "a text"},
+                                                {0}};
+    static const struct dbk_cli_command command = {.name = "x", .options = options};
+    struct dbk_arguments arguments;
+    struct dbk_error err = {0};
+    struct dbk_call call;
+    const char *const words[] = {"--removed", "--type", ""};
+    assert_ok(dbk_arguments_parse(&command, 3, words, &arguments, &err), &err);
+    dbk_call_init(&call, "GET", "/events");
+    dbk_call_option(&call, &arguments, "removed", "removed");
+    dbk_call_option(&call, &arguments, "type", "type");
+    assert_slice_equal(dbk_buf_slice(&call.query), "removed=true&type=");
+    dbk_call_release(&call);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cli_call__every_byte_is_encoded_or_harmless),
         cmocka_unit_test(test_cli_call__query_values_are_parted),
         cmocka_unit_test(test_cli_call__a_header_cannot_carry_another),
+        cmocka_unit_test(test_cli_call__an_empty_name_is_no_path),
+        cmocka_unit_test(test_cli_call__json_is_one_value),
+        cmocka_unit_test(test_cli_call__only_a_flag_is_true),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -66,9 +66,12 @@ static void test_cli_commands__one_or_two_words_name_one(void **state)
     assert_true(dbk_cli_group("bench"));
     assert_false(dbk_cli_group("read"));
     assert_false(dbk_cli_group("mode"));
-    assert_string_equal(dbk_cli_closest("improt"), "import");
-    assert_string_equal(dbk_cli_closest("veiw"), "view");
-    assert_null(dbk_cli_closest("xyzzy"));
+    assert_string_equal(dbk_cli_closest(NULL, "improt"), "import");
+    assert_string_equal(dbk_cli_closest(NULL, "veiw"), "view");
+    assert_string_equal(dbk_cli_closest(NULL, "gruop"), "group");
+    assert_string_equal(dbk_cli_closest("group", "sohw"), "show");
+    assert_null(dbk_cli_closest(NULL, "xyzzy"));
+    assert_null(dbk_cli_closest("view", "parked"));
 }
 
 int main(void)
