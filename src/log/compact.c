@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A sealed segment written anew, without the content of some of its events. */
+/* A sealed segment written anew, without the content of some of its events or fields. */
 #include <inttypes.h>
 
 #include "base/assert.h"
@@ -24,7 +24,9 @@ struct packing {
     uint32_t count; /* of records in the group */
     int64_t last_time_us;
     uint8_t digest[DBK_SHA256_SIZE]; /* of the content being removed */
+    struct dbk_buf sealed;           /* of an event whose ciphertexts are dropped */
     uint64_t removed;
+    uint64_t dropped;
     uint32_t removed_ever; /* also by compactions before */
 };
 
@@ -72,17 +74,47 @@ static int strip(struct dbk_event *event, uint8_t digest[DBK_SHA256_SIZE])
     return DBK_OK;
 }
 
-static int pack(struct packing *packing, struct dbk_event *event, struct dbk_error *err)
+/* The ciphertexts of erased keys become their digests. */
+static int drop_sealed(struct packing *packing, struct dbk_event *event)
 {
-    static const char zeros[DBK_GROUP_HEADER_SIZE];
-    char place[sizeof(uint32_t)];
-    bool removes = (event->flags & DBK_RECORD_REMOVED) == 0 &&
-                   packing->compaction->removes(packing->compaction->context, event);
-    if (removes && strip(event, packing->digest) < 0)
+    const struct dbk_log_compaction *compaction = packing->compaction;
+    int64_t size = 0;
+    int rc = compaction->erased == NULL ? 0
+                                        : dbk_sealed_droppable(event->sealed, compaction->erased,
+                                                               compaction->context, &size);
+    if (rc <= 0)
+        return rc;
+    dbk_buf_reset(&packing->sealed);
+    rc = dbk_sealed_drop(event->sealed, compaction->erased, compaction->context, &packing->sealed);
+    event->sealed = dbk_buf_slice(&packing->sealed);
+    packing->dropped += rc == DBK_OK;
+    return rc;
+}
+
+/* Takes from the event what is to go. */
+static int reduce(struct packing *packing, struct dbk_event *event, struct dbk_error *err)
+{
+    const struct dbk_log_compaction *compaction = packing->compaction;
+    bool removes = (event->flags & DBK_RECORD_REMOVED) == 0 && compaction->removes != NULL &&
+                   compaction->removes(compaction->context, event);
+    int rc = removes ? strip(event, packing->digest) : drop_sealed(packing, event);
+    if (rc == DBK_ENOMEM)
+        return no_memory(packing, err);
+    if (rc < 0)
         return dbk_error_set(err, DBK_ECORRUPT, "%s: position %ju has a damaged sealed section",
                              packing->log->folder, (uintmax_t)event->position);
     packing->removed += removes;
     packing->removed_ever += (event->flags & DBK_RECORD_REMOVED) != 0;
+    return DBK_OK;
+}
+
+static int pack(struct packing *packing, struct dbk_event *event, struct dbk_error *err)
+{
+    static const char zeros[DBK_GROUP_HEADER_SIZE];
+    char place[sizeof(uint32_t)];
+    int reduced = reduce(packing, event, err);
+    if (reduced < 0)
+        return reduced;
     size_t size = dbk_record_size(event);
     if (packing->count > 0 && packing->group.size + size > PACK_SIZE) {
         int rc = write_group(packing, err);
@@ -225,11 +257,14 @@ int dbk_log_compact(struct dbk_log *log, uint32_t segment,
     *compacted_out = (struct dbk_log_compacted){.size_before = dbk_log_segment_size(log, segment)};
     dbk_buf_init(&packing.group, SIZE_MAX / 2);
     dbk_buf_init(&packing.places, SIZE_MAX / 2);
+    dbk_buf_init(&packing.sealed, SIZE_MAX / 2);
     int rc = compact(&packing, path, segment, err);
     dbk_buf_release(&packing.group);
     dbk_buf_release(&packing.places);
+    dbk_buf_release(&packing.sealed);
     dbk_free(path);
     compacted_out->removed = packing.removed;
+    compacted_out->dropped = packing.dropped;
     compacted_out->size = dbk_log_segment_size(log, segment);
     return rc;
 }

@@ -40,11 +40,18 @@ static void place_behind(struct dbk_log_group *group, struct dbk_log_place end, 
     const struct dbk_log *log = group->log;
     group->place = end;
     group->salt = salt;
-    if (end.offset < log->segment_size)
+    bool ends = end.segment + 1 == atomic_load(&log->seal) && end.offset > DBK_SEGMENT_HEADER_SIZE;
+    if (end.offset < log->segment_size && !ends)
         return;
     group->place.segment++;
     group->place.offset = DBK_SEGMENT_HEADER_SIZE;
     group->salt = dbk_log_salt(log, group->place.segment);
+}
+
+void dbk_log_seal(struct dbk_log *log)
+{
+    dbk_assert(log->writer);
+    atomic_store(&log->seal, dbk_log_end(log).segment + 1);
 }
 
 struct dbk_log_group *dbk_log_group_begin(struct dbk_log *log)

@@ -459,11 +459,10 @@ static int write_at_tail(struct dbk_log *log, struct dbk_log_group *group, struc
 static bool is_in_place(const struct dbk_log *log, const struct dbk_log_group *group)
 {
     const struct dbk_tail *tail = &log->tail;
-    bool new_segment = tail->size >= log->segment_size;
-    uint32_t segment = new_segment ? tail->segment + 1 : tail->segment;
-    uint32_t offset = new_segment ? DBK_SEGMENT_HEADER_SIZE : tail->size;
-    return group->first_position == tail->last_position + 1 && group->place.segment == segment &&
-           group->place.offset == offset;
+    struct dbk_log_place place = group->place;
+    return group->first_position == tail->last_position + 1 &&
+           ((place.segment == tail->segment && place.offset == tail->size) ||
+            (place.segment == tail->segment + 1 && place.offset == DBK_SEGMENT_HEADER_SIZE));
 }
 
 static int write_records(struct dbk_log *log, struct dbk_log_group *group, struct dbk_error *err)

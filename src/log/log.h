@@ -24,6 +24,7 @@
 #define DBK_LOG_LOG_H
 
 #include "log/record.h"
+#include "log/sealed.h"
 #include "os/os.h"
 
 #define DBK_LOG_SEGMENT_SIZE ((uint64_t)64 << 20)
@@ -155,18 +156,23 @@ uint32_t dbk_log_segment_version(const struct dbk_log *log, uint32_t segment);
 
 /*
  * Compaction: a sealed segment is written anew beside the old one, without the content of some of
- * its events, and takes its name. Positions, versions and ids stay; a removed event keeps its
- * envelope and the digest of its content. Readers go on, in the old one where they are in the
- * middle of it; its space is given back when the last of them has left it.
+ * its events, or without the ciphertexts of erased keys, and takes its name. Positions, versions
+ * and ids stay; a removed event keeps its envelope and the digest of its content. Readers go on, in
+ * the old one where they are in the middle of it; its space is given back when the last of them has
+ * left it.
  */
 struct dbk_log_compaction {
+    /* NULL: none goes. */
     bool (*removes)(void *context, const struct dbk_event *event);
     /* Told as it goes on, with bytes read since; negative ends it with that code. */
     int (*step)(void *context, size_t size);
     void *context;
+    /* Fields sealed under such keys keep only the digest of their ciphertext. NULL: none do. */
+    dbk_sealed_erased_fn erased;
 };
 struct dbk_log_compacted {
     uint64_t removed; /* events, in this run */
+    uint64_t dropped; /* events that lost ciphertexts in this run, and were not removed */
     uint64_t size_before;
     uint64_t size;
 };
@@ -180,6 +186,11 @@ struct dbk_log_compacted {
 int dbk_log_compact(struct dbk_log *log, uint32_t segment,
                     const struct dbk_log_compaction *compaction,
                     struct dbk_log_compacted *compacted_out, struct dbk_error *err) DBK_MUST_CHECK;
+/*
+ * The segment that grows now ends with the next group, which begins another: so that this one can
+ * be compacted. One without a group goes on. Only in a writer, by any thread.
+ */
+void dbk_log_seal(struct dbk_log *log);
 /* Gives back the space of compacted segments that nobody reads any more. */
 void dbk_log_reclaim(struct dbk_log *log);
 

@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "log/sealed.h"
 #include "log/unchecked.h"
 
 /* Where the fields lie; the table is in record.h. */
@@ -31,12 +32,6 @@ enum {
 
 static const char leaf_prefix[] = "\0dbkleaf2";
 #define LEAF_PREFIX_SIZE (sizeof(leaf_prefix) - 1)
-
-/* A sealed field: its fixed part, and its kinds. */
-#define SEALED_COUNT_SIZE 2
-#define SEALED_HEADER_SIZE 24
-#define SEALED_CIPHERTEXT 0
-#define SEALED_DIGEST 1
 
 bool dbk_event_next_tag(struct dbk_slice *tags, struct dbk_slice *tag_out)
 {
@@ -180,45 +175,20 @@ static void hash_sized(struct dbk_sha256 *hash, struct dbk_slice bytes)
     dbk_sha256_update(hash, bytes);
 }
 
-/* One sealed field off the front of `left`. */
-static int hash_sealed_field(struct dbk_sha256 *hash, struct dbk_slice *left)
+/* One sealed field off the front of `fields`. */
+static int hash_sealed_field(struct dbk_sha256 *hash, struct dbk_slice *fields)
 {
-    if (left->size < SEALED_HEADER_SIZE)
-        return DBK_ECORRUPT;
-    uint16_t path_size = dbk_get_u16(left->data);
-    uint16_t kind = dbk_get_u16(left->data + 2);
-    uint32_t value_size = dbk_get_u32(left->data + 4);
-    struct dbk_slice key_id = dbk_slice(left->data + 8, DBK_UUID_SIZE);
-    uint64_t size = (uint64_t)SEALED_HEADER_SIZE + path_size + value_size;
-    if (size > left->size || kind > SEALED_DIGEST ||
-        (kind == SEALED_DIGEST && value_size != DBK_SHA256_SIZE))
-        return DBK_ECORRUPT;
-    struct dbk_slice path = dbk_slice(left->data + SEALED_HEADER_SIZE, path_size);
-    struct dbk_slice value = dbk_slice(path.data + path_size, value_size);
-
-    hash_sized(hash, path);
-    dbk_sha256_update(hash, key_id);
+    struct dbk_sealed_field field;
     uint8_t digest[DBK_SHA256_SIZE];
-    if (kind == SEALED_CIPHERTEXT) {
-        dbk_sha256_of(value, digest);
-        value = dbk_slice(digest, sizeof(digest));
-    }
-    dbk_sha256_update(hash, value);
-    *left = dbk_slice(left->data + size, left->size - (size_t)size);
-    return DBK_OK;
-}
-
-/* How many sealed fields there are, and their bytes; they are looked at only when hashed. */
-static int take_sealed(struct dbk_slice sealed, uint16_t *count_out, struct dbk_slice *fields_out)
-{
-    *count_out = 0;
-    *fields_out = sealed;
-    if (sealed.size == 0)
-        return DBK_OK;
-    if (sealed.size < SEALED_COUNT_SIZE)
+    if (dbk_sealed_next(fields, &field) <= 0)
         return DBK_ECORRUPT;
-    *count_out = dbk_get_u16(sealed.data);
-    *fields_out = dbk_slice(sealed.data + SEALED_COUNT_SIZE, sealed.size - SEALED_COUNT_SIZE);
+    hash_sized(hash, field.path);
+    dbk_sha256_update(hash, dbk_slice(field.key_id.bytes, DBK_UUID_SIZE));
+    if (field.kind == DBK_SEALED_CIPHERTEXT) {
+        dbk_sha256_of(field.value, digest);
+        field.value = dbk_slice(digest, sizeof(digest));
+    }
+    dbk_sha256_update(hash, field.value);
     return DBK_OK;
 }
 
@@ -247,7 +217,7 @@ int dbk_record_content(const struct dbk_event *event, uint8_t digest_out[DBK_SHA
     uint16_t count = 0;
     if ((event->flags & DBK_RECORD_REMOVED) != 0)
         return take_removed(event, digest_out);
-    if (take_sealed(event->sealed, &count, &fields) < 0)
+    if (dbk_sealed_open(event->sealed, &count, &fields) < 0)
         return DBK_ECORRUPT;
     dbk_put_u32(sizes, (uint32_t)event->tags.size);
     dbk_put_u32(sizes + 4, (uint32_t)event->data.size);
@@ -321,7 +291,7 @@ static int old_leaf(const struct dbk_event *event, uint8_t leaf_out[DBK_SHA256_S
     struct dbk_sha256 hash;
     struct dbk_slice fields;
     uint16_t count = 0;
-    if (take_sealed(event->sealed, &count, &fields) < 0)
+    if (dbk_sealed_open(event->sealed, &count, &fields) < 0)
         return DBK_ECORRUPT;
     (void)put_envelope(envelope, event, event->flags & DBK_RECORD_JSON);
     dbk_sha256_init(&hash);

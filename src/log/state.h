@@ -73,7 +73,8 @@ struct dbk_log {
 
     struct dbk_tail tail;
     struct dbk_note_file note;
-    _Atomic bool stopped; /* a sync failed */
+    _Atomic bool stopped;  /* a sync failed */
+    _Atomic uint32_t seal; /* the segment that ends early, counted from 1; 0: none does */
     pthread_mutex_t group_lock;
     struct dbk_log_group groups[2];
 

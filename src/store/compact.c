@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What no stream's rules keep any more loses its content, segment by segment. */
+/*
+ * What no stream's rules keep any more loses its content, and fields of erased keys their
+ * ciphertext, segment by segment.
+ */
 #include "base/assert.h"
 #include "store/rules.h"
 
@@ -13,25 +16,37 @@ struct compacting {
     struct dbk_store_compacted *result;
     uint64_t first; /* of the window */
     uint64_t last;
-    uint8_t *bits; /* of the window's positions: may go */
+    uint8_t *bits; /* of the window's positions: may go. NULL: none */
+    uint8_t
+        *sealed; /* of the window's positions: may have ciphertexts of erased keys. NULL: none */
     uint32_t segment;
     uint64_t size_done; /* of sealed segments looked at */
     uint64_t size_total;
     uint64_t size_read;
 };
 
-static bool is_marked(const struct compacting *compacting, uint64_t position)
+static bool has_mark(const struct compacting *compacting, const uint8_t *bits, uint64_t position)
 {
-    if (position < compacting->first || position > compacting->last)
+    if (bits == NULL || position < compacting->first || position > compacting->last)
         return false;
     uint64_t bit = position - compacting->first;
-    return (compacting->bits[bit / 8] >> bit % 8 & 1) != 0;
+    return (bits[bit / 8] >> bit % 8 & 1) != 0;
+}
+
+static bool is_marked(const struct compacting *compacting, uint64_t position)
+{
+    return has_mark(compacting, compacting->bits, position);
+}
+
+static void mark_in(const struct compacting *compacting, uint8_t *bits, uint64_t position)
+{
+    uint64_t bit = position - compacting->first;
+    bits[bit / 8] = (uint8_t)(bits[bit / 8] | 1u << bit % 8);
 }
 
 static void mark(struct compacting *compacting, uint64_t position)
 {
-    uint64_t bit = position - compacting->first;
-    compacting->bits[bit / 8] = (uint8_t)(compacting->bits[bit / 8] | 1u << bit % 8);
+    mark_in(compacting, compacting->bits, position);
 }
 
 /* Marks a stream's versions below `first`, and those up to a position. */
@@ -83,12 +98,37 @@ static int mark_by_rules(struct compacting *compacting, const struct dbk_event *
     return rc < 0 ? rc : mark_stream(compacting, subject, info.first, position, err);
 }
 
-static int mark_window(struct compacting *compacting, struct dbk_error *err)
+/* The events of the window that have fields under a key. */
+static int mark_key(struct compacting *compacting, const struct dbk_uuid *key_id,
+                    struct dbk_error *err)
+{
+    struct dbk_store *store = compacting->store;
+    struct dbk_posting postings[POSTINGS];
+    struct dbk_index_range range = {.rank_min = compacting->first,
+                                    .rank_max = compacting->last,
+                                    .position_max = compacting->last};
+    char tag[DBK_KEY_TAG_SIZE + 1];
+    dbk_key_tag(key_id, tag);
+    struct dbk_hash128 key =
+        dbk_index_key(store->index, DBK_INDEX_TAG, dbk_slice(tag, DBK_KEY_TAG_SIZE));
+    size_t count = POSTINGS;
+    while (count == POSTINGS) {
+        int rc = dbk_index_find_key(store->index, DBK_INDEX_TAG, key, &range, postings, POSTINGS,
+                                    &count, err);
+        if (rc < 0)
+            return rc;
+        for (size_t i = 0; i < count; i++)
+            mark_in(compacting, compacting->sealed, postings[i].position);
+        range.rank_min = count == 0 ? 1 : postings[count - 1].rank + 1;
+    }
+    return DBK_OK;
+}
+
+static int mark_rules(struct compacting *compacting, struct dbk_error *err)
 {
     static const struct dbk_slice category = {.data = "$stream", .size = 7};
     struct dbk_cursor *cursor = NULL;
     struct dbk_event event;
-    memset(compacting->bits, 0, WINDOW / 8);
     int rc = dbk_cursor_open(
         compacting->store,
         &(struct dbk_filter){.categories = &category, .category_count = 1, .hidden = true}, &cursor,
@@ -97,6 +137,33 @@ static int mark_window(struct compacting *compacting, struct dbk_error *err)
         rc = mark_by_rules(compacting, &event, err);
     dbk_cursor_free(cursor);
     return rc < 0 ? rc : DBK_OK;
+}
+
+static int mark_window(struct compacting *compacting, struct dbk_error *err)
+{
+    const struct dbk_store_compaction *options = compacting->options;
+    int rc = DBK_OK;
+    if (compacting->bits != NULL) {
+        memset(compacting->bits, 0, WINDOW / 8);
+        rc = mark_rules(compacting, err);
+    }
+    if (compacting->sealed != NULL)
+        memset(compacting->sealed, 0, WINDOW / 8);
+    for (size_t i = 0; rc == DBK_OK && i < options->erased_count; i++)
+        rc = mark_key(compacting, &options->erased[i], err);
+    return rc;
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+    return memcmp(a, b, DBK_UUID_SIZE);
+}
+
+static bool erased(void *context, const struct dbk_uuid *key_id)
+{
+    const struct dbk_store_compaction *options = ((const struct compacting *)context)->options;
+    return options->erased_count > 0 && bsearch(key_id, options->erased, options->erased_count,
+                                                sizeof(*key_id), compare_keys) != NULL;
 }
 
 static bool removes(void *context, const struct dbk_event *event)
@@ -120,24 +187,44 @@ static int step(void *context, size_t size)
     return tell(compacting);
 }
 
-/* Bytes of marked events that still have their content. */
+struct measure {
+    uint64_t events;   /* that are to lose their content */
+    uint64_t size;     /* of that */
+    bool has_dropping; /* ciphertexts of erased keys are there */
+};
+
+static int measure_event(struct compacting *compacting, const struct dbk_event *event,
+                         struct measure *measure, struct dbk_error *err)
+{
+    int64_t size = 0;
+    if (is_marked(compacting, event->position)) {
+        measure->events++;
+        measure->size +=
+            event->data.size + event->meta.size + event->tags.size + event->sealed.size;
+    }
+    if (measure->has_dropping || !has_mark(compacting, compacting->sealed, event->position))
+        return DBK_OK;
+    int rc = dbk_sealed_droppable(event->sealed, erased, compacting, &size);
+    measure->has_dropping = rc > 0;
+    return rc < 0 ? dbk_error_set(err, rc, "position %ju has a damaged sealed section",
+                                  (uintmax_t)event->position)
+                  : DBK_OK;
+}
+
+/* What the segment's events still have that is to go. */
 static int measure(struct compacting *compacting, uint64_t first, uint64_t end,
-                   uint64_t *events_out, uint64_t *size_out, struct dbk_error *err)
+                   struct measure *measure_out, struct dbk_error *err)
 {
     struct dbk_cursor *cursor = NULL;
     struct dbk_event event;
-    *events_out = *size_out = 0;
+    *measure_out = (struct measure){0};
     int rc = dbk_cursor_open(
         compacting->store,
         &(struct dbk_filter){
             .position_min = first, .position_max = end, .hidden = true, .raw = true},
         &cursor, err);
-    while (rc >= 0 && (rc = dbk_cursor_next(cursor, &event, err)) > 0) {
-        if (!is_marked(compacting, event.position))
-            continue;
-        (*events_out)++;
-        *size_out += event.data.size + event.meta.size + event.tags.size;
-    }
+    while (rc >= 0 && (rc = dbk_cursor_next(cursor, &event, err)) > 0)
+        rc = measure_event(compacting, &event, measure_out, err);
     dbk_cursor_free(cursor);
     return rc < 0 ? rc : DBK_OK;
 }
@@ -147,33 +234,40 @@ static int compact_segment(struct compacting *compacting, uint64_t first, uint64
 {
     struct dbk_log *log = compacting->store->log;
     struct dbk_log_compacted compacted = {0};
-    uint64_t events = 0;
-    uint64_t removable = 0;
+    struct measure found;
     uint64_t begun = compacting->size_done;
     uint64_t size = dbk_log_segment_size(log, compacting->segment);
-    int rc = measure(compacting, first, end, &events, &removable, err);
+    int rc = measure(compacting, first, end, &found, err);
     compacting->size_read += size;
-    bool worth = events > 0 && removable * 100 >= size * compacting->options->percent;
+    bool worth = found.has_dropping ||
+                 (found.events > 0 && found.size * 100 >= size * compacting->options->percent);
     if (rc == DBK_OK && worth)
-        rc = dbk_log_compact(log, compacting->segment,
-                             &(struct dbk_log_compaction){removes, step, compacting}, &compacted,
-                             err);
+        rc = dbk_log_compact(
+            log, compacting->segment,
+            &(struct dbk_log_compaction){
+                .removes = removes, .erased = erased, .step = step, .context = compacting},
+            &compacted, err);
     compacting->size_done = begun + size;
     if (rc < 0 || !worth)
         return rc;
     compacting->result->segments++;
     compacting->result->removed += compacted.removed;
+    compacting->result->dropped += compacted.dropped;
     compacting->result->size_before += compacted.size_before;
     compacting->result->size += compacted.size;
     return DBK_OK;
 }
 
-/* What was removed once stays marked: as many marks as that mean that there is nothing to do. */
+/* What was removed once stays marked: as many marks as that mean that there is nothing to do. Of
+   ciphertexts only reading the events tells. */
 static bool has_work(const struct compacting *compacting, uint64_t first, uint64_t end)
 {
     uint64_t marks = 0;
-    for (uint64_t position = first; position <= end; position++)
+    for (uint64_t position = first; position <= end; position++) {
+        if (has_mark(compacting, compacting->sealed, position))
+            return true;
         marks += is_marked(compacting, position);
+    }
     return marks > dbk_log_segment_removed(compacting->store->log, compacting->segment);
 }
 
@@ -216,7 +310,8 @@ static int upgrade_all(struct compacting *compacting, struct dbk_error *err)
         struct dbk_log_compacted compacted = {0};
         uint64_t end = compacting->size_done + dbk_log_segment_size(log, i);
         if (dbk_log_segment_version(log, i) < DBK_LOG_FORMAT) {
-            rc = dbk_log_compact(log, i, &(struct dbk_log_compaction){removes, step, compacting},
+            rc = dbk_log_compact(log, i,
+                                 &(struct dbk_log_compaction){.step = step, .context = compacting},
                                  &compacted, err);
             compacting->result->segments += rc == DBK_OK;
             compacting->result->size_before += compacted.size_before;
@@ -242,9 +337,7 @@ static int begin(struct dbk_store *store, struct dbk_error *err)
 int dbk_store_upgrade(struct dbk_store *store, const struct dbk_store_compaction *options,
                       struct dbk_store_compacted *result_out, struct dbk_error *err)
 {
-    /* An empty window: nothing is marked. */
-    struct compacting compacting = {
-        .store = store, .options = options, .result = result_out, .first = 1};
+    struct compacting compacting = {.store = store, .options = options, .result = result_out};
     *result_out = (struct dbk_store_compacted){0};
     int rc = begin(store, err);
     if (rc < 0)
@@ -262,14 +355,31 @@ int dbk_store_compact(struct dbk_store *store, const struct dbk_store_compaction
     int rc = begin(store, err);
     if (rc < 0)
         return rc;
-    if (!atomic_load(&store->has_rules))
+    bool has_rules = atomic_load(&store->has_rules);
+    bool has_erased = options->erased_count > 0;
+    if (!has_rules && !has_erased)
         goto out;
-    compacting.bits = dbk_alloc(WINDOW / 8);
-    rc = compacting.bits == NULL
+    if (has_rules)
+        compacting.bits = dbk_alloc(WINDOW / 8);
+    if (has_erased)
+        compacting.sealed = dbk_alloc(WINDOW / 8);
+    rc = (has_rules && compacting.bits == NULL) || (has_erased && compacting.sealed == NULL)
              ? dbk_error_set(err, DBK_ENOMEM, "out of memory compacting %s", store->folder)
              : compact_all(&compacting, err);
     dbk_free(compacting.bits);
+    dbk_free(compacting.sealed);
 out:
     atomic_store(&store->compacting, false);
     return rc;
+}
+
+void dbk_store_seal(struct dbk_store *store)
+{
+    dbk_log_seal(store->log);
+}
+
+uint64_t dbk_store_sealed_position(struct dbk_store *store)
+{
+    uint32_t last = dbk_log_segment_count(store->log) - 1;
+    return dbk_log_segment_first_position(store->log, last) - 1;
 }

@@ -259,20 +259,25 @@ int dbk_store_delete_stream(struct dbk_store *store, struct dbk_slice stream, in
 
 /*
  * Compacts: events that their streams' rules leave out, and rules that newer ones have replaced,
- * lose their content; their positions, versions, ids and leaves stay. Sealed segments are written
+ * lose their content; their positions, versions, ids and leaves stay. So do all of events with
+ * fields sealed under erased keys, but for these fields' ciphertexts. Sealed segments are written
  * anew one by one, while others append and read; what was done stays done when it ends early.
  */
 struct dbk_store_compaction {
-    unsigned percent; /* segments of which less can be removed are left as they are */
+    unsigned percent; /* segments of which less can be removed are left, but for ciphertexts */
     /* Told how many bytes of the log are done, also at the end of each segment, and how many had to
        be read for it; negative ends it with that code. May sleep, to leave the disk to others.
        NULL: not told. */
     int (*step)(void *context, uint64_t done, uint64_t total, uint64_t read);
     void *context;
+    /* Keys whose ciphertexts go, in byte order; borrowed. */
+    const struct dbk_uuid *erased;
+    size_t erased_count;
 };
 struct dbk_store_compacted {
     uint64_t segments; /* written anew */
     uint64_t removed;  /* events */
+    uint64_t dropped;  /* events that lost ciphertexts only */
     uint64_t size_before;
     uint64_t size;
 };
@@ -280,6 +285,11 @@ struct dbk_store_compacted {
    DBK_ENOMEM, or what step returned. */
 int dbk_store_compact(struct dbk_store *store, const struct dbk_store_compaction *options,
                       struct dbk_store_compacted *result_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* What is stored now can be compacted once one more event has been appended: the segment that grows
+   ends with it. Only in a writer. */
+void dbk_store_seal(struct dbk_store *store);
+/* The last position that can be compacted. */
+uint64_t dbk_store_sealed_position(struct dbk_store *store);
 /*
  * Writes anew the sealed segments of an older format, as dbk_store_compact does; nothing is
  * removed. (The index is made anew when the store is opened.)

@@ -13,6 +13,7 @@
 
 #include "base/bytes.h"
 #include "log/record.h"
+#include "log/sealed.h"
 
 #define SALT 0xC0FFEEu
 
@@ -42,9 +43,39 @@ static void check_leaf(const struct dbk_event *event)
         abort();
 }
 
+static bool is_erased(void *context, const struct dbk_uuid *key_id)
+{
+    (void)context;
+    return (key_id->bytes[0] & 1) != 0;
+}
+
+/* Dropping ciphertexts leaves the leaf as it is, is done once, and saves what it said it would. */
+static void check_sealed(const struct dbk_event *event, const uint8_t leaf[DBK_SHA256_SIZE])
+{
+    struct dbk_event dropped = *event;
+    struct dbk_buf out;
+    int64_t size = 0;
+    uint8_t again[DBK_SHA256_SIZE];
+    int rc = dbk_sealed_droppable(event->sealed, is_erased, NULL, &size);
+    if (rc < 0)
+        abort();
+    if (rc == 0)
+        return;
+    dbk_buf_init(&out, SIZE_MAX / 2);
+    if (dbk_sealed_drop(event->sealed, is_erased, NULL, &out) < 0)
+        abort();
+    dropped.sealed = dbk_buf_slice(&out);
+    if ((int64_t)event->sealed.size - (int64_t)out.size != size ||
+        dbk_record_leaf(&dropped, again) < 0 || memcmp(leaf, again, sizeof(again)) != 0 ||
+        dbk_sealed_droppable(dropped.sealed, is_erased, NULL, &size) != 0)
+        abort();
+    dbk_buf_release(&out);
+}
+
 static void check(const uint8_t *data, size_t size)
 {
     struct dbk_event event;
+    uint8_t leaf[DBK_SHA256_SIZE];
     if (dbk_record_decode(dbk_slice(data, size), SALT, &event) < 0)
         return;
     size_t record_size = dbk_record_size(&event);
@@ -62,6 +93,8 @@ static void check(const uint8_t *data, size_t size)
         abort();
     free(again);
     check_leaf(&event);
+    if (dbk_record_leaf(&event, leaf) == DBK_OK && (event.flags & DBK_RECORD_REMOVED) == 0)
+        check_sealed(&event, leaf);
     struct dbk_slice category = dbk_stream_category(event.stream);
     if (category.size > event.stream.size)
         abort();
