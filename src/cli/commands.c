@@ -37,6 +37,7 @@
         OPTION("tag", TEXT, "A,B", "only events with all of these tags"),                          \
         OPTION("query", TEXT, "JSON", "only events that match: [{\"types\":[…],\"tags\":[…]},…]"), \
         OPTION("prefix", TEXT, "TEXT", "only streams whose name begins so")
+#define CORRELATION OPTION("correlation", TEXT, "ID", "only events of this correlationid")
 #define BENCH                                                                                      \
     OPTION("dir", TEXT, "DIR", "the disk to measure: a folder on it (the current one)"),           \
         OPTION("size", NUMBER, "BYTES", "data of an event (200)"),                                 \
@@ -152,7 +153,8 @@ const struct dbk_cli_command dbk_cli_commands[] = {
      .examples = EXAMPLES("daybook read account-123", "daybook read --category order --limit 20",
                           "daybook read --type OrderPlaced --from-time 2011-03-01 -o jsonl"),
      .options = OPTIONS(
-         FILTERS, OPTION("after", NUMBER, "POSITION", "only events behind this position"),
+         FILTERS, CORRELATION,
+         OPTION("after", NUMBER, "POSITION", "only events behind this position"),
          OPTION("before", NUMBER, "POSITION", "only events before this position"),
          OPTION("from-version", NUMBER, "N", "with STREAM: from this version"),
          OPTION("to-version", NUMBER, "N", "with STREAM: up to this version"),
@@ -173,7 +175,8 @@ const struct dbk_cli_command dbk_cli_commands[] = {
      .examples = EXAMPLES("daybook tail", "daybook tail --category order --after 0 -o jsonl",
                           "daybook tail --from-time \"2011-03-01 08:26\""),
      .options =
-         OPTIONS(FILTERS, OPTION("after", TEXT, "POSITION|now", "begin behind this position (now)"),
+         OPTIONS(FILTERS, CORRELATION,
+                 OPTION("after", TEXT, "POSITION|now", "begin behind this position (now)"),
                  OPTION("from-time", TIME, "TIME", "begin with what was recorded then or later"),
                  OPTION("limit", NUMBER, "N", "end after so many events"),
                  FLAG("no-follow", "end where the book ends")),

@@ -16,6 +16,7 @@ int dbk_run_read(const struct dbk_arguments *arguments)
         {"tag", "tag", true, true},
         {"query", "query", true, true},
         {"prefix", "stream_prefix", false, true},
+        {"correlation", "correlation", true, true},
         {"after", "after", false, true},
         {"before", "before", false, true},
         {"from-version", "from_version", true, false},

@@ -23,6 +23,7 @@ int dbk_run_tail(const struct dbk_arguments *arguments)
     dbk_call_option(&call, arguments, "tag", "tag");
     dbk_call_option(&call, arguments, "query", "query");
     dbk_call_option(&call, arguments, "prefix", "stream_prefix");
+    dbk_call_option(&call, arguments, "correlation", "correlation");
     dbk_call_option(&call, arguments, "from-time", "from_time");
     if (after != NULL || (follow && !from))
         dbk_call_query(&call, "after", dbk_slice_of(after != NULL ? after : "now"));

@@ -12,7 +12,7 @@ struct dbk_chunk *dbk_chunk_create(uint64_t first, uint32_t capacity)
         return NULL;
     chunk->first = first;
     chunk->capacity = capacity;
-    chunk->posting_room = capacity * 2 * DBK_CHUNK_KEYS + DBK_CHUNK_TAGS_MAX;
+    chunk->posting_room = capacity * 2 * DBK_CHUNK_KEYS + DBK_CHUNK_FURTHER_MAX;
     for (chunk->table_size = 64; chunk->table_size < chunk->posting_room + chunk->posting_room / 2;)
         chunk->table_size *= 2;
     chunk->places = dbk_alloc(capacity * sizeof(*chunk->places));
@@ -80,10 +80,10 @@ static void add_posting(struct dbk_chunk *chunk, uint32_t event, struct dbk_hash
     chunk->posting_count++;
 }
 
-bool dbk_chunk_has_room(const struct dbk_chunk *chunk, size_t tag_count)
+bool dbk_chunk_has_room(const struct dbk_chunk *chunk, size_t further)
 {
     return !chunk->full && chunk->count < chunk->capacity &&
-           chunk->posting_room - chunk->posting_count >= DBK_CHUNK_KEYS + tag_count;
+           chunk->posting_room - chunk->posting_count >= DBK_CHUNK_KEYS + further;
 }
 
 void dbk_chunk_add(struct dbk_chunk *chunk, const struct dbk_event *event,
@@ -102,7 +102,7 @@ void dbk_chunk_add(struct dbk_chunk *chunk, const struct dbk_event *event,
     chunk->count++;
 }
 
-void dbk_chunk_add_tag(struct dbk_chunk *chunk, struct dbk_hash128 key)
+void dbk_chunk_add_key(struct dbk_chunk *chunk, struct dbk_hash128 key)
 {
     uint32_t event = chunk->count - 1;
     uint32_t slot = *entry_of(chunk, key);

@@ -13,8 +13,8 @@
 #include "index/run.h"
 
 #define DBK_CHUNK_KEYS 4
-/* Tags that one event can have: each takes two bytes of its 65,535 at least. */
-#define DBK_CHUNK_TAGS_MAX 32768
+/* Further keys that one event can have: a tag takes two bytes of its 65,535 at least. */
+#define DBK_CHUNK_FURTHER_MAX 32768
 #define DBK_CHUNK_NONE UINT32_MAX
 
 struct dbk_chunk_slot {
@@ -36,10 +36,9 @@ struct dbk_chunk {
     uint32_t count; /* events */
     uint32_t capacity;
     uint32_t posting_count;
-    uint32_t
-        posting_room;    /* keys of so many events with four tags each, and one more full of them */
-    bool full;           /* another one has been begun behind it */
-    uint32_t table_size; /* a power of two */
+    uint32_t posting_room; /* keys of so many events with four further ones, and one more event */
+    bool full;             /* another one has been begun behind it */
+    uint32_t table_size;   /* a power of two */
     uint32_t slot_count;
     uint64_t streams; /* that begin here */
     struct dbk_log_place *places;
@@ -48,7 +47,7 @@ struct dbk_chunk {
     uint32_t *begins; /* each event's first posting */
     uint32_t *table;  /* slot + 1; 0: free */
     struct dbk_chunk_slot *slots;
-    struct dbk_chunk_posting *postings; /* DBK_CHUNK_KEYS and its tags an event */
+    struct dbk_chunk_posting *postings; /* DBK_CHUNK_KEYS and the further ones an event */
 };
 
 /* NULL when out of memory. */
@@ -65,12 +64,13 @@ static inline bool dbk_chunk_is_full(const struct dbk_chunk *chunk)
     return chunk->full || chunk->count == chunk->capacity;
 }
 
-bool dbk_chunk_has_room(const struct dbk_chunk *chunk, size_t tag_count);
+/* further: its keys beside those that each event has. */
+bool dbk_chunk_has_room(const struct dbk_chunk *chunk, size_t further);
 /* keys: of stream, category, type and id, in this order. There must be room. */
 void dbk_chunk_add(struct dbk_chunk *chunk, const struct dbk_event *event,
                    struct dbk_log_place place, const struct dbk_hash128 keys[DBK_CHUNK_KEYS]);
-/* A tag of the event just added. */
-void dbk_chunk_add_tag(struct dbk_chunk *chunk, struct dbk_hash128 key);
+/* A further key of the event just added: a tag, or its correlation. */
+void dbk_chunk_add_key(struct dbk_chunk *chunk, struct dbk_hash128 key);
 /* Forgets the events from a position on. */
 void dbk_chunk_cut(struct dbk_chunk *chunk, uint64_t position);
 /* As dbk_run_find, but leaves out positions up to `covered`, which runs answer for. */

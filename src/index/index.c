@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "index/state.h"
+#include "json/json.h"
 
 struct dbk_hash128 dbk_index_key(const struct dbk_index *index, enum dbk_index_kind kind,
                                  struct dbk_slice name)
@@ -53,12 +54,20 @@ static uint64_t last_position(struct dbk_index *index)
                : dbk_chunk_last(chunk);
 }
 
+bool dbk_event_correlation(const struct dbk_event *event, char room[DBK_CORRELATION_SIZE_MAX],
+                           struct dbk_slice *correlation_out)
+{
+    return dbk_json_find_text(event->meta, "correlationid", room, DBK_CORRELATION_SIZE_MAX,
+                              correlation_out) &&
+           correlation_out->size > 0 && correlation_out->size <= DBK_CORRELATION_SIZE_MAX;
+}
+
 /* tags: each behind its size. */
 static void add_tags(struct dbk_index *index, struct dbk_slice tags)
 {
     struct dbk_slice tag;
     while (dbk_event_next_tag(&tags, &tag))
-        dbk_chunk_add_tag(newest(index), dbk_index_key(index, DBK_INDEX_TAG, tag));
+        dbk_chunk_add_key(newest(index), dbk_index_key(index, DBK_INDEX_TAG, tag));
 }
 
 int dbk_index_add(struct dbk_index *index, const struct dbk_event *event,
@@ -69,15 +78,23 @@ int dbk_index_add(struct dbk_index *index, const struct dbk_event *event,
         dbk_index_key(index, DBK_INDEX_CATEGORY, dbk_stream_category(event->stream)),
         dbk_index_key(index, DBK_INDEX_TYPE, event->type),
         dbk_index_key(index, DBK_INDEX_ID, dbk_slice(event->id.bytes, DBK_UUID_SIZE))};
+    char room[DBK_CORRELATION_SIZE_MAX];
+    struct dbk_slice correlation;
+    struct dbk_hash128 correlation_key = {0};
+    bool correlated = dbk_event_correlation(event, room, &correlation);
     int rc = DBK_OK;
+    if (correlated)
+        correlation_key = dbk_index_key(index, DBK_INDEX_CORRELATION, correlation);
     (void)pthread_rwlock_wrlock(&index->lock);
     dbk_assert(event->position == last_position(index) + 1);
     struct dbk_chunk *chunk = newest(index);
-    if (chunk == NULL || !dbk_chunk_has_room(chunk, event->tags.size / 2))
+    if (chunk == NULL || !dbk_chunk_has_room(chunk, event->tags.size / 2 + correlated))
         rc = add_chunk(index, event->position);
     if (rc == DBK_OK) {
         dbk_chunk_add(newest(index), event, place, keys);
         add_tags(index, event->tags);
+        if (correlated)
+            dbk_chunk_add_key(newest(index), correlation_key);
     }
     (void)pthread_rwlock_unlock(&index->lock);
     return rc;

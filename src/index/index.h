@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * index -- stream, category, type, id, tag and time look-ups over the log.
+ * index -- stream, category, type, id, tag, correlation and time look-ups over the log.
  *
  * Events enter a tail in memory. A thread behind the writer makes each full and synced chunk of the
  * tail (DBK_INDEX_CHUNK_EVENTS events) an immutable sorted run, "<first>-<last>.run", and merges
  * neighbours of similar size. Nothing here is true of itself: a run that is missing, damaged or of
  * another book is removed and made again from the log. Every byte is in docs/format/index.md.
  *
- * An event has a key for its stream, category, type, id and each of its tags: SipHash-128, keyed by
- * the book's secret. A key's postings are (rank, position), ascending: the rank is the version for
- * streams and the position for the others. Readers compare names with the event itself.
+ * An event has a key for its stream, category, type, id, each of its tags and its correlation:
+ * SipHash-128, keyed by the book's secret. A key's postings are (rank, position), ascending: the
+ * rank is the version for streams and the position for the others. Readers compare names with the
+ * event itself.
  *
  * Threads: add, cut, synced and refresh from one at a time; look-ups from any, also meanwhile.
  * Source:  O'Neil et al., The Log-Structured Merge-Tree, 1996; Putze et al., Cache-, Hash- and
@@ -21,7 +22,9 @@
 #include "log/log.h"
 
 #define DBK_INDEX_CHUNK_EVENTS 65536
-#define DBK_INDEX_FORMAT 2
+#define DBK_INDEX_FORMAT 3
+/* A longer `correlationid` is not looked up by. */
+#define DBK_CORRELATION_SIZE_MAX 255
 
 struct dbk_index;
 
@@ -31,6 +34,7 @@ enum dbk_index_kind {
     DBK_INDEX_TYPE = 3,
     DBK_INDEX_ID = 4,
     DBK_INDEX_TAG = 5,
+    DBK_INDEX_CORRELATION = 6,
 };
 
 struct dbk_posting {
@@ -89,6 +93,11 @@ struct dbk_index_range {
     uint64_t position_max;
     bool backwards; /* highest rank first */
 };
+
+/* What an event is correlated by: its meta's `correlationid`, where that is a text of 1 to
+   DBK_CORRELATION_SIZE_MAX bytes. In the event or in the room. */
+bool dbk_event_correlation(const struct dbk_event *event, char room[DBK_CORRELATION_SIZE_MAX],
+                           struct dbk_slice *correlation_out);
 
 /* What a name is looked up by; at most DBK_STREAM_SIZE_MAX bytes. */
 struct dbk_hash128 dbk_index_key(const struct dbk_index *index, enum dbk_index_kind kind,

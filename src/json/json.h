@@ -77,6 +77,18 @@ static inline const struct dbk_json_node *dbk_json_sibling(const struct dbk_json
 }
 
 /*
+ * The text of a member at an object's top level, found without a parser: for look-ups on paths that
+ * cannot have one. False: there is none, it is no text, or it has escapes and does not fit into the
+ * room. Of what is no JSON object the answer may be any, within it.
+ *
+ * key       at most DBK_JSON_FIND_KEY_MAX bytes
+ * text_out  in the object, or in the room where it has escapes
+ */
+#define DBK_JSON_FIND_KEY_MAX 64
+bool dbk_json_find_text(struct dbk_slice object, const char *key, char *room, size_t room_size,
+                        struct dbk_slice *text_out);
+
+/*
  * Writing: each appends to a buffer (see dbk_buf's sticky rc). Commas and colons are the caller's.
  */
 void dbk_json_write_string(struct dbk_buf *out, struct dbk_slice text);

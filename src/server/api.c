@@ -6,7 +6,8 @@
 #include "server/handlers.h"
 
 #define READ                                                                                       \
-    "category type tag query stream_prefix after before from_time to_time from_occurred "          \
+    "category type tag query stream_prefix correlation after before from_time to_time "            \
+    "from_occurred "                                                                               \
     "to_occurred"
 
 /* Operations of one path stand together. */
@@ -22,7 +23,8 @@ const struct dbk_route dbk_routes[] = {
     {"POST", "/events", dbk_api_append_events, "skip_known durability",
      "Appends a batch over any streams, all or nothing", true},
     {"GET", "/streams/{stream}", dbk_api_read_stream,
-     "type tag query after before from_version to_version from_time to_time from_occurred "
+     "type tag query correlation after before from_version to_version from_time to_time "
+     "from_occurred "
      "to_occurred limit "
      "backwards removed wait_ms",
      "Reads a stream", false},

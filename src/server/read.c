@@ -156,6 +156,7 @@ static int read_filter(struct reading *reading, struct dbk_error *err)
     filter->categories = reading->categories;
     filter->types = reading->types;
     (void)dbk_call_text(call, "stream_prefix", &filter->stream_prefix);
+    (void)dbk_call_text(call, "correlation", &filter->correlation);
     reading->limit = limit;
     return rc;
 }

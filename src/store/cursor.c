@@ -74,6 +74,7 @@ static int copy_filter(struct dbk_cursor *cursor, const struct dbk_filter *filte
     *copy = *filter;
     copy->stream = dbk_arena_copy(&cursor->arena, filter->stream);
     copy->stream_prefix = dbk_arena_copy(&cursor->arena, filter->stream_prefix);
+    copy->correlation = dbk_arena_copy(&cursor->arena, filter->correlation);
     int rc = copy_slices(cursor, filter->categories, filter->category_count, &copy->categories);
     if (rc == DBK_OK)
         rc = copy_slices(cursor, filter->types, filter->type_count, &copy->types);
@@ -208,7 +209,9 @@ static int choose_source(struct dbk_cursor *cursor, struct dbk_error *err)
     cursor->next = filter->backwards ? filter->position_max : filter->position_min;
     if (filter->stream.size > 0)
         return open_stream(cursor, err);
-    if (has_names(&filter->query))
+    if (filter->correlation.size > 0)
+        rc = open_lists(cursor, &filter->correlation, 1, DBK_INDEX_CORRELATION, err);
+    else if (has_names(&filter->query))
         rc = open_query(cursor, err);
     else if (filter->type_count > 0)
         rc = open_lists(cursor, filter->types, filter->type_count, DBK_INDEX_TYPE, err);
@@ -287,6 +290,13 @@ static bool is_any(struct dbk_slice name, const struct dbk_slice *names, size_t 
     return count == 0;
 }
 
+static bool is_correlated(const struct dbk_event *event, struct dbk_slice wanted)
+{
+    char room[DBK_CORRELATION_SIZE_MAX];
+    struct dbk_slice correlation;
+    return dbk_event_correlation(event, room, &correlation) && dbk_slice_equal(correlation, wanted);
+}
+
 static bool passes(const struct dbk_filter *filter, const struct dbk_event *event)
 {
     int64_t occurred = event->occurred_us == DBK_TIME_NONE ? event->time_us : event->occurred_us;
@@ -302,6 +312,7 @@ static bool passes(const struct dbk_filter *filter, const struct dbk_event *even
            (filter->occurred_min_us == 0 || occurred >= filter->occurred_min_us) &&
            (filter->occurred_max_us == 0 || occurred <= filter->occurred_max_us) &&
            is_any(event->type, filter->types, filter->type_count) &&
+           (filter->correlation.size == 0 || is_correlated(event, filter->correlation)) &&
            (filter->query.count == 0 || dbk_query_matches(&filter->query, event)) &&
            (filter->category_count == 0 ||
             is_any(dbk_stream_category(event->stream), filter->categories, filter->category_count));

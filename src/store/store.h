@@ -328,28 +328,29 @@ struct dbk_filter {
     size_t category_count;
     const struct dbk_slice *types; /* any of these; none: any */
     size_t type_count;
-    struct dbk_query query;  /* empty: any */
-    uint64_t position_min;   /* inclusive; 0: from the first */
-    uint64_t position_max;   /* inclusive; 0: to the last */
-    uint64_t version_min;    /* with `stream`; inclusive; 0: any */
-    uint64_t version_max;    /* with `stream`; inclusive; 0: any */
-    int64_t time_min_us;     /* inclusive; 0: any */
-    int64_t time_max_us;     /* inclusive; 0: any */
-    int64_t occurred_min_us; /* inclusive; 0: any. Events without one count by time */
-    int64_t occurred_max_us; /* inclusive; 0: any */
-    bool raw;                /* as stored: the lens is not applied */
-    bool as_written;         /* opened by the lens, but not upcast */
-    bool hidden;             /* also categories that begin with '$' */
-    bool removed;            /* also what a stream's rules leave out, and removed events */
-    bool backwards;          /* newest first */
+    struct dbk_query query;       /* empty: any */
+    struct dbk_slice correlation; /* of this one; empty: any */
+    uint64_t position_min;        /* inclusive; 0: from the first */
+    uint64_t position_max;        /* inclusive; 0: to the last */
+    uint64_t version_min;         /* with `stream`; inclusive; 0: any */
+    uint64_t version_max;         /* with `stream`; inclusive; 0: any */
+    int64_t time_min_us;          /* inclusive; 0: any */
+    int64_t time_max_us;          /* inclusive; 0: any */
+    int64_t occurred_min_us;      /* inclusive; 0: any. Events without one count by time */
+    int64_t occurred_max_us;      /* inclusive; 0: any */
+    bool raw;                     /* as stored: the lens is not applied */
+    bool as_written;              /* opened by the lens, but not upcast */
+    bool hidden;                  /* also categories that begin with '$' */
+    bool removed;                 /* also what a stream's rules leave out, and removed events */
+    bool backwards;               /* newest first */
 };
 
 struct dbk_cursor;
 
 /*
  * Opens a read of what is stored and synced now (position_max is pinned to it when 0). Filter's
- * slices are copied. Streams, categories, types, tags, position and time ranges are looked up, not
- * scanned.
+ * slices are copied. Streams, categories, types, tags, correlations, position and time ranges are
+ * looked up, not scanned.
  */
 int dbk_cursor_open(struct dbk_store *store, const struct dbk_filter *filter,
                     struct dbk_cursor **cursor_out, struct dbk_error *err) DBK_MUST_CHECK;

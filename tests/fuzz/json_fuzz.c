@@ -2,6 +2,7 @@
 /*
  * json_fuzz -- text that parses is written back, the result parses again, and writing that gives
  * the same text: nothing is lost and nothing drifts. Text that does not parse gets a message.
+ * A member looked for without the parser is the one that it finds.
  */
 #include "fuzz.h"
 
@@ -14,6 +15,36 @@
 /* A control character of one byte may be written as six: \u0001. */
 #define WRITTEN_SIZE_MAX (8 * TEXT_SIZE_MAX)
 
+static void find(const struct dbk_json_node *object, struct dbk_slice text, const char *key)
+{
+    char room[64];
+    struct dbk_slice found;
+    const struct dbk_json_node *member = dbk_json_member(object, key);
+    bool is_text = member != NULL && member->kind == DBK_JSON_STRING;
+    bool is_found = dbk_json_find_text(text, key, room, sizeof(room), &found);
+    if (is_found && (!is_text || !dbk_slice_equal(found, member->text)))
+        abort();
+    if (!is_found && is_text && member->text.size <= sizeof(room))
+        abort();
+}
+
+/* Every member by its key, and one that may not be there. */
+static void find_all(const struct dbk_json_node *object, struct dbk_slice text)
+{
+    const struct dbk_json_node *member = dbk_json_first(object);
+    find(object, text, "correlationid");
+    for (uint32_t i = 0; i < object->count; i++) {
+        char key[DBK_JSON_FIND_KEY_MAX + 1] = {0};
+        if (member->key.size <= DBK_JSON_FIND_KEY_MAX) {
+            memcpy(key, member->key.data, member->key.size);
+            if (strlen(key) == member->key.size && member->key.size > 0)
+                find(object, text, key);
+        }
+        if (i + 1 < object->count)
+            member = dbk_json_sibling(member);
+    }
+}
+
 /* Parses and writes; false where the text is refused. */
 static bool round_trip(struct dbk_json *json, struct dbk_slice text, struct dbk_buf *out)
 {
@@ -23,8 +54,13 @@ static bool round_trip(struct dbk_json *json, struct dbk_slice text, struct dbk_
     if (rc < 0) {
         if (err.code != rc || err.message[0] == '\0' || strchr(err.message, '\n') != NULL)
             abort();
+        char room[4];
+        struct dbk_slice found;
+        (void)dbk_json_find_text(text, "a", room, sizeof(room), &found);
         return false;
     }
+    if (nodes->kind == DBK_JSON_OBJECT)
+        find_all(nodes, text);
     dbk_json_write_node(out, nodes);
     if (out->rc < 0)
         abort();

@@ -21,6 +21,8 @@ struct sample {
     struct dbk_uuid id;
     char tags[16]; /* as they are stored: "\2g1\2g4" */
     size_t tags_size;
+    char meta[40];
+    char correlation[8]; /* what it says; empty: nothing */
     uint64_t version;
     int64_t time_us;
     int64_t occurred_us;
@@ -90,6 +92,16 @@ static void make_sample(struct fixture *fixture, uint64_t position)
         memcpy(sample->tags + sample->tags_size, (char[]){2, 'g', (char)('0' + tag)}, 3);
         sample->tags_size += 3;
     }
+    unsigned correlation = random_number(&seed) % 6;
+    (void)snprintf(sample->correlation, sizeof(sample->correlation), "%s%u",
+                   correlation < 4 ? "k" : "", correlation);
+    (void)snprintf(sample->meta, sizeof(sample->meta), "{\"correlationid\":\"%s%u\"}",
+                   correlation % 2 == 0 ? "k" : "\\u006b", correlation);
+    if (correlation >= 4) {
+        sample->correlation[0] = 0;
+        (void)snprintf(sample->meta, sizeof(sample->meta), "%s",
+                       correlation == 4 ? "" : "{\"a\":{\"correlationid\":\"k1\"}}");
+    }
     sample->version = 1;
     for (uint64_t before = position; --before > 0;) {
         if (strcmp(fixture->samples[before].stream, sample->stream) == 0) {
@@ -112,7 +124,8 @@ static struct dbk_event event_of(const struct sample *sample, uint64_t position)
                               .stream = dbk_slice_of(sample->stream),
                               .type = dbk_slice_of(sample->type),
                               .tags = dbk_slice(sample->tags, sample->tags_size),
-                              .data = DBK_SLICE_LITERAL("{}")};
+                              .data = DBK_SLICE_LITERAL("{}"),
+                              .meta = dbk_slice_of(sample->meta)};
 }
 
 static void append(struct fixture *fixture, uint64_t count)
@@ -145,6 +158,8 @@ static struct dbk_slice name_of(const struct sample *sample, enum dbk_index_kind
         return dbk_slice(sample->id.bytes, DBK_UUID_SIZE);
     case DBK_INDEX_TAG:
         return dbk_slice(sample->tags + 1, 2);
+    case DBK_INDEX_CORRELATION:
+        return dbk_slice_of(sample->correlation);
     }
     return stream;
 }
@@ -183,11 +198,13 @@ static void check_find(struct fixture *fixture, uint32_t *seed)
     struct dbk_posting got[EVENTS];
     struct dbk_error err = {0};
     size_t count = 0;
-    enum dbk_index_kind kind = (enum dbk_index_kind)(1 + random_number(seed) % 5);
+    enum dbk_index_kind kind = (enum dbk_index_kind)(1 + random_number(seed) % 6);
     uint64_t at = 1 + random_number(seed) % fixture->count;
     struct dbk_slice name = name_of(&fixture->samples[at], kind);
     if (kind == DBK_INDEX_TAG && fixture->samples[at].tags_size == 0)
         name = DBK_SLICE_LITERAL("g9");
+    if (kind == DBK_INDEX_CORRELATION && name.size == 0)
+        name = DBK_SLICE_LITERAL("k4");
     struct dbk_index_range range = {.rank_min = random_number(seed) % 60,
                                     .rank_max = UINT64_MAX,
                                     .position_max = UINT64_MAX,

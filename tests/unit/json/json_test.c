@@ -4,6 +4,8 @@
  */
 #include "test.h"
 
+#include <stdlib.h>
+
 #include "json/json.h"
 
 static struct dbk_json *json;
@@ -59,6 +61,43 @@ static void test_json_json__compact_texts_come_back_as_they_were(void **state)
         dbk_json_write_node(&out, parse(cases[i]));
         assert_slice_equal(dbk_buf_slice(&out), cases[i]);
         dbk_buf_release(&out);
+    }
+}
+
+static void check_found(const char *object, const char *want)
+{
+    char room[12];
+    struct dbk_slice found = {0};
+    bool is_found = dbk_json_find_text(dbk_slice_of(object), "key", room, sizeof(room), &found);
+    assert_int_equal(is_found, want != NULL);
+    if (want != NULL)
+        assert_slice_equal(found, want);
+}
+
+static void test_json_json__finds_a_text_without_parsing(void **state)
+{
+    (void)state;
+    check_found("{\"key\":\"x\"}", "x");
+    check_found(" { \"a\" : [ { \"key\" : \"no\" } ] , \"key\" : \"yes\" } ", "yes");
+    check_found("{\"a\":\"\\\"key\\\":\\\"no\\\"\",\"k\\u0065y\":\"a\\n\\u00e9\\ud83d\\ude00\"}",
+                "a\n\xC3\xA9\xF0\x9F\x98\x80");
+    check_found("{\"key\":\"\"}", "");
+    check_found("{\"key\":5}", NULL);
+    check_found("{\"a\":\"key\"}", NULL);
+    check_found("{\"key2\":\"x\"}", NULL);
+    check_found("{\"key\":\"thirteen long\"}", "thirteen long");
+    check_found("{\"key\":\"thirteen lon\\u0067\"}", NULL);
+    check_found("", NULL);
+    /* What is cut short has no member, and is not read past. */
+    const char *whole = "{\"key\":\"a\\u0062\"}";
+    for (size_t size = 0; size < strlen(whole) - 1; size++) {
+        char room[12];
+        struct dbk_slice found;
+        char *cut = malloc(size + 1);
+        assert_non_null(cut);
+        memcpy(cut, whole, size);
+        assert_false(dbk_json_find_text(dbk_slice(cut, size), "key", room, sizeof(room), &found));
+        free(cut);
     }
 }
 
@@ -212,6 +251,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_json_json__compact_texts_come_back_as_they_were),
         cmocka_unit_test(test_json_json__nodes_say_what_stands_there),
+        cmocka_unit_test(test_json_json__finds_a_text_without_parsing),
         cmocka_unit_test(test_json_json__other_texts_are_refused_by_their_place),
         cmocka_unit_test(test_json_json__no_other_byte_may_follow_a_value),
         cmocka_unit_test(test_json_json__every_cut_is_refused),

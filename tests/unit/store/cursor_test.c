@@ -15,7 +15,8 @@
 struct sample {
     char stream[24];
     char type[8];
-    unsigned tags; /* bit n: it has tag gn */
+    unsigned tags;        /* bit n: it has tag gn */
+    unsigned correlation; /* n: it has kn; 0: none */
     uint64_t version;
     int64_t time_us;
     int64_t occurred_us;
@@ -52,6 +53,7 @@ static struct dbk_slice tag_of(unsigned tag)
 static void append(uint64_t count, uint32_t *seed)
 {
     struct dbk_slice tags[64][5];
+    char metas[64][32];
     struct dbk_new_event events[64];
     struct dbk_append_result result;
     struct dbk_error err = {0};
@@ -63,12 +65,17 @@ static void append(uint64_t count, uint32_t *seed)
         sample->tags = random_number(seed) & random_number(seed) & 31;
         sample->occurred_us =
             random_number(seed) % 4 == 0 ? DBK_TIME_NONE : 1000 + random_number(seed) % 500;
+        sample->correlation = random_number(seed) % 9;
+        (void)snprintf(metas[i], sizeof(metas[i]), "{\"correlationid\":\"k%u\"}",
+                       sample->correlation);
         events[i] = (struct dbk_new_event){.stream = dbk_slice_of(sample->stream),
                                            .type = dbk_slice_of(sample->type),
                                            .data = DBK_SLICE_LITERAL("{}"),
                                            .occurred_us = sample->occurred_us,
                                            .tags = tags[i],
                                            .flags = DBK_RECORD_JSON};
+        if (sample->correlation > 0)
+            events[i].meta = dbk_slice_of(metas[i]);
         for (unsigned tag = 0; tag < 5; tag++) {
             if ((sample->tags >> tag & 1) != 0)
                 tags[i][events[i].tag_count++] = tag_of(tag);
@@ -138,6 +145,8 @@ static bool fits(const struct dbk_filter *filter, uint64_t position)
     return (filter->stream.size == 0 || dbk_slice_equal(filter->stream, stream)) &&
            dbk_slice_starts_with(stream, filter->stream_prefix) &&
            fits_query(&filter->query, sample) &&
+           (filter->correlation.size == 0 ||
+            filter->correlation.data[1] - '0' == (int)sample->correlation) &&
            contains(filter->categories, filter->category_count, dbk_stream_category(stream)) &&
            contains(filter->types, filter->type_count, dbk_slice_of(sample->type)) &&
            position >= filter->position_min &&
@@ -206,6 +215,8 @@ static void make_filter(struct dbk_filter *filter, struct dbk_slice names[4], ui
     default:
         break;
     }
+    if (random_number(seed) % 5 == 0)
+        filter->correlation = dbk_slice(&"k1k2k3k9"[2 * (some % 4)], 2);
     if (random_number(seed) % 3 == 0)
         filter->position_min = some;
     if (random_number(seed) % 3 == 0)
