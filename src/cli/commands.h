@@ -76,6 +76,7 @@ int dbk_run_serve(const struct dbk_arguments *arguments);
 int dbk_run_sql(const struct dbk_arguments *arguments);
 int dbk_run_state(const struct dbk_arguments *arguments);
 int dbk_run_tail(const struct dbk_arguments *arguments);
+int dbk_run_trace(const struct dbk_arguments *arguments);
 int dbk_run_view_ls(const struct dbk_arguments *arguments);
 int dbk_run_view_read(const struct dbk_arguments *arguments);
 int dbk_run_view_refresh(const struct dbk_arguments *arguments);

@@ -31,6 +31,8 @@ int dbk_run_do(const struct dbk_arguments *arguments)
         dbk_call_header(&call, "correlation-id", dbk_arguments_text(arguments, "correlation"));
     if (dbk_arguments_has(arguments, "causation"))
         dbk_call_header(&call, "causation-id", dbk_arguments_text(arguments, "causation"));
+    if (dbk_arguments_has(arguments, "actor"))
+        dbk_call_header(&call, "actor", dbk_arguments_text(arguments, "actor"));
     if (body_of(arguments, &call.body, &err) < 0) {
         dbk_call_release(&call);
         return dbk_fail_usage(arguments, "%s", err.message);

@@ -45,7 +45,8 @@ static void print_problem(const char *detail, int code)
 
 static void print(const struct dbk_arguments *arguments, const char *message, int code)
 {
-    if (arguments != NULL && dbk_output_of(arguments) != DBK_OUTPUT_TABLE)
+    enum dbk_output output = arguments == NULL ? DBK_OUTPUT_TABLE : dbk_output_of(arguments);
+    if (output != DBK_OUTPUT_TABLE && output != DBK_OUTPUT_DOT)
         print_problem(message, code);
     else
         (void)fprintf(stderr, "daybook: %s\n", message);

@@ -4,10 +4,22 @@
 #include "cli/commands.h"
 #include "cli/fail.h"
 
-static void print_options(FILE *out, const struct dbk_option *option)
+static bool has_option(const struct dbk_option *option, const char *name)
+{
+    for (; option != NULL && option->name != NULL; option++) {
+        if (strcmp(option->name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* own: the command's, which go before others of their name. */
+static void print_options(FILE *out, const struct dbk_option *option, const struct dbk_option *own)
 {
     for (; option != NULL && option->name != NULL; option++) {
         char left[64];
+        if (has_option(own, option->name))
+            continue;
         const char *value = option->value != NULL ? option->value : "";
         if (option->letter != 0)
             (void)snprintf(left, sizeof(left), "-%c, --%s%s%s", option->letter, option->name,
@@ -32,10 +44,10 @@ void dbk_help_command(FILE *out, const struct dbk_cli_command *command)
     if (command->details[0] != '\0')
         (void)fprintf(out, "\n%s\n", command->details);
     (void)fputs("\nOptions:\n", out);
-    print_options(out, command->options);
+    print_options(out, command->options, NULL);
     if (command->book)
-        print_options(out, dbk_options_book);
-    print_options(out, dbk_options_common);
+        print_options(out, dbk_options_book, command->options);
+    print_options(out, dbk_options_common, command->options);
 }
 
 static void print_summaries(FILE *out, const char *group)

@@ -26,7 +26,7 @@ struct row {
 struct column {
     struct dbk_slice name;
     size_t width;
-    bool number; /* every cell so far is a number or NULL: aligned to the right */
+    bool number; /* every cell so far is a number, empty or NULL: aligned to the right */
 };
 
 struct dbk_table {
@@ -50,6 +50,8 @@ enum dbk_output dbk_output_of(const struct dbk_arguments *arguments)
         return DBK_OUTPUT_TABLE;
     if (strcmp(text, "json") == 0)
         return DBK_OUTPUT_JSON;
+    if (strcmp(text, "dot") == 0)
+        return DBK_OUTPUT_DOT;
     return strcmp(text, "jsonl") == 0 ? DBK_OUTPUT_JSONL : DBK_OUTPUT_CSV;
 }
 
@@ -221,7 +223,7 @@ static void measure(struct dbk_table *table)
             size_t width = dbk_text_width(shown(cell));
             if (width > table->columns[c].width)
                 table->columns[c].width = width;
-            if (cell.text.data != NULL && !cell.number)
+            if (cell.text.size > 0 && !cell.number)
                 table->columns[c].number = false;
         }
     }

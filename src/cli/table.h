@@ -21,7 +21,13 @@ struct dbk_arguments;
 #define DBK_TABLE_AHEAD 1000
 #define DBK_TABLE_COLUMNS_MAX 256
 
-enum dbk_output { DBK_OUTPUT_TABLE, DBK_OUTPUT_JSON, DBK_OUTPUT_JSONL, DBK_OUTPUT_CSV };
+enum dbk_output {
+    DBK_OUTPUT_TABLE,
+    DBK_OUTPUT_JSON,
+    DBK_OUTPUT_JSONL,
+    DBK_OUTPUT_CSV,
+    DBK_OUTPUT_DOT
+};
 
 /* What -o asks for. */
 enum dbk_output dbk_output_of(const struct dbk_arguments *arguments);

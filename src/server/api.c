@@ -43,6 +43,10 @@ const struct dbk_route dbk_routes[] = {
      "The folded state, now, at a version or at a time", false},
     {"GET", "/streams/{stream}/log", dbk_api_log, "from_version to_version",
      "Every event with the state after it", false},
+    {"GET", "/trace/{id}", dbk_api_trace, "limit hidden",
+     "The events of a correlation as a tree of causes and effects; id: the correlation's, or an "
+     "event's id or position",
+     false},
     {"GET", "/groups", dbk_api_groups, "", "The consumer groups", false},
     {"GET", "/groups/{group}", dbk_api_group, "", "A consumer group's status", false},
     {"PUT", "/groups/{group}", dbk_api_group_set, "", "Makes a group, or changes its settings",
@@ -255,6 +259,7 @@ bool dbk_api_streams(const struct dbk_api_request *request)
     return contains(request, "Accept", "text/event-stream") ||
            contains(request, "Accept", "application/x-ndjson") ||
            dbk_slice_equal_text(request->path, "/sql") ||
+           dbk_slice_starts_with(request->path, DBK_SLICE_LITERAL("/trace/")) ||
            dbk_slice_starts_with(request->path, DBK_SLICE_LITERAL("/queries/")) ||
            dbk_slice_starts_with(request->path, DBK_SLICE_LITERAL("/views/")) ||
            dbk_slice_starts_with(request->path, DBK_SLICE_LITERAL("/models/"));

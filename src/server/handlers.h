@@ -48,6 +48,7 @@ int dbk_api_group_replay(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_group_drop(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_state(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_log(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_trace(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_command(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_queries(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_query(struct dbk_api_call *call, struct dbk_error *err);

@@ -264,13 +264,7 @@ void dbk_api_put_sse(struct dbk_buf *out, const struct dbk_event *event, uint32_
 {
     dbk_buf_append_format(out, "id: %ju\nevent: %.*s\ndata: ", (uintmax_t)event->position,
                           DBK_SLICE_ARGS(event->type));
-    size_t begin = out->size;
     dbk_api_put_delivery(out, event, attempt);
-    /* A field is one line; JSON may have line ends between its tokens, and nowhere else. */
-    for (size_t i = begin; out->rc == DBK_OK && i < out->size; i++) {
-        if (out->data[i] == '\n' || out->data[i] == '\r')
-            out->data[i] = ' ';
-    }
     dbk_buf_append_text(out, "\n\n");
 }
 

@@ -349,6 +349,17 @@ static void put_leaf(struct dbk_buf *out, bool *first, const struct dbk_event *e
     dbk_buf_append_char(out, '"');
 }
 
+/* An event is one line of many: JSON has line ends between its tokens, and nowhere else. */
+static void put_line(struct dbk_buf *out, struct dbk_slice json)
+{
+    size_t begin = out->size;
+    dbk_buf_append(out, json);
+    for (size_t i = begin; out->rc == DBK_OK && i < out->size; i++) {
+        if (out->data[i] == '\n' || out->data[i] == '\r')
+            out->data[i] = ' ';
+    }
+}
+
 void dbk_put_event(struct dbk_buf *out, const struct dbk_event *event, struct dbk_slice state)
 {
     char id[DBK_UUID_TEXT_SIZE];
@@ -368,14 +379,14 @@ void dbk_put_event(struct dbk_buf *out, const struct dbk_event *event, struct db
         put_leaf(out, &first, event);
     } else if ((event->flags & DBK_RECORD_JSON) != 0) {
         dbk_json_write_key(out, &first, "data");
-        dbk_buf_append(out, event->data);
+        put_line(out, event->data);
     } else {
         dbk_json_write_key(out, &first, "data_base64");
         put_base64(out, event->data);
     }
     if (event->meta.size > 0) {
         dbk_json_write_key(out, &first, "meta");
-        dbk_buf_append(out, event->meta);
+        put_line(out, event->meta);
     }
     if (event->tags.size > 0) {
         dbk_json_write_key(out, &first, "tags");
@@ -385,7 +396,7 @@ void dbk_put_event(struct dbk_buf *out, const struct dbk_event *event, struct db
         dbk_put_u64(out, &first, "schema_version", event->schema_version);
     if (state.size > 0) {
         dbk_json_write_key(out, &first, "state");
-        dbk_buf_append(out, state);
+        put_line(out, state);
     }
     dbk_buf_append_char(out, '}');
 }

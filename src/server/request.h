@@ -70,7 +70,7 @@ void dbk_put_u64(struct dbk_buf *out, bool *first, const char *key, uint64_t val
 void dbk_put_bool(struct dbk_buf *out, bool *first, const char *key, bool value);
 /* null for DBK_TIME_NONE. */
 void dbk_put_time(struct dbk_buf *out, bool *first, const char *key, int64_t time_us);
-/* An event as JSON; state (may be empty) becomes its last member. */
+/* An event as JSON on one line; state (may be empty) becomes its last member. */
 void dbk_put_event(struct dbk_buf *out, const struct dbk_event *event, struct dbk_slice state);
 
 #endif

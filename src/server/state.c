@@ -160,13 +160,14 @@ static struct dbk_slice command_meta(struct dbk_api_call *call)
         const char *key;
     } names[] = {{"correlation-id", "correlationid"},
                  {"causation-id", "causationid"},
-                 {"traceparent", "traceparent"}};
+                 {"traceparent", "traceparent"},
+                 {"actor", "actor"}};
     struct dbk_buf meta;
     bool first = true;
     struct dbk_slice copy = {0};
     dbk_buf_init(&meta, DBK_URL_SIZE_MAX * 4);
     dbk_buf_append_char(&meta, '{');
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         struct dbk_slice value = dbk_call_header_of(call, names[i].header);
         if (value.size > 0 && dbk_slice_is_utf8(value))
             dbk_put_text(&meta, &first, names[i].key, value);

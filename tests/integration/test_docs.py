@@ -8,8 +8,8 @@ from conftest import ROOT
 from test_readme import Session
 
 PATTERNS = sorted((ROOT / "docs" / "patterns").glob("*.md"))
-PAGES = [ROOT / "docs" / "cli.md", ROOT / "docs" / "import.md", ROOT / "docs" / "time.md",
-         ROOT / "docs" / "subscriptions.md", *PATTERNS]
+PAGES = [*(ROOT / "docs" / f"{name}.md" for name in [
+    "cli", "import", "time", "audit", "subscriptions"]), *PATTERNS]
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
