@@ -32,6 +32,7 @@ DRIVERS = {
     "lauxlib.h": {"script", "fold", "command", "book", "cli"},
     "lualib.h": {"script"},
     "sqlite3.h": {"target"},
+    "sodium.h": {"vault"},
     "yaml.h": {"book"},
     "microhttpd.h": {"server"},
     "csv.h": {"cli"},

@@ -71,6 +71,8 @@ struct dbk_os {
     int (*remove)(struct dbk_os *os, const char *path, struct dbk_error *err);
     /* Creates one folder; one that exists is fine. */
     int (*make_folder)(struct dbk_os *os, const char *path, struct dbk_error *err) DBK_MUST_CHECK;
+    /* Only the owner may read and write a file (0600), or enter a folder (0700), from now on. */
+    int (*protect)(struct dbk_os *os, const char *path, struct dbk_error *err) DBK_MUST_CHECK;
     /* Makes names created, renamed and removed in a folder durable. */
     int (*sync_folder)(struct dbk_os *os, const char *path, struct dbk_error *err) DBK_MUST_CHECK;
     /*

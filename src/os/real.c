@@ -177,6 +177,16 @@ static int real_make_folder(struct dbk_os *os, const char *path, struct dbk_erro
     return fail(err, "make folder", path);
 }
 
+static int real_protect(struct dbk_os *os, const char *path, struct dbk_error *err)
+{
+    (void)os;
+    struct stat status;
+    int rc = stat(path, &status);
+    if (rc == 0)
+        rc = chmod(path, S_ISDIR(status.st_mode) ? 0700 : 0600);
+    return rc == 0 ? DBK_OK : fail(err, "protect", path);
+}
+
 static int real_sync_folder(struct dbk_os *os, const char *path, struct dbk_error *err)
 {
     (void)os;
@@ -272,6 +282,7 @@ struct dbk_os *dbk_os_real(void)
         .rename = real_rename,
         .remove = real_remove,
         .make_folder = real_make_folder,
+        .protect = real_protect,
         .sync_folder = real_sync_folder,
         .list = real_list,
         .lock = real_lock,

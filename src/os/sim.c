@@ -379,6 +379,25 @@ static int sim_os_make_folder(struct dbk_os *os, const char *path, struct dbk_er
     return unlock(sim, rc);
 }
 
+/* Who may read a file is nothing that the disk in memory knows. */
+static int protect_path(struct dbk_sim *sim, const char *path, struct dbk_error *err)
+{
+    if (begin_call(sim, DBK_SIM_PROTECT) != GO_ON)
+        return fail(sim, "protect", path, err);
+    if (path[0] != '\0' && sim_find(&sim->disk.seen, path) == NULL)
+        return dbk_error_set(err, DBK_ENOTFOUND, "protect %s: there is no such file", path);
+    return DBK_OK;
+}
+
+static int sim_os_protect(struct dbk_os *os, const char *path, struct dbk_error *err)
+{
+    struct dbk_sim *sim = lock_of(os);
+    char *normal = sim_path(path);
+    int rc = protect_path(sim, normal, err);
+    free(normal);
+    return unlock(sim, rc);
+}
+
 static int sync_folder_path(struct dbk_sim *sim, const char *path, struct dbk_error *err)
 {
     enum verdict verdict = begin_call(sim, DBK_SIM_SYNC_FOLDER);
@@ -503,6 +522,7 @@ struct dbk_sim *dbk_sim_create(uint64_t seed)
         .rename = sim_os_rename,
         .remove = sim_os_remove,
         .make_folder = sim_os_make_folder,
+        .protect = sim_os_protect,
         .sync_folder = sim_os_sync_folder,
         .list = sim_os_list,
         .lock = sim_os_lock,

@@ -58,6 +58,7 @@ enum dbk_sim_call {
     DBK_SIM_LIST = 1 << 11,
     DBK_SIM_LOCK = 1 << 12,
     DBK_SIM_RANDOM = 1 << 13,
+    DBK_SIM_PROTECT = 1 << 14,
     /* Those that change what is on the disk: enough for crash points. */
     DBK_SIM_CHANGES = DBK_SIM_OPEN | DBK_SIM_PWRITE | DBK_SIM_SYNC | DBK_SIM_TRUNCATE |
                       DBK_SIM_RENAME | DBK_SIM_REMOVE | DBK_SIM_MAKE_FOLDER | DBK_SIM_SYNC_FOLDER,

@@ -77,6 +77,42 @@ def manifests():
     yield "short", b"dbkbackp" + struct.pack("<II", 1, crc32c(body[:-1], 1)) + body[:-1]
 
 
+def key_files():
+    def headed(mark, rest, version=1):
+        front = mark + struct.pack("<I", version)
+        return front + struct.pack("<I", crc32c(rest, crc32c(front))) + rest
+
+    def epoch(root, passes, memory):
+        return b"b" * 16 + struct.pack("<QqIIQ", 3, 1700000000000000, root, passes, memory) + \
+            b"s" * 16 + b"n" * 24 + b"k" * 64 + b"t" * 16 + bytes(8)
+
+    def slot(state, body):
+        rest = struct.pack("<I", state) + body
+        return struct.pack("<I", crc32c(rest, crc32c(struct.pack("<Q", 0)))) + rest
+
+    def entry(number, crc):
+        body = struct.pack("<Qq16s32s", number, 1700000000000000, b"i" * 16, b"m" * 32)
+        return body + struct.pack("<II", crc32c(body, crc), 0)
+
+    yield "epoch", headed(b"dbkepoch", epoch(0, 0, 0))
+    yield "epoch-passphrase", headed(b"dbkepoch", epoch(1, 3, 64 << 20))
+    yield "epoch-dear", headed(b"dbkepoch", epoch(1, 17, 64 << 20))
+    yield "epoch-newer", headed(b"dbkepoch", epoch(0, 0, 0), 2)
+    table = b"b" * 16 + struct.pack("<QqQ", 3, 1700000000000000, 7) + bytes(72)
+    yield "table", headed(b"dbkkeys\n", table)
+    counter = struct.pack("<QQQ", 5, 7, 1000)
+    yield "counter", counter + struct.pack("<II", crc32c(counter, 1), 0)
+    live = b"i" * 16 + b"n" * 16 + b"x" * 24 + b"w" * 48 + struct.pack("<q", 1700000000000000)
+    yield "slot", slot(1, live + bytes(8))
+    yield "slot-destroyed", slot(2, b"i" * 16 + bytes(104))
+    yield "slot-destroyed-in-part", slot(2, live + bytes(8))
+    yield "slot-free", bytes(128)
+    erased = headed(b"dbkerasd", b"b" * 16 + struct.pack("<q", 1700000000000000) + bytes(24))
+    yield "erased", erased
+    yield "erased-entry", entry(1, 0)
+    yield "mark", headed(b"dbkmark\n", struct.pack("<QQ", 3, 99) + bytes(32))
+
+
 def texts():
     yield "kinds", b'{"a":[null,true,false,0,-1,1.50,"x"],"b":{}}'
     yield "numbers", b"[9223372036854775807,-9223372036854775808,0.1,-0.0,1e3,1.25E-4,12345678.90]"
@@ -238,7 +274,8 @@ def main():
     corpora = {"record": records(), "segment": segments(), "json": texts(), "index": runs(),
                "decimal": decimals(), "view": views(), "http_reply": replies(),
                "sql": statements(), "backup": manifests(), "yaml": settings(),
-               "snapshot": snapshots(), "request": requests(), "rows": imports()}
+               "snapshot": snapshots(), "request": requests(), "rows": imports(),
+               "keys": key_files()}
     for name, corpus in corpora.items():
         (FOLDER / name).mkdir(parents=True, exist_ok=True)
         for file_name, data in corpus:

@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/memory.h"
@@ -180,6 +181,26 @@ static void test_os_real__a_file_is_replaced_and_read_whole(void **state)
                      DBK_ENOTFOUND);
 }
 
+static void test_os_real__what_is_protected_is_its_owners_alone(void **state)
+{
+    (void)state;
+    struct dbk_os *os = dbk_os_real();
+    struct dbk_error err = {0};
+    struct stat status;
+
+    struct dbk_file file = open_file("p", DBK_OS_WRITE | DBK_OS_CREATE);
+    os->close(os, &file);
+    assert_ok(os->protect(os, path_of("p"), &err), &err);
+    assert_int_equal(stat(path_of("p"), &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0600);
+    assert_ok(os->make_folder(os, path_of("q"), &err), &err);
+    assert_ok(os->protect(os, path_of("q"), &err), &err);
+    assert_int_equal(stat(path_of("q"), &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0700);
+    assert_ok(os->remove(os, path_of("q"), &err), &err);
+    assert_int_equal(os->protect(os, path_of("q"), &err), DBK_ENOTFOUND);
+}
+
 static void test_os_real__clocks_and_randomness(void **state)
 {
     (void)state;
@@ -203,6 +224,7 @@ int main(void)
         cmocka_unit_test(test_os_real__failures_have_their_codes),
         cmocka_unit_test(test_os_real__folders),
         cmocka_unit_test(test_os_real__a_file_is_replaced_and_read_whole),
+        cmocka_unit_test(test_os_real__what_is_protected_is_its_owners_alone),
         cmocka_unit_test(test_os_real__clocks_and_randomness),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vault/erased.h"
+
+#include <inttypes.h>
+#include <sodium.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/memory.h"
+
+/* Bytes read at once. */
+#define READ_SIZE ((size_t)DBK_ERASED_ENTRY_SIZE * 1024)
+
+static uint32_t hash_of(const struct dbk_uuid *id)
+{
+    return dbk_get_u32(id->bytes);
+}
+
+void dbk_erased_release(struct dbk_erased *erased)
+{
+    dbk_free(erased->ids);
+    dbk_places_release(&erased->places);
+    *erased = (struct dbk_erased){0};
+}
+
+bool dbk_erased_has(const struct dbk_erased *erased, const struct dbk_uuid *id)
+{
+    size_t at = 0;
+    uint32_t index = 0;
+    while (dbk_places_next(&erased->places, hash_of(id), &at, &index))
+        if (dbk_uuid_equal(&erased->ids[index], id))
+            return true;
+    return false;
+}
+
+static int reserve(struct dbk_erased *erased, size_t count, struct dbk_error *err)
+{
+    size_t wanted = erased->count + count;
+    if (wanted > DBK_ERASED_MAX)
+        return dbk_error_set(err, DBK_ELIMIT, "more than %zu keys were destroyed", DBK_ERASED_MAX);
+    if (wanted <= erased->capacity)
+        return DBK_OK;
+    size_t capacity = erased->capacity * 2 > wanted ? erased->capacity * 2 : wanted + 64;
+    struct dbk_uuid *ids = dbk_realloc(erased->ids, capacity * sizeof(*ids));
+    if (ids == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory for the ids of destroyed keys");
+    erased->ids = ids;
+    erased->capacity = capacity;
+    return DBK_OK;
+}
+
+static int take(struct dbk_erased *erased, const struct dbk_erased_entry *entry,
+                struct dbk_error *err)
+{
+    int rc = reserve(erased, 1, err);
+    if (rc == DBK_OK &&
+        dbk_places_add(&erased->places, hash_of(&entry->id), (uint32_t)erased->count) < 0)
+        rc = dbk_error_set(err, DBK_ENOMEM, "out of memory for the ids of destroyed keys");
+    if (rc < 0)
+        return rc;
+    erased->ids[erased->count++] = entry->id;
+    memcpy(erased->mac, entry->mac, sizeof(erased->mac));
+    erased->crc = entry->crc;
+    erased->size += DBK_ERASED_ENTRY_SIZE;
+    return DBK_OK;
+}
+
+int dbk_erased_create(struct dbk_os *os, const char *path, const struct dbk_uuid *book_id,
+                      struct dbk_erased *erased, struct dbk_error *err)
+{
+    char bytes[DBK_ERASED_HEADER_SIZE];
+    struct dbk_file file = DBK_FILE_CLOSED;
+    *erased = (struct dbk_erased){
+        .header = {.book_id = *book_id, .created_us = os->now_us(os)},
+        .size = DBK_ERASED_HEADER_SIZE,
+    };
+    dbk_erased_header_encode(&erased->header, bytes);
+    erased->crc = erased->header.crc;
+    int rc = os->open(os, path, DBK_OS_WRITE | DBK_OS_CREATE, &file, err);
+    if (rc == DBK_OK)
+        rc = os->truncate(os, &file, 0, err);
+    if (rc == DBK_OK)
+        rc = os->pwrite(os, &file, dbk_slice(bytes, sizeof(bytes)), 0, err);
+    if (rc == DBK_OK)
+        rc = os->sync(os, &file, err);
+    os->close(os, &file);
+    return rc;
+}
+
+static int read_header(struct dbk_os *os, const struct dbk_file *file, const char *path,
+                       struct dbk_erased *erased, struct dbk_error *err)
+{
+    char bytes[DBK_ERASED_HEADER_SIZE];
+    size_t size = 0;
+    uint32_t version = 0;
+    int rc = os->pread(os, file, bytes, sizeof(bytes), 0, &size, err);
+    if (rc < 0)
+        return rc;
+    rc = dbk_erased_header_decode(dbk_slice(bytes, size), &erased->header, &version);
+    if (rc == DBK_EFORMAT)
+        return dbk_error_set(err, rc,
+                             "%s has format version %" PRIu32 ", this Daybook reads up to %d", path,
+                             version, DBK_KEYS_FORMAT);
+    if (rc < 0)
+        return dbk_error_set(err, rc, "%s is damaged, or no list of erased keys", path);
+    erased->crc = erased->header.crc;
+    erased->size = DBK_ERASED_HEADER_SIZE;
+    return DBK_OK;
+}
+
+/* Takes the whole entries of some bytes; fewer than there are: what follows is not whole. */
+static int take_entries(struct dbk_slice bytes, const char *path, const struct dbk_secrets *secrets,
+                        struct dbk_erased *erased, struct dbk_error *err)
+{
+    for (size_t at = 0; at + DBK_ERASED_ENTRY_SIZE <= bytes.size; at += DBK_ERASED_ENTRY_SIZE) {
+        struct dbk_erased_entry entry;
+        uint8_t mac[32];
+        if (dbk_erased_entry_decode(dbk_slice(bytes.data + at, DBK_ERASED_ENTRY_SIZE), erased->crc,
+                                    &entry) < 0)
+            return DBK_OK;
+        if (secrets != NULL)
+            dbk_erased_mac(secrets, &erased->header, erased->count == 0 ? NULL : erased->mac,
+                           &entry, mac);
+        if (entry.sequence != erased->count + 1 ||
+            (secrets != NULL && sodium_memcmp(mac, entry.mac, sizeof(mac)) != 0))
+            return dbk_error_set(err, DBK_ECORRUPT,
+                                 "%s: entry %zu was altered, or is of another book's keys", path,
+                                 erased->count + 1);
+        int rc = take(erased, &entry, err);
+        if (rc < 0)
+            return rc;
+    }
+    return DBK_OK;
+}
+
+int dbk_erased_read(struct dbk_os *os, const char *path, const struct dbk_secrets *secrets,
+                    struct dbk_erased *erased, bool *torn_out, struct dbk_error *err)
+{
+    struct dbk_file file = DBK_FILE_CLOSED;
+    uint64_t file_size = 0;
+    char *bytes = NULL;
+    int rc = os->open(os, path, DBK_OS_READ, &file, err);
+    if (rc == DBK_OK)
+        rc = os->size(os, &file, &file_size, err);
+    if (rc == DBK_OK && erased->size == 0)
+        rc = read_header(os, &file, path, erased, err);
+    if (rc < 0)
+        goto out;
+    bytes = dbk_alloc(READ_SIZE);
+    if (bytes == NULL)
+        rc = dbk_error_set(err, DBK_ENOMEM, "out of memory reading %s", path);
+    for (bool more = true; rc == DBK_OK && more;) {
+        size_t size = 0;
+        uint64_t before = erased->size;
+        rc = os->pread(os, &file, bytes, READ_SIZE, erased->size, &size, err);
+        if (rc == DBK_OK)
+            rc = take_entries(dbk_slice(bytes, size), path, secrets, erased, err);
+        more = size == READ_SIZE && erased->size - before == READ_SIZE;
+    }
+    *torn_out = file_size > erased->size;
+out:
+    os->close(os, &file);
+    dbk_free(bytes);
+    if (rc < 0)
+        dbk_erased_release(erased);
+    return rc;
+}
+
+int dbk_erased_append(struct dbk_os *os, const char *path, const struct dbk_secrets *secrets,
+                      const struct dbk_uuid *ids, size_t count, struct dbk_erased *erased,
+                      struct dbk_error *err)
+{
+    struct dbk_file file = DBK_FILE_CLOSED;
+    struct dbk_buf bytes;
+    struct dbk_erased_entry *entries = dbk_alloc_zero(count + 1, sizeof(*entries));
+    const uint8_t *mac = erased->count == 0 ? NULL : erased->mac;
+    uint32_t crc = erased->crc;
+    dbk_buf_init(&bytes, SIZE_MAX);
+    int rc = entries == NULL ? dbk_error_set(err, DBK_ENOMEM, "out of memory adding to %s", path)
+                             : reserve(erased, count, err);
+    for (size_t i = 0; rc == DBK_OK && i < count; i++) {
+        char text[DBK_ERASED_ENTRY_SIZE];
+        struct dbk_erased_entry *entry = &entries[i];
+        *entry = (struct dbk_erased_entry){
+            .sequence = erased->count + 1 + i, .at_us = os->now_us(os), .id = ids[i]};
+        dbk_erased_mac(secrets, &erased->header, mac, entry, entry->mac);
+        dbk_erased_entry_encode(entry, crc, text);
+        dbk_buf_append(&bytes, dbk_slice(text, sizeof(text)));
+        mac = entry->mac;
+        crc = entry->crc;
+    }
+    if (rc == DBK_OK && bytes.rc < 0)
+        rc = dbk_error_set(err, bytes.rc, "out of memory adding to %s", path);
+    if (rc == DBK_OK)
+        rc = os->open(os, path, DBK_OS_WRITE, &file, err);
+    if (rc == DBK_OK)
+        rc = os->pwrite(os, &file, dbk_buf_slice(&bytes), erased->size, err);
+    if (rc == DBK_OK)
+        rc = os->sync(os, &file, err);
+    os->close(os, &file);
+    for (size_t i = 0; rc == DBK_OK && i < count; i++)
+        rc = take(erased, &entries[i], err);
+    dbk_free(entries);
+    dbk_buf_release(&bytes);
+    return rc;
+}
