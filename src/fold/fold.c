@@ -32,6 +32,8 @@ struct dbk_folds {
     pthread_mutex_t lock;
     struct fold **items;
     size_t count;
+    pthread_rwlock_t keeping; /* written while snapshots are forgotten */
+    uint64_t forgets;
 };
 
 int dbk_folds_open(struct dbk_store *store, struct dbk_os *os, const char *folder, bool keep,
@@ -44,6 +46,7 @@ int dbk_folds_open(struct dbk_store *store, struct dbk_os *os, const char *folde
     folds->os = os;
     folds->keep = keep && folder != NULL;
     (void)pthread_mutex_init(&folds->lock, NULL);
+    (void)pthread_rwlock_init(&folds->keeping, NULL);
     if (folder != NULL) {
         folds->folder = dbk_copy_text(dbk_slice_of(folder));
         if (folds->folder == NULL) {
@@ -74,6 +77,7 @@ void dbk_folds_free(struct dbk_folds *folds)
     dbk_free(folds->items);
     dbk_free(folds->folder);
     (void)pthread_mutex_destroy(&folds->lock);
+    (void)pthread_rwlock_destroy(&folds->keeping);
     dbk_free(folds);
 }
 
@@ -202,7 +206,8 @@ struct folding {
     struct fold *fold;
     void *state;
     struct dbk_slice stream;
-    bool cut; /* the stream's rules leave events out: the state changes with them */
+    bool cut;         /* the stream's rules leave events out: the state changes with them */
+    uint64_t forgets; /* of the folds, when it began */
     struct dbk_fold_result result;
     int64_t occurred_max_us;
     struct dbk_buf bytes; /* a snapshot's file, or a state as JSON */
@@ -280,10 +285,12 @@ static int begin(struct folding *folding, uint64_t version_max, int64_t occurred
     return folding->fold->functions.reset(folding->fold->functions.context, folding->state, err);
 }
 
-/* Keeps the state that `bytes` holds. One that cannot be kept is done without. */
+/* Keeps the state that `bytes` holds. One that cannot be kept is done without, and so is one that
+   began before something was forgotten. */
 static void keep(struct folding *folding)
 {
-    struct dbk_snapshot snapshot = {.book = *dbk_store_book_id(folding->folds->store),
+    struct dbk_folds *folds = folding->folds;
+    struct dbk_snapshot snapshot = {.book = *dbk_store_book_id(folds->store),
                                     .version = folding->result.version,
                                     .position = folding->result.position,
                                     .time_us = folding->result.time_us,
@@ -291,7 +298,10 @@ static void keep(struct folding *folding)
                                     .stream = folding->stream,
                                     .state = dbk_buf_slice(&folding->bytes)};
     memcpy(snapshot.fingerprint, folding->fold->fingerprint, DBK_SHA256_SIZE);
-    dbk_ignore(dbk_snapshot_write(folding->folds->os, folding->folds->folder, &snapshot, NULL));
+    (void)pthread_rwlock_rdlock(&folds->keeping);
+    if (folding->forgets == folds->forgets)
+        dbk_ignore(dbk_snapshot_write(folds->os, folds->folder, &snapshot, NULL));
+    (void)pthread_rwlock_unlock(&folds->keeping);
 }
 
 /*
@@ -361,6 +371,9 @@ static int start(struct dbk_folds *folds, struct dbk_slice stream, struct foldin
 {
     *folding = (struct folding){.folds = folds, .stream = stream};
     dbk_buf_init(&folding->bytes, DBK_SNAPSHOT_SIZE_MAX);
+    (void)pthread_rwlock_rdlock(&folds->keeping);
+    folding->forgets = folds->forgets;
+    (void)pthread_rwlock_unlock(&folds->keeping);
     folding->fold = find_fold(folds, dbk_stream_category(stream));
     if (folding->fold == NULL)
         return dbk_error_set(err, DBK_ENOTFOUND, "there is no fold for the category %.*s",
@@ -482,7 +495,14 @@ int dbk_fold_snapshot(struct dbk_folds *folds, struct dbk_slice stream, uint64_t
     return rc;
 }
 
-int dbk_folds_drop_snapshots(struct dbk_folds *folds, struct dbk_error *err)
+int dbk_folds_forget(struct dbk_folds *folds, const struct dbk_slice *streams, size_t count,
+                     uint64_t *count_out, struct dbk_error *err)
 {
-    return folds->folder == NULL ? DBK_OK : dbk_snapshot_drop(folds->os, folds->folder, err);
+    *count_out = 0;
+    if (folds->folder == NULL)
+        return DBK_OK;
+    (void)pthread_rwlock_wrlock(&folds->keeping);
+    folds->forgets++;
+    (void)pthread_rwlock_unlock(&folds->keeping);
+    return dbk_snapshot_drop(folds->os, folds->folder, streams, count, count_out, err);
 }

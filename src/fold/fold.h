@@ -134,7 +134,12 @@ int dbk_fold_log(struct dbk_folds *folds, struct dbk_slice stream, uint64_t vers
 int dbk_fold_snapshot(struct dbk_folds *folds, struct dbk_slice stream, uint64_t version,
                       struct dbk_error *err) DBK_MUST_CHECK;
 
-/* Drops every snapshot of every stream. */
-int dbk_folds_drop_snapshots(struct dbk_folds *folds, struct dbk_error *err) DBK_MUST_CHECK;
+/*
+ * Drops the snapshots of some streams (NULL: of all), since what their events say has changed:
+ * states that are being folded now leave none behind.
+ * count_out  files that were removed
+ */
+int dbk_folds_forget(struct dbk_folds *folds, const struct dbk_slice *streams, size_t count,
+                     uint64_t *count_out, struct dbk_error *err) DBK_MUST_CHECK;
 
 #endif

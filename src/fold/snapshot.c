@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/bytes.h"
 
@@ -10,6 +11,7 @@
 #define SUFFIX ".snapshot"
 /* 32 hexadecimal digits of the stream's hash, '-', 20 digits, the suffix, room for ".new-…". */
 #define NAME_SIZE 100
+#define HEX_SIZE 32
 #define PATH_SIZE_MAX 4200
 
 void dbk_snapshot_encode(const struct dbk_snapshot *snapshot, struct dbk_buf *out)
@@ -63,18 +65,26 @@ int dbk_snapshot_decode(struct dbk_slice bytes, struct dbk_snapshot *snapshot_ou
     return DBK_OK;
 }
 
+/* What a stream's files are named by. */
+struct name {
+    char hex[HEX_SIZE + 1];
+};
+
+static struct name name_of(struct dbk_slice stream)
+{
+    uint8_t digest[DBK_SHA256_SIZE];
+    struct name name;
+    dbk_sha256_of(stream, digest);
+    for (size_t i = 0; i < HEX_SIZE / 2; i++)
+        (void)snprintf(name.hex + 2 * i, 3, "%02x", digest[i]);
+    return name;
+}
+
 static bool make_path(const char *folder, struct dbk_slice stream, uint64_t version,
                       char path[PATH_SIZE_MAX])
 {
-    uint8_t digest[DBK_SHA256_SIZE];
-    char hex[33];
-    struct dbk_sha256 hash;
-    dbk_sha256_init(&hash);
-    dbk_sha256_update(&hash, stream);
-    dbk_sha256_final(&hash, digest);
-    for (size_t i = 0; i < 16; i++)
-        (void)snprintf(hex + 2 * i, 3, "%02x", digest[i]);
-    int size = snprintf(path, PATH_SIZE_MAX, "%s/%s-%020" PRIu64 SUFFIX, folder, hex, version);
+    struct name name = name_of(stream);
+    int size = snprintf(path, PATH_SIZE_MAX, "%s/%s-%020" PRIu64 SUFFIX, folder, name.hex, version);
     return size > 0 && size < PATH_SIZE_MAX - NAME_SIZE;
 }
 
@@ -123,22 +133,58 @@ int dbk_snapshot_write(struct dbk_os *os, const char *folder, const struct dbk_s
 struct dropping {
     struct dbk_os *os;
     const char *folder;
+    struct name *names; /* in order; NULL: all */
+    size_t count;
+    uint64_t dropped;
     struct dbk_error *err;
 };
 
-static int drop_one(const char *name, void *context)
+static int compare_names(const void *a, const void *b)
 {
-    const struct dropping *dropping = context;
-    char path[PATH_SIZE_MAX];
-    int size = snprintf(path, sizeof(path), "%s/%s", dropping->folder, name);
-    if (strstr(name, SUFFIX) == NULL || size <= 0 || size >= PATH_SIZE_MAX)
-        return DBK_OK;
-    return dropping->os->remove(dropping->os, path, dropping->err);
+    return memcmp(a, b, HEX_SIZE);
 }
 
-int dbk_snapshot_drop(struct dbk_os *os, const char *folder, struct dbk_error *err)
+static bool is_meant(const struct dropping *dropping, const char *file)
 {
-    struct dropping dropping = {os, folder, err};
+    return strstr(file, SUFFIX) != NULL &&
+           (dropping->names == NULL ||
+            (strlen(file) > HEX_SIZE && bsearch(file, dropping->names, dropping->count,
+                                                sizeof(struct name), compare_names) != NULL));
+}
+
+static int drop_one(const char *name, void *context)
+{
+    struct dropping *dropping = context;
+    char path[PATH_SIZE_MAX];
+    int size = snprintf(path, sizeof(path), "%s/%s", dropping->folder, name);
+    if (!is_meant(dropping, name) || size <= 0 || size >= PATH_SIZE_MAX)
+        return DBK_OK;
+    struct dbk_error failure = {0};
+    int rc = dropping->os->remove(dropping->os, path, &failure);
+    /* One that was being written has got its name meanwhile. */
+    if (rc == DBK_ENOTFOUND)
+        return DBK_OK;
+    dropping->dropped += rc == DBK_OK;
+    if (rc < 0 && dropping->err != NULL)
+        *dropping->err = failure;
+    return rc;
+}
+
+int dbk_snapshot_drop(struct dbk_os *os, const char *folder, const struct dbk_slice *streams,
+                      size_t count, uint64_t *count_out, struct dbk_error *err)
+{
+    struct dropping dropping = {.os = os, .folder = folder, .count = count, .err = err};
+    *count_out = 0;
+    if (streams != NULL) {
+        dropping.names = dbk_alloc_zero(count + 1, sizeof(*dropping.names));
+        if (dropping.names == NULL)
+            return dbk_error_set(err, DBK_ENOMEM, "out of memory dropping snapshots");
+        for (size_t i = 0; i < count; i++)
+            dropping.names[i] = name_of(streams[i]);
+        qsort(dropping.names, count, sizeof(*dropping.names), compare_names);
+    }
     int rc = os->list(os, folder, drop_one, &dropping, err);
+    dbk_free(dropping.names);
+    *count_out = dropping.dropped;
     return rc == DBK_ENOTFOUND ? DBK_OK : rc;
 }

@@ -52,7 +52,9 @@ int dbk_snapshot_read(struct dbk_os *os, const char *folder, struct dbk_slice st
 /* Writes it beside and renames it; not synced: a torn one is noticed, and none is missed. */
 int dbk_snapshot_write(struct dbk_os *os, const char *folder, const struct dbk_snapshot *snapshot,
                        struct dbk_error *err) DBK_MUST_CHECK;
-/* Removes every snapshot in the folder. */
-int dbk_snapshot_drop(struct dbk_os *os, const char *folder, struct dbk_error *err) DBK_MUST_CHECK;
+/* Removes the snapshots of some streams from the folder, and whatever was begun of them; streams
+   NULL: of all. */
+int dbk_snapshot_drop(struct dbk_os *os, const char *folder, const struct dbk_slice *streams,
+                      size_t count, uint64_t *count_out, struct dbk_error *err) DBK_MUST_CHECK;
 
 #endif

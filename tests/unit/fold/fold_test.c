@@ -279,10 +279,16 @@ static size_t count_snapshots(struct fixture *fixture)
     return count;
 }
 
+static void forget_all(struct fixture *fixture)
+{
+    struct dbk_error err = {0};
+    uint64_t count = 0;
+    assert_ok(dbk_folds_forget(fixture->folds, NULL, 0, &count, &err), &err);
+}
+
 static void test_fold_fold__drops_snapshots_and_a_changed_fold_takes_none(void **state)
 {
     struct fixture *fixture = *state;
-    struct dbk_error err = {0};
     char changed[sizeof(counter) + 1];
     fill(fixture);
     take_snapshots(fixture);
@@ -294,11 +300,43 @@ static void test_fold_fold__drops_snapshots_and_a_changed_fold_takes_none(void *
     dbk_folds_free(fixture->folds);
     fixture->folds = open_folds(fixture, "d/snapshots", false, counter);
     assert_int_equal(compare(fixture, &(struct dbk_fold_at){0}).snapshot_version, 40);
-    assert_ok(dbk_folds_drop_snapshots(fixture->folds, &err), &err);
+    forget_all(fixture);
     assert_int_equal(count_snapshots(fixture), 0);
     assert_int_equal(compare(fixture, &(struct dbk_fold_at){0}).snapshot_version, 0);
     assert_int_equal(count_snapshots(fixture), 0); /* this one only reads */
-    assert_ok(dbk_folds_drop_snapshots(fixture->folds, &err), &err);
+    forget_all(fixture);
+}
+
+static void test_fold_fold__forgets_some_streams_and_no_others(void **state)
+{
+    struct fixture *fixture = *state;
+    struct dbk_error err = {0};
+    struct dbk_buf out;
+    struct dbk_fold_result result;
+    uint64_t count = 0;
+    struct dbk_slice streams[] = {DBK_SLICE_LITERAL("c-2"), DBK_SLICE_LITERAL("c-1"),
+                                  DBK_SLICE_LITERAL("c-9")};
+    fill(fixture);
+    take_snapshots(fixture);
+    dbk_buf_init(&out, STATE_SIZE_MAX);
+    for (char digit = '2'; digit <= '3'; digit++) {
+        char name[] = {'c', '-', digit, 0};
+        for (int i = 1; i <= 25; i++)
+            append_to(fixture, name, "Added", "{\"n\":1}", DBK_TIME_NONE);
+        assert_ok(dbk_fold_state(fixture->folds, dbk_slice_of(name), NULL, &out, &result, &err),
+                  &err);
+    }
+    assert_int_equal(count_snapshots(fixture), 4 + 2 + 2);
+    assert_ok(dbk_folds_forget(fixture->folds, streams, 3, &count, &err), &err);
+    assert_int_equal(count, 4 + 2);
+    assert_int_equal(count_snapshots(fixture), 2);
+    assert_ok(dbk_folds_forget(fixture->folds, streams, 3, &count, &err), &err);
+    assert_int_equal(count, 0);
+    assert_int_equal(compare(fixture, &(struct dbk_fold_at){0}).snapshot_version, 0);
+    assert_ok(dbk_fold_state(fixture->folds, DBK_SLICE_LITERAL("c-3"), NULL, &out, &result, &err),
+              &err);
+    assert_int_equal(result.snapshot_version, 20);
+    dbk_buf_release(&out);
 }
 
 /* Snapshots of a stream with the same name, fold and version, copied from another book. */
@@ -368,7 +406,6 @@ static void test_fold_fold__snapshots_that_cannot_be_kept_are_done_without(void 
     struct fixture *fixture = *state;
     fill(fixture);
     for (uint64_t call = 1; call < 20; call++) {
-        struct dbk_error err = {0};
         dbk_sim_fail_at(fixture->sim, call,
                         DBK_SIM_PWRITE | DBK_SIM_RENAME | DBK_SIM_MAKE_FOLDER | DBK_SIM_RANDOM,
                         DBK_EFULL, true);
@@ -378,7 +415,7 @@ static void test_fold_fold__snapshots_that_cannot_be_kept_are_done_without(void 
         assert_int_equal(compare(fixture, &(struct dbk_fold_at){.version = 45}).snapshot_version,
                          40);
         assert_int_equal(count_snapshots(fixture), 4); /* nothing half-written lies about */
-        assert_ok(dbk_folds_drop_snapshots(fixture->folds, &err), &err);
+        forget_all(fixture);
     }
 }
 
@@ -406,7 +443,7 @@ static void test_fold_fold__a_crash_leaves_no_wrong_snapshot(void **state)
         fixture->plain = open_folds(fixture, NULL, false, counter);
         for (uint64_t version = 5; version <= COUNT; version += 7)
             (void)compare(fixture, &(struct dbk_fold_at){.version = version});
-        assert_ok(dbk_folds_drop_snapshots(fixture->folds, &err), &err);
+        forget_all(fixture);
         take_snapshots(fixture);
     }
 }
@@ -655,7 +692,8 @@ struct sum {
     int64_t sum;
 };
 
-static const char *failing; /* the function that fails; NULL: none */
+static const char *failing;          /* the function that fails; NULL: none */
+static struct dbk_folds *forgetting; /* forgets at version 5; NULL: none does */
 
 static int fail_at(const char *name, struct dbk_error *err)
 {
@@ -694,6 +732,12 @@ static int apply_sum(void *context, void *state, const struct dbk_event *event,
     (void)context;
     if (!dbk_slice_equal_text(event->type, "Added"))
         return DBK_OK;
+    if (forgetting != NULL && event->version == 5) {
+        uint64_t count = 0;
+        int rc = dbk_folds_forget(forgetting, NULL, 0, &count, err);
+        if (rc < 0)
+            return rc;
+    }
     sum->count++;
     sum->sum += strtoll(event->data.data + 5, NULL, 10);
     return event->version == 17 ? fail_at("apply", err) : DBK_OK;
@@ -736,6 +780,21 @@ static void use_functions(struct fixture *fixture, const char *version)
     assert_int_equal(dbk_folds_add_functions(fixture->folds, category, DBK_SLICE_LITERAL("2"), 0,
                                              &functions, &err),
                      DBK_EEXISTS);
+}
+
+static void test_fold_fold__what_is_being_folded_when_it_forgets_is_not_kept(void **state)
+{
+    struct fixture *fixture = *state;
+    fill(fixture);
+    dbk_folds_free(fixture->plain);
+    fixture->plain = open_folds(fixture, NULL, false, sums);
+    use_functions(fixture, "1");
+    forgetting = fixture->folds;
+    (void)compare(fixture, &(struct dbk_fold_at){0});
+    assert_int_equal(count_snapshots(fixture), 0);
+    forgetting = NULL;
+    (void)compare(fixture, &(struct dbk_fold_at){0});
+    assert_int_equal(count_snapshots(fixture), 4);
 }
 
 static void test_fold_fold__functions_do_what_a_script_does(void **state)
@@ -796,6 +855,8 @@ int main(void)
         TEST(by_occurred_takes_what_had_occurred),
         TEST(a_stream_without_events_has_the_initial_state),
         TEST(drops_snapshots_and_a_changed_fold_takes_none),
+        TEST(forgets_some_streams_and_no_others),
+        TEST(what_is_being_folded_when_it_forgets_is_not_kept),
         TEST(another_books_snapshots_are_not_used),
         TEST(a_damaged_snapshot_is_as_good_as_none),
         TEST(snapshots_that_cannot_be_kept_are_done_without),
