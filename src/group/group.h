@@ -160,4 +160,22 @@ int dbk_group_unpark(struct dbk_groups *groups, struct dbk_slice name, bool repl
                      const uint64_t *positions, size_t count, size_t *count_out,
                      struct dbk_error *err) DBK_MUST_CHECK;
 
+/*
+ * Drops what is parked of events that are forgotten, and why it failed: also out of what groups
+ * keep of the past, which the next compaction takes from the log. May be repeated.
+ *
+ * DBK_EDENIED  this process only reads; as the append; or what is_meant answered
+ */
+struct dbk_group_purge {
+    /* 1: the event at a position is forgotten; 0: it is not; negative: a code. */
+    int (*is_meant)(void *context, uint64_t position, struct dbk_error *err);
+    void *context;
+};
+struct dbk_group_purged {
+    uint64_t groups; /* whose history was written anew */
+    uint64_t parked; /* events that were parked then */
+};
+int dbk_groups_purge(struct dbk_groups *groups, const struct dbk_group_purge *purge,
+                     struct dbk_group_purged *purged_out, struct dbk_error *err) DBK_MUST_CHECK;
+
 #endif

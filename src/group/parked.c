@@ -4,7 +4,7 @@
 
 #include "group/state.h"
 
-static size_t place_of(const struct dbk_group *group, uint64_t position)
+size_t dbk_group_parked_place(const struct dbk_group *group, uint64_t position)
 {
     size_t low = 0;
     size_t high = group->parked_count;
@@ -20,7 +20,7 @@ static size_t place_of(const struct dbk_group *group, uint64_t position)
 
 bool dbk_group_is_parked(const struct dbk_group *group, uint64_t position)
 {
-    size_t at = place_of(group, position);
+    size_t at = dbk_group_parked_place(group, position);
     return at < group->parked_count && group->parked[at].position == position;
 }
 
@@ -43,7 +43,7 @@ static int reserve(struct dbk_group *group, size_t count, struct dbk_error *err)
 /* There is room for it. */
 static void put_aside(struct dbk_group *group, uint64_t position, uint64_t stream)
 {
-    size_t at = place_of(group, position);
+    size_t at = dbk_group_parked_place(group, position);
     if (at < group->parked_count && group->parked[at].position == position)
         return;
     memmove(group->parked + at + 1, group->parked + at,
@@ -54,7 +54,7 @@ static void put_aside(struct dbk_group *group, uint64_t position, uint64_t strea
 
 static void take_back(struct dbk_group *group, uint64_t position)
 {
-    size_t at = place_of(group, position);
+    size_t at = dbk_group_parked_place(group, position);
     if (at == group->parked_count || group->parked[at].position != position)
         return;
     group->parked_count--;
@@ -248,7 +248,7 @@ static int take_all(struct unparking *unparking, const uint64_t *positions, size
         return dbk_error_set(err, DBK_ENOMEM, "out of memory taking parked events");
     for (size_t i = 0; i < wanted; i++) {
         uint64_t position = count == 0 ? group->parked[0].position : positions[i];
-        size_t at = place_of(group, position);
+        size_t at = dbk_group_parked_place(group, position);
         if (!dbk_group_is_parked(group, position))
             return dbk_error_set(err, DBK_ENOTFOUND, "position %ju is not parked in group %s",
                                  (uintmax_t)position, group->name);
@@ -365,7 +365,7 @@ static int note_version(struct dbk_group *group, const struct dbk_event *event,
     uint64_t position = number_of(root, "position");
     (void)err;
     if (dbk_slice_equal_text(event->type, "EventParked") && dbk_group_is_parked(group, position))
-        versions[place_of(group, position)] = event->version;
+        versions[dbk_group_parked_place(group, position)] = event->version;
     return DBK_OK;
 }
 

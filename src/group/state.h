@@ -153,6 +153,8 @@ bool dbk_group_keys_has(const struct dbk_group_keys *keys, uint64_t key);
 /* ---- parked.c ---- */
 
 int dbk_group_load_parked(struct dbk_group *group, struct dbk_error *err) DBK_MUST_CHECK;
+/* Where a position is or would be among the parked ones. */
+size_t dbk_group_parked_place(const struct dbk_group *group, uint64_t position);
 bool dbk_group_is_parked(const struct dbk_group *group, uint64_t position);
 /*
  * Parks entries (by index, in order), and marks them done. reason: of all; NULL: each its own.
