@@ -11,9 +11,14 @@
 /* The reversed Castagnoli polynomial. */
 #define CRC32C_POLYNOMIAL UINT32_C(0x82F63B78)
 
-static uint32_t crc32c_table[8][256];
+/* Bytes of a lane: of a large text three lanes are summed side by side, since a sum waits for the
+   one before. */
+#define CRC32C_LANE ((size_t)512)
 
-__attribute__((constructor)) static void fill_table(void)
+static uint32_t crc32c_table[8][256];
+static uint32_t crc32c_lane_table[4][256]; /* what a byte of a sum is behind a lane of zeros */
+
+__attribute__((constructor)) static void fill_tables(void)
 {
     for (uint32_t byte = 0; byte < 256; byte++) {
         uint32_t crc = byte;
@@ -26,6 +31,15 @@ __attribute__((constructor)) static void fill_table(void)
             uint32_t crc = crc32c_table[slice - 1][byte];
             crc32c_table[slice][byte] = crc >> 8 ^ crc32c_table[0][crc & 0xFF];
         }
+    }
+    /* Of single bits; a byte's is the sum of its bits'. */
+    for (unsigned bit = 0; bit < 32; bit++) {
+        uint32_t crc = UINT32_C(1) << bit;
+        for (size_t i = 0; i < CRC32C_LANE; i++)
+            crc = crc >> 8 ^ crc32c_table[0][crc & 0xFF];
+        uint32_t *table = crc32c_lane_table[bit / 8];
+        for (uint32_t low = 0; low < UINT32_C(1) << bit % 8; low++)
+            table[low | UINT32_C(1) << bit % 8] = table[low] ^ crc;
     }
 }
 
@@ -44,9 +58,25 @@ static uint32_t crc32c_portable(uint32_t crc, const char *data, size_t size)
 }
 
 #if defined(__x86_64__)
+static uint32_t behind_lane(uint32_t crc)
+{
+    return crc32c_lane_table[0][crc & 0xFF] ^ crc32c_lane_table[1][crc >> 8 & 0xFF] ^
+           crc32c_lane_table[2][crc >> 16 & 0xFF] ^ crc32c_lane_table[3][crc >> 24];
+}
+
 __attribute__((target("sse4.2"))) static uint32_t crc32c_sse42(uint32_t crc, const char *data,
                                                                size_t size)
 {
+    for (; size >= 3 * CRC32C_LANE; size -= 3 * CRC32C_LANE, data += 3 * CRC32C_LANE) {
+        uint64_t lanes[3] = {crc, 0, 0};
+        for (size_t at = 0; at < CRC32C_LANE; at += 8) {
+            lanes[0] = __builtin_ia32_crc32di(lanes[0], dbk_get_u64(data + at));
+            lanes[1] = __builtin_ia32_crc32di(lanes[1], dbk_get_u64(data + CRC32C_LANE + at));
+            lanes[2] = __builtin_ia32_crc32di(lanes[2], dbk_get_u64(data + 2 * CRC32C_LANE + at));
+        }
+        crc = behind_lane((uint32_t)lanes[0]) ^ (uint32_t)lanes[1];
+        crc = behind_lane(crc) ^ (uint32_t)lanes[2];
+    }
     uint64_t wide = crc;
     for (; size >= 8; size -= 8, data += 8)
         wide = __builtin_ia32_crc32di(wide, dbk_get_u64(data));

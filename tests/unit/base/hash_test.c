@@ -70,6 +70,26 @@ static void test_base_hash__crc32c_at_every_length_alignment_and_cut(void **stat
     }
 }
 
+/* Around the sizes where large texts are summed in lanes. */
+static void test_base_hash__crc32c_of_large_texts(void **state)
+{
+    (void)state;
+    static uint8_t large[3 * 3 * 512 + 64];
+    for (size_t i = 0; i < sizeof(large); i++)
+        large[i] = (uint8_t)(i * 2654435761u >> 13);
+    for (size_t lanes = 1; lanes <= 3; lanes++) {
+        for (size_t size = lanes * 1536 - 9; size <= lanes * 1536 + 9; size++) {
+            for (size_t offset = 0; offset < 8; offset++) {
+                uint32_t whole = crc32c_by_bits(large + offset, size);
+                uint32_t first = dbk_crc32c(0, dbk_slice(large + offset, 100));
+                assert_int_equal(dbk_crc32c(0, dbk_slice(large + offset, size)), whole);
+                assert_int_equal(dbk_crc32c(first, dbk_slice(large + offset + 100, size - 100)),
+                                 whole);
+            }
+        }
+    }
+}
+
 static void siphash_by_openssl(const uint8_t key[16], size_t size, uint8_t hash_out[16])
 {
     size_t hash_size = 16;
@@ -125,6 +145,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_base_hash__crc32c_gives_the_rfc_s_values),
         cmocka_unit_test(test_base_hash__crc32c_at_every_length_alignment_and_cut),
+        cmocka_unit_test(test_base_hash__crc32c_of_large_texts),
         cmocka_unit_test(test_base_hash__siphash_is_openssl_s_at_every_length),
         cmocka_unit_test(test_base_hash__sha256_in_any_two_parts_is_that_of_the_whole),
     };
