@@ -26,6 +26,8 @@ struct dbk_json {
     size_t fault_offset;
     const char *fault;
     struct dbk_slice fault_text;
+    const struct dbk_slice *keys; /* of the members that are wanted */
+    size_t key_count;
 };
 
 struct dbk_json *dbk_json_create(size_t size_max)
@@ -224,6 +226,16 @@ static int take(void *context, const struct dbk_simdjson_value *value)
     return DBK_OK;
 }
 
+static bool wants(void *context, const char *key, size_t key_size)
+{
+    const struct dbk_json *json = context;
+    for (size_t i = 0; i < json->key_count; i++) {
+        if (dbk_slice_equal(json->keys[i], dbk_slice(key, key_size)))
+            return true;
+    }
+    return false;
+}
+
 /* Copies the text with padding; a scalar is put into brackets, so that all walks are alike. */
 static int copy_text(struct dbk_json *json, struct dbk_slice text, bool wrapped)
 {
@@ -265,8 +277,8 @@ static int report(const struct dbk_json *json, struct dbk_slice text, size_t off
     return dbk_error_set(err, DBK_EINVAL, "line %u, column %u: %s", line, column, reason);
 }
 
-int dbk_json_parse(struct dbk_json *json, struct dbk_slice text,
-                   const struct dbk_json_node **nodes_out, struct dbk_error *err)
+static int parse(struct dbk_json *json, struct dbk_slice text, dbk_simdjson_wants_fn wanted,
+                 const struct dbk_json_node **nodes_out, struct dbk_error *err)
 {
     if (text.size > json->size_max || text.size > UINT32_MAX / 2)
         return dbk_error_set(err, DBK_ELIMIT, "JSON of %zu bytes; at most %zu are taken", text.size,
@@ -291,7 +303,7 @@ int dbk_json_parse(struct dbk_json *json, struct dbk_slice text,
     size_t offset = 0;
     const char *reason = NULL;
     int walked = dbk_simdjson_walk(json->parser, json->text, json->text_size, DBK_JSON_DEPTH_MAX,
-                                   take, json, &offset, &reason);
+                                   take, wrapped ? NULL : wanted, json, &offset, &reason);
     if (walked == DBK_ENOMEM || walked == 2)
         return dbk_error_set(err, DBK_ENOMEM, "JSON: %s", dbk_code_text(DBK_ENOMEM));
     if (walked < 0) {
@@ -308,6 +320,21 @@ int dbk_json_parse(struct dbk_json *json, struct dbk_slice text,
         return report(json, text, offset - (wrapped && offset > 0), reason, err);
     *nodes_out = json->nodes + wrapped;
     return DBK_OK;
+}
+
+int dbk_json_parse(struct dbk_json *json, struct dbk_slice text,
+                   const struct dbk_json_node **nodes_out, struct dbk_error *err)
+{
+    return parse(json, text, NULL, nodes_out, err);
+}
+
+int dbk_json_parse_members(struct dbk_json *json, struct dbk_slice text,
+                           const struct dbk_slice *keys, size_t key_count,
+                           const struct dbk_json_node **nodes_out, struct dbk_error *err)
+{
+    json->keys = keys;
+    json->key_count = key_count;
+    return parse(json, text, wants, nodes_out, err);
 }
 
 const struct dbk_json_node *dbk_json_member_slice(const struct dbk_json_node *object,

@@ -65,6 +65,15 @@ void dbk_json_free(struct dbk_json *json);
 int dbk_json_parse(struct dbk_json *json, struct dbk_slice text,
                    const struct dbk_json_node **nodes_out, struct dbk_error *err) DBK_MUST_CHECK;
 
+/*
+ * The same for a text that was accepted before: of an object only the members with these keys, all
+ * else is left out and need not be well-formed. Of another value all of it.
+ */
+int dbk_json_parse_members(struct dbk_json *json, struct dbk_slice text,
+                           const struct dbk_slice *keys, size_t key_count,
+                           const struct dbk_json_node **nodes_out,
+                           struct dbk_error *err) DBK_MUST_CHECK;
+
 /* The member of an object, NULL when it has none or is no object. Valid as long as the nodes. */
 const struct dbk_json_node *dbk_json_member(const struct dbk_json_node *object, const char *key);
 const struct dbk_json_node *dbk_json_member_slice(const struct dbk_json_node *object,

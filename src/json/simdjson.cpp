@@ -21,6 +21,7 @@ struct walk {
     size_t size;
     unsigned depth_max;
     dbk_simdjson_sink_fn sink;
+    dbk_simdjson_wants_fn wants;
     void *context;
     ondemand::document document;
     size_t offset; /* of the last value begun, for messages */
@@ -82,6 +83,7 @@ bool take_plain(const char *begin, size_t size_max, std::string_view &text_out)
     return true;
 }
 
+/* depth: of the members, 1 for those of the outermost object. */
 bool walk_object(walk &w, ondemand::value &value, unsigned depth)
 {
     ondemand::object object;
@@ -99,6 +101,8 @@ bool walk_object(walk &w, ondemand::value &value, unsigned depth)
         }
         if (error != SUCCESS)
             return fail(w, error);
+        if (depth == 1 && w.wants != nullptr && !w.wants(w.context, key.data(), key.size()))
+            continue;
         dbk_simdjson_value out = {};
         out.key = key.data();
         out.key_size = key.size();
@@ -123,6 +127,11 @@ bool walk_container(walk &w, ondemand::value &value, dbk_simdjson_value &out, un
     return emit(w, end);
 }
 
+bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 bool walk_scalar(walk &w, ondemand::value &value, ondemand::json_type type, dbk_simdjson_value &out)
 {
     std::string_view text;
@@ -131,8 +140,8 @@ bool walk_scalar(walk &w, ondemand::value &value, ondemand::json_type type, dbk_
     switch (type) {
     case ondemand::json_type::string:
         out.event = DBK_SIMDJSON_STRING;
-        if (take_plain(value.raw_json_token().data() + 1, value.raw_json_token().size() - 1,
-                       text)) {
+        text = value.raw_json_token();
+        if (take_plain(text.data() + 1, text.size() - 1, text)) {
             ondemand::raw_json_string taken;
             error = value.get_raw_json_string().get(taken);
         } else {
@@ -140,17 +149,11 @@ bool walk_scalar(walk &w, ondemand::value &value, ondemand::json_type type, dbk_
         }
         break;
     case ondemand::json_type::number:
+        /* Read by us, exactly; the step to the next value skips it. */
         out.event = DBK_SIMDJSON_NUMBER;
         text = value.raw_json_token();
-        while (!text.empty() && strchr(" \t\r\n", text.back()) != nullptr)
+        while (!text.empty() && is_space(text.back()))
             text.remove_suffix(1);
-        {
-            /* Takes the token off; its value is read by us, exactly. */
-            ondemand::number number;
-            error = value.get_number().get(number);
-            if (error == NUMBER_OUT_OF_RANGE || error == NUMBER_ERROR)
-                error = SUCCESS;
-        }
         break;
     case ondemand::json_type::boolean:
         error = value.get_bool().get(truth);
@@ -230,10 +233,10 @@ void dbk_simdjson_free(struct dbk_simdjson *parser)
 }
 
 int dbk_simdjson_walk(struct dbk_simdjson *parser, const char *text, size_t size,
-                      unsigned depth_max, dbk_simdjson_sink_fn sink, void *context,
-                      size_t *offset_out, const char **reason_out)
+                      unsigned depth_max, dbk_simdjson_sink_fn sink, dbk_simdjson_wants_fn wants,
+                      void *context, size_t *offset_out, const char **reason_out)
 {
-    walk w = {text, size, depth_max, sink, context, {}, 0, SUCCESS, 0};
+    walk w = {text, size, depth_max, sink, wants, context, {}, 0, SUCCESS, 0};
     w.error = parser->parser.iterate(text, size, size + DBK_SIMDJSON_PADDING).get(w.document);
     if (w.error == SUCCESS) {
         ondemand::value root;

@@ -11,6 +11,7 @@
 #ifndef DBK_JSON_SIMDJSON_H
 #define DBK_JSON_SIMDJSON_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -45,19 +46,23 @@ struct dbk_simdjson_value {
 
 /* Negative: ends the walk with that code. */
 typedef int (*dbk_simdjson_sink_fn)(void *context, const struct dbk_simdjson_value *value);
+/* Whether a member with this key is wanted. */
+typedef bool (*dbk_simdjson_wants_fn)(void *context, const char *key, size_t key_size);
 
 struct dbk_simdjson *dbk_simdjson_create(void);
 void dbk_simdjson_free(struct dbk_simdjson *parser);
 
 /*
- * Walks one value. text has size bytes and DBK_SIMDJSON_PADDING readable ones behind.
+ * Walks one value. text has size bytes and DBK_SIMDJSON_PADDING readable ones behind. wants: asked
+ * of each member of the outermost object; those that are not wanted are skipped, and only looked at
+ * as far as that takes. NULL: all are.
  *
  * 0: all of it is well-formed; 1: it is not: *offset_out and *reason_out (a static string) say
  * where and why; 2: out of memory; negative: what the sink answered.
  */
 int dbk_simdjson_walk(struct dbk_simdjson *parser, const char *text, size_t size,
-                      unsigned depth_max, dbk_simdjson_sink_fn sink, void *context,
-                      size_t *offset_out, const char **reason_out);
+                      unsigned depth_max, dbk_simdjson_sink_fn sink, dbk_simdjson_wants_fn wants,
+                      void *context, size_t *offset_out, const char **reason_out);
 
 #ifdef __cplusplus
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * json_fuzz -- text that parses is written back, the result parses again, and writing that gives
- * the same text: nothing is lost and nothing drifts. Text that does not parse gets a message.
- * A member looked for without the parser is the one that it finds.
+ * the same text: nothing is lost and nothing drifts. Text that does not parse gets a message. Each
+ * member of an object that is parsed alone is what it is in the whole, and one looked for without
+ * the parser is the one that it finds.
  */
 #include "fuzz.h"
 
@@ -67,6 +68,26 @@ static bool round_trip(struct dbk_json *json, struct dbk_slice text, struct dbk_
     return true;
 }
 
+/* Some members of an object, alone, beside all of them. */
+static void compare_members(struct dbk_json *json, struct dbk_slice text)
+{
+    const struct dbk_json_node *nodes = NULL;
+    const struct dbk_json_node *alone = NULL;
+    struct dbk_json *other = dbk_json_create(WRITTEN_SIZE_MAX);
+    if (other == NULL || dbk_json_parse(json, text, &nodes, NULL) < 0)
+        abort();
+    const struct dbk_json_node *member = dbk_json_first(nodes);
+    for (uint32_t i = 0; nodes->kind == DBK_JSON_OBJECT && i < nodes->count && i < 8; i++) {
+        if (dbk_json_parse_members(other, text, &member->key, 1, &alone, NULL) < 0 ||
+            alone->count != 1 || !dbk_slice_equal(dbk_json_first(alone)->key, member->key) ||
+            !dbk_slice_equal(dbk_json_first(alone)->raw, member->raw))
+            abort();
+        if (i + 1 < nodes->count)
+            member = dbk_json_sibling(member);
+    }
+    dbk_json_free(other);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct dbk_buf once;
@@ -83,6 +104,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             abort();
         if (!dbk_slice_equal(dbk_buf_slice(&once), dbk_buf_slice(&twice)))
             abort();
+        compare_members(json, dbk_slice(data, size));
     }
     dbk_buf_release(&once);
     dbk_buf_release(&twice);

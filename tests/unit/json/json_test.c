@@ -194,6 +194,106 @@ static void test_json_json__no_other_byte_may_follow_a_value(void **state)
     }
 }
 
+/* What JSON's grammar says of tokens, written as one byte each: where a value ends, or NULL. */
+static const char *value_end(const char *at)
+{
+    char close = *at == '{' ? '}' : ']';
+    if (*at == 's' || *at == '1' || *at == 't')
+        return at + 1;
+    if (*at != '{' && *at != '[')
+        return NULL;
+    if (*++at == close)
+        return at + 1;
+    for (;; at++) {
+        if (close == '}' && (at[0] != 's' || at[1] != ':'))
+            return NULL;
+        at = value_end(close == '}' ? at + 2 : at);
+        if (at == NULL || *at == close)
+            return at == NULL ? NULL : at + 1;
+        if (*at != ',')
+            return NULL;
+    }
+}
+
+static void test_json_json__exactly_the_grammar_s_texts_are_taken(void **state)
+{
+    (void)state;
+    static const char tokens[] = "{}[],:s1t";
+    unsigned taken = 0;
+    for (unsigned count = 1; count <= 6; count++) {
+        unsigned all = 1;
+        for (unsigned i = 0; i < count; i++)
+            all *= sizeof(tokens) - 1;
+        for (unsigned number = 0; number < all; number++) {
+            char kinds[8] = {0};
+            char text[64];
+            size_t size = 0;
+            unsigned rest = number;
+            struct dbk_error err = {0};
+            const struct dbk_json_node *node = NULL;
+            for (unsigned i = 0; i < count; i++, rest /= sizeof(tokens) - 1) {
+                kinds[i] = tokens[rest % (sizeof(tokens) - 1)];
+                const char *word = kinds[i] == 's' ? " \"a\"" : kinds[i] == 't' ? " true" : " 1";
+                size_t word_size = strchr("s1t", kinds[i]) != NULL ? strlen(word) : 1;
+                memcpy(text + size, word_size == 1 ? kinds + i : word, word_size);
+                size += word_size;
+            }
+            const char *end = value_end(kinds);
+            int rc = dbk_json_parse(json, dbk_slice(text, size), &node, &err);
+            if (rc != (end == kinds + count ? DBK_OK : DBK_EINVAL))
+                fail_msg("%.*s gives %d", (int)size, text, rc);
+            taken += rc == DBK_OK;
+        }
+    }
+    assert_int_equal(taken, 41); /* counted by hand: 3, 2, 3, 2, 15 and 16 of 1 to 6 tokens */
+}
+
+/* Any of the members, in any order, are what a whole parse says of them. */
+static void test_json_json__members_alone_are_as_of_the_whole(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "{\"a\":1,\"b\\n\":[1,{\"a\":2}],\"c\":{\"a\":{\"x\":null}}, \"d\" : \"t\\\"x\","
+        "\"e\":-1.5 ,\"f\":true,\"g\":\"\"}";
+    static const char *const keys[] = {"a", "b\n", "c", "d", "e", "f", "g"};
+    enum { KEYS = sizeof(keys) / sizeof(keys[0]) };
+    struct dbk_json *other = dbk_json_create(1 << 20);
+    struct dbk_buf whole_text;
+    struct dbk_buf alone_text;
+    assert_non_null(other);
+    dbk_buf_init(&whole_text, 1 << 20);
+    dbk_buf_init(&alone_text, 1 << 20);
+    const struct dbk_json_node *whole = parse(text);
+    for (unsigned set = 0; set < 1U << KEYS; set++) {
+        struct dbk_slice wanted[KEYS + 1];
+        size_t count = 0;
+        struct dbk_error err = {0};
+        const struct dbk_json_node *alone = NULL;
+        for (unsigned i = KEYS; i-- > 0;)
+            if ((set >> i & 1) != 0)
+                wanted[count++] = dbk_slice_of(keys[i]);
+        wanted[count] = DBK_SLICE_LITERAL("none");
+        assert_ok(
+            dbk_json_parse_members(other, dbk_slice_of(text), wanted, count + 1, &alone, &err),
+            &err);
+        assert_int_equal(alone->count, count);
+        for (unsigned i = 0; i < KEYS; i++) {
+            const struct dbk_json_node *member = dbk_json_member(alone, keys[i]);
+            assert_int_equal(member != NULL, set >> i & 1);
+            dbk_buf_reset(&whole_text);
+            dbk_buf_reset(&alone_text);
+            dbk_json_write_node(&whole_text, dbk_json_member(whole, keys[i]));
+            if (member != NULL)
+                dbk_json_write_node(&alone_text, member);
+            assert_true(member == NULL ||
+                        dbk_slice_equal(dbk_buf_slice(&whole_text), dbk_buf_slice(&alone_text)));
+        }
+    }
+    dbk_buf_release(&whole_text);
+    dbk_buf_release(&alone_text);
+    dbk_json_free(other);
+}
+
 /* Every cut of a text is refused, and the parser goes on working. */
 static void test_json_json__every_cut_is_refused(void **state)
 {
@@ -254,6 +354,8 @@ int main(void)
         cmocka_unit_test(test_json_json__finds_a_text_without_parsing),
         cmocka_unit_test(test_json_json__other_texts_are_refused_by_their_place),
         cmocka_unit_test(test_json_json__no_other_byte_may_follow_a_value),
+        cmocka_unit_test(test_json_json__exactly_the_grammar_s_texts_are_taken),
+        cmocka_unit_test(test_json_json__members_alone_are_as_of_the_whole),
         cmocka_unit_test(test_json_json__every_cut_is_refused),
         cmocka_unit_test(test_json_json__depth_and_size_have_limits),
         cmocka_unit_test(test_json_json__equal_keys_are_found_in_large_objects),
