@@ -21,6 +21,9 @@ struct statement {
     struct dbk_statement *sqlite;
     struct parameter *parameters;
     size_t parameter_count;
+    bool reads_data;
+    struct dbk_slice *keys; /* of the data's members that statements of this type read */
+    size_t key_count;
 };
 
 struct dbk_poster {
@@ -32,7 +35,6 @@ struct dbk_poster {
     struct statement *statements; /* in the handlers' order */
     size_t statement_count;
     size_t statement_capacity;
-    bool *needs_data; /* per statement */
     struct dbk_json *json;
     struct dbk_value *values;
     size_t value_capacity;
@@ -93,7 +95,7 @@ static int split_path(struct dbk_slice name, struct parameter *parameter, struct
 }
 
 static int make_parameters(struct dbk_poster *poster, const struct dbk_slice *names, size_t count,
-                           struct statement *statement, bool *needs_data, struct dbk_error *err)
+                           struct statement *statement, struct dbk_error *err)
 {
     statement->parameters =
         dbk_arena_alloc_zero(&poster->arena, count + 1, sizeof(*statement->parameters));
@@ -108,7 +110,7 @@ static int make_parameters(struct dbk_poster *poster, const struct dbk_slice *na
                                  DBK_SLICE_ARGS(names[i]));
         if (parameter->kind != DBK_PARAMETER_DATA)
             continue;
-        *needs_data = true;
+        statement->reads_data = true;
         int rc = split_path(names[i], parameter, err);
         if (rc < 0)
             return rc;
@@ -135,8 +137,7 @@ static int add_statement(struct dbk_poster *poster, const struct dbk_handler *ha
     int rc =
         dbk_sql_rewrite(sql, renames, rename_count, &text, &poster->arena, &names, &count, err);
     if (rc == DBK_OK)
-        rc = make_parameters(poster, names, count, statement,
-                             &poster->needs_data[poster->statement_count], err);
+        rc = make_parameters(poster, names, count, statement, err);
     if (rc == DBK_OK)
         rc = dbk_statement_open(poster->connection, dbk_buf_slice(&text), &statement->sqlite,
                                 &offset, err);
@@ -189,6 +190,36 @@ static int prepare(struct dbk_poster *poster, const struct dbk_model_definition 
     return DBK_OK;
 }
 
+static void add_key(struct statement *statement, struct dbk_slice key)
+{
+    for (size_t i = 0; i < statement->key_count; i++) {
+        if (dbk_slice_equal(statement->keys[i], key))
+            return;
+    }
+    statement->keys[statement->key_count++] = key;
+}
+
+/* An event's data is parsed once for all statements of its type, and only what they read of it. */
+static int collect_keys(struct dbk_poster *poster, struct statement *statement,
+                        struct dbk_error *err)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < poster->statement_count; i++)
+        count += poster->statements[i].parameter_count;
+    statement->keys = dbk_arena_alloc_zero(&poster->arena, count + 1, sizeof(*statement->keys));
+    if (statement->keys == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory preparing handlers");
+    for (size_t i = 0; i < poster->statement_count; i++) {
+        const struct statement *other = &poster->statements[i];
+        if (!dbk_slice_equal(other->handler->type, statement->handler->type))
+            continue;
+        for (size_t j = 0; j < other->parameter_count; j++)
+            if (other->parameters[j].kind == DBK_PARAMETER_DATA)
+                add_key(statement, other->parameters[j].path[0]);
+    }
+    return DBK_OK;
+}
+
 int dbk_poster_open(struct dbk_connection *connection,
                     const struct dbk_model_definition *definition,
                     const struct dbk_sql_rename *renames, size_t rename_count,
@@ -204,12 +235,10 @@ int dbk_poster_open(struct dbk_connection *connection,
     poster->model = definition->name;
     poster->json = dbk_json_create(EVENT_SIZE_MAX);
     poster->statements = dbk_alloc_zero(count + 1, sizeof(*poster->statements));
-    poster->needs_data = dbk_alloc_zero(count + 1, sizeof(*poster->needs_data));
     poster->categories = dbk_arena_alloc_zero(&poster->arena, definition->category_count + 1,
                                               sizeof(*poster->categories));
     int rc = DBK_OK;
-    if (poster->json == NULL || poster->statements == NULL || poster->needs_data == NULL ||
-        poster->categories == NULL)
+    if (poster->json == NULL || poster->statements == NULL || poster->categories == NULL)
         rc = dbk_error_set(err, DBK_ENOMEM, "out of memory preparing handlers");
     if (rc == DBK_OK && definition->category_count > 0)
         memcpy(poster->categories, definition->categories,
@@ -218,6 +247,8 @@ int dbk_poster_open(struct dbk_connection *connection,
     dbk_connection_guard(connection, DBK_GUARD_HANDLER);
     if (rc == DBK_OK)
         rc = prepare(poster, definition, renames, rename_count, fault_out, err);
+    for (size_t i = 0; rc == DBK_OK && i < poster->statement_count; i++)
+        rc = collect_keys(poster, &poster->statements[i], err);
     dbk_connection_guard(connection, DBK_GUARD_NONE);
     if (rc < 0) {
         dbk_poster_free(poster);
@@ -234,7 +265,6 @@ void dbk_poster_free(struct dbk_poster *poster)
     for (size_t i = 0; poster->statements != NULL && i < poster->statement_count; i++)
         dbk_statement_free(poster->statements[i].sqlite);
     dbk_free(poster->statements);
-    dbk_free(poster->needs_data);
     dbk_json_free(poster->json);
     dbk_arena_release(&poster->arena);
     dbk_free(poster);
@@ -363,7 +393,7 @@ static int run(struct dbk_poster *poster, struct statement *statement,
                struct dbk_error *err)
 {
     struct envelope texts;
-    struct dbk_error failure = {0};
+    struct dbk_error failure; /* only set where something failed: this runs for each event */
     for (size_t i = 0; i < statement->parameter_count; i++) {
         poster->values[i] = value_of(&statement->parameters[i], event, root, &texts);
         dbk_statement_bind(statement->sqlite, (int)i + 1, &poster->values[i]);
@@ -385,9 +415,10 @@ int dbk_poster_post(struct dbk_poster *poster, const struct dbk_event *event, st
         struct statement *statement = &poster->statements[i];
         if (!dbk_slice_equal(statement->handler->type, event->type))
             continue;
-        if (poster->needs_data[i] && root == NULL && (event->flags & DBK_RECORD_JSON) != 0) {
-            struct dbk_error failure = {0};
-            int rc = dbk_json_parse(poster->json, event->data, &root, &failure);
+        if (statement->reads_data && root == NULL && (event->flags & DBK_RECORD_JSON) != 0) {
+            struct dbk_error failure;
+            int rc = dbk_json_parse_members(poster->json, event->data, statement->keys,
+                                            statement->key_count, &root, &failure);
             if (rc < 0)
                 return explain(poster, statement, event, rc, &failure, err);
         }

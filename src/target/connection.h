@@ -14,8 +14,8 @@ struct dbk_connection {
     enum dbk_guard guard;
     char denied[200]; /* why the guard said no to the statement being prepared */
     int64_t limit_us;
-    int64_t deadline_us;
-    bool late; /* the limit ended the statement */
+    int64_t deadline_us; /* of the running statement; 0: the clock was not looked at */
+    bool late;           /* the limit ended the statement */
     /* the table `events` */
     struct dbk_store *store;
     bool pinned;
