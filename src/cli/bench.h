@@ -88,7 +88,8 @@ size_t dbk_bench_stream_name(uint64_t number, uint64_t streams, char name_out[32
 struct dbk_bench_fill {
     uint64_t events;
     uint64_t streams;
-    uint64_t size; /* data of an event, bytes */
+    uint64_t size;  /* data of an event, bytes */
+    uint64_t first; /* number of the first one */
 };
 
 /* Reads --events, --streams and --size; false as dbk_bench_take. */

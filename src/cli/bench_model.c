@@ -8,6 +8,8 @@
 
 #define LIVE_EVENTS 500
 #define WAIT_US INT64_C(600000000)
+/* The model and the statements by hand take turns, so that both meet the same machine. */
+#define PARTS 10
 
 static const char schema[] =
     "CREATE TABLE counts (id TEXT PRIMARY KEY, n INTEGER NOT NULL, total INTEGER NOT NULL);\n";
@@ -76,8 +78,9 @@ static int follow_live(struct dbk_store *store, struct dbk_models *models,
     return rc;
 }
 
+/* Opens the model and has it post what was appended since; `live`: and follow. */
 static int post(struct dbk_bench *bench, struct dbk_store *store, const struct dbk_bench_fill *fill,
-                struct figures *figures, struct dbk_error *err)
+                bool live, struct figures *figures, struct dbk_error *err)
 {
     char path[DBK_BENCH_PATH_SIZE];
     struct dbk_models *models = NULL;
@@ -90,12 +93,12 @@ static int post(struct dbk_bench *bench, struct dbk_store *store, const struct d
         rc = dbk_models_start(models, err);
     if (rc == DBK_OK)
         rc = dbk_models_wait(models, "counts", dbk_store_last_position(store), WAIT_US, err);
-    figures->seconds = (double)(dbk_bench_now_ns() - started) / 1e9;
+    figures->seconds += (double)(dbk_bench_now_ns() - started) / 1e9;
     if (rc == DBK_OK)
         rc = dbk_models_status(models, 0, &status, err);
     if (rc == DBK_OK)
-        figures->batches = status.batches;
-    if (rc == DBK_OK)
+        figures->batches += status.batches;
+    if (rc == DBK_OK && live)
         rc = follow_live(store, models, fill, figures, err);
     dbk_models_free(models);
     return rc;
@@ -112,8 +115,9 @@ static int run_statements(struct dbk_connection *connection, struct dbk_statemen
             rc = dbk_connection_run(connection, i == 0 ? "BEGIN" : "COMMIT; BEGIN", err);
         if (rc < 0)
             break;
-        int size =
-            snprintf(id, sizeof(id), "%ju", (uintmax_t)(i * UINT64_C(2654435761) % fill->streams));
+        uint64_t number = fill->first + i;
+        int size = snprintf(id, sizeof(id), "%ju",
+                            (uintmax_t)(number * UINT64_C(2654435761) % fill->streams));
         struct dbk_value values[] = {
             {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice(id, (size_t)size)},
             {.kind = DBK_VALUE_INTEGER, .integer = (int64_t)(i % 1000 % 100)}};
@@ -127,25 +131,24 @@ static int run_statements(struct dbk_connection *connection, struct dbk_statemen
     return rc == DBK_OK ? dbk_connection_run(connection, "COMMIT", err) : rc;
 }
 
-/* The same rows by one prepared statement, in transactions of as many events. */
-static int run_by_hand(struct dbk_bench *bench, const struct dbk_bench_fill *fill,
+/* The same rows by one prepared statement, in so many transactions. */
+static int run_by_hand(struct dbk_bench *bench, const struct dbk_bench_fill *fill, uint64_t batches,
                        struct figures *figures, struct dbk_error *err)
 {
     char path[DBK_BENCH_PATH_SIZE];
     struct dbk_connection *connection = NULL;
     struct dbk_statement *statement = NULL;
-    uint64_t batches = figures->batches > 0 ? figures->batches : 1;
     uint64_t batch_count = (fill->events + batches - 1) / batches;
     dbk_bench_path(bench, "hand.db", path);
     int rc = dbk_connection_open(path, 0, &connection, err);
-    if (rc == DBK_OK)
+    if (rc == DBK_OK && fill->first == 0)
         rc = dbk_connection_run(connection, schema, err);
-    if (rc == DBK_OK)
-        rc = dbk_statement_open(connection, DBK_SLICE_LITERAL(by_hand), &statement, NULL, err);
     int64_t started = dbk_bench_now_ns();
     if (rc == DBK_OK)
+        rc = dbk_statement_open(connection, DBK_SLICE_LITERAL(by_hand), &statement, NULL, err);
+    if (rc == DBK_OK)
         rc = run_statements(connection, statement, fill, batch_count, err);
-    figures->hand_seconds = (double)(dbk_bench_now_ns() - started) / 1e9;
+    figures->hand_seconds += (double)(dbk_bench_now_ns() - started) / 1e9;
     dbk_statement_free(statement);
     dbk_connection_free(connection);
     return rc;
@@ -156,12 +159,20 @@ static int post_both(struct dbk_bench *bench, const struct dbk_bench_fill *fill,
 {
     struct dbk_store *store = NULL;
     int rc = dbk_bench_open_store(bench, &store, err);
-    if (rc == DBK_OK)
-        rc = dbk_bench_fill_store(bench, store, fill, err);
-    if (rc == DBK_OK)
-        rc = post(bench, store, fill, figures, err);
+    for (uint64_t part = 0; rc == DBK_OK && part < PARTS; part++) {
+        struct dbk_bench_fill one = *fill;
+        uint64_t before = figures->batches;
+        one.first = fill->events * part / PARTS;
+        one.events = fill->events * (part + 1) / PARTS - one.first;
+        rc = dbk_bench_fill_store(bench, store, &one, err);
+        if (rc == DBK_OK)
+            rc = post(bench, store, &one, part == PARTS - 1, figures, err);
+        if (rc == DBK_OK && one.events > 0)
+            rc = run_by_hand(bench, &one, figures->batches > before ? figures->batches - before : 1,
+                             figures, err);
+    }
     dbk_store_free(store);
-    return rc == DBK_OK ? run_by_hand(bench, fill, figures, err) : rc;
+    return rc;
 }
 
 static int measure(struct dbk_bench *bench, void *context, struct dbk_buf *report,

@@ -90,7 +90,7 @@ int dbk_bench_fill_store(struct dbk_bench *bench, struct dbk_store *store,
         struct dbk_append_result result = {0};
         uint64_t left = fill->events - first;
         size_t count = left < BATCH ? (size_t)left : BATCH;
-        make_batch(batch, fill, first, count);
+        make_batch(batch, fill, fill->first + first, count);
         rc = dbk_store_append(store,
                               &(struct dbk_batch){.events = batch->events,
                                                   .count = count,

@@ -621,7 +621,8 @@ const struct dbk_cli_command dbk_cli_commands[] = {
      .positional = "",
      .summary = "measure a SQLite read model against the same statements by hand",
      .details =
-         "By hand: one prepared statement, in transactions of as many events as the model posts.",
+         "By hand: one prepared statement, in transactions of as many events as the model posts.\n"
+         "Both take turns, a tenth of the events each.",
      .examples = EXAMPLES("daybook bench model --events 200000"),
      .options = OPTIONS(BENCH, OPTION("events", NUMBER, "N", "events to post (200000)"),
                         OPTION("streams", NUMBER, "N", "rows they fall on (20000)")),
