@@ -301,6 +301,20 @@ static int new_id(struct dbk_store *store, int64_t time_us, struct dbk_uuid *id_
     return DBK_OK;
 }
 
+/* When an event is recorded: now, or when a migration says it was. */
+static int time_of(const struct dbk_batch *batch, size_t index, int64_t *time_us,
+                   struct dbk_error *err)
+{
+    const struct dbk_new_event *event = &batch->events[index];
+    if ((batch->flags & DBK_APPEND_MIGRATED) == 0)
+        return DBK_OK;
+    if (event->time_us < *time_us)
+        return dbk_error_set(err, DBK_EINVAL,
+                             "event %zu: it was recorded before the event in front of it", index);
+    *time_us = event->time_us;
+    return DBK_OK;
+}
+
 /* The head of a stream that is open for appends. */
 static int open_head(struct dbk_store *store, struct dbk_slice stream, struct dbk_head *head_out,
                      uint64_t *rests_on, struct dbk_error *err)
@@ -355,6 +369,8 @@ static int frame_event(struct dbk_store *store, const struct dbk_new_event *even
     head.version = framed.version;
     head.position = framed.position;
     dbk_store_put_head(store, event->stream, &head);
+    if (event->stream.data[0] == '$')
+        dbk_standing_note(store, &framed);
     framing->last_version = framed.version;
     framing->framed = framed;
     return DBK_OK;
@@ -384,7 +400,8 @@ static int frame(struct dbk_store *store, const struct dbk_batch *batch, const s
 {
     uint64_t first = store->accepted_position + 1;
     int64_t now_us = store->os->now_us(store->os);
-    int64_t time_us = now_us > store->accepted_time_us ? now_us : store->accepted_time_us;
+    bool given = (batch->flags & DBK_APPEND_MIGRATED) != 0;
+    int64_t time_us = now_us > store->accepted_time_us && !given ? now_us : store->accepted_time_us;
     size_t last = batch->count;
     size_t count = 0;
     struct framing framing = {0};
@@ -400,7 +417,9 @@ static int frame(struct dbk_store *store, const struct dbk_batch *batch, const s
     for (size_t i = 0; rc == DBK_OK && i < last; i++) {
         if (known->each != NULL && known->each[i])
             continue;
-        rc = frame_event(store, &batch->events[i], i + 1 == last, time_us, &framing, err);
+        rc = time_of(batch, i, &time_us, err);
+        if (rc == DBK_OK)
+            rc = frame_event(store, &batch->events[i], i + 1 == last, time_us, &framing, err);
         if (rc == DBK_OK && events != &framing.framed) {
             events[count] = framing.framed;
             events[count].tags = (struct dbk_slice){0}; /* the buffer is used again */
@@ -460,6 +479,9 @@ int dbk_store_accept(struct dbk_store *store, const struct dbk_batch *batch,
                            known.count, batch->count);
         goto out;
     }
+    rc = dbk_standing_check(store, batch, rests_on_out, again_out, err);
+    if (rc < 0 || *again_out)
+        goto out;
     rc = check_expectations(store, batch, result, rests_on_out, err);
     if (rc == DBK_OK)
         rc = check_condition(store, &batch->condition, result, rests_on_out, again_out, err);

@@ -80,7 +80,9 @@ struct dbk_store {
     struct dbk_member *queue;    /* with a participant: who waits to be accepted */
     struct dbk_member **queue_end;
     struct dbk_head *heads;
-    _Atomic bool has_rules; /* some stream has rules */
+    _Atomic bool has_rules;       /* some stream has rules */
+    _Atomic bool has_migration;   /* there are events in `$migration` */
+    struct dbk_standing standing; /* under the lock: by the event at its position */
     _Atomic bool compacting;
     uint8_t random[DBK_RANDOM_SIZE];
     size_t random_left;
@@ -113,6 +115,17 @@ int dbk_batch_validate(const struct dbk_store *store, const struct dbk_batch *ba
 int dbk_store_accept(struct dbk_store *store, const struct dbk_batch *batch,
                      struct dbk_append_result *result, uint64_t *rests_on_out, bool *again_out,
                      struct dbk_error *err) DBK_MUST_CHECK;
+
+/*
+ * Whether the book takes a batch now, as it stands in a migration. Under the lock. DBK_EDENIED;
+ * again_out: what says so is not yet readable, which *rests_on waits for.
+ */
+int dbk_standing_check(struct dbk_store *store, const struct dbk_batch *batch, uint64_t *rests_on,
+                       bool *again_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* An event of `$migration` was framed. Under the lock. */
+void dbk_standing_note(struct dbk_store *store, const struct dbk_event *event);
+/* Whether there are such events at all; found out at open and when a reader refreshes. */
+int dbk_standing_look(struct dbk_store *store, struct dbk_error *err) DBK_MUST_CHECK;
 
 /* A reading process: log and index up to what is noted now. */
 int dbk_store_refresh(struct dbk_store *store, struct dbk_error *err) DBK_MUST_CHECK;

@@ -148,6 +148,8 @@ int dbk_store_open(const struct dbk_store_options *options, struct dbk_store **s
     store->accepted_position = dbk_log_last_position(store->log);
     store->accepted_time_us = dbk_log_last_time_us(store->log);
     rc = dbk_rules_look(store, err);
+    if (rc == DBK_OK)
+        rc = dbk_standing_look(store, err);
     if (rc < 0) {
         dbk_store_free(store);
         return rc;
@@ -215,6 +217,8 @@ int dbk_store_refresh(struct dbk_store *store, struct dbk_error *err)
         rc = dbk_index_refresh(store->index, err);
     if (rc == DBK_OK && changed)
         rc = dbk_rules_look(store, err);
+    if (rc == DBK_OK && changed)
+        rc = dbk_standing_look(store, err);
     (void)pthread_mutex_unlock(&store->refresh_lock);
     return rc;
 }

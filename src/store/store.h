@@ -64,6 +64,7 @@ struct dbk_new_event {
     size_t tag_count;
     struct dbk_uuid id;  /* none: the store makes one (version 7) */
     int64_t occurred_us; /* DBK_TIME_NONE: none */
+    int64_t time_us;     /* with DBK_APPEND_MIGRATED: when it was recorded */
     uint32_t flags;      /* DBK_RECORD_JSON or 0 */
     uint16_t schema_version;
     struct dbk_slice sealed; /* personal fields, as log/record.h encodes them; empty: none */
@@ -119,6 +120,9 @@ enum dbk_append_flags {
         1 << 0,                  /* events whose id is stored with the same content are left out */
     DBK_APPEND_NO_SYNC = 1 << 1, /* durable only with a later sync; the answer says so */
     DBK_APPEND_OWN = 1 << 2,     /* streams that begin with '$' are allowed: the book's own */
+    /* Copied by a migration, which keeps the events' times: only into a book that is empty or being
+       filled (see dbk_standing). Streams that begin with '$' are allowed. */
+    DBK_APPEND_MIGRATED = 1 << 3,
 };
 
 struct dbk_batch {
@@ -155,7 +159,8 @@ struct dbk_append_result {
  * DBK_ECONFLICT an expectation or the condition does not hold; an id is stored with other content;
  *               a batch mixes known and new ids without skip-known; an id twice in one batch
  * DBK_EREFUSED  a participant refused it
- * DBK_EDENIED   a stream was closed for good
+ * DBK_EDENIED   a stream was closed for good; the book has moved, or is being filled; a migration
+ *               into a book that has events of its own
  * DBK_EFULL     no space; works again when there is some
  * DBK_EUNKNOWN  the sync failed; DBK_ESTOPPED: one had failed before
  */
@@ -296,6 +301,39 @@ uint64_t dbk_store_sealed_position(struct dbk_store *store);
  */
 int dbk_store_upgrade(struct dbk_store *store, const struct dbk_store_compaction *options,
                       struct dbk_store_compacted *result_out, struct dbk_error *err) DBK_MUST_CHECK;
+
+/* ---- Moving a book ---- */
+
+/*
+ * A migration copies a book into another one and ends the old. Where a book stands in that is said
+ * by the newest event of its stream `$migration`:
+ *
+ *     FILLED  MigrationCopied: it takes nothing but DBK_APPEND_MIGRATED, until MigrationSwitched
+ *     MOVED   BookMoved: it takes nothing any more, until BookReopened
+ *     OPEN    anything else, or no such event
+ */
+#define DBK_MIGRATION_STREAM "$migration"
+enum dbk_standing_state { DBK_STANDING_OPEN, DBK_STANDING_FILLED, DBK_STANDING_MOVED };
+
+struct dbk_standing {
+    enum dbk_standing_state state;
+    uint64_t version;  /* of `$migration`, 0: it has no events */
+    uint64_t position; /* of its newest event */
+    int64_t time_us;   /* when that was recorded */
+    char place[1024];  /* where a moved book has moved to; may be cut */
+};
+int dbk_store_standing(struct dbk_store *store, struct dbk_standing *standing_out,
+                       struct dbk_error *err) DBK_MUST_CHECK;
+/*
+ * Ends the book: what is accepted before the event BookMoved is in it, and nothing behind. place:
+ * where the new book is, for messages. DBK_EEXISTS: it has moved already; DBK_EDENIED: it is being
+ * filled; else as dbk_store_append.
+ */
+int dbk_store_move(struct dbk_store *store, struct dbk_slice place, const struct dbk_uuid *book,
+                   struct dbk_append_result *result_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* A book that has moved takes appends again. DBK_ENOTFOUND: it has not moved. */
+int dbk_store_reopen(struct dbk_store *store, struct dbk_append_result *result_out,
+                     struct dbk_error *err) DBK_MUST_CHECK;
 
 /* Position of the event with this id, 0 when there is none. */
 int dbk_store_find_id(struct dbk_store *store, const struct dbk_uuid *id, uint64_t *position_out,

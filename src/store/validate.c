@@ -86,7 +86,7 @@ static int check_event(const struct dbk_store *store, const struct dbk_new_event
         return dbk_error_set(err, DBK_EINVAL,
                              "event %zu: streams that begin with '$' are the book's own", index);
     /* What the book keeps of itself is not bounded by what it asks of others. */
-    size_t size_max = own ? OWN_SIZE_MAX : store->event_size_max;
+    size_t size_max = event->stream.data[0] == '$' ? OWN_SIZE_MAX : store->event_size_max;
     if (event->data.size + event->meta.size > size_max)
         return dbk_error_set(err, DBK_ELIMIT,
                              "event %zu: its data and meta have %zu bytes, at most %zu are allowed",
@@ -137,13 +137,16 @@ int dbk_batch_validate(const struct dbk_store *store, const struct dbk_batch *ba
     if (batch->count > store->batch_count_max)
         return dbk_error_set(err, DBK_ELIMIT, "the batch has %zu events, at most %zu are allowed",
                              batch->count, store->batch_count_max);
+    bool own = (batch->flags & (DBK_APPEND_OWN | DBK_APPEND_MIGRATED)) != 0;
     for (size_t i = 0; i < batch->count; i++) {
         const struct dbk_new_event *event = &batch->events[i];
-        int rc = check_event(store, event, i, (batch->flags & DBK_APPEND_OWN) != 0, err);
+        int rc = check_event(store, event, i, own, err);
         if (rc < 0)
             return rc;
         size += DBK_RECORD_HEADER_SIZE + event->stream.size + event->type.size + event->data.size +
-                event->meta.size + event->sealed.size + (event->tag_count > 0 ? UINT16_MAX : 0);
+                event->meta.size + event->sealed.size;
+        for (size_t j = 0; j < event->tag_count; j++)
+            size += event->tags[j].size + 1;
     }
     if (size > BATCH_SIZE_MAX)
         return dbk_error_set(err, DBK_ELIMIT, "the batch needs %zu bytes, at most %zu are allowed",
