@@ -28,8 +28,8 @@ FRONTS = {"log/backup.h", "log/record.h", "model/as_of.h", "json/decimal.h", "vi
 # Whose header a library's is: the others use the room.
 DRIVERS = {
     "simdjson.h": {"json"},
-    "lua.h": {"script", "fold", "command", "book", "cli"},
-    "lauxlib.h": {"script", "fold", "command", "book", "cli"},
+    "lua.h": {"script", "fold", "migrate", "command", "book", "cli"},
+    "lauxlib.h": {"script", "fold", "migrate", "command", "book", "cli"},
     "lualib.h": {"script"},
     "sqlite3.h": {"target"},
     "sodium.h": {"vault"},

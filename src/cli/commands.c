@@ -44,6 +44,9 @@
         OPTION("baseline", TEXT, "FILE",                                                           \
                "an earlier run's -o json: fails when this one is worse"),                          \
         OPTION("noise", NUMBER, "PERCENT", "by how much more than this (10)")
+#define MIGRATED                                                                                   \
+    OPTION("to", TEXT, "DIR", "the new book: the folder of its definitions"),                      \
+        OPTION("to-data", TEXT, "DIR", "its data directory (as its book.yaml says)")
 #define BENCH_FILL                                                                                 \
     BENCH, OPTION("events", NUMBER, "N", "events in the store (500000)"),                          \
         OPTION("store", TEXT, "DIR", "keep the store in DIR; one that is there is used")
@@ -401,6 +404,21 @@ const struct dbk_cli_command dbk_cli_commands[] = {
      .options = OPTIONS(OPTION("rate", NUMBER, "BYTES", "read at most so many a second (64 MiB)")),
      .book = true,
      .run = dbk_run_upgrade},
+    {.name = "migrate",
+     .positional = "--to DIR --with FILE",
+     .summary = "copy the book into a new one, and change it on the way",
+     .details =
+         "Goes on beside whoever writes the old book, which stays as it is. What each event "
+         "becomes is\nsaid by a script (docs/migration.md). Interrupted or killed it goes on "
+         "where it was.",
+     .examples = EXAMPLES("daybook migrate --to ../bank-2 --with migration.lua",
+                          "daybook migrate --to ../bank-2 --follow  # until it is interrupted"),
+     .options =
+         OPTIONS(MIGRATED, OPTION("with", TEXT, "FILE", "the script (the one the new book keeps)"),
+                 FLAG("follow", "go on with what is appended, until interrupted"),
+                 FLAG("changed-script", "go on with another script than it began with")),
+     .book = true,
+     .run = dbk_run_migrate},
     {.name = "log",
      .positional = "STREAM",
      .summary = "a stream's events with the state after each: the bank statement",

@@ -65,6 +65,7 @@ int dbk_run_restore(const struct dbk_arguments *arguments);
 int dbk_run_upgrade(const struct dbk_arguments *arguments);
 int dbk_run_compact(const struct dbk_arguments *arguments);
 int dbk_run_log(const struct dbk_arguments *arguments);
+int dbk_run_migrate(const struct dbk_arguments *arguments);
 int dbk_run_model_as_of(const struct dbk_arguments *arguments);
 int dbk_run_model_ls(const struct dbk_arguments *arguments);
 int dbk_run_model_read(const struct dbk_arguments *arguments);

@@ -77,8 +77,8 @@ static int open_socket(struct dbk_link *link, struct dbk_error *err)
     return DBK_OK;
 }
 
-static int open_engine(struct dbk_link *link, const struct dbk_place *place,
-                       enum dbk_engine_mode mode, const char *holder, struct dbk_error *err)
+int dbk_link_open_engine(const struct dbk_place *place, enum dbk_engine_mode mode,
+                         const char *holder, struct dbk_engine **engine_out, struct dbk_error *err)
 {
     struct dbk_diagnostics faults;
     dbk_diagnostics_init(&faults);
@@ -92,7 +92,7 @@ static int open_engine(struct dbk_link *link, const struct dbk_place *place,
                                                           .mode = mode,
                                                           .step = dbk_progress_step,
                                                           .context = &progress},
-                             &faults, &link->engine, err);
+                             &faults, engine_out, err);
     dbk_progress_clear(&progress);
     if (rc == DBK_EBOOK) {
         dbk_fail_diagnostics(stderr, &faults);
@@ -114,7 +114,7 @@ static int open_either(struct dbk_link *link, const struct dbk_place *place,
         /* No server can listen where a name does not fit. */
         rc = named ? open_socket(link, err) : DBK_ENOTFOUND;
         if (rc == DBK_ENOTFOUND)
-            rc = open_engine(link, place, mode, holder, err);
+            rc = dbk_link_open_engine(place, mode, holder, &link->engine, err);
     }
     return rc;
 }
@@ -158,7 +158,7 @@ int dbk_link_open_beside(const struct dbk_arguments *arguments, struct dbk_link 
     link->fd = -1;
     int rc = dbk_place_find(arguments, &place, err);
     if (rc == DBK_OK)
-        rc = open_engine(link, &place, DBK_ENGINE_READ, "daybook", err);
+        rc = dbk_link_open_engine(&place, DBK_ENGINE_READ, "daybook", &link->engine, err);
     if (rc < 0) {
         dbk_link_free(link);
         return rc;

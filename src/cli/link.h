@@ -26,6 +26,10 @@ struct dbk_link;
  */
 int dbk_link_open(const struct dbk_arguments *arguments, enum dbk_engine_mode mode,
                   struct dbk_link **link_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* An engine in this process, for the book at a place; faults of the book are printed. */
+int dbk_link_open_engine(const struct dbk_place *place, enum dbk_engine_mode mode,
+                         const char *holder, struct dbk_engine **engine_out,
+                         struct dbk_error *err) DBK_MUST_CHECK;
 /* The same for reading, always in this process: beside the server where one holds the book. */
 int dbk_link_open_beside(const struct dbk_arguments *arguments, struct dbk_link **link_out,
                          struct dbk_error *err) DBK_MUST_CHECK;

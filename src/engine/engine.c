@@ -371,6 +371,28 @@ int dbk_engine_append(struct dbk_engine *engine, const struct dbk_batch *batch,
     return rc;
 }
 
+int dbk_engine_open_migration(struct dbk_engine *engine, const struct dbk_engine_migration *options,
+                              struct dbk_migration **migration_out, struct dbk_error *err)
+{
+    int rc = options->look ? DBK_OK : dbk_engine_check_writer(engine, err);
+    if (rc < 0)
+        return rc;
+    return dbk_migration_open(
+        &(struct dbk_migration_options){.source = options->source->store,
+                                        .source_folder = options->source->book->folder,
+                                        .target = engine->store,
+                                        .os = engine->os,
+                                        .script_name = options->script_name,
+                                        .script = options->script,
+                                        .changed_script = options->changed_script,
+                                        .batch_count_max = engine->book->batch_count_max,
+                                        .append = options->look ? NULL : append,
+                                        .context = engine,
+                                        .step = options->step,
+                                        .step_context = options->context},
+        migration_out, err);
+}
+
 /* A view has got there when the position its result is as of has. */
 static int wait_view(struct dbk_engine *engine, size_t index, uint64_t after, int64_t timeout_us,
                      struct dbk_error *err)

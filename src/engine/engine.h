@@ -10,6 +10,7 @@
 #include "book/book.h"
 #include "command/command.h"
 #include "group/group.h"
+#include "migrate/migrate.h"
 #include "model/as_of.h"
 
 struct dbk_engine;
@@ -93,6 +94,24 @@ struct dbk_engine_counters *dbk_engine_counters(struct dbk_engine *engine);
    dbk_store_append; DBK_EINVAL names the event's index in the batch, line and column. */
 int dbk_engine_append(struct dbk_engine *engine, const struct dbk_batch *batch,
                       struct dbk_append_result *result_out, struct dbk_error *err) DBK_MUST_CHECK;
+
+/*
+ * Copies a book into this one, which must be empty, or have been begun from it: what the script
+ * makes of its events goes through this book's pipeline. The migration is driven by dbk_migration_…
+ * and ends before both engines.
+ */
+struct dbk_engine_migration {
+    struct dbk_engine *source; /* usually opened for reading, beside who holds it */
+    const char *script_name;
+    struct dbk_slice script; /* NULL: the one that this book keeps */
+    bool changed_script;
+    bool look; /* nothing is to be copied: this book may be opened for reading */
+    int (*step)(void *context, uint64_t done, uint64_t total); /* NULL: not told */
+    void *context;
+};
+int dbk_engine_open_migration(struct dbk_engine *engine, const struct dbk_engine_migration *options,
+                              struct dbk_migration **migration_out,
+                              struct dbk_error *err) DBK_MUST_CHECK;
 
 /*
  * A read of SQL: rows come one by one. Tables of models and views of all the book's databases, and

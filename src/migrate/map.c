@@ -1,0 +1,857 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "migrate/map.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "base/diagnostics.h"
+#include "migrate/names.h"
+
+#define TEXT_SIZE_MAX ((size_t)64 << 20)
+#define VERSION 1
+
+static const char *const fields[] = {
+    "version",           "raw",          "events",          "any",          "states",
+    "drop_types",        "drop_streams", "drop_categories", "rename_types", "rename_streams",
+    "rename_categories", "retag"};
+#define FIELDS (sizeof(fields) / sizeof(fields[0]))
+
+static const char *const event_fields[] = {"stream", "type",     "data",    "meta",
+                                           "tags",   "occurred", "id",      "schema_version",
+                                           "json",   "position", "version", "time"};
+#define EVENT_FIELDS (sizeof(event_fields) / sizeof(event_fields[0]))
+
+struct dbk_migrate_map {
+    struct dbk_migrate_map_options options;
+    struct dbk_script *script;
+    struct dbk_arena arena; /* of the names */
+    uint64_t block;         /* that the script was opened for; 0: none */
+    bool raw;
+    bool has_any;
+    bool has_states;
+    struct dbk_migrate_names functions;
+    struct dbk_migrate_names drop_types;
+    struct dbk_migrate_names drop_streams;
+    struct dbk_migrate_names drop_categories;
+    struct dbk_migrate_names rename_types;
+    struct dbk_migrate_names rename_streams;
+    struct dbk_migrate_names rename_categories;
+    struct dbk_migrate_names retag;
+    struct dbk_json *json;  /* of the event's data */
+    struct dbk_json *other; /* of what is compared with it, and of meta */
+    struct dbk_buf text;
+    struct dbk_made *made; /* of the event at hand */
+    size_t made_count;
+    size_t made_capacity;
+};
+
+/* An event being mapped. */
+struct call {
+    struct dbk_migrate_map *map;
+    const struct dbk_event *event;
+    struct dbk_arena *arena;
+    const struct dbk_json_node *data; /* parsed; NULL: it is no JSON */
+    const struct dbk_slice *tags;     /* the event's, without the book's own */
+    size_t tag_count;
+};
+
+/* ---- The script ---- */
+
+static void check_keys(lua_State *lua, int table, const char *what, const char *const *known,
+                       size_t count)
+{
+    lua_pushnil(lua);
+    while (lua_next(lua, table) != 0) {
+        bool found = false;
+        lua_pop(lua, 1);
+        const char *key = lua_type(lua, -1) == LUA_TSTRING ? lua_tostring(lua, -1) : "(no text)";
+        for (size_t i = 0; i < count && !found; i++)
+            found = strcmp(key, known[i]) == 0;
+        if (found)
+            continue;
+        const char *closest = dbk_closest_name(key, known, count);
+        (void)luaL_error(lua,
+                         closest == NULL ? "%s has no `%s`" : "%s has no `%s`; did you mean `%s`?",
+                         what, key, closest);
+    }
+}
+
+static bool has_function(lua_State *lua, const char *field)
+{
+    int type = lua_getfield(lua, 1, field);
+    lua_pop(lua, 1);
+    if (type != LUA_TNIL && type != LUA_TFUNCTION)
+        (void)luaL_error(lua, "`%s` must be a function, not %s", field, lua_typename(lua, type));
+    return type == LUA_TFUNCTION;
+}
+
+/* The braces of a tag's template. */
+static void check_template(lua_State *lua, struct dbk_slice text)
+{
+    bool open = false;
+    size_t from = 0;
+    for (size_t i = 0; i < text.size; i++) {
+        bool brace = text.data[i] == '{' || text.data[i] == '}';
+        if (brace && (text.data[i] == '{') == open)
+            break;
+        if (text.data[i] == '}' && i == from)
+            break;
+        if (brace) {
+            open = !open;
+            from = i + 1;
+        }
+        if (i + 1 == text.size && !open)
+            return;
+    }
+    (void)luaL_error(lua, "`retag` has \"%s\", where a tag is as \"customer:{customer_id}\"",
+                     text.data);
+}
+
+/* (the script's table, map) */
+static int read_definition(lua_State *lua)
+{
+    struct dbk_migrate_map *map = lua_touserdata(lua, 2);
+    struct dbk_arena *arena = &map->arena;
+    check_keys(lua, 1, "a migration", fields, FIELDS);
+    if (lua_getfield(lua, 1, "version") != LUA_TNUMBER || lua_tointeger(lua, -1) != VERSION)
+        (void)luaL_error(lua, "`version` must be %d, the version of what a migration may say",
+                         VERSION);
+    int raw = lua_getfield(lua, 1, "raw");
+    if (raw != LUA_TNIL && raw != LUA_TBOOLEAN)
+        (void)luaL_error(lua, "`raw` must be true or false");
+    map->raw = lua_toboolean(lua, -1) != 0;
+    lua_settop(lua, 1);
+    map->has_any = has_function(lua, "any");
+    map->has_states = has_function(lua, "states");
+    dbk_migrate_names_read(lua, "events", DBK_MIGRATE_NAMES_FUNCTIONS, arena, &map->functions);
+    dbk_migrate_names_read(lua, "drop_types", DBK_MIGRATE_NAMES_LIST, arena, &map->drop_types);
+    dbk_migrate_names_read(lua, "drop_streams", DBK_MIGRATE_NAMES_LIST, arena, &map->drop_streams);
+    dbk_migrate_names_read(lua, "drop_categories", DBK_MIGRATE_NAMES_LIST, arena,
+                           &map->drop_categories);
+    dbk_migrate_names_read(lua, "rename_types", DBK_MIGRATE_NAMES_PAIRS, arena, &map->rename_types);
+    dbk_migrate_names_read(lua, "rename_streams", DBK_MIGRATE_NAMES_PAIRS, arena,
+                           &map->rename_streams);
+    dbk_migrate_names_read(lua, "rename_categories", DBK_MIGRATE_NAMES_PAIRS, arena,
+                           &map->rename_categories);
+    dbk_migrate_names_read(lua, "retag", DBK_MIGRATE_NAMES_LISTS, arena, &map->retag);
+    for (size_t i = 0; i < map->retag.count; i++)
+        for (size_t j = 0; j < map->retag.names[i].text_count; j++)
+            check_template(lua, map->retag.names[i].texts[j]);
+    return 0;
+}
+
+static int open_script(struct dbk_migrate_map *map, struct dbk_error *err)
+{
+    dbk_script_free(map->script);
+    map->script = NULL;
+    return dbk_script_open(map->options.name, map->options.source, NULL, &map->script, err);
+}
+
+int dbk_migrate_map_open(const struct dbk_migrate_map_options *options,
+                         struct dbk_migrate_map **map_out, struct dbk_error *err)
+{
+    struct dbk_migrate_map *map = dbk_alloc_zero(1, sizeof(*map));
+    if (map == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", options->name);
+    map->options = *options;
+    dbk_arena_init(&map->arena, TEXT_SIZE_MAX);
+    dbk_buf_init(&map->text, TEXT_SIZE_MAX);
+    map->json = dbk_json_create(TEXT_SIZE_MAX);
+    map->other = dbk_json_create(TEXT_SIZE_MAX);
+    int rc = map->json == NULL || map->other == NULL
+                 ? dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", options->name)
+                 : open_script(map, err);
+    if (rc == DBK_OK) {
+        lua_State *lua = dbk_script_lua(map->script);
+        lua_pushcfunction(lua, read_definition);
+        lua_pushvalue(lua, 1);
+        lua_pushlightuserdata(lua, map);
+        rc = dbk_script_call(map->script, 2, 0, err);
+    }
+    if (rc < 0) {
+        dbk_migrate_map_free(map);
+        return rc;
+    }
+    *map_out = map;
+    return DBK_OK;
+}
+
+void dbk_migrate_map_free(struct dbk_migrate_map *map)
+{
+    if (map == NULL)
+        return;
+    dbk_script_free(map->script);
+    dbk_json_free(map->json);
+    dbk_json_free(map->other);
+    dbk_buf_release(&map->text);
+    dbk_arena_release(&map->arena);
+    dbk_free(map->made);
+    dbk_free(map);
+}
+
+bool dbk_migrate_map_is_raw(const struct dbk_migrate_map *map)
+{
+    return map->raw;
+}
+
+bool dbk_migrate_map_is_plain(const struct dbk_migrate_map *map)
+{
+    return !map->has_any && map->functions.count == 0;
+}
+
+bool dbk_migrate_map_has_states(const struct dbk_migrate_map *map)
+{
+    return map->has_states;
+}
+
+/* ---- What a function sees of an event ---- */
+
+static void raise(lua_State *lua, int code, const struct dbk_error *failure)
+{
+    (void)luaL_error(lua, "%s",
+                     failure->message[0] == '\0' ? dbk_code_text(code) : failure->message);
+}
+
+static void *need(lua_State *lua, void *memory)
+{
+    if (memory == NULL)
+        (void)luaL_error(lua, "%s", dbk_code_text(DBK_ENOMEM));
+    return memory;
+}
+
+static void set_text(lua_State *lua, const char *field, struct dbk_slice text)
+{
+    lua_pushlstring(lua, text.size == 0 ? "" : text.data, text.size);
+    lua_setfield(lua, -2, field);
+}
+
+static void set_json(lua_State *lua, struct call *call, const char *field, struct dbk_json *json,
+                     struct dbk_slice text, const struct dbk_json_node **root_out)
+{
+    struct dbk_error failure = {0};
+    int rc = dbk_json_parse(json, text, root_out, &failure);
+    if (rc == DBK_OK)
+        rc = dbk_script_push_json(call->map->script, *root_out, &failure);
+    if (rc < 0)
+        raise(lua, rc, &failure);
+    lua_setfield(lua, -2, field);
+}
+
+static void push_event(lua_State *lua, struct call *call)
+{
+    const struct dbk_event *event = call->event;
+    const struct dbk_json_node *meta = NULL;
+    char text[DBK_UUID_TEXT_SIZE > DBK_TIME_TEXT_SIZE ? DBK_UUID_TEXT_SIZE : DBK_TIME_TEXT_SIZE];
+    bool json = (event->flags & DBK_RECORD_JSON) != 0;
+    lua_createtable(lua, 0, EVENT_FIELDS);
+    set_text(lua, "stream", event->stream);
+    set_text(lua, "type", event->type);
+    lua_pushinteger(lua, (lua_Integer)event->position);
+    lua_setfield(lua, -2, "position");
+    lua_pushinteger(lua, (lua_Integer)event->version);
+    lua_setfield(lua, -2, "version");
+    lua_pushinteger(lua, event->schema_version);
+    lua_setfield(lua, -2, "schema_version");
+    set_text(lua, "time", dbk_slice(text, dbk_time_format(event->time_us, text)));
+    if (event->occurred_us != DBK_TIME_NONE)
+        set_text(lua, "occurred", dbk_slice(text, dbk_time_format(event->occurred_us, text)));
+    dbk_uuid_format(&event->id, text);
+    set_text(lua, "id", dbk_slice_of(text));
+    lua_pushboolean(lua, json);
+    lua_setfield(lua, -2, "json");
+    lua_createtable(lua, (int)call->tag_count, 0);
+    for (size_t i = 0; i < call->tag_count; i++) {
+        lua_pushlstring(lua, call->tags[i].data, call->tags[i].size);
+        lua_rawseti(lua, -2, (lua_Integer)i + 1);
+    }
+    lua_setfield(lua, -2, "tags");
+    if (event->meta.size > 0)
+        set_json(lua, call, "meta", call->map->other, event->meta, &meta);
+    else
+        set_json(lua, call, "meta", call->map->other, DBK_SLICE_LITERAL("{}"), &meta);
+    if (json)
+        set_json(lua, call, "data", call->map->json, event->data, &call->data);
+    else
+        set_text(lua, "data", event->data);
+}
+
+/* ---- What it answered ---- */
+
+bool dbk_json_same(const struct dbk_json_node *a, const struct dbk_json_node *b)
+{
+    if (a->kind != b->kind)
+        return false;
+    const struct dbk_json_node *child = dbk_json_first(a);
+    const struct dbk_json_node *other = dbk_json_first(b);
+    switch (a->kind) {
+    case DBK_JSON_INTEGER:
+        return a->integer == b->integer;
+    case DBK_JSON_DECIMAL:
+        return dbk_decimal_compare(a->decimal, b->decimal) == 0;
+    case DBK_JSON_STRING:
+        return dbk_slice_equal(a->text, b->text);
+    case DBK_JSON_ARRAY:
+    case DBK_JSON_OBJECT:
+        if (a->count != b->count)
+            return false;
+        for (uint32_t i = 0; i < a->count; i++) {
+            if (a->kind == DBK_JSON_OBJECT)
+                other = dbk_json_member_slice(b, child->key);
+            if (other == NULL || !dbk_json_same(child, other))
+                return false;
+            child = dbk_json_sibling(child);
+            other = a->kind == DBK_JSON_ARRAY ? dbk_json_sibling(other) : NULL;
+        }
+        return true;
+    case DBK_JSON_NULL:
+    case DBK_JSON_FALSE:
+    case DBK_JSON_TRUE:
+    default:
+        return true;
+    }
+}
+
+static struct dbk_made *add_made(lua_State *lua, struct call *call)
+{
+    struct dbk_migrate_map *map = call->map;
+    const struct dbk_event *event = call->event;
+    if (map->made_count == map->options.made_max) {
+        if (lua == NULL)
+            return NULL;
+        (void)luaL_error(lua, "it becomes more than %d events, what a batch of the new book takes",
+                         (int)map->options.made_max);
+    }
+    if (map->made_count == map->made_capacity) {
+        size_t capacity = map->made_capacity == 0 ? 16 : map->made_capacity * 2;
+        struct dbk_made *grown = dbk_realloc(map->made, capacity * sizeof(*grown));
+        if (grown == NULL && lua == NULL)
+            return NULL;
+        map->made = lua == NULL ? grown : need(lua, grown);
+        map->made_capacity = capacity;
+    }
+    struct dbk_made *made = &map->made[map->made_count++];
+    *made = (struct dbk_made){.event = {.stream = event->stream,
+                                        .type = event->type,
+                                        .data = event->data,
+                                        .meta = event->meta,
+                                        .tags = call->tags,
+                                        .tag_count = call->tag_count,
+                                        .occurred_us = event->occurred_us,
+                                        .time_us = event->time_us,
+                                        .flags = event->flags & DBK_RECORD_JSON,
+                                        .schema_version = map->raw ? event->schema_version : 0}};
+    return made;
+}
+
+static struct dbk_slice keep(lua_State *lua, struct call *call, struct dbk_slice text)
+{
+    struct dbk_slice copy = dbk_arena_copy(call->arena, text);
+    (void)need(lua, (void *)(uintptr_t)copy.data);
+    return copy;
+}
+
+/* A field that is a text; false: it is not there. */
+static bool text_field(lua_State *lua, int table, const char *field, struct dbk_slice *text_out)
+{
+    size_t size = 0;
+    int type = lua_getfield(lua, table, field);
+    if (type != LUA_TNIL && type != LUA_TSTRING)
+        (void)luaL_error(lua, "the event's %s is a %s, not a text", field, lua_typename(lua, type));
+    const char *text = type == LUA_TNIL ? NULL : lua_tolstring(lua, -1, &size);
+    *text_out = dbk_slice(text, size);
+    return type != LUA_TNIL; /* the text stays on the stack, and valid */
+}
+
+static void refuse_change(lua_State *lua, const char *field)
+{
+    (void)luaL_error(lua, "the event's %s is the book's, and cannot be changed", field);
+}
+
+/* What only the book gives may be there as it was. */
+static void check_fixed(lua_State *lua, const struct dbk_event *event, int table)
+{
+    char time[DBK_TIME_TEXT_SIZE];
+    if (lua_getfield(lua, table, "position") != LUA_TNIL &&
+        lua_tointeger(lua, -1) != (lua_Integer)event->position)
+        refuse_change(lua, "position");
+    if (lua_getfield(lua, table, "version") != LUA_TNIL &&
+        lua_tointeger(lua, -1) != (lua_Integer)event->version)
+        refuse_change(lua, "version");
+    (void)dbk_time_format(event->time_us, time);
+    int type = lua_getfield(lua, table, "time");
+    if (type != LUA_TNIL && (type != LUA_TSTRING || strcmp(lua_tostring(lua, -1), time) != 0))
+        refuse_change(lua, "time");
+    lua_pop(lua, 3);
+}
+
+static void read_names(lua_State *lua, struct call *call, int table, struct dbk_made *made)
+{
+    struct dbk_slice text;
+    if (text_field(lua, table, "stream", &text) && !dbk_slice_equal(text, made->event.stream))
+        made->event.stream = keep(lua, call, text);
+    if (text_field(lua, table, "type", &text) && !dbk_slice_equal(text, made->event.type))
+        made->event.type = keep(lua, call, text);
+    if (text_field(lua, table, "occurred", &text) &&
+        !dbk_time_parse(text, &made->event.occurred_us))
+        (void)luaL_error(lua, "the event's occurred is no instant: \"%s\"", lua_tostring(lua, -1));
+    if (text_field(lua, table, "id", &text) && !dbk_uuid_parse(text, &made->event.id))
+        (void)luaL_error(lua, "the event's id is no UUID: \"%s\"", lua_tostring(lua, -1));
+    if (made->event.stream.size == 0 || made->event.stream.data[0] == '$')
+        (void)luaL_error(lua, "an event's stream is not empty, and does not begin with $");
+    int type = lua_getfield(lua, table, "schema_version");
+    int whole = 0;
+    lua_Integer version = lua_tointegerx(lua, -1, &whole);
+    if (type != LUA_TNIL && (whole == 0 || version < 0 || version > UINT16_MAX))
+        (void)luaL_error(lua, "the event's schema_version is no whole number from 0 to 65535");
+    if (type != LUA_TNIL && version != call->event->schema_version)
+        made->event.schema_version = (uint16_t)version;
+}
+
+/* Data or meta: written as JSON, unless it says the same as the event's own. */
+static struct dbk_slice write_json(lua_State *lua, struct call *call,
+                                   const struct dbk_json_node *original, struct dbk_slice bytes)
+{
+    struct dbk_migrate_map *map = call->map;
+    struct dbk_error failure = {0};
+    const struct dbk_json_node *root = NULL;
+    dbk_buf_reset(&map->text);
+    int rc = dbk_script_write_json(map->script, -1, &map->text, &failure);
+    struct dbk_slice text = dbk_buf_slice(&map->text);
+    if (rc == DBK_OK && dbk_slice_equal(text, bytes))
+        return bytes;
+    if (rc == DBK_OK && original != NULL)
+        rc = dbk_json_parse(map->other, text, &root, &failure);
+    if (rc < 0)
+        raise(lua, rc, &failure);
+    return root != NULL && dbk_json_same(original, root) ? bytes : keep(lua, call, text);
+}
+
+static void read_data(lua_State *lua, struct call *call, int table, struct dbk_made *made)
+{
+    int json = lua_getfield(lua, table, "json");
+    if (json != LUA_TNIL && json != LUA_TBOOLEAN)
+        (void)luaL_error(lua, "the event's json is neither true nor false");
+    if (json == LUA_TBOOLEAN)
+        made->event.flags = lua_toboolean(lua, -1) != 0 ? DBK_RECORD_JSON : 0;
+    int type = lua_getfield(lua, table, "data");
+    if (type == LUA_TNIL)
+        return;
+    if ((made->event.flags & DBK_RECORD_JSON) != 0) {
+        made->event.data = write_json(lua, call, call->data, call->event->data);
+        return;
+    }
+    if (type != LUA_TSTRING)
+        (void)luaL_error(lua, "the event's data is a %s, not a text; json = true makes it JSON",
+                         lua_typename(lua, type));
+    size_t size = 0;
+    const char *text = lua_tolstring(lua, -1, &size);
+    if (!dbk_slice_equal(dbk_slice(text, size), made->event.data))
+        made->event.data = keep(lua, call, dbk_slice(text, size));
+}
+
+static void read_meta(lua_State *lua, struct call *call, int table, struct dbk_made *made)
+{
+    struct dbk_slice before = call->event->meta;
+    if (lua_getfield(lua, table, "meta") == LUA_TNIL)
+        return;
+    struct dbk_slice meta = write_json(lua, call, NULL, before);
+    if (meta.data[0] != '{')
+        (void)luaL_error(lua, "the event's meta is no object");
+    if (dbk_slice_equal_text(meta, "{}")) {
+        made->event.meta = (struct dbk_slice){0};
+        return;
+    }
+    /* Members may stand in another order. */
+    const struct dbk_json_node *root = NULL;
+    struct dbk_json *json = before.size == 0 ? NULL : dbk_json_create(TEXT_SIZE_MAX);
+    bool same = json != NULL && dbk_json_parse(json, before, &root, NULL) == DBK_OK;
+    const struct dbk_json_node *other = NULL;
+    same = same && dbk_json_parse(call->map->other, meta, &other, NULL) == DBK_OK &&
+           dbk_json_same(root, other);
+    dbk_json_free(json);
+    made->event.meta = same ? before : meta;
+}
+
+static void read_tags(lua_State *lua, struct call *call, int table, struct dbk_made *made)
+{
+    int type = lua_getfield(lua, table, "tags");
+    if (type == LUA_TNIL)
+        return;
+    if (type != LUA_TTABLE)
+        (void)luaL_error(lua, "the event's tags are a %s, not a list", lua_typename(lua, type));
+    size_t count = (size_t)lua_rawlen(lua, -1);
+    struct dbk_slice *tags = need(lua, dbk_arena_alloc_zero(call->arena, count + 1, sizeof(*tags)));
+    for (size_t i = 0; i < count; i++) {
+        size_t size = 0;
+        if (lua_rawgeti(lua, -1, (lua_Integer)i + 1) != LUA_TSTRING)
+            (void)luaL_error(lua, "tag %d is a %s, not a text", (int)i + 1, luaL_typename(lua, -1));
+        const char *text = lua_tolstring(lua, -1, &size);
+        if (size > 0 && text[0] == '$')
+            (void)luaL_error(lua, "tag %d begins with $, as those of the book's own", (int)i + 1);
+        tags[i] = keep(lua, call, dbk_slice(text, size));
+        lua_pop(lua, 1);
+    }
+    made->event.tags = tags;
+    made->event.tag_count = count;
+}
+
+/* An event that a function answered, at a stack index; the event's own table is at 4. */
+static void read_made(lua_State *lua, struct call *call, int table)
+{
+    int top = lua_gettop(lua);
+    if (lua_type(lua, table) != LUA_TTABLE)
+        (void)luaL_error(lua, "it answered a list with a %s, where an event is a table",
+                         luaL_typename(lua, table));
+    check_keys(lua, table, "an event", event_fields, EVENT_FIELDS);
+    check_fixed(lua, call->event, table);
+    struct dbk_made *made = add_made(lua, call);
+    read_names(lua, call, table, made);
+    read_data(lua, call, table, made);
+    read_meta(lua, call, table, made);
+    read_tags(lua, call, table, made);
+    lua_settop(lua, top);
+}
+
+static void read_answer(lua_State *lua, struct call *call, int answer)
+{
+    size_t count = lua_istable(lua, answer) ? (size_t)lua_rawlen(lua, answer) : 0;
+    switch (lua_type(lua, answer)) {
+    case LUA_TNIL: /* as the function left it */
+        read_made(lua, call, 4);
+        return;
+    case LUA_TBOOLEAN:
+        if (lua_toboolean(lua, answer) != 0)
+            (void)add_made(lua, call);
+        return;
+    case LUA_TTABLE:
+        lua_pushnil(lua);
+        if (lua_next(lua, answer) == 0)
+            (void)luaL_error(lua, "it answered an empty table: to drop an event answer false");
+        lua_settop(lua, answer);
+        if (count == 0)
+            read_made(lua, call, answer);
+        for (size_t i = 1; i <= count; i++) {
+            (void)lua_rawgeti(lua, answer, (lua_Integer)i);
+            read_made(lua, call, lua_gettop(lua));
+            lua_pop(lua, 1);
+        }
+        return;
+    default:
+        (void)luaL_error(lua,
+                         "it answered a %s: an event becomes nothing (as it is now), true (as it "
+                         "was), false (dropped), an event or a list of events",
+                         luaL_typename(lua, answer));
+    }
+}
+
+/* (call, the script's table) */
+static int transform(lua_State *lua)
+{
+    struct call *call = lua_touserdata(lua, 1);
+    const struct dbk_migrate_map *map = call->map;
+    if (dbk_migrate_names_find(&map->functions, call->event->type) != NULL) {
+        (void)lua_getfield(lua, 2, "events");
+        lua_pushlstring(lua, call->event->type.data, call->event->type.size);
+        (void)lua_rawget(lua, -2);
+        lua_remove(lua, -2);
+    } else {
+        (void)lua_getfield(lua, 2, "any");
+    }
+    push_event(lua, call);
+    lua_pushvalue(lua, 3);
+    lua_pushvalue(lua, 4);
+    lua_call(lua, 1, 1);
+    read_answer(lua, call, 5);
+    return 0;
+}
+
+/* ---- The short forms ---- */
+
+struct dbk_slice dbk_migrate_map_type(const struct dbk_migrate_map *map, struct dbk_slice type)
+{
+    const struct dbk_migrate_name *name = dbk_migrate_names_find(&map->rename_types, type);
+    return name == NULL ? type : name->other;
+}
+
+struct dbk_slice dbk_migrate_map_category(const struct dbk_migrate_map *map,
+                                          struct dbk_slice category)
+{
+    const struct dbk_migrate_name *name = dbk_migrate_names_find(&map->rename_categories, category);
+    return name == NULL ? category : name->other;
+}
+
+static int rename_stream(const struct dbk_migrate_map *map, struct dbk_arena *arena,
+                         struct dbk_slice *stream)
+{
+    struct dbk_slice category = dbk_stream_category(*stream);
+    const struct dbk_migrate_name *name = dbk_migrate_names_find(&map->rename_streams, *stream);
+    if (name != NULL) {
+        *stream = name->other;
+        return DBK_OK;
+    }
+    name = dbk_migrate_names_find(&map->rename_categories, category);
+    if (name == NULL)
+        return DBK_OK;
+    size_t rest = stream->size - category.size;
+    char *text = dbk_arena_alloc(arena, name->other.size + rest + 1);
+    if (text == NULL)
+        return DBK_ENOMEM;
+    memcpy(text, name->other.data, name->other.size);
+    memcpy(text + name->other.size, stream->data + category.size, rest);
+    *stream = dbk_slice(text, name->other.size + rest);
+    return DBK_OK;
+}
+
+/* The value at a dotted path, as text; false: it is none that a tag could have. */
+static bool put_value(const struct dbk_json_node *root, struct dbk_slice path, struct dbk_buf *out)
+{
+    const struct dbk_json_node *node = root;
+    size_t from = 0;
+    for (size_t i = 0; node != NULL && i <= path.size; i++) {
+        if (i < path.size && path.data[i] != '.')
+            continue;
+        node = dbk_json_member_slice(node, dbk_slice(path.data + from, i - from));
+        from = i + 1;
+    }
+    if (node == NULL || node->kind == DBK_JSON_NULL || node->kind == DBK_JSON_ARRAY ||
+        node->kind == DBK_JSON_OBJECT)
+        return false;
+    dbk_buf_append(out, node->kind == DBK_JSON_STRING ? node->text : node->raw);
+    return true;
+}
+
+static bool expand(const struct dbk_json_node *root, struct dbk_slice text, struct dbk_buf *out)
+{
+    size_t from = 0;
+    for (size_t i = 0; i < text.size; i++) {
+        if (text.data[i] == '{') {
+            dbk_buf_append(out, dbk_slice(text.data + from, i - from));
+            from = i + 1;
+        } else if (text.data[i] == '}') {
+            if (!put_value(root, dbk_slice(text.data + from, i - from), out))
+                return false;
+            from = i + 1;
+        }
+    }
+    dbk_buf_append(out, dbk_slice(text.data + from, text.size - from));
+    return out->rc == DBK_OK && out->size > 0 && out->size <= DBK_TAG_SIZE_MAX;
+}
+
+static int retag(struct dbk_migrate_map *map, struct dbk_arena *arena, struct dbk_made *made)
+{
+    const struct dbk_migrate_name *rule = dbk_migrate_names_find(&map->retag, made->event.type);
+    const struct dbk_json_node *root = NULL;
+    size_t count = 0;
+    if (rule == NULL)
+        return DBK_OK;
+    struct dbk_slice *tags = dbk_arena_alloc_zero(arena, rule->text_count + 1, sizeof(*tags));
+    if (tags == NULL)
+        return DBK_ENOMEM;
+    bool json = (made->event.flags & DBK_RECORD_JSON) != 0 &&
+                dbk_json_parse(map->other, made->event.data, &root, NULL) == DBK_OK;
+    for (size_t i = 0; i < rule->text_count; i++) {
+        dbk_buf_reset(&map->text);
+        if (!expand(json ? root : NULL, rule->texts[i], &map->text))
+            continue;
+        tags[count] = dbk_arena_copy(arena, dbk_buf_slice(&map->text));
+        if (tags[count++].data == NULL)
+            return DBK_ENOMEM;
+    }
+    made->event.tags = tags;
+    made->event.tag_count = count;
+    return DBK_OK;
+}
+
+static int compare_tags(const void *a, const void *b)
+{
+    return dbk_slice_compare(*(const struct dbk_slice *)a, *(const struct dbk_slice *)b);
+}
+
+/* The event's tags, but for those that the book has given it. */
+static int read_event_tags(struct call *call)
+{
+    struct dbk_slice rest = call->event->tags;
+    struct dbk_slice tag;
+    size_t count = 0;
+    while (dbk_event_next_tag(&rest, &tag))
+        count++;
+    if (count == 0)
+        return DBK_OK;
+    struct dbk_slice *tags = dbk_arena_alloc_zero(call->arena, count, sizeof(*tags));
+    if (tags == NULL)
+        return DBK_ENOMEM;
+    rest = call->event->tags;
+    while (dbk_event_next_tag(&rest, &tag))
+        if (tag.data[0] != '$')
+            tags[call->tag_count++] = tag;
+    call->tags = tags;
+    return DBK_OK;
+}
+
+static int has_other_tags(const struct call *call, const struct dbk_made *made, bool *other_out)
+{
+    size_t count = made->event.tag_count;
+    size_t unique = 0;
+    *other_out = false;
+    if (made->event.tags == call->tags)
+        return DBK_OK;
+    struct dbk_slice *tags = dbk_arena_alloc_zero(call->arena, count + 1, sizeof(*tags));
+    if (tags == NULL)
+        return DBK_ENOMEM;
+    if (count > 0)
+        memcpy(tags, made->event.tags, count * sizeof(*tags));
+    qsort(tags, count, sizeof(*tags), compare_tags);
+    for (size_t i = 0; i < count; i++)
+        if (i == 0 || !dbk_slice_equal(tags[i], tags[i - 1]))
+            tags[unique++] = tags[i];
+    *other_out = unique != call->tag_count;
+    for (size_t i = 0; i < unique && !*other_out; i++)
+        *other_out = !dbk_slice_equal(tags[i], call->tags[i]);
+    return DBK_OK;
+}
+
+static int find_changes(const struct call *call, struct dbk_made *made)
+{
+    const struct dbk_event *event = call->event;
+    bool tags = false;
+    int rc = has_other_tags(call, made, &tags);
+    unsigned changes = tags ? DBK_MADE_TAGS : 0;
+    changes |= dbk_slice_equal(made->event.type, event->type) ? 0 : (unsigned)DBK_MADE_TYPE;
+    changes |= dbk_slice_equal(made->event.stream, event->stream) ? 0 : (unsigned)DBK_MADE_STREAM;
+    changes |= dbk_slice_equal(made->event.meta, event->meta) ? 0 : (unsigned)DBK_MADE_META;
+    changes |= made->event.occurred_us == event->occurred_us ? 0 : (unsigned)DBK_MADE_OCCURRED;
+    if (!dbk_slice_equal(made->event.data, event->data) ||
+        made->event.flags != (event->flags & DBK_RECORD_JSON))
+        changes |= DBK_MADE_DATA;
+    made->changes = changes;
+    return rc;
+}
+
+/* The first that an event becomes keeps its id; those behind it derive theirs from that. */
+static void give_id(const struct dbk_event *event, size_t ordinal, struct dbk_made *made)
+{
+    if (!dbk_uuid_is_none(&made->event.id) && !dbk_uuid_equal(&made->event.id, &event->id))
+        return;
+    made->event.id = event->id;
+    if (ordinal == 0)
+        return;
+    uint32_t number = (uint32_t)ordinal;
+    const uint8_t bytes[4] = {(uint8_t)number, (uint8_t)(number >> 8), (uint8_t)(number >> 16),
+                              (uint8_t)(number >> 24)};
+    const struct dbk_slice parts[] = {DBK_SLICE_LITERAL("daybook migration"),
+                                      dbk_slice(event->id.bytes, DBK_UUID_SIZE),
+                                      dbk_slice(bytes, sizeof(bytes))};
+    made->event.id = dbk_uuid_derive(parts, 3);
+}
+
+static int finish(const struct call *call)
+{
+    struct dbk_migrate_map *map = call->map;
+    int rc = DBK_OK;
+    for (size_t i = 0; rc == DBK_OK && i < map->made_count; i++) {
+        struct dbk_made *made = &map->made[i];
+        made->event.type = dbk_migrate_map_type(map, made->event.type);
+        rc = rename_stream(map, call->arena, &made->event.stream);
+        if (rc == DBK_OK)
+            rc = retag(map, call->arena, made);
+        if (rc == DBK_OK)
+            rc = find_changes(call, made);
+        give_id(call->event, i, made);
+    }
+    return rc;
+}
+
+static bool is_dropped(const struct dbk_migrate_map *map, const struct dbk_event *event)
+{
+    return dbk_migrate_names_find(&map->drop_types, event->type) != NULL ||
+           dbk_migrate_names_find(&map->drop_streams, event->stream) != NULL ||
+           dbk_migrate_names_find(&map->drop_categories, dbk_stream_category(event->stream)) !=
+               NULL;
+}
+
+static int call_function(struct dbk_migrate_map *map, struct call *call, struct dbk_error *err)
+{
+    uint64_t block = (call->event->position - 1) / DBK_MIGRATE_BLOCK + 1;
+    if (!map->has_any && dbk_migrate_names_find(&map->functions, call->event->type) == NULL)
+        return add_made(NULL, call) == NULL ? DBK_ENOMEM : DBK_OK;
+    if (block != map->block) {
+        int rc = open_script(map, err);
+        if (rc < 0)
+            return rc;
+        map->block = block;
+    }
+    lua_State *lua = dbk_script_lua(map->script);
+    lua_pushcfunction(lua, transform);
+    lua_pushlightuserdata(lua, call);
+    lua_pushvalue(lua, 1);
+    return dbk_script_call(map->script, 2, 0, err);
+}
+
+int dbk_migrate_map_event(struct dbk_migrate_map *map, const struct dbk_event *event,
+                          struct dbk_arena *arena, const struct dbk_made **made_out,
+                          size_t *count_out, struct dbk_error *err)
+{
+    struct call call = {.map = map, .event = event, .arena = arena};
+    struct dbk_error failure = {0};
+    map->made_count = 0;
+    int rc = read_event_tags(&call);
+    if (rc == DBK_OK && !is_dropped(map, event))
+        rc = call_function(map, &call, &failure);
+    if (rc == DBK_OK)
+        rc = finish(&call);
+    *made_out = map->made;
+    *count_out = map->made_count;
+    if (rc == DBK_OK)
+        return DBK_OK;
+    return dbk_error_set(err, rc, "position %ju, %.*s, version %ju of %.*s: %s",
+                         (uintmax_t)event->position, DBK_SLICE_ARGS(event->type),
+                         (uintmax_t)event->version, DBK_SLICE_ARGS(event->stream),
+                         failure.code == DBK_OK ? dbk_code_text(rc) : failure.message);
+}
+
+/* ---- States ---- */
+
+struct expecting {
+    struct dbk_migrate_map *map;
+    struct dbk_slice state;
+    struct dbk_slice stream;
+    struct dbk_buf *out;
+    bool answered;
+};
+
+/* (expecting, the script's table) */
+static int expect_state(lua_State *lua)
+{
+    struct expecting *expecting = lua_touserdata(lua, 1);
+    struct dbk_migrate_map *map = expecting->map;
+    struct dbk_error failure = {0};
+    const struct dbk_json_node *root = NULL;
+    (void)lua_getfield(lua, 2, "states");
+    int rc = dbk_json_parse(map->json, expecting->state, &root, &failure);
+    if (rc == DBK_OK)
+        rc = dbk_script_push_json(map->script, root, &failure);
+    if (rc < 0)
+        raise(lua, rc, &failure);
+    lua_pushlstring(lua, expecting->stream.data, expecting->stream.size);
+    lua_call(lua, 2, 1);
+    expecting->answered = lua_isnil(lua, -1) == 0;
+    if (expecting->answered)
+        rc = dbk_script_write_json(map->script, -1, expecting->out, &failure);
+    if (rc < 0)
+        raise(lua, rc, &failure);
+    return 0;
+}
+
+int dbk_migrate_map_state(struct dbk_migrate_map *map, struct dbk_slice state,
+                          struct dbk_slice stream, struct dbk_buf *out, struct dbk_error *err)
+{
+    struct expecting expecting = {.map = map, .state = state, .stream = stream, .out = out};
+    lua_State *lua = dbk_script_lua(map->script);
+    lua_pushcfunction(lua, expect_state);
+    lua_pushlightuserdata(lua, &expecting);
+    lua_pushvalue(lua, 1);
+    int rc = dbk_script_call(map->script, 2, 0, err);
+    return rc < 0 ? rc : expecting.answered;
+}
