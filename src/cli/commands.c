@@ -422,9 +422,13 @@ const struct dbk_cli_command dbk_cli_commands[] = {
     {.name = "log",
      .positional = "STREAM",
      .summary = "a stream's events with the state after each: the bank statement",
-     .details = "",
-     .examples = EXAMPLES("daybook log account-123", "daybook log account-123 --from-version 2000"),
-     .options = OPTIONS(OPTION("from-version", NUMBER, "N", "from this version"),
+     .details =
+         "--diff shows in place of the state what each event changed in it: a line a field, with "
+         "who it\nwas by the event's meta (actor, correlationid).",
+     .examples = EXAMPLES("daybook log account-123", "daybook log account-123 --from-version 2000",
+                          "daybook log account-123 --diff"),
+     .options = OPTIONS(FLAG("diff", "what changed in the state, field by field"),
+                        OPTION("from-version", NUMBER, "N", "from this version"),
                         OPTION("to-version", NUMBER, "N", "up to this version")),
      .positional_min = 1,
      .positional_max = 1,

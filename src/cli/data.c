@@ -153,7 +153,7 @@ int dbk_data_answer(const struct dbk_arguments *arguments, struct dbk_call *call
 
 struct lines {
     const struct dbk_data_show *show;
-    bool summary;
+    int (*summary)(struct dbk_buf *out, const struct dbk_json_node *row); /* NULL: none */
     struct dbk_table *table;
     struct dbk_json *json;
     struct dbk_buf line; /* one that has not ended yet */
@@ -161,6 +161,17 @@ struct lines {
     uint64_t count;
     struct dbk_error err;
 };
+
+static int add_rows(struct lines *lines, const struct dbk_json_node *root)
+{
+    if (root->kind != DBK_JSON_ARRAY)
+        return dbk_table_row(lines->table, root, &lines->err);
+    int rc = DBK_OK;
+    const struct dbk_json_node *row = dbk_json_first(root);
+    for (uint32_t i = 0; rc == DBK_OK && i < root->count; i++, row = dbk_json_sibling(row))
+        rc = dbk_table_row(lines->table, row, &lines->err);
+    return rc;
+}
 
 /* A line of the answer: an event, or in a live one a field of it, of which only data matters. */
 static int take_line(struct lines *lines, struct dbk_slice line)
@@ -177,14 +188,14 @@ static int take_line(struct lines *lines, struct dbk_slice line)
     if (line.size == 0)
         return DBK_OK;
     int rc = dbk_json_parse(lines->json, line, &root, &lines->err);
-    if (rc == DBK_OK && lines->summary) {
+    if (rc == DBK_OK && lines->summary != NULL) {
         dbk_buf_reset(&lines->row);
-        rc = lines->show->summary(&lines->row, root);
+        rc = lines->summary(&lines->row, root);
         if (rc == DBK_OK)
             rc = dbk_json_parse(lines->json, dbk_buf_slice(&lines->row), &root, &lines->err);
     }
     if (rc == DBK_OK)
-        rc = dbk_table_row(lines->table, root, &lines->err);
+        rc = add_rows(lines, root);
     if (rc == DBK_OK && lines->show->live)
         rc = dbk_table_flush(lines->table, &lines->err);
     if (rc == DBK_OK && lines->show->limit > 0 && ++lines->count == lines->show->limit)
@@ -227,8 +238,11 @@ static int lines_init(struct lines *lines, const struct dbk_arguments *arguments
                       const struct dbk_data_show *show)
 {
     struct dbk_table_options options = dbk_data_options(arguments, show);
-    *lines = (struct lines){.show = show,
-                            .summary = show->summary != NULL && options.output == DBK_OUTPUT_TABLE};
+    *lines = (struct lines){.show = show};
+    if (options.output == DBK_OUTPUT_TABLE)
+        lines->summary = show->summary;
+    else if (options.output == DBK_OUTPUT_CSV)
+        lines->summary = show->csv_summary;
     dbk_buf_init(&lines->line, LINE_SIZE_MAX);
     dbk_buf_init(&lines->row, LINE_SIZE_MAX);
     lines->table = dbk_table_create(&options);

@@ -20,9 +20,11 @@ struct dbk_data_show {
     const char *const *table_columns; /* ends with NULL; NULL: all */
     const char *const *csv_columns;
     /*
-     * Rewrites a row for people (table only): JSON of an object goes into the buffer. NULL: none.
+     * Rewrites a row for a table, or for CSV: the JSON of an object goes into the buffer, or of an
+     * array of them, each a row. NULL: it stays as it is.
      */
     int (*summary)(struct dbk_buf *out, const struct dbk_json_node *row);
+    int (*csv_summary)(struct dbk_buf *out, const struct dbk_json_node *row);
     uint64_t limit; /* lines: ends after so many; 0: all */
     bool live;      /* lines: as server-sent events, each shown at once */
 };

@@ -41,8 +41,8 @@ const struct dbk_route dbk_routes[] = {
      "Writes what an older Daybook wrote in the format of this one", false},
     {"GET", "/streams/{stream}/state", dbk_api_state, "version at occurred_at explain",
      "The folded state, now, at a version or at a time", false},
-    {"GET", "/streams/{stream}/log", dbk_api_log, "from_version to_version",
-     "Every event with the state after it", false},
+    {"GET", "/streams/{stream}/log", dbk_api_log, "from_version to_version diff",
+     "Every event with the state after it; diff: with what it changed, as a JSON Patch", false},
     {"GET", "/trace/{id}", dbk_api_trace, "limit hidden",
      "The events of a correlation as a tree of causes and effects; id: the correlation's, or an "
      "event's id or position",

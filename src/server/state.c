@@ -2,6 +2,7 @@
 /* GET /streams/{stream}/state and /log; POST /commands/{name}. */
 #include <stdio.h>
 
+#include "audit/audit.h"
 #include "server/handlers.h"
 
 static int read_at(const struct dbk_api_call *call, struct dbk_fold_at *at, struct dbk_error *err)
@@ -86,27 +87,106 @@ int dbk_api_state(struct dbk_api_call *call, struct dbk_error *err)
     return rc;
 }
 
+/* Of one version. */
+static const struct dbk_diff_limits diff_limits = {.changes = 1000, .size = (size_t)1 << 20};
+
 struct logging {
     struct dbk_api_call *call;
     bool lines;
     uint64_t count;
+    /* With `diff`: changes stand in place of the state. */
+    bool diff;
+    uint64_t from;                      /* a version before it only says what was before */
+    struct dbk_json *parsers[2];        /* of the last state and the one at hand, by turns */
+    const struct dbk_json_node *before; /* in the first parser */
+    struct dbk_error *err;
 };
+
+static int read_state(struct logging *logging, struct dbk_slice state, uint64_t version,
+                      const struct dbk_json_node **state_out)
+{
+    struct dbk_error why = {0};
+    int rc = dbk_json_parse(logging->parsers[1], state, state_out, &why);
+    return rc < 0 ? dbk_error_set(logging->err, rc, "the state at version %ju: %s",
+                                  (uintmax_t)version, why.message)
+                  : rc;
+}
+
+/* The state at hand becomes the last one. */
+static void turn(struct logging *logging, const struct dbk_json_node *state)
+{
+    struct dbk_json *parser = logging->parsers[0];
+    logging->parsers[0] = logging->parsers[1];
+    logging->parsers[1] = parser;
+    logging->before = state;
+}
+
+static int begin_diff(struct logging *logging, struct dbk_error *err)
+{
+    struct dbk_fold_result result;
+    struct dbk_buf state;
+    const struct dbk_json_node *root = NULL;
+    logging->err = err;
+    for (size_t i = 0; i < 2; i++) {
+        logging->parsers[i] = dbk_json_create(DBK_ENGINE_TEXT_SIZE_MAX);
+        if (logging->parsers[i] == NULL)
+            return dbk_error_set(err, DBK_ENOMEM, "out of memory comparing states");
+    }
+    dbk_buf_init(&state, DBK_ENGINE_TEXT_SIZE_MAX);
+    /* Before the first event of all there is the initial state. */
+    int rc = dbk_fold_state(dbk_engine_folds(logging->call->engine), logging->call->parts[1],
+                            &(struct dbk_fold_at){.time_us = 1}, &state, &result, err);
+    if (rc == DBK_OK)
+        rc = read_state(logging, dbk_buf_slice(&state), 0, &root);
+    if (rc == DBK_OK)
+        turn(logging, root);
+    dbk_buf_release(&state);
+    return rc;
+}
+
+static int put_changes(struct logging *logging, const struct dbk_event *event,
+                       const struct dbk_json_node *state)
+{
+    struct dbk_buf *out = &logging->call->scratch->out;
+    uint64_t left_out = 0;
+    dbk_put_event(out, event, (struct dbk_slice){0});
+    if (out->rc < 0)
+        return out->rc;
+    out->size--; /* the closing brace */
+    dbk_buf_append_text(out, ",\"changes\":");
+    int rc = dbk_diff_write(logging->before, state, &diff_limits, out, &left_out, logging->err);
+    if (left_out > 0)
+        dbk_buf_append_format(out, ",\"left_out\":%ju", (uintmax_t)left_out);
+    dbk_buf_append_char(out, '}');
+    return rc < 0 ? rc : out->rc;
+}
 
 static int log_each(const struct dbk_event *event, struct dbk_slice state, void *context)
 {
     struct logging *logging = context;
     struct dbk_buf *out = &logging->call->scratch->out;
-    if (logging->count++ > 0 && !logging->lines)
+    const struct dbk_json_node *root = NULL;
+    int rc = logging->diff ? read_state(logging, state, event->version, &root) : DBK_OK;
+    bool shown = event->version >= logging->from;
+    if (rc == DBK_OK && shown && logging->count++ > 0 && !logging->lines)
         dbk_buf_append_char(out, ',');
-    dbk_put_event(out, event, state);
+    if (rc == DBK_OK && shown && logging->diff)
+        rc = put_changes(logging, event, root);
+    else if (rc == DBK_OK && shown)
+        dbk_put_event(out, event, state);
+    if (logging->diff)
+        turn(logging, root);
+    if (rc < 0 || !shown)
+        return rc;
     if (!logging->lines)
         return out->rc;
     dbk_buf_append_char(out, '\n');
     return out->size < 65536 && out->rc == DBK_OK ? DBK_OK : dbk_call_flush(logging->call);
 }
 
-static int send_log(struct logging *logging, uint64_t from, uint64_t to, struct dbk_error *err)
+static int send_log(struct logging *logging, uint64_t to, struct dbk_error *err)
 {
+    uint64_t from = logging->diff && logging->from > 1 ? logging->from - 1 : logging->from;
     struct dbk_api_call *call = logging->call;
     struct dbk_buf *out = &call->scratch->out;
     bool first = true;
@@ -135,13 +215,14 @@ int dbk_api_log(struct dbk_api_call *call, struct dbk_error *err)
 {
     struct logging logging = {.call = call,
                               .lines = dbk_call_accepts(call, "application/x-ndjson")};
-    uint64_t from = 0;
     uint64_t to = 0;
     uint64_t version = 0;
     struct dbk_slice stream = call->parts[1];
-    int rc = dbk_call_number(call, "from_version", &from, err);
+    int rc = dbk_call_number(call, "from_version", &logging.from, err);
     if (rc == DBK_OK)
         rc = dbk_call_number(call, "to_version", &to, err);
+    if (rc == DBK_OK)
+        rc = dbk_call_flag(call, "diff", &logging.diff, err);
     if (rc == DBK_OK)
         rc = dbk_store_stream_version(dbk_engine_store(call->engine), stream, &version, err);
     if (rc == DBK_OK && version == 0)
@@ -149,7 +230,13 @@ int dbk_api_log(struct dbk_api_call *call, struct dbk_error *err)
     if (rc == DBK_OK && !dbk_folds_has(dbk_engine_folds(call->engine), dbk_stream_category(stream)))
         rc = dbk_error_set(err, DBK_ENOTFOUND, "there is no fold for the category %.*s",
                            DBK_SLICE_ARGS(dbk_stream_category(stream)));
-    return rc < 0 ? rc : send_log(&logging, from, to, err);
+    if (rc == DBK_OK && logging.diff)
+        rc = begin_diff(&logging, err);
+    if (rc == DBK_OK)
+        rc = send_log(&logging, to, err);
+    dbk_json_free(logging.parsers[0]);
+    dbk_json_free(logging.parsers[1]);
+    return rc;
 }
 
 /* Headers become meta by their CloudEvents names. */

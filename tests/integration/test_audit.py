@@ -2,6 +2,7 @@
 """What belongs together and why: events by their correlation, over streams and in one."""
 import csv
 import datetime
+import decimal
 import io
 import json
 import random
@@ -9,6 +10,8 @@ import re
 import shutil
 import subprocess
 import uuid
+
+import pytest
 
 from conftest import TIMEOUT_S
 
@@ -209,3 +212,174 @@ def test_an_event_is_a_line_also_where_its_json_is_not(bank, serve):
         assert len(bank.run("log", "account-1").text.splitlines()) == 3
     lines = server.get("/events", headers={"Accept": "application/x-ndjson"}).text.splitlines()
     assert len(lines) == 1
+
+
+# ---- What each event changed ----
+
+FOLD = """return { initial = { start = array{}, n = 0.5 }, snapshot = { every = 7 }, on = {
+    Became = function(state, data) return data end } }
+"""
+
+
+@pytest.fixture
+def things(make_book, tmp_path):
+    """A book in which the state of a thing is the data of its last event."""
+    folder = tmp_path / "things"
+    (folder / "folds").mkdir(parents=True)
+    (folder / "book.yaml").write_text("book: things\n")
+    (folder / "folds" / "thing.lua").write_text(FOLD.replace("0.5", 'decimal("0.5")'))
+    return make_book(folder)
+
+
+def became(*states):
+    return "\n".join(json.dumps({"stream": "thing-1", "type": "Became", "data": state})
+                     for state in states)
+
+
+def patch(value, changes):
+    """Does a JSON Patch (RFC 6902); what stands there must be what the change says was there."""
+    for change in changes:
+        keys = [key.replace("~1", "/").replace("~0", "~") for key in change["path"].split("/")[1:]]
+        if not keys:
+            assert value == change["old"]
+            value = change["value"]
+            continue
+        at = value
+        for key in keys[:-1]:
+            at = at[int(key) if isinstance(at, list) else key]
+        key = int(keys[-1]) if isinstance(at, list) else keys[-1]
+        if change["op"] == "add":
+            assert "old" not in change
+            if isinstance(at, list):
+                at.insert(key, change["value"])
+            else:
+                assert key not in at
+                at[key] = change["value"]
+            continue
+        assert at[key] == change["old"]
+        if change["op"] == "remove":
+            del at[key]
+        else:
+            assert change["op"] == "replace"
+            at[key] = change["value"]
+    return value
+
+
+def random_value(randomness, depth):
+    kind = randomness.randrange(8 if depth > 0 else 5)
+    if kind < 5:
+        return [None, True, randomness.randrange(4), randomness.choice(["", "a/b", "~ä\n"]),
+                decimal.Decimal(randomness.randrange(9)) / 4][kind]
+    if kind < 7:
+        return {randomness.choice(["a", "b/c", "~d", "", "é", "0"]): random_value(
+            randomness, depth - 1) for _ in range(randomness.randrange(5))}
+    return [random_value(randomness, depth - 1) for _ in range(randomness.randrange(7))]
+
+
+def vary(randomness, value):
+    """The value with a few places changed, so that much of it stays."""
+    if isinstance(value, dict) and value and randomness.randrange(4):
+        key = randomness.choice(list(value))
+        return {**value, key: vary(randomness, value[key])}
+    if isinstance(value, list) and value and randomness.randrange(4):
+        at = randomness.randrange(len(value))
+        return value[:at] + randomness.choice([[], [vary(randomness, value[at])], [1, value[at]]]) \
+            + value[at + 1:]
+    return random_value(randomness, 2)
+
+
+def exact(text):
+    """JSON as it is meant: numbers as decimals, and none of them taken for a truth value."""
+    return json.loads(text, parse_float=decimal.Decimal, parse_int=decimal.Decimal)
+
+
+class Exact(json.JSONEncoder):
+    """Decimals as the numbers they are."""
+
+    def iterencode(self, o, _one_shot=False):
+        return iter([self.text(o)])
+
+    def text(self, value):
+        if isinstance(value, decimal.Decimal):
+            return str(value)
+        if isinstance(value, dict):
+            return "{" + ",".join(f"{json.dumps(key)}:{self.text(item)}"
+                                  for key, item in value.items()) + "}"
+        if isinstance(value, list):
+            return "[" + ",".join(map(self.text, value)) + "]"
+        return json.dumps(value)
+
+
+def test_the_changes_of_each_event_make_its_state_of_the_one_before(things, serve):
+    randomness = random.Random(17)
+    states = [{"a": 1}]
+    lines = [{"sku": i, "q": 1} for i in range(6)]
+    while len(states) < 300:
+        state = vary(randomness, states[-1])
+        for _ in range(randomness.randrange(5)):
+            at = randomness.randrange(len(lines) + 1)
+            lines = lines[:at] + randomness.choice([[], [vary(randomness, {"sku": at, "q": 1})]]) \
+                + lines[at + randomness.randrange(3):]
+        states.append({**(state if isinstance(state, dict) else {}), "lines": lines})
+    append(things, *[json.dumps({"stream": "thing-1", "type": "Became", "data": state}, cls=Exact)
+                     for state in states])
+    logged = exact(things.run("log", "thing-1", "-o", "json").text)
+    text = things.run("log", "thing-1", "--diff", "-o", "json").text
+    before = exact('{"start":[],"n":0.5}')
+    for entry, changed in zip(logged, exact(text), strict=True):
+        assert "left_out" not in changed and "state" not in changed
+        assert changed["version"] == entry["version"] and changed["data"] == entry["data"]
+        before = patch(before, changed["changes"])
+        assert before == entry["state"]
+        assert sum(change["path"] == "" for change in changed["changes"]) == 0
+    serve(things)
+    assert things.run("log", "thing-1", "--diff", "-o", "json").text == text
+    for begin, end in [(1, 3), (2, 2), (8, 9), (299, 300), (150, 400)]:
+        assert exact(things.run("log", "thing-1", "--diff", "--from-version", begin, "--to-version",
+                                end, "-o", "json").text) == exact(text)[begin - 1:end]
+
+
+def test_changes_are_shown_with_who_made_them(bank):
+    bank.run("do", "Open", "account=1", "--actor", "anna", "--correlation", "c-1")
+    bank.run("append", "account-1", "Noted", "{}")
+    bank.run("append", "account-1", "Deposited", '{"amount":5}', "--meta",
+             '{"actor":"x\\u001b[31m"}')
+    table = bank.run("log", "account-1", "--diff").text.splitlines()
+    rows = [re.split(r" {2,}", line.strip()) for line in table]
+    assert rows[0] == ["version", "time", "type", "actor", "correlation", "field", "old", "new"]
+    assert rows[2][2:] == ["AccountOpened", "anna", "c-1", "/id", '"1"']
+    assert rows[3] == ["/status", '"none"', '"active"']
+    assert rows[4][2:] == ["Noted", "(no change)"]
+    assert rows[5][2:] == ["Deposited", "x\\x1b[31m", "/balance", "0", "5"]
+    assert "\x1b" not in "".join(table)
+    read = list(csv.DictReader(io.StringIO(
+        bank.run("log", "account-1", "--diff", "-o", "csv").text)))
+    assert [(row["version"], row["actor"], row["op"], row["path"], row["value"])
+            for row in read] == [
+        ("1", "anna", "add", "/id", '"1"'), ("1", "anna", "replace", "/status", '"active"'),
+        ("2", "", "", "", ""), ("3", "x\x1b[31m", "replace", "/balance", "5")]
+
+
+def test_changes_without_end_are_cut_and_counted(things, serve):
+    append(things, became({"large": "x" * 900000, "small": 1}))
+    append(things, became({"large": "y" * 900000, "small": 2}))
+    append(things, became({f"k{i:04}": i for i in range(1500)}))
+    serve(things)
+    lines = things.run("log", "thing-1", "--diff", "-o", "jsonl").lines
+    assert [len(line["changes"]) for line in lines] == [4, 1, 1000]
+    assert [line.get("left_out", 0) for line in lines] == [0, 1, 502]
+    table = things.run("log", "thing-1", "--diff").text
+    assert "(502 more, too many or too large)" in table and max(map(len, table.split("\n"))) < 600
+    read = things.run("log", "thing-1", "--diff", "-o", "csv", "--from-version", 3).text
+    assert ",left-out,,,502" in read and len(read.splitlines()) == 1002
+
+
+def test_wrong_uses_of_diff_are_named(bank, serve):
+    bank.run("do", "Open", "account=1")
+    server = serve(bank)
+    assert server.get("/streams/account-1/log?diff=maybe").status == 400
+    assert server.get("/streams/account-2/log?diff=true").status == 404
+    entry, = server.get("/streams/account-1/log?diff=true").json["entries"]
+    assert [change["path"] for change in entry["changes"]] == ["/id", "/status"]
+    assert bank.json("log", "account-1", "--diff", "--from-version", 2) == []
+    bank.run("log", "account-2", "--diff", status=1)
