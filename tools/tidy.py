@@ -34,6 +34,7 @@ DRIVERS = {
     "sqlite3.h": {"target"},
     "sodium.h": {"vault"},
     "yaml.h": {"book"},
+    "pcre2.h": {"schema"},
     "microhttpd.h": {"server"},
     "csv.h": {"cli"},
     "zstd.h": {"cli"},

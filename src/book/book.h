@@ -15,6 +15,7 @@
 #include "base/diagnostics.h"
 #include "model/model.h"
 #include "os/os.h"
+#include "schema/schema.h"
 #include "view/view.h"
 
 struct dbk_book_file {
@@ -48,6 +49,8 @@ struct dbk_book {
     size_t batch_count_max; /* events */
     const struct dbk_book_database *databases;
     size_t database_count;
+    enum dbk_schema_mode schema_mode; /* what an append does about events that do not fit */
+    struct dbk_schemas *schemas;
     const struct dbk_book_file *folds;
     size_t fold_count;
     const struct dbk_book_file *commands;

@@ -3,7 +3,7 @@
 
 #include <strings.h>
 
-#include "book/fault.h"
+#include "base/fault.h"
 
 #define TYPES_MAX 64
 

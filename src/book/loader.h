@@ -6,6 +6,7 @@
  * that need several parts come last. Everything that the book keeps lies in its arena.
  *
  *     settings    book.yaml, book.<environment>.yaml
+ *     schemas     events
  *     scripts     folds, commands, imports
  *     models      models/<name>/
  *     queries     queries, views
@@ -17,8 +18,8 @@
 #ifndef DBK_BOOK_LOADER_H
 #define DBK_BOOK_LOADER_H
 
+#include "base/fault.h"
 #include "book/book.h"
-#include "book/fault.h"
 #include "book/yaml.h"
 
 #define DBK_BOOK_FILE_SIZE_MAX ((size_t)1 << 20)
@@ -104,6 +105,7 @@ struct dbk_fault dbk_settings_fault(const char *file, const struct dbk_yaml_node
 
 /* DBK_ENOTFOUND: no book.yaml, or none for the environment. */
 int dbk_book_read_settings(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_book_read_schemas(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_book_read_scripts(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_book_read_models(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_book_read_queries(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;

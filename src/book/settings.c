@@ -9,7 +9,7 @@
 #define BATCH_COUNT_MAX 100000
 #define DATABASES_MAX 64
 
-enum key { KEY_DATABASES, KEY_LIMITS, KEY_BOOK, KEY_DATA, KEY_COUNT };
+enum key { KEY_DATABASES, KEY_LIMITS, KEY_BOOK, KEY_DATA, KEY_SCHEMA, KEY_COUNT };
 static const struct dbk_setting keys[KEY_COUNT] = {
     [KEY_DATABASES] = {"databases", DBK_YAML_MAPPING, false, NULL,
                        "write `reading: sqlite:reading.db` under it"},
@@ -17,6 +17,7 @@ static const struct dbk_setting keys[KEY_COUNT] = {
     [KEY_BOOK] = {"book", DBK_YAML_SCALAR, true, "a book is known by its name",
                   "begin with `book: <name>`"},
     [KEY_DATA] = {"data", DBK_YAML_SCALAR, false, NULL, "write a folder's path"},
+    [KEY_SCHEMA] = {"schema", DBK_YAML_SCALAR, false, NULL, "write strict, warn or off"},
 };
 /* An environment has the first two. */
 #define ENVIRONMENT_KEY_COUNT KEY_BOOK
@@ -316,6 +317,25 @@ static int take_data(struct dbk_book_loader *loader, const struct dbk_yaml_node 
     return dbk_fault_add(loader->faults, &fault, "`data` names no folder");
 }
 
+static int take_schema(struct reading *reading, const struct dbk_yaml_node *node)
+{
+    static const char *const names[] = {
+        [DBK_SCHEMA_STRICT] = "strict", [DBK_SCHEMA_WARN] = "warn", [DBK_SCHEMA_OFF] = "off"};
+    const size_t count = sizeof(names) / sizeof(names[0]);
+    struct dbk_fault fault = dbk_settings_fault(reading->file, node);
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(node->text.data, names[i]) == 0) {
+            reading->loader->book->schema_mode = (enum dbk_schema_mode)i;
+            return DBK_OK;
+        }
+    }
+    int rc = dbk_fault_suggest(reading->loader->faults, node->text.data, names, count,
+                               "write strict, warn or off", &fault.fix);
+    return rc < 0 ? rc
+                  : dbk_fault_add(reading->loader->faults, &fault, "`%s` is no way to check events",
+                                  node->text.data);
+}
+
 static int take_file(struct reading *reading, struct dbk_slice text)
 {
     const struct dbk_yaml_node *root = NULL;
@@ -328,6 +348,8 @@ static int take_file(struct reading *reading, struct dbk_slice text)
         rc = take_name(reading, nodes[KEY_BOOK]);
     if (rc == DBK_OK && !reading->environment)
         rc = take_data(reading->loader, nodes[KEY_DATA]);
+    if (rc == DBK_OK && nodes[KEY_SCHEMA] != NULL)
+        rc = take_schema(reading, nodes[KEY_SCHEMA]);
     if (rc == DBK_OK && nodes[KEY_DATABASES] != NULL)
         rc = take_databases(reading, nodes[KEY_DATABASES]);
     if (rc == DBK_OK && nodes[KEY_LIMITS] != NULL)

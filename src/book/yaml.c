@@ -3,7 +3,7 @@
 
 #include <yaml.h>
 
-#include "book/fault.h"
+#include "base/fault.h"
 
 /* An open mapping or sequence. */
 struct level {

@@ -236,6 +236,20 @@ bool dbk_decimal_round(struct dbk_decimal value, int places, struct dbk_decimal 
     return normalise(divide_even(value.coefficient, divisor), -(int64_t)places, value_out);
 }
 
+bool dbk_decimal_is_multiple(struct dbk_decimal a, struct dbk_decimal b)
+{
+    if (b.coefficient == 0 || a.coefficient == 0)
+        return b.coefficient != 0;
+    /* Coefficients have no trailing zeros, so a smaller exponent of a cannot be made up for. */
+    if (a.exponent < b.exponent)
+        return false;
+    wide divisor = b.coefficient < 0 ? -(wide)b.coefficient : b.coefficient;
+    wide rest = a.coefficient % divisor;
+    for (int64_t digits = (int64_t)a.exponent - b.exponent; digits > 0 && rest != 0; digits--)
+        rest = rest * 10 % divisor;
+    return rest == 0;
+}
+
 int dbk_decimal_compare(struct dbk_decimal a, struct dbk_decimal b)
 {
     int sign_a = (a.coefficient > 0) - (a.coefficient < 0);

@@ -43,6 +43,8 @@ bool dbk_decimal_divide(struct dbk_decimal a, struct dbk_decimal b, int places,
                         struct dbk_decimal *value_out);
 /* To `places` digits behind the point (may be negative), half to even. */
 bool dbk_decimal_round(struct dbk_decimal value, int places, struct dbk_decimal *value_out);
+/* True when a is a whole number of times b, exactly; false when b is zero. */
+bool dbk_decimal_is_multiple(struct dbk_decimal a, struct dbk_decimal b);
 int dbk_decimal_compare(struct dbk_decimal a, struct dbk_decimal b);
 double dbk_decimal_to_double(struct dbk_decimal value);
 /* False when it is not whole or does not fit. */

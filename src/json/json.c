@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "json/json.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -28,6 +29,7 @@ struct dbk_json {
     struct dbk_slice fault_text;
     const struct dbk_slice *keys; /* of the members that are wanted */
     size_t key_count;
+    char reason[256]; /* of the last fault, with the text it is about */
 };
 
 struct dbk_json *dbk_json_create(size_t size_max)
@@ -84,8 +86,15 @@ static int compare_keys(const void *a, const void *b)
     return dbk_slice_compare((*left)->key, (*right)->key);
 }
 
-static int check_keys_sorted(struct dbk_json *json, const struct dbk_json_node *object,
-                             size_t offset)
+static int fault_key(struct dbk_json *json, const struct dbk_json_node *member)
+{
+    const char *at = member->raw.data; /* A key with escapes is known by its value's place. */
+    if (member->key.data > json->text && member->key.data < at)
+        at = member->key.data - 1;
+    return fault(json, (size_t)(at - json->text), "a key stands twice in one object", member->key);
+}
+
+static int check_keys_sorted(struct dbk_json *json, const struct dbk_json_node *object)
 {
     const struct dbk_json_node **members =
         dbk_alloc_zero(object->count, sizeof(struct dbk_json_node *));
@@ -100,23 +109,23 @@ static int check_keys_sorted(struct dbk_json *json, const struct dbk_json_node *
     int rc = DBK_OK;
     for (uint32_t i = 1; i < object->count && rc == DBK_OK; i++) {
         if (dbk_slice_equal(members[i - 1]->key, members[i]->key))
-            rc = fault(json, offset, "a key stands twice in one object", members[i]->key);
+            rc = fault_key(json, members[i] > members[i - 1] ? members[i] : members[i - 1]);
     }
     dbk_free(members);
     return rc;
 }
 
 /* No key may stand twice: readers would disagree about which one counts. */
-static int check_keys(struct dbk_json *json, const struct dbk_json_node *object, size_t offset)
+static int check_keys(struct dbk_json *json, const struct dbk_json_node *object)
 {
     if (object->count > PAIRWISE_MAX)
-        return check_keys_sorted(json, object, offset);
+        return check_keys_sorted(json, object);
     const struct dbk_json_node *member = object + 1;
     for (uint32_t i = 0; i < object->count; i++) {
         const struct dbk_json_node *earlier = object + 1;
         for (uint32_t j = 0; j < i; j++) {
             if (dbk_slice_equal(earlier->key, member->key))
-                return fault(json, offset, "a key stands twice in one object", member->key);
+                return fault_key(json, member);
             earlier = dbk_json_sibling(earlier);
         }
         member = dbk_json_sibling(member);
@@ -130,7 +139,7 @@ static int close_container(struct dbk_json *json, size_t end)
     size_t begin = (size_t)(node->raw.data - json->text);
     node->next = (uint32_t)(json->node_count - json->open[json->depth]);
     node->raw.size = end - begin;
-    return node->kind == DBK_JSON_OBJECT ? check_keys(json, node, begin) : DBK_OK;
+    return node->kind == DBK_JSON_OBJECT ? check_keys(json, node) : DBK_OK;
 }
 
 static int read_number(struct dbk_json *json, struct dbk_json_node *node, size_t offset)
@@ -262,19 +271,28 @@ static int copy_text(struct dbk_json *json, struct dbk_slice text, bool wrapped)
     return DBK_OK;
 }
 
-static int report(const struct dbk_json *json, struct dbk_slice text, size_t offset,
-                  const char *reason, struct dbk_error *err)
+static int report(struct dbk_json *json, struct dbk_slice text, size_t offset, const char *reason,
+                  struct dbk_error *err)
 {
     unsigned line;
     unsigned column;
-    dbk_text_place(text, offset, &line, &column);
     struct dbk_slice shown = json->fault_text;
     if (shown.size > 64)
         shown.size = 64;
+    dbk_text_place(text, offset, &line, &column);
+    json->fault_offset = offset;
     if (shown.size > 0)
-        return dbk_error_set(err, DBK_EINVAL, "line %u, column %u: %s: %.*s", line, column, reason,
-                             DBK_SLICE_ARGS(shown));
-    return dbk_error_set(err, DBK_EINVAL, "line %u, column %u: %s", line, column, reason);
+        (void)snprintf(json->reason, sizeof(json->reason), "%s: %.*s", reason,
+                       DBK_SLICE_ARGS(shown));
+    else
+        (void)snprintf(json->reason, sizeof(json->reason), "%s", reason);
+    return dbk_error_set(err, DBK_EINVAL, "line %u, column %u: %s", line, column, json->reason);
+}
+
+size_t dbk_json_fault(const struct dbk_json *json, const char **reason_out)
+{
+    *reason_out = json->reason;
+    return json->fault_offset;
 }
 
 static int parse(struct dbk_json *json, struct dbk_slice text, dbk_simdjson_wants_fn wanted,

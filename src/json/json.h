@@ -74,6 +74,22 @@ int dbk_json_parse_members(struct dbk_json *json, struct dbk_slice text,
                            const struct dbk_json_node **nodes_out,
                            struct dbk_error *err) DBK_MUST_CHECK;
 
+/*
+ * Where the last parse failed, as a byte offset into its text, and why; the reason is valid until
+ * the next parse. Only after DBK_EINVAL.
+ */
+size_t dbk_json_fault(const struct dbk_json *json, const char **reason_out);
+
+/*
+ * A copy of a parsed value that stays valid with the arena and the text: raw slices, and keys and
+ * texts without escapes, lie in the text, which is the one that was parsed. DBK_ENOMEM
+ */
+int dbk_json_keep(const struct dbk_json_node *root, struct dbk_slice text, struct dbk_arena *arena,
+                  const struct dbk_json_node **root_out) DBK_MUST_CHECK;
+/* Where a kept node, or its key, begins in its text, in bytes. */
+size_t dbk_json_offset(const struct dbk_json_node *node, struct dbk_slice text);
+size_t dbk_json_key_offset(const struct dbk_json_node *member, struct dbk_slice text);
+
 /* The member of an object, NULL when it has none or is no object. Valid as long as the nodes. */
 const struct dbk_json_node *dbk_json_member(const struct dbk_json_node *object, const char *key);
 const struct dbk_json_node *dbk_json_member_slice(const struct dbk_json_node *object,

@@ -131,6 +131,49 @@ static void test_book_book__files_that_do_not_belong_are_named(void **state)
     }
 }
 
+static void test_book_book__schemas_are_read(void **state)
+{
+    (void)state;
+#define SCHEMA "events/Deposited.schema.json"
+#define ONE "{\"versions\": [{\"version\": 1, \"schema\": {}}]}"
+    static const struct replaced cases[] = {
+        {"events/Deposited.json", "",
+         "events/Deposited.json: warning: this file is not read: its name does not end with "
+         "`.schema.json` or `.lua`\n"},
+        {"event/Deposited.schema.json", ONE, "event: warning: this is not read\n"},
+        {"events/2x.schema.json", ONE, "events/2x.schema.json: `2x` is no name of an event type\n"},
+        {SCHEMA, "{\"versions\": [\n{\"version\": 1, \"schema\": {\"typ\": \"object\"}}]}",
+         SCHEMA ":2:27: unknown keyword `typ`\n"},
+        {SCHEMA, "{", SCHEMA ":1:1: a comma, colon, bracket or value was expected\n"},
+        {"events/Deposited.lua", "",
+         "events/Deposited.lua: this upcaster does not say from which version to the next\n"},
+        {"events/Deposited.1-3.lua", "",
+         "events/Deposited.1-3.lua: this upcaster does not say from which version to the next\n"},
+        {"events/Deposited.1-2.lua", "",
+         "events/Deposited.1-2.lua: the type `Deposited` is not declared\n"},
+        {"book.yaml", "book: b\ndatabases: {reading: sqlite:r.db}\nschema: strct\n",
+         "book.yaml:3:9: `strct` is no way to check events\n"},
+    };
+    ASSERT_REPLACED(cases);
+
+    struct folder folder;
+    make(&folder);
+    folder_write(&folder, "book.yaml",
+                 "book: b\ndatabases: {reading: sqlite:r.db}\nschema: warn\n");
+    folder_write(&folder, SCHEMA,
+                 "{\"versions\": [{\"version\": 1, \"schema\": {}},\n"
+                 "{\"version\": 2, \"schema\": {\"type\": \"object\"}}]}");
+    folder_write(&folder, "events/Deposited.1-2.lua", "return function(data) return data end");
+    folder_load(&folder, NULL);
+    assert_faults(&folder.faults, "");
+    assert_int_equal(folder.book->schema_mode, DBK_SCHEMA_WARN);
+    assert_int_equal(dbk_schemas_count(folder.book->schemas), 1);
+    const struct dbk_schema *schema = dbk_schemas_at(folder.book->schemas, 0);
+    assert_int_equal(dbk_schema_version(schema), 2);
+    assert_string_equal(dbk_schema_script(schema)->file, "events/Deposited.1-2.lua");
+    folder_release(&folder);
+}
+
 static void test_book_book__model_settings_are_checked(void **state)
 {
     (void)state;
@@ -545,6 +588,7 @@ int main(void)
         cmocka_unit_test(test_book_book__a_whole_folder_is_read),
         cmocka_unit_test(test_book_book__entries_are_sorted),
         cmocka_unit_test(test_book_book__files_that_do_not_belong_are_named),
+        cmocka_unit_test(test_book_book__schemas_are_read),
         cmocka_unit_test(test_book_book__model_settings_are_checked),
         cmocka_unit_test(test_book_book__a_model_needs_its_files),
         cmocka_unit_test(test_book_book__queries_are_checked),

@@ -130,7 +130,7 @@ static void test_json_json__other_texts_are_refused_by_their_place(void **state)
     } cases[] = {
         {"", "line 1, column 1: a value was expected"},
         {" \n ", "line 2, column 2: a value was expected"},
-        {"{\"a\":1,\"a\":2}", "line 1, column 1: a key stands twice in one object: a"},
+        {"{\"a\":1,\"a\":2}", "line 1, column 8: a key stands twice in one object: a"},
         {"{\"a\":1e999}", "line 1, column 6: a number cannot be read exactly"},
         {"[12345678901234567890123]", "line 1, column 2: a number cannot be read exactly"},
         {"[01]", "line 1, column 2: a number is malformed"},

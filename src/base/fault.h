@@ -7,8 +7,8 @@
  *
  * Threads: as the list.
  */
-#ifndef DBK_BOOK_FAULT_H
-#define DBK_BOOK_FAULT_H
+#ifndef DBK_BASE_FAULT_H
+#define DBK_BASE_FAULT_H
 
 #include "base/diagnostics.h"
 
