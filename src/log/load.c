@@ -178,6 +178,7 @@ static void adopt(struct dbk_log *log, const struct dbk_note *note)
     log->tail = (struct dbk_tail){
         .segment = (uint32_t)note->segment,
         .size = (uint32_t)size,
+        .synced_size = (uint32_t)size,
         .chain = note->chain,
         .last_position = note->last_position,
         .last_time_us = note->last_time_us,

@@ -140,6 +140,8 @@ void dbk_log_publish(struct dbk_log *log)
     atomic_store(&log->end, (uint64_t)tail->segment << 32 | tail->size);
     atomic_store(&log->last_time_us, tail->last_time_us);
     atomic_store(&log->last_position, tail->last_position);
+    if (tail->synced_size == tail->size)
+        atomic_store(&log->synced_position, tail->last_position);
 }
 
 uint32_t dbk_log_salt(const struct dbk_log *log, uint64_t ordinal)
@@ -287,6 +289,11 @@ const uint8_t *dbk_log_hash_key(const struct dbk_log *log)
 uint64_t dbk_log_last_position(const struct dbk_log *log)
 {
     return atomic_load(&log->last_position);
+}
+
+uint64_t dbk_log_synced_position(const struct dbk_log *log)
+{
+    return atomic_load(&log->synced_position);
 }
 
 int64_t dbk_log_last_time_us(const struct dbk_log *log)

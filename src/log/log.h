@@ -65,10 +65,13 @@ void dbk_log_free(struct dbk_log *log);
 const struct dbk_uuid *dbk_log_book_id(const struct dbk_log *log);
 const uint8_t *dbk_log_hash_key(const struct dbk_log *log); /* 16 bytes */
 
-/* The last synced position, 0 when there is none; its time (0); the place behind it. */
+/* The last position that can be read, 0 when there is none; its time (0); the place behind it. */
 uint64_t dbk_log_last_position(const struct dbk_log *log);
 int64_t dbk_log_last_time_us(const struct dbk_log *log);
 struct dbk_log_place dbk_log_end(const struct dbk_log *log);
+
+/* Up to here nothing is lost in a crash: what was written without a sync lies behind it. */
+uint64_t dbk_log_synced_position(const struct dbk_log *log);
 
 /* A reader process looks at the note again; true when there is something new. */
 int dbk_log_refresh(struct dbk_log *log, bool *changed_out, struct dbk_error *err) DBK_MUST_CHECK;

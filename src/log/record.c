@@ -162,40 +162,54 @@ int dbk_record_decode(struct dbk_slice bytes, uint32_t salt, struct dbk_event *e
     return DBK_OK;
 }
 
-static void hash_u32(struct dbk_sha256 *hash, uint32_t value)
+/* Where bytes that are hashed go: one of the two. */
+struct sink {
+    struct dbk_sha256 *hash;
+    struct dbk_buf *out;
+};
+
+static void put(const struct sink *sink, struct dbk_slice bytes)
+{
+    if (sink->hash != NULL)
+        dbk_sha256_update(sink->hash, bytes);
+    else
+        dbk_buf_append(sink->out, bytes);
+}
+
+static void put_u32(const struct sink *sink, uint32_t value)
 {
     char bytes[sizeof(value)];
     dbk_put_u32(bytes, value);
-    dbk_sha256_update(hash, dbk_slice(bytes, sizeof(bytes)));
+    put(sink, dbk_slice(bytes, sizeof(bytes)));
 }
 
-static void hash_sized(struct dbk_sha256 *hash, struct dbk_slice bytes)
+static void put_behind_size(const struct sink *sink, struct dbk_slice bytes)
 {
-    hash_u32(hash, (uint32_t)bytes.size);
-    dbk_sha256_update(hash, bytes);
+    put_u32(sink, (uint32_t)bytes.size);
+    put(sink, bytes);
 }
 
 /* One sealed field off the front of `fields`. */
-static int hash_sealed_field(struct dbk_sha256 *hash, struct dbk_slice *fields)
+static int put_sealed_field(const struct sink *sink, struct dbk_slice *fields)
 {
     struct dbk_sealed_field field;
     uint8_t digest[DBK_SHA256_SIZE];
     if (dbk_sealed_next(fields, &field) <= 0)
         return DBK_ECORRUPT;
-    hash_sized(hash, field.path);
-    dbk_sha256_update(hash, dbk_slice(field.key_id.bytes, DBK_UUID_SIZE));
+    put_behind_size(sink, field.path);
+    put(sink, dbk_slice(field.key_id.bytes, DBK_UUID_SIZE));
     if (field.kind == DBK_SEALED_CIPHERTEXT) {
         dbk_sha256_of(field.value, digest);
         field.value = dbk_slice(digest, sizeof(digest));
     }
-    dbk_sha256_update(hash, field.value);
+    put(sink, field.value);
     return DBK_OK;
 }
 
-static int hash_fields(struct dbk_sha256 *hash, uint16_t count, struct dbk_slice fields)
+static int put_fields(const struct sink *sink, uint16_t count, struct dbk_slice fields)
 {
     for (uint16_t i = 0; i < count; i++)
-        if (hash_sealed_field(hash, &fields) < 0)
+        if (put_sealed_field(sink, &fields) < 0)
             return DBK_ECORRUPT;
     return fields.size == 0 ? DBK_OK : DBK_ECORRUPT;
 }
@@ -209,29 +223,43 @@ static int take_removed(const struct dbk_event *event, uint8_t digest_out[DBK_SH
     return DBK_OK;
 }
 
-int dbk_record_content(const struct dbk_event *event, uint8_t digest_out[DBK_SHA256_SIZE])
+/* What the content digest of a whole event is the SHA-256 of. */
+static int put_content(const struct sink *sink, const struct dbk_event *event)
 {
-    struct dbk_sha256 hash;
     char sizes[16];
     struct dbk_slice fields;
     uint16_t count = 0;
-    if ((event->flags & DBK_RECORD_REMOVED) != 0)
-        return take_removed(event, digest_out);
     if (dbk_sealed_open(event->sealed, &count, &fields) < 0)
         return DBK_ECORRUPT;
     dbk_put_u32(sizes, (uint32_t)event->tags.size);
     dbk_put_u32(sizes + 4, (uint32_t)event->data.size);
     dbk_put_u32(sizes + 8, (uint32_t)event->meta.size);
     dbk_put_u32(sizes + 12, count);
+    put(sink, dbk_slice(sizes, sizeof(sizes)));
+    put(sink, event->tags);
+    put(sink, event->data);
+    put(sink, event->meta);
+    return put_fields(sink, count, fields);
+}
+
+int dbk_record_content(const struct dbk_event *event, uint8_t digest_out[DBK_SHA256_SIZE])
+{
+    struct dbk_sha256 hash;
+    if ((event->flags & DBK_RECORD_REMOVED) != 0)
+        return take_removed(event, digest_out);
     dbk_sha256_init(&hash);
-    dbk_sha256_update(&hash, dbk_slice(sizes, sizeof(sizes)));
-    dbk_sha256_update(&hash, event->tags);
-    dbk_sha256_update(&hash, event->data);
-    dbk_sha256_update(&hash, event->meta);
-    if (hash_fields(&hash, count, fields) < 0)
+    if (put_content(&(struct sink){.hash = &hash}, event) < 0)
         return DBK_ECORRUPT;
     dbk_sha256_final(&hash, digest_out);
     return DBK_OK;
+}
+
+int dbk_record_content_input(const struct dbk_event *event, struct dbk_buf *out)
+{
+    if ((event->flags & DBK_RECORD_REMOVED) != 0)
+        return DBK_OK;
+    int rc = put_content(&(struct sink){.out = out}, event);
+    return rc < 0 ? rc : out->rc;
 }
 
 /* Position to schema version, as in the record. */
@@ -289,21 +317,22 @@ static int old_leaf(const struct dbk_event *event, uint8_t leaf_out[DBK_SHA256_S
     static const char prefix[] = "\0dbkleaf1";
     char envelope[ENVELOPE_SIZE];
     struct dbk_sha256 hash;
+    struct sink sink = {.hash = &hash};
     struct dbk_slice fields;
     uint16_t count = 0;
     if (dbk_sealed_open(event->sealed, &count, &fields) < 0)
         return DBK_ECORRUPT;
     (void)put_envelope(envelope, event, event->flags & DBK_RECORD_JSON);
     dbk_sha256_init(&hash);
-    dbk_sha256_update(&hash, dbk_slice(prefix, sizeof(prefix) - 1));
-    dbk_sha256_update(&hash, dbk_slice(envelope, sizeof(envelope)));
-    hash_sized(&hash, event->stream);
-    hash_sized(&hash, event->type);
-    hash_sized(&hash, event->tags);
-    hash_sized(&hash, event->data);
-    hash_sized(&hash, event->meta);
-    hash_u32(&hash, count);
-    if (hash_fields(&hash, count, fields) < 0)
+    put(&sink, dbk_slice(prefix, sizeof(prefix) - 1));
+    put(&sink, dbk_slice(envelope, sizeof(envelope)));
+    put_behind_size(&sink, event->stream);
+    put_behind_size(&sink, event->type);
+    put_behind_size(&sink, event->tags);
+    put_behind_size(&sink, event->data);
+    put_behind_size(&sink, event->meta);
+    put_u32(&sink, count);
+    if (put_fields(&sink, count, fields) < 0)
         return DBK_ECORRUPT;
     dbk_sha256_final(&hash, leaf_out);
     return DBK_OK;

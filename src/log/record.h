@@ -103,6 +103,9 @@ size_t dbk_record_claimed_size(struct dbk_slice bytes);
    section is damaged, or what is left of it is no digest. */
 int dbk_record_content(const struct dbk_event *event,
                        uint8_t digest_out[DBK_SHA256_SIZE]) DBK_MUST_CHECK;
+/* Appends what that is the SHA-256 of; of a removed event nothing. DBK_ECORRUPT, or the buffer's
+   code. */
+int dbk_record_content_input(const struct dbk_event *event, struct dbk_buf *out) DBK_MUST_CHECK;
 /* The event's leaf, the same for stored and removed events. DBK_ECORRUPT as above. */
 int dbk_record_leaf(const struct dbk_event *event,
                     uint8_t leaf_out[DBK_SHA256_SIZE]) DBK_MUST_CHECK;

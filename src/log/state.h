@@ -70,6 +70,7 @@ struct dbk_log {
     _Atomic uint64_t end;        /* segment << 32 | offset */
     _Atomic int64_t last_time_us;
     _Atomic uint64_t last_position;
+    _Atomic uint64_t synced_position;
 
     struct dbk_tail tail;
     struct dbk_note_file note;

@@ -2,6 +2,7 @@
 /* POST /streams/{stream} and POST /events. */
 #include <stdio.h>
 
+#include "base/base64.h"
 #include "server/handlers.h"
 
 struct appending {
@@ -19,36 +20,12 @@ static int wrong(struct dbk_error *err, size_t index, const char *what)
     return dbk_error_set(err, DBK_EINVAL, "event %zu: %s", index, what);
 }
 
-static int value_of(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
 static bool decode_base64(struct dbk_slice text, struct dbk_arena *arena, struct dbk_slice *out)
 {
-    char *bytes = dbk_arena_alloc(arena, text.size / 4 * 3 + 1);
+    char *bytes = dbk_arena_alloc(arena, DBK_BASE64_ROOM(text.size) + 1);
     size_t size = 0;
-    if (bytes == NULL || text.size % 4 != 0)
+    if (bytes == NULL || !dbk_base64_decode(text, bytes, &size))
         return false;
-    for (size_t i = 0; i < text.size; i += 4) {
-        bool last = i + 4 == text.size;
-        size_t pad = last && text.data[i + 3] == '=' ? text.data[i + 2] == '=' ? 2 : 1 : 0;
-        int group = 0;
-        for (size_t j = 0; j < 4 - pad; j++) {
-            int value = value_of(text.data[i + j]);
-            if (value < 0)
-                return false;
-            group |= value << (18 - 6 * j);
-        }
-        for (size_t j = 0; j < 3 - pad; j++)
-            bytes[size++] = (char)(group >> (16 - 8 * j) & 255);
-    }
     *out = dbk_slice(bytes, size);
     return true;
 }

@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "base/assert.h"
+#include "base/base64.h"
 
 static int digit_of(char c)
 {
@@ -306,23 +307,6 @@ void dbk_put_time(struct dbk_buf *out, bool *first, const char *key, int64_t tim
     dbk_json_write_string(out, dbk_slice(text, size));
 }
 
-static void put_base64(struct dbk_buf *out, struct dbk_slice bytes)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    dbk_buf_append_char(out, '"');
-    for (size_t i = 0; i < bytes.size; i += 3) {
-        size_t left = bytes.size - i;
-        uint32_t group = (uint32_t)(uint8_t)bytes.data[i] << 16;
-        group |= left > 1 ? (uint32_t)(uint8_t)bytes.data[i + 1] << 8 : 0;
-        group |= left > 2 ? (uint32_t)(uint8_t)bytes.data[i + 2] : 0;
-        dbk_buf_append_char(out, digits[group >> 18]);
-        dbk_buf_append_char(out, digits[group >> 12 & 63]);
-        dbk_buf_append_char(out, left > 1 ? digits[group >> 6 & 63] : '=');
-        dbk_buf_append_char(out, left > 2 ? digits[group & 63] : '=');
-    }
-    dbk_buf_append_char(out, '"');
-}
-
 static void put_tags(struct dbk_buf *out, struct dbk_slice tags)
 {
     dbk_buf_append_char(out, '[');
@@ -382,7 +366,9 @@ void dbk_put_event(struct dbk_buf *out, const struct dbk_event *event, struct db
         put_line(out, event->data);
     } else {
         dbk_json_write_key(out, &first, "data_base64");
-        put_base64(out, event->data);
+        dbk_buf_append_char(out, '"');
+        dbk_base64_encode(event->data, out);
+        dbk_buf_append_char(out, '"');
     }
     if (event->meta.size > 0) {
         dbk_json_write_key(out, &first, "meta");

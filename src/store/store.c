@@ -178,6 +178,11 @@ const struct dbk_uuid *dbk_store_book_id(const struct dbk_store *store)
     return dbk_log_book_id(store->log);
 }
 
+struct dbk_log *dbk_store_log(struct dbk_store *store)
+{
+    return store->log;
+}
+
 uint64_t dbk_store_last_position(struct dbk_store *store)
 {
     return dbk_log_last_position(store->log);

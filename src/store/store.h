@@ -47,6 +47,9 @@ int dbk_store_open(const struct dbk_store_options *options, struct dbk_store **s
 void dbk_store_free(struct dbk_store *store);
 
 const struct dbk_uuid *dbk_store_book_id(const struct dbk_store *store);
+/* The log behind it, for who reads all of it by places, as it is stored. */
+struct dbk_log;
+struct dbk_log *dbk_store_log(struct dbk_store *store);
 
 /* ---- Appending ---- */
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Breaks the writer, recovery, index and store on purpose, and looks whether the tests notice.
+"""Breaks writer, recovery, index, store and proof on purpose, and looks whether the tests notice.
 
     tests/torture/mutations.py [--check] [--only N,N]
 
 Each mutation is an edit of one place: a check left out, a bound off by one, a step forgotten. It
-is made in a copy of the tree, built, and the unit tests of log, index and store and a share of
-`states` are run, the quick ones first, until one fails. One that none of them notices is a
+is made in a copy of the tree, built, and the unit tests of log, index, store and proof and a share
+of `states` are run, the quick ones first, until one fails. One that none of them notices is a
 survivor: then a test is missing. --check only looks whether each edit still finds its place, once.
 """
 import argparse
@@ -21,7 +21,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 TESTS = ["log-record-test", "log-log-test", "log-damage-test", "log-compact-test",
          "log-backup-test", "log-crash-test", "index-index-test", "store-append-test",
          "store-condition-test", "store-cursor-test", "store-rules-test", "store-crash-test",
-         "group-group-test"]
+         "group-group-test", "proof-proof-test"]
 STATES = [["--kind", "crash", "--count", "6000"], ["--kind", "calls", "--count", "1500"],
           ["--kind", "bits", "--count", "2000"]]
 
@@ -129,6 +129,20 @@ MUTATIONS = [
      "    if (removed->version > 0)\n"
      "        return true;\n",
      "a removed event counts as known whatever it held"),
+    ("proof/proof.c",
+     "        rc = os->sync(os, &file, err);\n"
+     "    os->close",
+     "        rc = DBK_OK;\n"
+     "    os->close",
+     "a signing key is used before it is durable"),
+    ("proof/checkpoints.c",
+     "        rc = os->sync(os, &checkpoints->file, err);\n",
+     "        rc = DBK_OK;\n",
+     "a checkpoint is handed out before it is durable"),
+    ("proof/proof.c",
+     "    uint64_t synced = dbk_log_synced_position(dbk_store_log(proof->store));\n",
+     "    uint64_t synced = dbk_store_last_position(proof->store);\n",
+     "what is not synced is signed"),
     ("log/compact.c",
      "    dbk_put_u32(place, (uint32_t)(packing->size + packing->group.size));",
      "    dbk_put_u32(place, (uint32_t)(packing->size + packing->group.size"
