@@ -1,8 +1,9 @@
 -- daybook do CancelOrder '{"order_id":"900001"}'
 return {
     stream = function(command)
-        assert(type(command.order_id) == "string" and command.order_id ~= "",
-            "order_id: a text is needed")
+        local kind = math.type(command.order_id) or type(command.order_id)
+        assert(kind == "integer" or kind == "string" and command.order_id ~= "",
+            "order_id: a text or a whole number is needed")
         return "order-" .. command.order_id
     end,
     decide = function(state, command)
@@ -11,6 +12,6 @@ return {
         elseif state.status ~= "placed" then
             return refuse("not-open", "order " .. command.order_id .. " is " .. state.status)
         end
-        return event("OrderCancelled", { order_id = command.order_id })
+        return event("OrderCancelled", { order_id = tostring(command.order_id) })
     end,
 }
