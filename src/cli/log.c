@@ -39,46 +39,79 @@ static int put_value(struct dbk_buf *out, bool *first, const char *name,
     return rc;
 }
 
-/* What stands on the first row of a version only, for people. */
-static void put_event(struct dbk_buf *out, bool *first, const struct dbk_json_node *event)
+static void put_text(struct dbk_buf *out, bool *first, const char *name, const char *text)
+{
+    dbk_json_write_key(out, first, name);
+    dbk_json_write_string(out, dbk_slice_of(text));
+}
+
+/* "anna (order-17)": who it was, and in what correlation. */
+static int put_by(struct dbk_buf *out, bool *first, const struct dbk_json_node *actor,
+                  const struct dbk_json_node *correlation)
+{
+    struct dbk_buf text;
+    dbk_buf_init(&text, ROW_SIZE_MAX);
+    if (actor != NULL && actor->kind == DBK_JSON_STRING)
+        dbk_buf_append(&text, actor->text);
+    if (correlation != NULL && correlation->kind == DBK_JSON_STRING) {
+        dbk_buf_append_text(&text, text.size > 0 ? " (" : "(");
+        dbk_buf_append(&text, correlation->text);
+        dbk_buf_append_char(&text, ')');
+    }
+    dbk_json_write_key(out, first, "by");
+    dbk_json_write_string(out, dbk_buf_slice(&text));
+    int rc = text.rc;
+    dbk_buf_release(&text);
+    return rc;
+}
+
+static int put_event(struct dbk_buf *out, bool *first, const struct dbk_json_node *event,
+                     bool people)
 {
     static const char *const members[] = {"version", "position", "time", "occurred",
                                           "type",    "id",       NULL};
     const struct dbk_json_node *meta = dbk_json_member(event, "meta");
+    const struct dbk_json_node *actor = meta == NULL ? NULL : dbk_json_member(meta, "actor");
+    const struct dbk_json_node *correlation =
+        meta == NULL ? NULL : dbk_json_member(meta, "correlationid");
     for (size_t i = 0; members[i] != NULL; i++)
         put_member(out, first, members[i], dbk_json_member(event, members[i]));
-    put_member(out, first, "actor", meta == NULL ? NULL : dbk_json_member(meta, "actor"));
-    put_member(out, first, "correlation",
-               meta == NULL ? NULL : dbk_json_member(meta, "correlationid"));
+    if (people)
+        return put_by(out, first, actor, correlation);
+    put_member(out, first, "actor", actor);
+    put_member(out, first, "correlation", correlation);
+    return DBK_OK;
 }
 
 static void put_nothing(struct dbk_buf *out, bool *first)
 {
-    static const char *const members[] = {"version", "time", "type", "actor", "correlation", NULL};
+    static const char *const members[] = {"version", "time", "type", "by", NULL};
     for (size_t i = 0; members[i] != NULL; i++)
-        put_member(out, first, members[i], NULL);
+        put_text(out, first, members[i], "");
 }
 
 /* event: NULL where it stands above already, for people. */
-static void begin_row(struct dbk_buf *out, bool *first, const struct dbk_json_node *event)
+static int begin_row(struct dbk_buf *out, bool *first, const struct dbk_json_node *event,
+                     bool people)
 {
     *first = true;
     dbk_buf_append_text(out, out->size > 1 ? ",{" : "{");
     if (event != NULL)
-        put_event(out, first, event);
-    else
-        put_nothing(out, first);
+        return put_event(out, first, event, people);
+    put_nothing(out, first);
+    return DBK_OK;
 }
 
 static int put_change(struct dbk_buf *out, const struct dbk_json_node *event,
                       const struct dbk_json_node *change, bool people)
 {
     bool first = true;
-    begin_row(out, &first, event);
+    int rc = begin_row(out, &first, event, people);
     if (!people)
         put_member(out, &first, "op", dbk_json_member(change, "op"));
     put_member(out, &first, people ? "field" : "path", dbk_json_member(change, "path"));
-    int rc = put_value(out, &first, "old", dbk_json_member(change, "old"), people);
+    if (rc == DBK_OK)
+        rc = put_value(out, &first, "old", dbk_json_member(change, "old"), people);
     if (rc == DBK_OK)
         rc = put_value(out, &first, people ? "new" : "value", dbk_json_member(change, "value"),
                        people);
@@ -96,17 +129,14 @@ static int put_other(struct dbk_buf *out, const struct dbk_json_node *event, uin
                    (uintmax_t)left_out);
     if (left_out == 0)
         (void)snprintf(text, sizeof(text), "%s", people ? "(no change)" : "");
-    begin_row(out, &first, event);
-    if (!people) {
-        dbk_json_write_key(out, &first, "op");
-        dbk_buf_append_text(out, left_out > 0 ? "\"left-out\"" : "\"\"");
-    }
-    put_member(out, &first, "old", NULL);
-    put_member(out, &first, people ? "new" : "path", NULL);
-    dbk_json_write_key(out, &first, people ? "field" : "value");
-    dbk_json_write_string(out, dbk_slice_of(text));
+    int rc = begin_row(out, &first, event, people);
+    if (!people)
+        put_text(out, &first, "op", left_out > 0 ? "left-out" : "");
+    put_text(out, &first, "old", "");
+    put_text(out, &first, people ? "new" : "path", "");
+    put_text(out, &first, people ? "field" : "value", text);
     dbk_buf_append_char(out, '}');
-    return out->rc;
+    return rc < 0 ? rc : out->rc;
 }
 
 static int put_changes(struct dbk_buf *out, const struct dbk_json_node *event, bool people)
@@ -139,7 +169,7 @@ static int changes_for_csv(struct dbk_buf *out, const struct dbk_json_node *even
 int dbk_run_log(const struct dbk_arguments *arguments)
 {
     static const char *const columns[] = {"version", "time", "type", "data", "state", NULL};
-    static const char *const change_columns[] = {"version", "time", "type", "actor", "correlation",
+    static const char *const change_columns[] = {"version", "time", "type", "by",
                                                  "field",   "old",  "new",  NULL};
     static const char *const change_csv_columns[] = {
         "version",     "position", "time", "occurred", "type",  "id", "actor",

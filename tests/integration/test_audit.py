@@ -346,8 +346,8 @@ def test_changes_are_shown_with_who_made_them(bank):
              '{"actor":"x\\u001b[31m"}')
     table = bank.run("log", "account-1", "--diff").text.splitlines()
     rows = [re.split(r" {2,}", line.strip()) for line in table]
-    assert rows[0] == ["version", "time", "type", "actor", "correlation", "field", "old", "new"]
-    assert rows[2][2:] == ["AccountOpened", "anna", "c-1", "/id", '"1"']
+    assert rows[0] == ["version", "time", "type", "by", "field", "old", "new"]
+    assert rows[2][2:] == ["AccountOpened", "anna (c-1)", "/id", '"1"']
     assert rows[3] == ["/status", '"none"', '"active"']
     assert rows[4][2:] == ["Noted", "(no change)"]
     assert rows[5][2:] == ["Deposited", "x\\x1b[31m", "/balance", "0", "5"]
