@@ -101,7 +101,7 @@ const struct dbk_cli_command dbk_cli_commands[] = {
          "Numbers, true, false and null are taken as such, all else as text; NAME='\"5\"' is\n"
          "the text 5. With --key a repeated command answers as the first time.",
      .examples = EXAMPLES("daybook do Deposit account=anna amount=50",
-                          "daybook do PlaceOrder '{\"order_id\":\"1\",\"lines\":[]}' --key web-17",
+                          "daybook do CancelOrder '{\"order_id\":\"536365\"}' --key web-17",
                           "daybook do Withdraw account=anna amount=1000 --dry-run"),
      .options = OPTIONS(OPTION("key", TEXT, "KEY", "idempotency key"),
                         FLAG("dry-run", "decide and show the events, append nothing"),

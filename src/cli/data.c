@@ -23,6 +23,7 @@ struct dbk_table_options dbk_data_options(const struct dbk_arguments *arguments,
     return (struct dbk_table_options){.out = stdout,
                                       .output = output,
                                       .width_max = dbk_output_width(stdout),
+                                      .live = show->live,
                                       .columns = output == DBK_OUTPUT_CSV ? show->csv_columns
                                                                           : show->table_columns};
 }

@@ -12,6 +12,10 @@
 
 #define ROW_SIZE_MAX ((size_t)1 << 30)
 #define COLUMN_WIDTH_MIN 8
+/* Of a text's column in a live table. */
+#define LIVE_WIDTH 16
+/* "2011-03-01T08:26:00…" */
+#define TIME_WIDTH_MIN 20
 
 struct cell {
     struct dbk_slice text; /* visible text */
@@ -27,6 +31,8 @@ struct column {
     struct dbk_slice name;
     size_t width;
     bool number; /* every cell so far is a number, empty or NULL: aligned to the right */
+    bool time;   /* every cell so far is a time, empty or NULL */
+    bool filled; /* some cell so far is neither empty nor NULL */
 };
 
 struct dbk_table {
@@ -105,7 +111,7 @@ static int add_column(struct dbk_table *table, struct dbk_slice name)
     if (copy.data == NULL)
         return DBK_ENOMEM;
     table->columns[table->column_count++] =
-        (struct column){.name = copy, .width = dbk_text_width(copy), .number = true};
+        (struct column){.name = copy, .width = dbk_text_width(copy), .number = true, .time = true};
     return DBK_OK;
 }
 
@@ -215,6 +221,12 @@ static struct dbk_slice shown(struct cell cell)
     return cell.text.data == NULL ? DBK_SLICE_LITERAL("NULL") : cell.text;
 }
 
+static bool is_time(struct dbk_slice text)
+{
+    return text.size >= TIME_WIDTH_MIN && text.data[4] == '-' && text.data[7] == '-' &&
+           text.data[10] == 'T' && text.data[text.size - 1] == 'Z';
+}
+
 static void measure(struct dbk_table *table)
 {
     for (size_t i = 0; i < table->row_count; i++) {
@@ -223,26 +235,50 @@ static void measure(struct dbk_table *table)
             size_t width = dbk_text_width(shown(cell));
             if (width > table->columns[c].width)
                 table->columns[c].width = width;
-            if (cell.text.size > 0 && !cell.number)
-                table->columns[c].number = false;
+            if (cell.text.size == 0)
+                continue;
+            table->columns[c].filled = true;
+            table->columns[c].number = table->columns[c].number && cell.number;
+            table->columns[c].time = table->columns[c].time && is_time(cell.text);
         }
     }
 }
 
-/* Takes from the widest columns until a line fits. */
-static void fit(struct dbk_table *table)
+/* Room for later texts; the last column needs none. */
+static void leave_room(struct dbk_table *table)
+{
+    for (size_t c = 0; c + 1 < table->column_count; c++) {
+        struct column *column = &table->columns[c];
+        if (!column->number && column->width < LIVE_WIDTH)
+            column->width = LIVE_WIDTH;
+    }
+}
+
+/* How narrow a column may become: a number or a time that is cut says little. */
+static size_t width_min(const struct column *column)
+{
+    if (column->filled && column->number)
+        return column->width;
+    return column->filled && column->time ? TIME_WIDTH_MIN : COLUMN_WIDTH_MIN;
+}
+
+/* Takes from the widest columns until a line fits. strict: as width_min says, else from all. */
+static void fit(struct dbk_table *table, bool strict)
 {
     size_t total = table->column_count > 0 ? 2 * (table->column_count - 1) : 0;
     for (size_t c = 0; c < table->column_count; c++)
         total += table->columns[c].width;
     while (table->options.width_max > 0 && total > table->options.width_max) {
-        size_t widest = 0;
-        for (size_t c = 1; c < table->column_count; c++)
-            if (table->columns[c].width > table->columns[widest].width)
-                widest = c;
-        if (table->columns[widest].width <= COLUMN_WIDTH_MIN)
+        struct column *widest = NULL;
+        for (size_t c = 0; c < table->column_count; c++) {
+            struct column *column = &table->columns[c];
+            if (column->width > (strict ? width_min(column) : COLUMN_WIDTH_MIN) &&
+                (widest == NULL || column->width > widest->width))
+                widest = column;
+        }
+        if (widest == NULL)
             break;
-        table->columns[widest].width--;
+        widest->width--;
         total--;
     }
 }
@@ -300,7 +336,10 @@ static int write_head(struct dbk_table *table, struct dbk_error *err)
     if (table->column_count == 0)
         return DBK_OK;
     measure(table);
-    fit(table);
+    if (table->options.live && !csv)
+        leave_room(table);
+    fit(table, true);
+    fit(table, false);
     for (size_t c = 0; c < table->column_count; c++) {
         if (csv)
             write_csv_cell(&table->line, c, table->columns[c].name);

@@ -40,6 +40,7 @@ struct dbk_table_options {
     FILE *out;
     enum dbk_output output;
     size_t width_max;           /* lines of a table are cut to so many columns; 0: never */
+    bool live;                  /* rows come one by one: columns leave room for what may come */
     const char *const *columns; /* of table and CSV; ends with NULL; NULL: the rows' members */
 };
 

@@ -79,6 +79,22 @@ static void test_cli_table__a_terminal_gets_lines_that_fit(void **state)
            "2  short\n");
 }
 
+static void test_cli_table__a_terminal_keeps_numbers_and_times_longest(void **state)
+{
+    (void)state;
+    static const char rows[] = "[{\"n\":1234567890,\"t\":\"2011-03-01T08:26:00.123456Z\","
+                               "\"s\":\"abcdefghijklmnopqrstuvwxyz\"}]";
+    expect((struct dbk_table_options){.output = DBK_OUTPUT_TABLE, .width_max = 44}, rows,
+           "         n  t                     s\n"
+           "----------  --------------------  ----------\n"
+           "1234567890  2011-03-01T08:26:00\xe2\x80\xa6  abcdefghi\xe2\x80\xa6\n");
+    /* Where there is no other way they are cut too. */
+    expect((struct dbk_table_options){.output = DBK_OUTPUT_TABLE, .width_max = 30}, rows,
+           "        n  t          s\n"
+           "---------  ---------  --------\n"
+           "12345678\xe2\x80\xa6  2011-03-\xe2\x80\xa6  abcdefg\xe2\x80\xa6\n");
+}
+
 static void test_cli_table__json_is_an_array(void **state)
 {
     (void)state;
@@ -167,6 +183,7 @@ int main(void)
         cmocka_unit_test(test_cli_table__columns_are_aligned),
         cmocka_unit_test(test_cli_table__chosen_columns_come_in_their_order),
         cmocka_unit_test(test_cli_table__a_terminal_gets_lines_that_fit),
+        cmocka_unit_test(test_cli_table__a_terminal_keeps_numbers_and_times_longest),
         cmocka_unit_test(test_cli_table__json_is_an_array),
         cmocka_unit_test(test_cli_table__csv_is_quoted_where_it_must_be),
         cmocka_unit_test(test_cli_table__rows_beyond_those_held_back_widen_their_line),
