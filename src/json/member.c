@@ -120,13 +120,13 @@ bool dbk_json_find_text(struct dbk_slice object, const char *key, char *room, si
                         struct dbk_slice *text_out)
 {
     struct dbk_slice wanted = dbk_slice_of(key);
-    const char *at = object.data;
-    const char *end = at + object.size;
     unsigned depth = 0;
     bool escaped = false;
-    if (object.size == 0 || (memmem(at, object.size, wanted.data, wanted.size) == NULL &&
-                             memchr(at, '\\', object.size) == NULL))
+    if (object.size == 0 || (memmem(object.data, object.size, wanted.data, wanted.size) == NULL &&
+                             memchr(object.data, '\\', object.size) == NULL))
         return false;
+    const char *at = object.data;
+    const char *end = at + object.size;
     while (at < end) {
         if (*at != '"') {
             depth += *at == '{' || *at == '[';
