@@ -113,6 +113,8 @@ struct daybook_new_event {
     size_t tag_count;
     int64_t occurred_us; /* microseconds since 1970; 0 or DAYBOOK_NO_TIME: none */
     int binary;          /* not 0: data is not JSON */
+    /* Which version of its type it is, where the type is declared; 0: the newest. */
+    uint16_t schema_version;
 };
 
 struct daybook_expectation {
@@ -150,6 +152,10 @@ struct daybook_appended {
     size_t skipped;
     int known;                 /* not 0: all of it was stored before, with the same content */
     uint64_t matched_position; /* on DAYBOOK_ECONFLICT: the newest event that `fail_if` matched */
+    /* With `schema: warn` in book.yaml: events that were stored and do not fit their schema, and of
+       the first which it is, where and why. */
+    size_t warning_count;
+    char warning[1024];
 };
 
 /*
@@ -158,7 +164,8 @@ struct daybook_appended {
  *
  * DAYBOOK_ECONFLICT  an expectation or `fail_if` does not hold, or an id is stored with other
  *                    content
- * DAYBOOK_EINVAL     a name or JSON is malformed; the message names the event and the place
+ * DAYBOOK_EINVAL     a name or JSON is malformed, or data does not fit its type's schema; the
+ *                    message names the event and the place
  * DAYBOOK_EREFUSED   a read model's constraint refused it
  * DAYBOOK_ELIMIT, DAYBOOK_EFULL, DAYBOOK_EUNKNOWN, DAYBOOK_ESTOPPED
  */
@@ -185,6 +192,7 @@ struct daybook_event {
     const char *tags; /* each a byte of size and as many bytes, in byte order */
     size_t tags_size;
     int binary;
+    uint16_t schema_version; /* 0: its type was not declared */
 };
 
 struct daybook_filter {

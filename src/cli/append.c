@@ -77,6 +77,10 @@ static int write_event(const struct dbk_arguments *arguments, struct dbk_call *c
     write_text(&call->body, &first, "id", dbk_arguments_text(arguments, "id"));
     write_text(&call->body, &first, "occurred", dbk_arguments_text(arguments, "occurred"));
     write_tags(&call->body, &first, dbk_arguments_text(arguments, "tags"));
+    if (dbk_arguments_has(arguments, "schema-version")) {
+        dbk_json_write_key(&call->body, &first, "schema_version");
+        dbk_json_write_u64(&call->body, dbk_arguments_number(arguments, "schema-version", 0));
+    }
     dbk_buf_append_char(&call->body, '}');
     return rc;
 }
@@ -201,7 +205,8 @@ static int file_of_events(const struct dbk_arguments *arguments, struct dbk_call
 /* Options that say something about a single event. */
 static const char *wrong_with_file(const struct dbk_arguments *arguments)
 {
-    static const char *const names[] = {"expect", "id", "occurred", "meta", "tags"};
+    static const char *const names[] = {"expect", "id",   "occurred",
+                                        "meta",   "tags", "schema-version"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (dbk_arguments_has(arguments, names[i]))
             return names[i];

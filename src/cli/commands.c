@@ -127,8 +127,9 @@ const struct dbk_cli_command dbk_cli_commands[] = {
      .summary = "append an event, or a file of them as one batch",
      .details =
          "A file holds an event a line: {\"stream\":…,\"type\":…,\"data\":…}, with id, occurred, "
-         "meta\n"
-         "and tags where wanted; `-` is standard input. All of its events are stored, or none.",
+         "meta,\n"
+         "tags and schema_version where wanted; `-` is standard input. All of its events are "
+         "stored, or none.",
      .examples = EXAMPLES("daybook append account-123 Deposited '{\"amount\":50}'",
                           "daybook append account-123 Deposited '{\"amount\":50}' --expect 3",
                           ("daybook append seat-12A SeatTaken '{}' --tags seat:12A --fail-if "
@@ -143,6 +144,7 @@ const struct dbk_cli_command dbk_cli_commands[] = {
                  OPTION("occurred", TIME, "TIME", "when it happened"),
                  OPTION("meta", TEXT, "JSON", "its meta, an object"),
                  OPTION("tags", TEXT, "A,B", "its tags"),
+                 OPTION("schema-version", NUMBER, "N", "which version of its type it is (newest)"),
                  OPTION("file", TEXT, "FILE", "events as JSON lines; - is standard input"),
                  FLAG("skip-known", "leave out events that are stored already"),
                  OPTION("durability", CHOICE, "synced|none",

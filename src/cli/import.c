@@ -399,6 +399,10 @@ int dbk_run_import(const struct dbk_arguments *arguments)
     if (import.rejected > SHOWN_MAX && !import.strict)
         (void)fprintf(stderr, "%s: %ju more rows are rejected\n", import.path,
                       (uintmax_t)(import.rejected - SHOWN_MAX));
+    if (import.counts.misfits > 0)
+        (void)fprintf(stderr,
+                      "%s: %ju events do not fit their schema and are stored; the first: %s\n",
+                      import.path, (uintmax_t)import.counts.misfits, import.counts.misfit);
     if (rc == DBK_OK && !dbk_arguments_has(arguments, "no-wait"))
         rc = wait_for_models(&import, &err);
     if (rc == DBK_OK)

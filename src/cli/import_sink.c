@@ -28,16 +28,28 @@ struct dbk_sink {
 
 /* ---- Appending ---- */
 
+/* "rows 1 to 1000: event 7: …" */
+static void note_misfits(struct dbk_sink_counts *counts, const struct dbk_import_batch *batch,
+                         uint64_t count, struct dbk_slice first)
+{
+    if (counts->misfits == 0 && count > 0)
+        (void)snprintf(counts->misfit, sizeof(counts->misfit), "rows %ju to %ju: %.*s",
+                       (uintmax_t)batch->row_first, (uintmax_t)batch->row_last,
+                       DBK_SLICE_ARGS(first));
+    counts->misfits += count;
+}
+
 static int append_here(struct dbk_sink *sink, const struct dbk_import_batch *batch,
                        struct dbk_sink_counts *counts, struct dbk_error *err)
 {
     struct dbk_append_result result = {0};
     struct dbk_batch whole = {
         .events = batch->events, .count = batch->count, .flags = DBK_APPEND_SKIP_KNOWN};
-    /* The JSON is the sandbox's own writing, so it is not validated again. */
-    int rc = dbk_store_append(dbk_engine_store(dbk_link_engine(sink->link)), &whole, &result, err);
+    /* The JSON is the sandbox's own writing. */
+    int rc = dbk_engine_append_own_json(dbk_link_engine(sink->link), &whole, &result, err);
     if (rc < 0)
         return rc;
+    note_misfits(counts, batch, result.warnings.count, dbk_slice_of(result.warnings.first));
     counts->added += result.appended;
     counts->known += result.skipped;
     if (result.last_position > counts->position)
@@ -105,6 +117,10 @@ static int append_there(struct dbk_sink *sink, const struct dbk_import_batch *ba
     if (rc == DBK_OK) {
         counts->added += member_of(root, "appended");
         counts->known += member_of(root, "skipped");
+        const struct dbk_json_node *warnings = dbk_json_member(root, "warnings");
+        const struct dbk_json_node *misfit = warnings == NULL ? NULL : dbk_json_first(warnings);
+        if (misfit != NULL && misfit->kind == DBK_JSON_STRING)
+            note_misfits(counts, batch, member_of(root, "warning_count"), misfit->text);
         if (answer.position > counts->position)
             counts->position = answer.position;
     }

@@ -5,7 +5,7 @@
  *     mapping thread                      appending thread
  *     dbk_sink_take  <--- empty batches --- appended
  *     (fill, seal)
- *     dbk_sink_put   ---- full batches ---> dbk_store_append, or POST /events
+ *     dbk_sink_put   ---- full batches ---> dbk_engine_append, or POST /events
  *
  * DBK_SINK_BATCHES batches go round, so memory stays bounded and neither waits for the other until
  * it must. Events that are stored already are left out (skip-known), which is what makes a second
@@ -24,9 +24,11 @@
 struct dbk_sink;
 
 struct dbk_sink_counts {
-    uint64_t added;    /* events stored by this run */
-    uint64_t known;    /* events that were stored before */
-    uint64_t position; /* the last one met; 0: none */
+    uint64_t added;                      /* events stored by this run */
+    uint64_t known;                      /* events that were stored before */
+    uint64_t position;                   /* the last one met; 0: none */
+    uint64_t misfits;                    /* events stored although they do not fit their schema */
+    char misfit[DBK_ERROR_MESSAGE_SIZE]; /* the first of them */
 };
 
 /* link is kept until free, and is the sink's alone until dbk_sink_finish. */

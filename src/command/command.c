@@ -420,6 +420,7 @@ static int try_once(struct doing *doing, struct dbk_buf *events, struct dbk_comm
     result->last_position = appended.last_position;
     result->version = version + count_own(doing, &decision);
     result->known = appended.known;
+    result->warnings = appended.warnings;
     return DBK_OK;
 }
 

@@ -60,6 +60,7 @@ struct dbk_command_result {
     size_t event_count;
     bool known; /* answered from an earlier run of the same key */
     int tries;
+    struct dbk_append_warnings warnings;
     char refusal[64]; /* on DBK_EREFUSED by the command: its code; else empty */
 };
 

@@ -17,6 +17,9 @@ struct daybook_cursor {
 };
 
 /* The two lists of codes are one: values are stable. */
+_Static_assert(sizeof(((struct daybook_appended *)NULL)->warning) ==
+                   sizeof(((struct dbk_append_warnings *)NULL)->first),
+               "a warning fits");
 _Static_assert((int)DAYBOOK_EINVAL == (int)DBK_EINVAL && (int)DAYBOOK_EBOOK == (int)DBK_EBOOK,
                "the codes of daybook.h are those of base/error.h");
 
@@ -66,6 +69,7 @@ struct daybook_event dbk_library_event(const struct dbk_event *event, struct dbk
         .tags = event->tags.data,
         .tags_size = event->tags.size,
         .binary = (event->flags & DBK_RECORD_JSON) == 0,
+        .schema_version = event->schema_version,
     };
 }
 
@@ -146,6 +150,7 @@ static int copy_event(const struct daybook_new_event *event, struct dbk_arena *a
         .tag_count = event->tag_count,
         .occurred_us = event->occurred_us == 0 ? DBK_TIME_NONE : event->occurred_us,
         .flags = event->binary != 0 ? 0 : DBK_RECORD_JSON,
+        .schema_version = event->schema_version,
     };
     if (event->id != NULL)
         memcpy(copy->id.bytes, event->id, DBK_UUID_SIZE);
@@ -219,7 +224,7 @@ int daybook_append(struct daybook *book, const struct daybook_batch *batch,
     if (rc == DBK_OK)
         rc = dbk_engine_append(book->engine, &copy, &result, &err);
     dbk_engine_scratch_give(book->engine, scratch);
-    if (appended_out != NULL && (rc == DBK_OK || rc == DBK_ECONFLICT))
+    if (appended_out != NULL && (rc == DBK_OK || rc == DBK_ECONFLICT)) {
         *appended_out = (struct daybook_appended){
             .first_position = result.first_position,
             .last_position = result.last_position,
@@ -228,7 +233,10 @@ int daybook_append(struct daybook *book, const struct daybook_batch *batch,
             .skipped = result.skipped,
             .known = result.known,
             .matched_position = result.matched_position,
+            .warning_count = result.warnings.count,
         };
+        memcpy(appended_out->warning, result.warnings.first, sizeof(appended_out->warning));
+    }
     return rc < 0 ? dbk_library_fail(error, rc, &err) : rc;
 }
 

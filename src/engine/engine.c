@@ -6,7 +6,6 @@
 
 #include "base/assert.h"
 #include "engine/state.h"
-#include "json/json.h"
 
 /* Free scratches that are kept; more are given back to the heap. */
 #define SCRATCHES_MAX 64
@@ -319,56 +318,6 @@ void dbk_engine_scratch_give(struct dbk_engine *engine, struct dbk_scratch *scra
     (void)pthread_mutex_unlock(&engine->scratch_lock);
     if (!kept)
         free_scratch(scratch);
-}
-
-static int check_json(struct dbk_json *json, struct dbk_slice text, size_t index, const char *what,
-                      bool object, struct dbk_error *err)
-{
-    const struct dbk_json_node *root = NULL;
-    struct dbk_error failure = {0};
-    int rc = dbk_json_parse(json, text, &root, &failure);
-    if (rc == DBK_OK && object && root->kind != DBK_JSON_OBJECT)
-        return dbk_error_set(err, DBK_EINVAL, "event %zu: its %s is no JSON object", index, what);
-    return rc < 0 ? dbk_error_set(err, rc, "event %zu: its %s: %s", index, what, failure.message)
-                  : DBK_OK;
-}
-
-static int check_events(struct dbk_engine *engine, const struct dbk_batch *batch,
-                        struct dbk_error *err)
-{
-    struct dbk_scratch *scratch = dbk_engine_scratch_take(engine);
-    int rc = DBK_OK;
-    if (scratch == NULL)
-        return dbk_error_set(err, DBK_ENOMEM, "out of memory checking a batch");
-    for (size_t i = 0; rc == DBK_OK && i < batch->count; i++) {
-        const struct dbk_new_event *event = &batch->events[i];
-        if ((event->flags & DBK_RECORD_JSON) != 0)
-            rc = check_json(scratch->json, event->data, i, "data", false, err);
-        if (rc == DBK_OK && event->meta.size > 0)
-            rc = check_json(scratch->json, event->meta, i, "meta", true, err);
-    }
-    dbk_engine_scratch_give(engine, scratch);
-    return rc;
-}
-
-int dbk_engine_append(struct dbk_engine *engine, const struct dbk_batch *batch,
-                      struct dbk_append_result *result_out, struct dbk_error *err)
-{
-    *result_out = (struct dbk_append_result){0};
-    int rc = dbk_engine_check_writer(engine, err);
-    if (rc == DBK_OK)
-        rc = check_events(engine, batch, err);
-    if (rc == DBK_OK)
-        rc = dbk_store_append(engine->store, batch, result_out, err);
-    if (rc == DBK_EUNKNOWN || rc == DBK_ESTOPPED)
-        engine->stopped = true;
-    if (rc == DBK_OK) {
-        engine->counters.appends++;
-        engine->counters.appended_events += result_out->appended;
-    } else {
-        engine->counters.appends_refused++;
-    }
-    return rc;
 }
 
 int dbk_engine_open_migration(struct dbk_engine *engine, const struct dbk_engine_migration *options,

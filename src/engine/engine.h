@@ -90,8 +90,12 @@ struct dbk_engine_counters {
 };
 struct dbk_engine_counters *dbk_engine_counters(struct dbk_engine *engine);
 
-/* Appends what came from outside: data and meta that claim to be JSON are validated whole. As
-   dbk_store_append; DBK_EINVAL names the event's index in the batch, line and column. */
+/*
+ * Appends what came from outside: data and meta that claim to be JSON are validated whole. Events of
+ * declared types are checked against their schema, as book.yaml says, and get its version (the
+ * newest, where they bring none) and tags. As dbk_store_append; DBK_EINVAL names the event's index
+ * in the batch, the place in its data, what was expected and what stands there.
+ */
 int dbk_engine_append(struct dbk_engine *engine, const struct dbk_batch *batch,
                       struct dbk_append_result *result_out, struct dbk_error *err) DBK_MUST_CHECK;
 
@@ -112,6 +116,11 @@ struct dbk_engine_migration {
 int dbk_engine_open_migration(struct dbk_engine *engine, const struct dbk_engine_migration *options,
                               struct dbk_migration **migration_out,
                               struct dbk_error *err) DBK_MUST_CHECK;
+
+/* The same for JSON that this process has written itself, which is read only to be checked. */
+int dbk_engine_append_own_json(struct dbk_engine *engine, const struct dbk_batch *batch,
+                               struct dbk_append_result *result_out,
+                               struct dbk_error *err) DBK_MUST_CHECK;
 
 /*
  * A read of SQL: rows come one by one. Tables of models and views of all the book's databases, and

@@ -99,9 +99,15 @@ static int read_member(struct appending *appending, const struct dbk_json_node *
         return text && dbk_time_parse(member->text, &event->occurred_us)
                    ? DBK_OK
                    : wrong(err, index, "occurred is no instant, as 2011-03-01T08:26:00Z");
+    if (dbk_slice_equal_text(member->key, "schema_version")) {
+        if (member->kind != DBK_JSON_INTEGER || member->integer < 0 || member->integer > UINT16_MAX)
+            return wrong(err, index, "schema_version is no whole number from 0 to 65535");
+        event->schema_version = (uint16_t)member->integer;
+        return DBK_OK;
+    }
     return dbk_error_set(err, DBK_EINVAL,
                          "event %zu has no \"%.*s\"; it may have stream, type, data, data_base64, "
-                         "meta, tags, id and occurred",
+                         "meta, tags, id, occurred and schema_version",
                          index, DBK_SLICE_ARGS(member->key));
 }
 
@@ -267,6 +273,7 @@ static int append(struct appending *appending, struct dbk_slice stream, struct d
     dbk_put_u64(out, &first, "skipped", result.skipped);
     dbk_put_bool(out, &first, "known", result.known);
     dbk_put_text(out, &first, "durability", dbk_slice_of(result.synced ? "synced" : "none"));
+    dbk_put_warnings(out, &first, &result.warnings);
     dbk_buf_append_char(out, '}');
     return dbk_call_send_json(call, result.known ? 200 : 201);
 }

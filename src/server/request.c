@@ -289,6 +289,17 @@ void dbk_put_u64(struct dbk_buf *out, bool *first, const char *key, uint64_t val
     dbk_json_write_u64(out, value);
 }
 
+void dbk_put_warnings(struct dbk_buf *out, bool *first, const struct dbk_append_warnings *warnings)
+{
+    if (warnings->count == 0)
+        return;
+    dbk_put_u64(out, first, "warning_count", warnings->count);
+    dbk_json_write_key(out, first, "warnings");
+    dbk_buf_append_char(out, '[');
+    dbk_json_write_string(out, dbk_slice_of(warnings->first));
+    dbk_buf_append_char(out, ']');
+}
+
 void dbk_put_bool(struct dbk_buf *out, bool *first, const char *key, bool value)
 {
     dbk_json_write_key(out, first, key);

@@ -67,6 +67,8 @@ int dbk_call_fail(struct dbk_api_call *call, const struct dbk_error *err);
 /* Members of JSON objects, for all who write answers. */
 void dbk_put_text(struct dbk_buf *out, bool *first, const char *key, struct dbk_slice text);
 void dbk_put_u64(struct dbk_buf *out, bool *first, const char *key, uint64_t value);
+/* "warning_count" and "warnings", where there are any. */
+void dbk_put_warnings(struct dbk_buf *out, bool *first, const struct dbk_append_warnings *warnings);
 void dbk_put_bool(struct dbk_buf *out, bool *first, const char *key, bool value);
 /* null for DBK_TIME_NONE. */
 void dbk_put_time(struct dbk_buf *out, bool *first, const char *key, int64_t time_us);

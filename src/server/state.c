@@ -313,6 +313,7 @@ int dbk_api_command(struct dbk_api_call *call, struct dbk_error *err)
         dbk_json_write_key(out, &first, "events");
         dbk_buf_append(out, dbk_buf_slice(&events));
         dbk_put_bool(out, &first, "known", result.known);
+        dbk_put_warnings(out, &first, &result.warnings);
         dbk_buf_append_char(out, '}');
         rc = dbk_call_send_json(call, 200);
     }

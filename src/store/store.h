@@ -137,6 +137,12 @@ struct dbk_batch {
     unsigned flags;
 };
 
+/* Events that were stored although they do not fit their schema. */
+struct dbk_append_warnings {
+    size_t count;
+    char first[DBK_ERROR_MESSAGE_SIZE]; /* names the event and the place; "" when there is none */
+};
+
 struct dbk_append_result {
     uint64_t first_position; /* of the batch; of the stored one when `known`; 0: nothing stored */
     uint64_t last_position;
@@ -150,6 +156,7 @@ struct dbk_append_result {
     size_t failed_expectation;
     uint64_t actual_version;
     uint64_t matched_position; /* on DBK_ECONFLICT for the condition: the newest that matched */
+    struct dbk_append_warnings warnings; /* of whoever checks events before the store */
 };
 
 /*

@@ -341,6 +341,180 @@ static void test_schema_schema__personal_fields_have_paths_or_are_refused(void *
         assert_schema_faults(cases[i].schema, cases[i].faults);
 }
 
+/* What a version-1 schema says about data; "" when it fits. */
+static void assert_says(const char *schema, const char *data, const char *expected)
+{
+    struct registry registry;
+    struct dbk_error err = {0};
+    const struct dbk_json_node *root = NULL;
+    char text[4096];
+    struct dbk_json *json = dbk_json_create(1 << 20);
+    registry_init(&registry);
+    (void)snprintf(text, sizeof(text), "{\"versions\": [{\"version\": 1, \"schema\": %s}]}",
+                   schema);
+    add(&registry, "T", text);
+    finish(&registry);
+    assert_faults(&registry, "");
+    assert_ok(dbk_json_parse(json, dbk_slice_of(data), &root, &err), &err);
+    int rc = dbk_schema_validate(newest(&registry), root, dbk_slice_of(data), &err);
+    assert_int_equal(rc, *expected == '\0' ? DBK_OK : DBK_EINVAL);
+    assert_string_equal(err.message, expected);
+    dbk_json_free(json);
+    registry_release(&registry);
+}
+
+static void test_schema_schema__what_does_not_fit_is_explained(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *schema;
+        const char *data;
+        const char *says;
+    } cases[] = {
+        {"{\"type\": \"object\"}", "\n [1, 2]",
+         "line 2, column 2: $: expected an object, got a list of 2"},
+        {"{\"type\": [\"string\", \"null\", \"number\"]}", "true",
+         "line 1, column 1: $: expected a text, a number or null, got true"},
+        {"{\"properties\": {\"a b\": {\"items\": {\"minimum\": 0}}}}",
+         "{\"x\": 1,\n  \"a b\": [1, -0.5]}",
+         "line 2, column 14: $[\"a b\"][1]: expected a number of at least 0, got -0.5"},
+        {"{\"properties\": {\"amount\": {}}, \"additionalProperties\": false}", "{\"amuont\": 1}",
+         "line 1, column 12: $.amuont: no field of this name is expected: did you mean `amount`?"},
+        {"{\"required\": [\"a\"], \"properties\": {\"a\": {\"type\": \"integer\"}}}", "{}",
+         "line 1, column 1: $: the field `a` is missing: expected a whole number"},
+        {"{\"enum\": [\"USD\", 5, null]}", "\"EUR\"",
+         "line 1, column 1: $: expected one of \"USD\", 5, null, got \"EUR\""},
+        {"{\"const\": {\"a\": 1}}", "{\"a\": 2}",
+         "line 1, column 1: $: expected {\"a\": 1}, got an object of 1"},
+        {"{\"multipleOf\": 0.01}", "0.305",
+         "line 1, column 1: $: expected a multiple of 0.01, got 0.305"},
+        {"{\"exclusiveMaximum\": 10}", "10.0",
+         "line 1, column 1: $: expected a number below 10, got 10.0"},
+        {"{\"minLength\": 2}", "\"\xC3\xA4\"",
+         "line 1, column 1: $: expected a text of at least 2 characters, got \"\xC3\xA4\""},
+        {"{\"pattern\": \"^a+$\"}", "\"b\"",
+         "line 1, column 1: $: expected a text that matches ^a+$, got \"b\""},
+        {"{\"format\": \"uuid\"}", "\"b\"",
+         "line 1, column 1: $: expected a text of the format uuid, got \"b\""},
+        {"{\"uniqueItems\": true}", "[1, \"a\", 1.0]",
+         "line 1, column 10: $[2]: expected an element that is not in the list already, got 1.0"},
+        {"{\"contains\": {\"const\": 1}, \"minContains\": 2}", "[1, 2]",
+         "line 1, column 1: $: expected a list with at least 2 elements that `contains` "
+         "describes, got a list of 2"},
+        {"{\"propertyNames\": {\"maxLength\": 2}}", "{\"abc\": 1}",
+         "line 1, column 9: $.abc: its name: expected a text of at most 2 characters, got abc"},
+        {"{\"anyOf\": [{\"type\": \"string\"}, {\"properties\": {\"a\": {\"type\": \"null\"}}}]}",
+         "{\"a\": 1}", "line 1, column 7: $.a: expected null, got 1"},
+        {"{\"oneOf\": [{\"minimum\": 1}, {\"maximum\": 5}]}", "3",
+         "line 1, column 1: $: expected what exactly one of the 2 schemas of `oneOf` allows, got "
+         "3, which more than one allows"},
+        {"{\"not\": {\"type\": \"null\"}}", "null",
+         "line 1, column 1: $: expected what the schema of `not` does not allow, got null"},
+        {"{\"prefixItems\": [true], \"unevaluatedItems\": false}", "[1, 2]",
+         "line 1, column 5: $[1]: no further element is expected"},
+        {"{\"dependentRequired\": {\"a\": [\"b\"]}}", "{\"a\": 1}",
+         "line 1, column 1: $: the field `b` is missing"},
+        {"{\"properties\": {\"a\": false}}", "{\"a\": 1}",
+         "line 1, column 7: $.a: expected nothing, got 1"},
+        /* Of what is personal no value goes into a message. */
+        {"{\"x-subject\": \"i\", \"properties\": {\"i\": {\"type\": \"string\"}, \"l\": "
+         "{\"items\": "
+         "{\"properties\": {\"n\": {\"x-personal\": true, \"type\": [\"integer\", \"array\"], "
+         "\"items\": {\"type\": \"null\"}}}}}}}",
+         "{\"l\": [{\"n\": [\"secret\"]}]}",
+         "line 1, column 15: $.l[0].n[0]: expected null, got a text"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        assert_says(cases[i].schema, cases[i].data, cases[i].says);
+}
+
+static void test_schema_schema__tags_are_made_of_fields(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *data;
+        const char *tags; /* joined by spaces; or the message */
+    } cases[] = {
+        {"{\"customer\": {\"id\": \"7\"}, \"amount\": 5, \"currency\": \"EUR\"}",
+         "customer:7 all 5/EUR"},
+        {"{\"customer\": {\"id\": null}, \"amount\": 5.5}", "all"},
+        {"{}", "all"},
+        {"[]", "all"},
+        {"{\"amount\": true, \"currency\": \"\"}", "all true/"},
+        {"{\"amount\": \"$\", \"currency\": \"\"}",
+         "the tag \"{amount}/{currency}\" begins with `$`, as the book's own do"},
+        {"{\"amount\": \"a\\nb\", \"currency\": \"\"}",
+         "the tag \"{amount}/{currency}\" holds a control character"},
+        {"{\"amount\": [], \"currency\": \"\"}",
+         "the tag \"{amount}/{currency}\": its field `amount` is a list"},
+    };
+    struct registry registry;
+    struct dbk_arena arena;
+    struct dbk_json *json = dbk_json_create(1 << 20);
+    registry_init(&registry);
+    dbk_arena_init(&arena, 1 << 20);
+    add(&registry, "T", TWO_VERSIONS);
+    finish(&registry);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct dbk_error err = {0};
+        const struct dbk_json_node *root = NULL;
+        const struct dbk_slice *tags = NULL;
+        size_t count = 0;
+        char joined[1024] = "";
+        assert_ok(dbk_json_parse(json, dbk_slice_of(cases[i].data), &root, &err), &err);
+        int rc = dbk_schema_tags(newest(&registry), root, &arena, &tags, &count, &err);
+        for (size_t j = 0; j < count; j++) {
+            size_t used = strlen(joined);
+            (void)snprintf(joined + used, sizeof(joined) - used, "%s%.*s", j == 0 ? "" : " ",
+                           DBK_SLICE_ARGS(tags[j]));
+        }
+        assert_string_equal(rc < 0 ? err.message : joined, cases[i].tags);
+    }
+    dbk_arena_release(&arena);
+    dbk_json_free(json);
+    registry_release(&registry);
+}
+
+/* A pattern that tries again and again, and branches within branches, end with a named error. */
+static void test_schema_schema__hostile_data_is_bounded(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *schema;
+        const char *data;
+        const char *says;
+    } cases[] = {
+        {"{\"pattern\": \"^(a|a)*b$\"}",
+         "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaabx\"",
+         "line 1, column 1: $: matching a pattern takes too many steps"},
+        {"{\"anyOf\": [{\"items\": {\"$ref\": \"#\"}, \"maxItems\": 1}, {\"items\": {\"$ref\": "
+         "\"#\"}, "
+         "\"maxItems\": 1}], \"not\": {\"const\": 1}}",
+         "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]",
+         "version 1 of its schema needs more than 2000000 checks, or 1000 within each other: "
+         "simplify it"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct registry registry;
+        struct dbk_error err = {0};
+        const struct dbk_json_node *root = NULL;
+        char text[4096];
+        struct dbk_json *json = dbk_json_create(1 << 20);
+        registry_init(&registry);
+        (void)snprintf(text, sizeof(text), "{\"versions\": [{\"version\": 1, \"schema\": %s}]}",
+                       cases[i].schema);
+        add(&registry, "T", text);
+        finish(&registry);
+        assert_faults(&registry, "");
+        struct dbk_slice data = dbk_slice_of(cases[i].data);
+        assert_ok(dbk_json_parse(json, data, &root, &err), &err);
+        assert_int_equal(dbk_schema_validate(newest(&registry), root, data, &err), DBK_ELIMIT);
+        assert_string_equal(err.message, cases[i].says);
+        dbk_json_free(json);
+        registry_release(&registry);
+    }
+}
+
 /* Schemas that name each other in very many ways neither hang nor overflow the stack. */
 static void test_schema_schema__hostile_schemas_are_bounded(void **state)
 {
@@ -396,6 +570,9 @@ int main(void)
         cmocka_unit_test(test_schema_schema__scripts_stand_for_steps),
         cmocka_unit_test(test_schema_schema__faults_of_keywords),
         cmocka_unit_test(test_schema_schema__personal_fields_have_paths_or_are_refused),
+        cmocka_unit_test(test_schema_schema__what_does_not_fit_is_explained),
+        cmocka_unit_test(test_schema_schema__tags_are_made_of_fields),
+        cmocka_unit_test(test_schema_schema__hostile_data_is_bounded),
         cmocka_unit_test(test_schema_schema__hostile_schemas_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Events of declared types, on every way in: refused, stored with a warning, or stored unchecked."""
+import json
+import subprocess
+
+import pytest
+
+from conftest import Book, clean_environment
+
+DEPOSITED = {"versions": [
+    {"version": 1, "schema": {"type": "object", "properties": {"amount": {"type": "integer"}},
+                              "required": ["amount"]}},
+    {"version": 2, "upcast": [{"add": "currency", "value": "USD"}],
+     "schema": {"type": "object", "x-tags": ["account:{account}"],
+                "properties": {"amount": {"type": "integer", "minimum": 1},
+                               "currency": {"enum": ["USD", "EUR"]},
+                               "account": {"type": "string"}},
+                "required": ["amount", "currency"], "additionalProperties": False}}]}
+
+GOOD = {"amount": 5, "currency": "EUR", "account": "7"}
+BAD = {"amount": 0, "currency": "EUR"}
+WHY = "its data: line 1, column 12: $.amount: expected a number of at least 1, got 0 " \
+      "(Deposited, version 2)"
+
+DEPOSIT = """return {
+    stream = function(command) return "account-1" end,
+    decide = function(state, command)
+        return event("Deposited", { amount = command.amount, currency = "EUR" })
+    end,
+}
+"""
+SAMPLE = """return {
+    map = function(row)
+        return { stream = "account-" .. row.account, type = "Deposited", occurred = row.day,
+            data = { amount = math.tointeger(tonumber(row.amount)), currency = "EUR" } }
+    end,
+}
+"""
+
+
+@pytest.fixture
+def make(binary, tmp_path):
+    """Makes a book with a declared type; mode: what book.yaml says."""
+    def make_book(mode):
+        folder = tmp_path / "book"
+        for name in ("events", "commands", "imports"):
+            (folder / name).mkdir(parents=True)
+        settings = "book: small\n" + (f"schema: {mode}\n" if mode else "")
+        (folder / "book.yaml").write_text(settings)
+        (folder / "events" / "Deposited.schema.json").write_text(json.dumps(DEPOSITED))
+        (folder / "commands" / "Deposit.lua").write_text(DEPOSIT)
+        (folder / "imports" / "sample.lua").write_text(SAMPLE)
+        return Book(binary, folder, tmp_path / "data")
+    return make_book
+
+
+def append(book, data, *more, status=0):
+    return book.run("append", "account-1", "Deposited", json.dumps(data), "-o", "json", *more,
+                    status=status)
+
+
+def test_an_event_that_fits_gets_version_and_tags(make):
+    book = make(None)
+    append(book, GOOD)
+    append(book, {"amount": 0}, "--schema-version", "1")
+    append(book, GOOD, "--tags", "account:7,x")
+    book.run("append", "account-1", "Other", "5")
+    first, old, tagged, other = book.run("read", "-o", "jsonl").lines
+    assert first["schema_version"] == 2 and first["tags"] == ["account:7"]
+    assert old["schema_version"] == 1 and "tags" not in old
+    assert tagged["tags"] == ["account:7", "x"]
+    assert "schema_version" not in other
+
+
+def test_strict_refuses_on_every_way_in(make, tmp_path):
+    book = make("strict")
+    assert WHY in append(book, BAD, status=1).errors
+    lines = "".join(json.dumps({"stream": "account-1", "type": "Deposited", "data": data}) + "\n"
+                    for data in (GOOD, BAD))
+    assert f"event 1: {WHY}" in book.run("append", "--file", "-", status=1, text_in=lines).errors
+    assert "event 0: its data: line 1, column 11: $.amount" in book.run(
+        "do", "Deposit", "amount=0", status=1).errors
+    rows = tmp_path / "rows.csv"
+    rows.write_text("account,day,amount\n1,2024-01-01,5\n1,2024-01-02,0\n")
+    refused = book.run("import", rows, "--as", "sample", status=1)
+    assert "events of rows 1 to 2: event 1: its data" in refused.errors
+    assert book.run("read", "-o", "jsonl").lines == []
+    append(book, GOOD)
+
+
+def test_a_newer_version_is_refused_in_every_mode(make):
+    book = make("off")
+    assert "event 0: Deposited has no schema version 3: the newest is 2" in append(
+        book, GOOD, "--schema-version", "3", status=1).errors
+    refused = book.run("append", "account-1", "Other", "5", "--schema-version", "1", status=1)
+    assert "event 0: Other is not declared, and so has no schema version 1" in refused.errors
+    assert "schema_version is no whole number from 0 to 65535" in append(
+        book, GOOD, "--schema-version", "70000", status=1).errors
+
+
+def test_warn_stores_and_says_so(make, tmp_path):
+    book = make("warn")
+    answer = append(book, BAD).json
+    assert answer["warning_count"] == 1 and answer["warnings"] == [f"event 0: {WHY}"]
+    assert "warnings" not in append(book, GOOD).json
+    answer = book.run("do", "Deposit", "amount=0", "-o", "json").json
+    assert answer["warning_count"] == 1 and "$.amount" in answer["warnings"][0]
+    rows = tmp_path / "rows.csv"
+    rows.write_text("account,day,amount\n1,2024-01-01,5\n1,2024-01-02,0\n1,2024-01-03,-1\n")
+    told = book.run("import", rows, "--as", "sample")
+    assert "2 events do not fit their schema and are stored; the first: rows 1 to 3: event 1" \
+        in told.errors
+    assert len(book.run("read", "-o", "jsonl").lines) == 6
+
+
+def test_off_stores_unchecked(make):
+    book = make("off")
+    assert "warnings" not in append(book, BAD).json
+    assert book.run("read", "-o", "jsonl").lines[0]["schema_version"] == 2
+
+
+def test_over_http(make, serve):
+    book = make("warn")
+    server = serve(book)
+    answer = server.post("/streams/account-1", {"type": "Deposited", "data": BAD})
+    assert answer.status == 201 and answer.json["warnings"] == [f"event 0: {WHY}"]
+    answer = server.post("/streams/account-1", {"type": "Deposited", "data": {"amount": 0},
+                                                "schema_version": 1})
+    assert answer.status == 201 and "warnings" not in answer.json
+    answer = server.post("/streams/account-1", {"type": "Deposited", "data": GOOD,
+                                                "schema_version": "1"})
+    assert answer.status == 400 and "schema_version" in answer.json["detail"]
+
+
+def test_bytes_are_no_json(make, serve):
+    book = make("strict")
+    server = serve(book)
+    answer = server.post("/streams/account-1", {"type": "Deposited", "data_base64": "AAAA"})
+    assert answer.status == 400 and "it is bytes, where JSON is expected" in answer.json["detail"]
+
+
+def test_check_names_the_place(make):
+    book = make("strict")
+    path = book.folder / "events" / "Deposited.schema.json"
+    path.write_text('{"versions": [{"version": 1, "schema": {"type": "object",\n'
+                    '  "propertis": {}}}]}\n')
+    result = subprocess.run([str(book.binary), "check", "--book", str(book.folder)], text=True,
+                            capture_output=True, check=False, env=clean_environment())
+    assert result.returncode == 1
+    assert "events/Deposited.schema.json:2:3: " in result.stdout + result.stderr
+    assert "did you mean `properties`?" in result.stdout + result.stderr
