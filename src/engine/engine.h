@@ -91,8 +91,8 @@ struct dbk_engine_counters {
 struct dbk_engine_counters *dbk_engine_counters(struct dbk_engine *engine);
 
 /*
- * Appends what came from outside: data and meta that claim to be JSON are validated whole. Events of
- * declared types are checked against their schema, as book.yaml says, and get its version (the
+ * Appends what came from outside: data and meta that claim to be JSON are validated whole. Events
+ * of declared types are checked against their schema, as book.yaml says, and get its version (the
  * newest, where they bring none) and tags. As dbk_store_append; DBK_EINVAL names the event's index
  * in the batch, the place in its data, what was expected and what stands there.
  */

@@ -117,13 +117,10 @@ void dbk_schema_put_types(struct dbk_buf *out, unsigned types)
         unsigned bits;
         const char *text;
     } names[] = {
-        {DBK_TYPE_STRING, "a text"},
-        {DBK_TYPE_NUMBER, "a number"},
-        {DBK_TYPE_INTEGER, "a whole number"},
-        {DBK_TYPE_BOOLEAN, "true or false"},
-        {DBK_TYPE_ARRAY, "a list"},
-        {DBK_TYPE_OBJECT, "an object"},
-        {DBK_TYPE_NULL, "null"},
+        {DBK_TYPE_STRING, "a text"},          {DBK_TYPE_NUMBER, "a number"},
+        {DBK_TYPE_INTEGER, "a whole number"}, {DBK_TYPE_FRACTION, "a number with a fraction"},
+        {DBK_TYPE_BOOLEAN, "true or false"},  {DBK_TYPE_ARRAY, "a list"},
+        {DBK_TYPE_OBJECT, "an object"},       {DBK_TYPE_NULL, "null"},
     };
     bool first = true;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {

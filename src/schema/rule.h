@@ -208,6 +208,9 @@ int dbk_rule_each_in_place(const struct dbk_rule *rule, dbk_rule_fn each, void *
 /* The rule's property of this name; NULL: none. */
 const struct dbk_property *dbk_rule_property(const struct dbk_rule *rule, struct dbk_slice name);
 
+/* 1: the value fits the rule; 0: not; DBK_ELIMIT, DBK_ENOMEM. */
+int dbk_rule_fits(const struct dbk_rule *rule, const struct dbk_json_node *value) DBK_MUST_CHECK;
+
 /* JSON's equality: numbers by value, members in any order. */
 bool dbk_json_equal(const struct dbk_json_node *a, const struct dbk_json_node *b);
 /* The same for all equal values. */

@@ -581,6 +581,14 @@ static int apply(struct walk *walk, const struct dbk_rule *rule, const struct db
     return fits;
 }
 
+int dbk_rule_fits(const struct dbk_rule *rule, const struct dbk_json_node *value)
+{
+    struct walk walk = {0};
+    int fits = apply(&walk, rule, value);
+    dbk_matcher_release(&walk.matcher);
+    return fits;
+}
+
 int dbk_schema_validate(const struct dbk_schema *schema, const struct dbk_json_node *data,
                         struct dbk_slice text, struct dbk_error *err)
 {

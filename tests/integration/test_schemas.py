@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Events of declared types, on every way in: refused, stored with a warning, or stored unchecked."""
+"""Events of declared types on every way in, and the commands that look at schemas."""
 import json
 import subprocess
 
@@ -149,3 +149,110 @@ def test_check_names_the_place(make):
     assert result.returncode == 1
     assert "events/Deposited.schema.json:2:3: " in result.stdout + result.stderr
     assert "did you mean `properties`?" in result.stdout + result.stderr
+
+
+# ---- The schema commands ----
+
+ACCOUNT = """return {
+    initial = { balance = 0 },
+    on = {
+        Deposited = function(state, data)
+            state.balance = data.amount -- not the currency
+            state.currency = data.currency
+        end,
+    },
+}
+"""
+
+
+@pytest.fixture
+def evolved(make):
+    """A book whose type gets a field that is needed, with a fold that names it."""
+    book = make(None)
+    (book.folder / "folds").mkdir()
+    (book.folder / "folds" / "account.lua").write_text(ACCOUNT)
+    return book
+
+
+def test_ls_counts_events_by_version(make):
+    book = make("off")
+    path = book.folder / "events" / "Deposited.schema.json"
+    kept = path.read_text()
+    path.unlink()
+    append(book, GOOD)
+    path.write_text(kept)
+    append(book, GOOD)
+    append(book, GOOD)
+    append(book, {"amount": 1}, "--schema-version", "1")
+    row, = book.run("schema", "ls", "-o", "json").json
+    assert row == {"type": "Deposited", "versions": 2, "personal": [], "subject": None,
+                   "events": {"0": 1, "1": 1, "2": 2}}
+
+
+def test_ls_of_personal_fields(make):
+    book = make("off")
+    (book.folder / "events" / "Moved.schema.json").write_text(json.dumps({"versions": [
+        {"version": 1, "schema": {"x-subject": "id", "properties": {
+            "id": {"type": "string"}, "address": {"properties": {"street": {
+                "x-personal": True}}}}}}]}))
+    row = book.run("schema", "ls", "-o", "json").json[1]
+    assert row["personal"] == ["address.street"] and row["subject"] == "id"
+
+
+def test_check_says_what_breaks_whom(evolved):
+    row, = evolved.run("schema", "check", "-o", "json").json
+    assert (row["from"], row["to"], row["backward"], row["forward"]) == (1, 2, False, True)
+    breaks = {(item["path"], item["keyword"]): item for item in row["breaks"]}
+    assert set(breaks) == {("$", "required"), ("$.amount", "minimum"), ("$.currency", "enum"),
+                           ("$.account", "type"), ("$", "additionalProperties")}
+    named = breaks["$.currency", "enum"]["named_by"]
+    assert {"kind": "fold", "file": "folds/account.lua", "line": 6} in named
+    assert {"kind": "command", "file": "commands/Deposit.lua", "line": 4} in named
+    assert {"kind": "import", "file": "imports/sample.lua", "line": 4} in named
+    assert [user["line"] for user in named if user["kind"] == "upcaster"] == [1]
+    text = evolved.run("schema", "check", "Deposited").text
+    assert "Deposited 1 to 2: forward compatible, not backward" in text
+    assert "folds/account.lua:6 (fold)" in text
+
+
+@pytest.mark.parametrize("required, status",
+                         [("backward", 1), ("forward", 0), ("full", 1), ("sideways", 2)])
+def test_check_requires(evolved, required, status):
+    evolved.run("schema", "check", "--require", required, status=status)
+
+
+def test_diff_is_a_patch(evolved):
+    rows = evolved.run("schema", "diff", "Deposited", "-o", "json").json
+    assert {"op": "add", "path": "/properties/amount/minimum", "value": 1} in rows
+    assert evolved.run("schema", "diff", "Deposited", "1", "2", "-o", "json").json == rows
+    assert "did you mean Deposited?" in evolved.run("schema", "diff", "Deposted", status=1).errors
+    assert "versions 1 to 2, not 3" in evolved.run("schema", "diff", "Deposited", "1", "3",
+                                                   status=1).errors
+    evolved.run("schema", "diff", "Deposited", "1", status=2)
+
+
+def test_infer_proposes_what_all_events_have_in_common(make):
+    book = make("off")
+    for number in range(40):
+        data = {"amount": number, "currency": ["USD", "EUR"][number % 2], "at": "2024-01-01",
+                "rate": 1.5 if number % 2 else 2, "lines": [{"sku": str(number)}], "note": None}
+        if number % 2:
+            data["extra"] = True
+        append(book, data)
+    text = book.run("schema", "infer", "Deposited").text
+    schema = json.loads(text)["versions"][0]["schema"]
+    assert schema["required"] == ["amount", "currency", "at", "rate", "lines", "note"]
+    assert schema["properties"] == {
+        "amount": {"type": "integer"}, "currency": {"type": "string", "enum": ["USD", "EUR"]},
+        "at": {"type": "string", "format": "date"}, "rate": {"type": "number"},
+        "lines": {"type": "array", "items": {"type": "object", "properties": {
+            "sku": {"type": "string"}}, "required": ["sku"]}},
+        "note": {"type": "null"}, "extra": {"type": "boolean"}}
+    book.run("append", "other-1", "Other", "[1]")
+    assert set(book.run("schema", "infer", "--all").json) == {"Deposited", "Other"}
+    assert "no event of type Nothing" in book.run("schema", "infer", "Nothing", status=1).errors
+    book.run("schema", "infer", status=2)
+    # What it proposes is a type's file, and fits what it was made of.
+    (book.folder / "events" / "Deposited.schema.json").write_text(text)
+    (book.folder / "book.yaml").write_text("book: small\nschema: strict\n")
+    append(book, data)
