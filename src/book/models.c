@@ -3,7 +3,7 @@
 #include "book/handlers.h"
 #include "book/loader.h"
 
-enum key { KEY_DATABASE, KEY_SYNC, KEY_SOURCE, KEY_ON_ERROR, KEY_COUNT };
+enum key { KEY_DATABASE, KEY_SYNC, KEY_SOURCE, KEY_ON_ERROR, KEY_PERSONAL, KEY_COUNT };
 static const struct dbk_setting keys[KEY_COUNT] = {
     [KEY_DATABASE] = {"database", DBK_YAML_SCALAR, false, NULL, "write a name of book.yaml"},
     [KEY_SYNC] = {"sync", DBK_YAML_SCALAR, true, "it decides when an event is in the tables",
@@ -11,6 +11,8 @@ static const struct dbk_setting keys[KEY_COUNT] = {
     [KEY_SOURCE] = {"source", DBK_YAML_SEQUENCE, true, "no event would reach the model",
                     "write the streams' categories in a list: `source: [order]`"},
     [KEY_ON_ERROR] = {"on_error", DBK_YAML_SCALAR, false, NULL, "write `on_error: stop`"},
+    [KEY_PERSONAL] = {"personal", DBK_YAML_SCALAR, false, NULL,
+                      "write `personal: rebuild`, `personal: sealed`, or a file with statements"},
 };
 
 struct reading {
@@ -19,6 +21,8 @@ struct reading {
     struct dbk_model_definition definition;
     struct dbk_handler_list handlers;
     bool has_settings;
+    const char *purge;       /* the file's name in the folder; NULL: none */
+    struct dbk_fault naming; /* where it is named */
 };
 
 /* ---- model.yaml ---- */
@@ -120,6 +124,37 @@ static int take_on_error(struct reading *reading, const char *file,
                          node->text.data);
 }
 
+/* `rebuild`, `sealed`, or the file with the statements. */
+static int take_personal(struct reading *reading, const char *file,
+                         const struct dbk_yaml_node *node)
+{
+    const char *word = node->text.data;
+    static const char *const words[] = {"rebuild", "sealed"};
+    struct dbk_fault fault = dbk_settings_fault(file, node);
+    size_t size = strlen(word);
+    if (strcmp(word, words[0]) == 0) {
+        reading->definition.personal = DBK_PERSONAL_REBUILD;
+        return DBK_OK;
+    }
+    if (strcmp(word, words[1]) == 0) {
+        reading->definition.personal = DBK_PERSONAL_SEALED;
+        return DBK_OK;
+    }
+    bool is_file = size > 4 && strcmp(word + size - 4, ".sql") == 0 && strchr(word, '/') == NULL;
+    if (is_file && strcmp(word, "schema.sql") != 0 && strcmp(word, "handlers.sql") != 0) {
+        reading->definition.personal = DBK_PERSONAL_PURGE;
+        reading->purge = word;
+        reading->naming = fault;
+        return DBK_OK;
+    }
+    int rc = dbk_fault_suggest(reading->loader->faults, word, words, 2, keys[KEY_PERSONAL].fix,
+                               &fault.fix);
+    if (rc < 0)
+        return rc;
+    fault.why = "it says how personal fields are forgotten with their subject";
+    return dbk_fault_add(reading->loader->faults, &fault, "`personal: %s` does not exist", word);
+}
+
 /* node is the `database:` of the file, NULL when it has none. */
 static int take_database(struct reading *reading, const char *file,
                          const struct dbk_yaml_node *root, const struct dbk_yaml_node *node)
@@ -152,6 +187,8 @@ static int take_settings(struct reading *reading, const char *file, struct dbk_s
         rc = take_source(reading, file, nodes[KEY_SOURCE]);
     if (rc == DBK_OK && nodes[KEY_ON_ERROR] != NULL)
         rc = take_on_error(reading, file, nodes[KEY_ON_ERROR]);
+    if (rc == DBK_OK && nodes[KEY_PERSONAL] != NULL)
+        rc = take_personal(reading, file, nodes[KEY_PERSONAL]);
     return rc;
 }
 
@@ -192,6 +229,9 @@ static int take_file(struct reading *reading, const char *name, struct dbk_error
     reading->has_settings = reading->has_settings || settings;
     if (strcmp(name, "schema.sql") == 0)
         reading->definition.schema_file = path;
+    bool purge = reading->purge != NULL && strcmp(name, reading->purge) == 0;
+    if (purge)
+        reading->definition.purge_file = path;
     rc = dbk_book_read(loader, path, &text, err);
     if (rc < 0 || text.data == NULL)
         return rc;
@@ -199,6 +239,8 @@ static int take_file(struct reading *reading, const char *name, struct dbk_error
         rc = take_settings(reading, path, text);
     else if (strcmp(name, "schema.sql") == 0)
         reading->definition.schema = text;
+    else if (purge)
+        reading->definition.purge = text;
     else if (strcmp(name, "handlers.sql") == 0)
         rc = dbk_handlers_parse(path, text, &reading->handlers, loader->faults);
     else
@@ -220,8 +262,9 @@ static int check_whole(struct reading *reading, const struct dbk_book_names *nam
     bool has_handlers = false;
     for (size_t i = 0; i < names->count; i++) {
         size_t size = strlen(names->items[i]);
+        bool purge = reading->purge != NULL && strcmp(names->items[i], reading->purge) == 0;
         has_handlers = has_handlers || (size > 4 && strcmp(names->items[i], "schema.sql") != 0 &&
-                                        strcmp(names->items[i] + size - 4, ".sql") == 0);
+                                        !purge && strcmp(names->items[i] + size - 4, ".sql") == 0);
     }
     int rc = report_missing(reading, !reading->has_settings, "model.yaml",
                             "it says which events the model is made of",
@@ -232,6 +275,12 @@ static int check_whole(struct reading *reading, const struct dbk_book_names *nam
     if (rc == DBK_OK)
         rc = report_missing(reading, !has_handlers, "handlers", "its tables would stay empty",
                             "write handlers.sql, or <event type>.sql for each event type");
+    if (rc == DBK_OK && reading->purge != NULL && reading->definition.purge_file == NULL) {
+        reading->naming.why = "nothing says how personal fields are forgotten";
+        reading->naming.fix = "write the file, or `personal: rebuild`";
+        rc = dbk_fault_add(reading->loader->faults, &reading->naming, "there is no %s/%s",
+                           reading->folder, reading->purge);
+    }
     return rc;
 }
 
@@ -253,8 +302,15 @@ static int read_model(struct dbk_book_loader *loader, const char *name,
     /* What is no folder at all is reported so, and needs nothing more. */
     if (rc < 0 || loader->faults->error_count > before)
         return rc;
-    for (size_t i = 0; i < names.count && rc == DBK_OK; i++)
-        rc = take_file(&reading, names.items[i], err);
+    /* The settings first: they say what another file is. */
+    for (size_t i = 0; i < names.count && rc == DBK_OK; i++) {
+        if (strcmp(names.items[i], "model.yaml") == 0)
+            rc = take_file(&reading, names.items[i], err);
+    }
+    for (size_t i = 0; i < names.count && rc == DBK_OK; i++) {
+        if (strcmp(names.items[i], "model.yaml") != 0)
+            rc = take_file(&reading, names.items[i], err);
+    }
     if (rc == DBK_OK && check_whole(&reading, &names) < 0)
         rc = dbk_book_no_memory(err);
     reading.definition.handlers = reading.handlers.items;

@@ -147,7 +147,7 @@ static int find_or_create(struct build *build, struct dbk_error *err)
         rc = dbk_generation_find(connection, &definition, true, &build->generation, err);
     if (rc < 0 || build->generation.number != 0)
         return rc;
-    rc = dbk_generation_create(connection, &definition, 1, true, err);
+    rc = dbk_generation_create(connection, &definition, 1, true, 0, err);
     return rc < 0 ? rc
                   : dbk_generation_find(connection, &definition, true, &build->generation, err);
 }

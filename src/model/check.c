@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A definition is tried in an empty database in memory: SQLite itself says what does not fit. */
+#include "model/lineage.h"
 #include "model/poster.h"
+#include "model/purge.h"
 
 #define SQL_SIZE_MAX ((size_t)64 << 20)
 
@@ -119,6 +121,70 @@ static int check_handlers(struct check *check)
     return DBK_OK;
 }
 
+/* A handler's parameter that takes a personal field, of which nothing is said. */
+static int personal_fault(struct check *check, const struct dbk_handler *handler, size_t offset,
+                          struct dbk_slice parameter, const struct dbk_personal_field *field)
+{
+    const char *what = dbk_arena_format(
+        &check->arena, "`:%.*s` takes the personal field `%.*s` of %.*s", DBK_SLICE_ARGS(parameter),
+        DBK_SLICE_ARGS(field->path), DBK_SLICE_ARGS(field->type));
+    if (what == NULL)
+        return DBK_ENOMEM;
+    return fault(check, handler->file, handler->sql, offset, handler->line,
+                 &(struct dbk_diagnostic){
+                     .what = what,
+                     .why = "nothing says how it is forgotten with its subject",
+                     .fix = "write into model.yaml `personal: rebuild`, `personal: purge.sql` with "
+                            "statements that take it out, or `personal: sealed`"});
+}
+
+/* The first in each handler is enough. */
+static int check_personal(struct check *check)
+{
+    const struct dbk_model_definition *definition = check->definition;
+    for (size_t i = 0; i < definition->handler_count && definition->personal == DBK_PERSONAL_NONE;
+         i++) {
+        const struct dbk_handler *handler = &definition->handlers[i];
+        for (size_t offset = 0; offset < handler->sql.size;) {
+            struct dbk_sql_token token = dbk_sql_next(handler->sql, offset);
+            if (token.kind == DBK_SQL_END)
+                break;
+            struct dbk_slice name = dbk_slice(token.text.data + 1, token.text.size - 1);
+            const struct dbk_personal_field *field =
+                token.kind == DBK_SQL_PARAMETER ? dbk_lineage_of(definition, handler->type, name)
+                                                : NULL;
+            if (field != NULL) {
+                int rc = personal_fault(check, handler, offset, name, field);
+                if (rc < 0)
+                    return rc;
+                break;
+            }
+            offset += token.text.size;
+        }
+    }
+    return DBK_OK;
+}
+
+/* Statements that forget are prepared as handlers are. */
+static int check_purge(struct check *check)
+{
+    const struct dbk_model_definition *definition = check->definition;
+    struct dbk_purge_fault place = {0};
+    struct dbk_error failure = {0};
+    struct dbk_purge *purge = NULL;
+    if (definition->personal != DBK_PERSONAL_PURGE)
+        return DBK_OK;
+    int rc = dbk_purge_open(check->connection, definition, NULL, 0, &purge, &place, &failure);
+    dbk_purge_free(purge);
+    if (rc == DBK_OK || rc == DBK_ENOMEM)
+        return rc;
+    return fault(check, definition->purge_file, definition->purge, place.offset, 1,
+                 &(struct dbk_diagnostic){.what = failure.message,
+                                          .why = "a subject could not be forgotten",
+                                          .fix = "statements that delete or update, with "
+                                                 "`:_subject` or `:_stream`"});
+}
+
 static int check_twice(struct check *check)
 {
     const struct dbk_model_definition *definition = check->definition;
@@ -200,6 +266,10 @@ static int check_all(struct check *check)
         rc = check_columns(check, objects, count);
     if (rc == DBK_OK && !check->faulty)
         rc = check_handlers(check);
+    if (rc == DBK_OK && !check->faulty)
+        rc = check_purge(check);
+    if (rc == DBK_OK)
+        rc = check_personal(check);
     if (rc == DBK_OK)
         rc = check_twice(check);
     if (rc == DBK_OK && !check->faulty)

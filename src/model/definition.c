@@ -21,6 +21,37 @@ static void write_handler(struct dbk_buf *out, const struct dbk_handler *handler
     dbk_buf_append_char(out, '}');
 }
 
+static const char *const personal_words[] = {
+    [DBK_PERSONAL_NONE] = "none",
+    [DBK_PERSONAL_REBUILD] = "rebuild",
+    [DBK_PERSONAL_PURGE] = "purge",
+    [DBK_PERSONAL_SEALED] = "sealed",
+};
+
+static void write_personal(struct dbk_buf *out, bool *first,
+                           const struct dbk_model_definition *definition)
+{
+    if (definition->personal == DBK_PERSONAL_NONE)
+        return;
+    write_text(out, first, "personal", dbk_slice_of(personal_words[definition->personal]));
+    if (definition->personal == DBK_PERSONAL_PURGE) {
+        write_text(out, first, "purge_file", dbk_slice_of(definition->purge_file));
+        write_text(out, first, "purge", definition->purge);
+    }
+    if (definition->personal != DBK_PERSONAL_SEALED)
+        return;
+    dbk_json_write_key(out, first, "personal_fields");
+    dbk_buf_append_char(out, '[');
+    for (size_t i = 0; i < definition->personal_field_count; i++) {
+        bool of_field = true;
+        dbk_buf_append_text(out, i == 0 ? "{" : ",{");
+        write_text(out, &of_field, "type", definition->personal_fields[i].type);
+        write_text(out, &of_field, "path", definition->personal_fields[i].path);
+        dbk_buf_append_char(out, '}');
+    }
+    dbk_buf_append_char(out, ']');
+}
+
 int dbk_definition_encode(const struct dbk_model_definition *definition, struct dbk_buf *out,
                           struct dbk_error *err)
 {
@@ -43,7 +74,9 @@ int dbk_definition_encode(const struct dbk_model_definition *definition, struct 
             dbk_buf_append_char(out, ',');
         write_handler(out, &definition->handlers[i]);
     }
-    dbk_buf_append_text(out, "]}");
+    dbk_buf_append_char(out, ']');
+    write_personal(out, &first, definition);
+    dbk_buf_append_char(out, '}');
     return out->rc < 0 ? dbk_error_set(err, out->rc, "model %s: its definition: %s",
                                        definition->name, dbk_code_text(out->rc))
                        : DBK_OK;
@@ -102,6 +135,46 @@ static void decode_handlers(const struct dbk_json_node *list, struct dbk_arena *
     definition->handler_count = list->count;
 }
 
+static void decode_fields(const struct dbk_json_node *list, struct dbk_arena *arena,
+                          struct dbk_model_definition *definition, bool *good)
+{
+    *good = *good && list != NULL && list->kind == DBK_JSON_ARRAY;
+    if (!*good)
+        return;
+    struct dbk_personal_field *fields =
+        dbk_arena_alloc_zero(arena, list->count + 1, sizeof(*fields));
+    *good = fields != NULL;
+    const struct dbk_json_node *item = dbk_json_first(list);
+    for (uint32_t i = 0; *good && i < list->count; i++, item = dbk_json_sibling(item)) {
+        fields[i].type = text_at(item, "type", arena, good);
+        fields[i].path = text_at(item, "path", arena, good);
+    }
+    definition->personal_fields = fields;
+    definition->personal_field_count = list->count;
+}
+
+static void decode_personal(const struct dbk_json_node *root, struct dbk_arena *arena,
+                            struct dbk_model_definition *definition, bool *good)
+{
+    const size_t count = sizeof(personal_words) / sizeof(personal_words[0]);
+    definition->personal = DBK_PERSONAL_NONE;
+    definition->personal_field_count = 0;
+    if (dbk_json_member(root, "personal") == NULL)
+        return;
+    struct dbk_slice word = text_at(root, "personal", arena, good);
+    size_t at = 0;
+    while (at < count && !dbk_slice_equal_text(word, personal_words[at]))
+        at++;
+    *good = *good && at < count;
+    definition->personal = *good ? (enum dbk_model_personal)at : DBK_PERSONAL_NONE;
+    if (definition->personal == DBK_PERSONAL_PURGE) {
+        definition->purge_file = text_at(root, "purge_file", arena, good).data;
+        definition->purge = text_at(root, "purge", arena, good);
+    }
+    if (definition->personal == DBK_PERSONAL_SEALED)
+        decode_fields(dbk_json_member(root, "personal_fields"), arena, definition, good);
+}
+
 int dbk_definition_decode(struct dbk_slice text, struct dbk_arena *arena,
                           struct dbk_model_definition *definition, struct dbk_error *err)
 {
@@ -117,6 +190,7 @@ int dbk_definition_decode(struct dbk_slice text, struct dbk_arena *arena,
         definition->schema = text_at(root, "schema", arena, &good);
         decode_categories(dbk_json_member(root, "categories"), arena, definition, &good);
         decode_handlers(dbk_json_member(root, "handlers"), arena, definition, &good);
+        decode_personal(root, arena, definition, &good);
     }
     dbk_json_free(json);
     if (!good)

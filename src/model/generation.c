@@ -81,8 +81,31 @@ int dbk_generation_catalog(struct dbk_connection *connection, struct dbk_error *
                               "model TEXT NOT NULL, generation INTEGER NOT NULL, "
                               "serving INTEGER NOT NULL, position INTEGER NOT NULL, "
                               "fingerprint TEXT NOT NULL, definition TEXT NOT NULL, "
-                              "PRIMARY KEY (model, generation))",
+                              "PRIMARY KEY (model, generation)); "
+                              "CREATE TABLE IF NOT EXISTS _daybook_forgotten ("
+                              "model TEXT NOT NULL, generation INTEGER NOT NULL, "
+                              "position INTEGER NOT NULL, PRIMARY KEY (model, generation))",
                               err);
+}
+
+int dbk_generation_purged(struct dbk_connection *connection, const char *model, uint64_t number,
+                          uint64_t *position_out, struct dbk_error *err)
+{
+    int64_t position = 0;
+    int rc = dbk_generation_integer(connection, &position, err,
+                                    "SELECT max(position) FROM _daybook_forgotten WHERE model = "
+                                    "'%s' AND generation = %ju",
+                                    model, (uintmax_t)number);
+    *position_out = (uint64_t)position;
+    return rc;
+}
+
+int dbk_generation_set_purged(struct dbk_connection *connection, const char *model, uint64_t number,
+                              uint64_t position, struct dbk_error *err)
+{
+    return dbk_generation_run(connection, err,
+                              "REPLACE INTO _daybook_forgotten VALUES ('%s', %ju, %ju)", model,
+                              (uintmax_t)number, (uintmax_t)position);
 }
 
 /* Objects and renames follow from the definition. */
@@ -211,7 +234,7 @@ static int insert_row(struct dbk_connection *connection, const struct dbk_genera
 }
 
 static int create_all(struct dbk_connection *connection, struct dbk_generation *generation,
-                      struct dbk_slice text, bool serving, struct dbk_error *err)
+                      struct dbk_slice text, bool serving, uint64_t position, struct dbk_error *err)
 {
     int rc = dbk_connection_run(connection, "BEGIN IMMEDIATE", err);
     if (rc == DBK_OK)
@@ -221,6 +244,9 @@ static int create_all(struct dbk_connection *connection, struct dbk_generation *
     if (rc == DBK_OK)
         rc = insert_row(connection, generation, text, serving, err);
     if (rc == DBK_OK)
+        rc = dbk_generation_set_purged(connection, generation->definition.name, generation->number,
+                                       position, err);
+    if (rc == DBK_OK)
         rc = dbk_connection_run(connection, "COMMIT", err);
     if (rc < 0 && dbk_connection_in_transaction(connection))
         dbk_ignore(dbk_connection_run(connection, "ROLLBACK", NULL));
@@ -229,7 +255,7 @@ static int create_all(struct dbk_connection *connection, struct dbk_generation *
 
 int dbk_generation_create(struct dbk_connection *connection,
                           const struct dbk_model_definition *model, uint64_t number, bool serving,
-                          struct dbk_error *err)
+                          uint64_t position, struct dbk_error *err)
 {
     struct dbk_generation generation;
     struct dbk_buf text;
@@ -243,7 +269,7 @@ int dbk_generation_create(struct dbk_connection *connection,
         rc = work_out(&generation, &failure);
     if (rc == DBK_OK) {
         dbk_definition_fingerprint(dbk_buf_slice(&text), generation.fingerprint);
-        rc = create_all(connection, &generation, dbk_buf_slice(&text), serving, &failure);
+        rc = create_all(connection, &generation, dbk_buf_slice(&text), serving, position, &failure);
     }
     dbk_buf_release(&text);
     dbk_generation_release(&generation);
@@ -330,6 +356,11 @@ int dbk_generation_drop(const struct dbk_generation *generation, struct dbk_erro
         rc = dbk_generation_run(connection, err,
                                 "DELETE FROM _daybook_models WHERE model = '%s' AND generation = "
                                 "%ju AND NOT serving",
+                                generation->definition.name, (uintmax_t)generation->number);
+    if (rc == DBK_OK)
+        rc = dbk_generation_run(connection, err,
+                                "DELETE FROM _daybook_forgotten WHERE model = '%s' AND generation "
+                                "= %ju",
                                 generation->definition.name, (uintmax_t)generation->number);
     dbk_connection_free(connection);
     return rc;

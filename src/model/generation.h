@@ -37,10 +37,16 @@ int dbk_generation_catalog(struct dbk_connection *connection, struct dbk_error *
 int dbk_generation_find(struct dbk_connection *connection, const struct dbk_model_definition *model,
                         bool serving, struct dbk_generation *generation,
                         struct dbk_error *err) DBK_MUST_CHECK;
-/* Makes tables and row, in one transaction; serving: and the plain views. */
+/* Makes tables and row, in one transaction; serving: and the plain views. position: of the log now;
+   what was forgotten up to it will not be in it. */
 int dbk_generation_create(struct dbk_connection *connection,
                           const struct dbk_model_definition *model, uint64_t number, bool serving,
-                          struct dbk_error *err) DBK_MUST_CHECK;
+                          uint64_t position, struct dbk_error *err) DBK_MUST_CHECK;
+/* What was forgotten up to a position is not in a generation; 0: of none that is known. */
+int dbk_generation_purged(struct dbk_connection *connection, const char *model, uint64_t number,
+                          uint64_t *position_out, struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_generation_set_purged(struct dbk_connection *connection, const char *model, uint64_t number,
+                              uint64_t position, struct dbk_error *err) DBK_MUST_CHECK;
 /* Inside a transaction: the plain views point at the new one, which serves from now on. */
 int dbk_generation_swap(struct dbk_connection *connection, const struct dbk_generation *old,
                         const struct dbk_generation *next, struct dbk_error *err) DBK_MUST_CHECK;

@@ -34,6 +34,19 @@
 
 enum dbk_model_sync { DBK_SYNC_EVENTS, DBK_SYNC_TRANSACTION };
 
+/* What becomes of personal fields in a model's tables when their subject is forgotten. */
+enum dbk_model_personal {
+    DBK_PERSONAL_NONE,    /* it takes none */
+    DBK_PERSONAL_REBUILD, /* the model is built anew, without them */
+    DBK_PERSONAL_PURGE,   /* statements take them out */
+    DBK_PERSONAL_SEALED,  /* they never are in them, but what unseal() finds them by (target.h) */
+};
+/* A personal field of an event type, as one of the type's schemas has it ("lines[].note"). */
+struct dbk_personal_field {
+    struct dbk_slice type;
+    struct dbk_slice path;
+};
+
 struct dbk_handler {
     const char *file;      /* for messages, from the book's folder */
     unsigned line;         /* where sql begins in it, from 1 */
@@ -53,12 +66,18 @@ struct dbk_model_definition {
     struct dbk_slice schema;
     const struct dbk_handler *handlers;
     size_t handler_count;
+    enum dbk_model_personal personal;                 /* `personal:` */
+    const char *purge_file;                           /* of PURGE, for messages */
+    struct dbk_slice purge;                           /* statements with :_subject and :_stream */
+    const struct dbk_personal_field *personal_fields; /* of all types that it handles */
+    size_t personal_field_count;
 };
 
 /*
  * Checks a definition against an empty database in memory: schema and every handler prepare under
  * their guards, generation names included; no column has a table's name; every handler's type is
- * handled once. Faults go to the list with file, line and column. DBK_ENOMEM only.
+ * handled once; what takes a personal field says how it is forgotten. Faults go to the list with
+ * file, line and column. DBK_ENOMEM only.
  */
 int dbk_model_check(const struct dbk_model_definition *definition,
                     struct dbk_diagnostics *diagnostics, struct dbk_error *err) DBK_MUST_CHECK;

@@ -161,7 +161,8 @@ static int open_writer(struct dbk_model *model, struct dbk_error *err)
     if (rc == DBK_OK)
         rc = dbk_generation_find(connection, &model->definition, true, serving, err);
     if (rc == DBK_OK && serving->number == 0) {
-        rc = dbk_generation_create(connection, &model->definition, 1, true, err);
+        rc = dbk_generation_create(connection, &model->definition, 1, true,
+                                   dbk_store_last_position(model->models->store), err);
         if (rc == DBK_OK)
             rc = dbk_generation_find(connection, &model->definition, true, serving, err);
     }

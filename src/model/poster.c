@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/assert.h"
+#include "model/lineage.h"
 
 #define PATH_PARTS_MAX 16
 #define EVENT_SIZE_MAX ((size_t)64 << 20)
@@ -13,6 +14,8 @@ struct parameter {
     enum dbk_parameter_kind kind;
     struct dbk_slice path[PATH_PARTS_MAX];
     size_t path_count;
+    struct dbk_slice name;
+    char *reference; /* of one that is bound sealed, its text; NULL: it is not */
 };
 
 struct statement {
@@ -29,6 +32,7 @@ struct statement {
 struct dbk_poster {
     struct dbk_connection *connection;
     const char *model;
+    const struct dbk_model_definition *sealed; /* while preparing, of a `personal: sealed` model */
     struct dbk_arena arena;
     struct dbk_slice *categories;
     size_t category_count;
@@ -94,6 +98,19 @@ static int split_path(struct dbk_slice name, struct parameter *parameter, struct
     return DBK_OK;
 }
 
+/* What is personal is bound by a text that tells where it is. */
+static int refer(struct dbk_poster *poster, struct parameter *parameter, struct dbk_slice type,
+                 struct dbk_error *err)
+{
+    if (poster->sealed == NULL || dbk_lineage_of(poster->sealed, type, parameter->name) == NULL)
+        return DBK_OK;
+    parameter->reference =
+        dbk_arena_alloc(&poster->arena, parameter->name.size + DBK_LINEAGE_SEALED_SIZE);
+    return parameter->reference == NULL
+               ? dbk_error_set(err, DBK_ENOMEM, "out of memory preparing handlers")
+               : DBK_OK;
+}
+
 static int make_parameters(struct dbk_poster *poster, const struct dbk_slice *names, size_t count,
                            struct statement *statement, struct dbk_error *err)
 {
@@ -108,6 +125,10 @@ static int make_parameters(struct dbk_poster *poster, const struct dbk_slice *na
         if (parameter->kind == DBK_PARAMETER_UNKNOWN)
             return dbk_error_set(err, DBK_EINVAL, "there is no :%.*s in an event's envelope",
                                  DBK_SLICE_ARGS(names[i]));
+        parameter->name = names[i];
+        int referred = refer(poster, parameter, statement->handler->type, err);
+        if (referred < 0)
+            return referred;
         if (parameter->kind != DBK_PARAMETER_DATA)
             continue;
         statement->reads_data = true;
@@ -233,6 +254,7 @@ int dbk_poster_open(struct dbk_connection *connection,
     dbk_arena_init(&poster->arena, DBK_DEFINITION_SIZE_MAX);
     poster->connection = connection;
     poster->model = definition->name;
+    poster->sealed = definition->personal == DBK_PERSONAL_SEALED ? definition : NULL;
     poster->json = dbk_json_create(EVENT_SIZE_MAX);
     poster->statements = dbk_alloc_zero(count + 1, sizeof(*poster->statements));
     poster->categories = dbk_arena_alloc_zero(&poster->arena, definition->category_count + 1,
@@ -247,6 +269,7 @@ int dbk_poster_open(struct dbk_connection *connection,
     dbk_connection_guard(connection, DBK_GUARD_HANDLER);
     if (rc == DBK_OK)
         rc = prepare(poster, definition, renames, rename_count, fault_out, err);
+    poster->sealed = NULL;
     for (size_t i = 0; rc == DBK_OK && i < poster->statement_count; i++)
         rc = collect_keys(poster, &poster->statements[i], err);
     dbk_connection_guard(connection, DBK_GUARD_NONE);
@@ -338,9 +361,19 @@ static struct dbk_value whole_data(const struct dbk_event *event)
     return value;
 }
 
+static struct dbk_value reference(const struct parameter *parameter, const struct dbk_event *event)
+{
+    size_t room = parameter->name.size + DBK_LINEAGE_SEALED_SIZE;
+    int size = snprintf(parameter->reference, room, "sealed:%" PRIu64 ":%.*s", event->position,
+                        DBK_SLICE_ARGS(parameter->name));
+    return text_value(dbk_slice(parameter->reference, (size_t)size));
+}
+
 static struct dbk_value value_of(const struct parameter *parameter, const struct dbk_event *event,
                                  const struct dbk_json_node *root, struct envelope *texts)
 {
+    if (parameter->reference != NULL && dbk_lineage_is_sealed(event))
+        return reference(parameter, event);
     switch (parameter->kind) {
     case DBK_PARAMETER_DATA:
         return data_value(parameter, root);

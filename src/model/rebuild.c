@@ -14,11 +14,13 @@ struct rebuild {
     struct dbk_model *model;
     struct dbk_generation next;
     struct dbk_batch_post post;
+    uint64_t forgotten; /* one that was begun before this position holds what is forgotten since */
     dbk_progress_fn progress;
     void *context;
 };
 
-/* An unfinished generation under another definition is dropped, one under this is gone on with. */
+/* An unfinished generation under another definition, or of before something was forgotten, is
+   dropped, another one gone on with. */
 static int find_or_create(struct rebuild *rebuild, struct dbk_error *err)
 {
     struct dbk_model *model = rebuild->model;
@@ -32,8 +34,13 @@ static int find_or_create(struct rebuild *rebuild, struct dbk_error *err)
             return rc;
         if (rebuild->next.number == 0)
             break;
+        uint64_t purged = 0;
+        rc = dbk_generation_purged(connection, model->definition.name, rebuild->next.number,
+                                   &purged, err);
+        if (rc < 0)
+            return rc;
         if (strcmp(rebuild->next.fingerprint, model->fingerprint) == 0 &&
-            rebuild->next.number > model->serving.number)
+            rebuild->next.number > model->serving.number && purged >= rebuild->forgotten)
             return DBK_OK;
         rc = dbk_generation_drop(&rebuild->next, err);
         if (rc < 0)
@@ -44,8 +51,8 @@ static int find_or_create(struct rebuild *rebuild, struct dbk_error *err)
                                     "'%s'",
                                     model->definition.name);
     if (rc == DBK_OK)
-        rc =
-            dbk_generation_create(connection, &model->definition, (uint64_t)newest + 1, false, err);
+        rc = dbk_generation_create(connection, &model->definition, (uint64_t)newest + 1, false,
+                                   dbk_store_last_position(model->models->store), err);
     return rc < 0 ? rc
                   : dbk_generation_find(connection, &model->definition, false, &rebuild->next, err);
 }
@@ -201,6 +208,7 @@ int dbk_models_rebuild(struct dbk_models *models, const char *name, dbk_progress
     (void)pthread_mutex_lock(&models->lock);
     bool busy = rebuild.model->rebuilding;
     rebuild.model->rebuilding = true;
+    rebuild.forgotten = models->forgotten;
     (void)pthread_mutex_unlock(&models->lock);
     if (busy)
         return dbk_error_set(err, DBK_EBUSY, "model %s is being rebuilt already", name);

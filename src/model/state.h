@@ -65,6 +65,7 @@ struct dbk_models {
     struct dbk_model **items;
     size_t count;
     struct dbk_session *sessions; /* shared ones */
+    uint64_t forgotten;           /* what was begun before this position is not gone on with */
     bool group_open;
     void *lens; /* the participant's state of the store's lens */
 };

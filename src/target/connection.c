@@ -109,8 +109,11 @@ static int set_up(struct dbk_connection *connection, const char *path, unsigned 
     const char *sql = (flags & (DBK_CONNECT_READ | DBK_CONNECT_MEMORY)) != 0
                           ? "PRAGMA foreign_keys = ON; SELECT 1 FROM sqlite_schema LIMIT 1"
                           : "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; "
-                            "PRAGMA foreign_keys = ON; PRAGMA cache_size = -32768";
+                            "PRAGMA foreign_keys = ON; PRAGMA cache_size = -32768; "
+                            "PRAGMA secure_delete = ON";
     int rc = dbk_connection_run(connection, sql, NULL);
+    if (rc == DBK_OK && (flags & DBK_CONNECT_HANDLERS) != 0)
+        rc = dbk_connection_run(connection, "PRAGMA temp_store = MEMORY", NULL);
     return rc < 0
                ? dbk_error_set(err, rc, "database %s: %s", path, sqlite3_errmsg(connection->sqlite))
                : rc;
@@ -161,6 +164,20 @@ void dbk_connection_guard(struct dbk_connection *connection, enum dbk_guard guar
     connection->guard = guard;
     (void)sqlite3_set_authorizer(connection->sqlite,
                                  guard == DBK_GUARD_NONE ? NULL : dbk_guard_authorize, connection);
+}
+
+int dbk_connection_checkpoint(struct dbk_connection *connection, struct dbk_error *err)
+{
+    int left = 0;
+    int done = 0;
+    int result = sqlite3_wal_checkpoint_v2(connection->sqlite, "main", SQLITE_CHECKPOINT_TRUNCATE,
+                                           &left, &done);
+    return result == SQLITE_OK
+               ? DBK_OK
+               : dbk_error_set(err, code_of(connection, result),
+                               "database %s: its write-ahead log cannot be emptied: %s",
+                               sqlite3_db_filename(connection->sqlite, "main"),
+                               sqlite3_errmsg(connection->sqlite));
 }
 
 static int64_t monotonic_us(void)

@@ -414,6 +414,9 @@ int dbk_target_attach_events(struct dbk_connection *connection, struct dbk_store
     int result = sqlite3_create_module_v2(connection->sqlite, "events", &module, connection, NULL);
     if (result != SQLITE_OK)
         return dbk_error_set(err, DBK_ENOMEM, "%s", sqlite3_errmsg(connection->sqlite));
+    int rc = dbk_target_attach_unseal(connection, err);
+    if (rc < 0)
+        return rc;
     /* It is connected with the first use, and declares its columns then: before a guard is on,
        which would see a CREATE TABLE. */
     return dbk_connection_run(connection, "SELECT 1 FROM events LIMIT 0", err);

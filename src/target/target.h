@@ -51,7 +51,8 @@ enum dbk_connect_flags {
     DBK_CONNECT_HANDLERS = 1 << 2 /* guard what runs (dbk_target_guard) */
 };
 
-/* Opens a session on a SQLite file (created when missing, WAL, foreign keys on, a busy timeout). */
+/* Opens a session on a SQLite file (created when missing, WAL, foreign keys on, a busy timeout).
+   What is deleted is overwritten; handlers' sessions keep what is temporary in memory. */
 int dbk_connection_open(const char *path, unsigned flags, struct dbk_connection **connection_out,
                         struct dbk_error *err) DBK_MUST_CHECK;
 /* Statements must be freed before. NULL is fine. */
@@ -60,6 +61,11 @@ void dbk_connection_free(struct dbk_connection *connection);
 /* Runs SQL text of any number of statements without parameters; the message has the statement. */
 int dbk_connection_run(struct dbk_connection *connection, const char *sql,
                        struct dbk_error *err) DBK_MUST_CHECK;
+
+/* Brings all of the write-ahead log into the database, and empties it. DBK_EBUSY: someone reads an
+   older state. */
+int dbk_connection_checkpoint(struct dbk_connection *connection,
+                              struct dbk_error *err) DBK_MUST_CHECK;
 
 /*
  * What handlers may do: INSERT, UPDATE, DELETE, SELECT on ordinary tables. While the guard is on
@@ -151,9 +157,13 @@ int dbk_sql_rewrite(struct dbk_slice sql, const struct dbk_sql_rename *renames, 
 
 /* ---- The log as a table ---- */
 
-/* Makes the virtual table `events` known to a session; the store is kept until it is freed.
+/* Makes the virtual table `events` known to a session, and the function unseal(text), which gives
+   what a model with `personal: sealed` only refers to; the store is kept until it is freed.
    position_max: reads see no event past it; 0: what is synced when a statement begins. */
 int dbk_target_attach_events(struct dbk_connection *connection, struct dbk_store *store,
+                             struct dbk_error *err) DBK_MUST_CHECK;
+/* The function alone, in a session without a log: what it is given it gives back. */
+int dbk_target_attach_unseal(struct dbk_connection *connection,
                              struct dbk_error *err) DBK_MUST_CHECK;
 /* Pins `events` for the statements that follow; 0: no pin. Returns what the last statement saw by
    dbk_target_events_position. */

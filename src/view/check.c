@@ -311,6 +311,8 @@ static int open_scope(struct check *check, const char *database,
     int rc = dbk_connection_open(NULL, DBK_CONNECT_MEMORY, &connection, err);
     if (rc == DBK_OK)
         rc = dbk_connection_run(connection, EVENTS_TABLE, err);
+    if (rc == DBK_OK)
+        rc = dbk_target_attach_unseal(connection, err);
     for (size_t i = 0; i < check->model_count && rc == DBK_OK; i++) {
         const struct dbk_model_definition *model = &check->models[i];
         if (strcmp(model->database, database) != 0)
