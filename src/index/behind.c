@@ -141,6 +141,31 @@ static bool find_merge(const struct dbk_index *index, size_t *at_out)
     return false;
 }
 
+/* Appends will soon need another chunk. Under the lock. */
+static bool wants_spare(const struct dbk_index *index)
+{
+    const struct dbk_chunk *newest =
+        index->chunk_count == 0 ? NULL : index->chunks[index->chunk_count - 1];
+    return index->spare == NULL && newest != NULL && newest->count >= newest->capacity / 2;
+}
+
+/* Makes it here, because an append would make it under the store's lock. Without memory none is
+   made, and the append tries. */
+static void make_spare(struct dbk_index *index)
+{
+    (void)pthread_rwlock_rdlock(&index->lock);
+    bool wanted = wants_spare(index);
+    (void)pthread_rwlock_unlock(&index->lock);
+    struct dbk_chunk *chunk = wanted ? dbk_chunk_create(index->chunk_events) : NULL;
+    (void)pthread_rwlock_wrlock(&index->lock);
+    if (index->spare == NULL) {
+        index->spare = chunk;
+        chunk = NULL;
+    }
+    (void)pthread_rwlock_unlock(&index->lock);
+    dbk_chunk_free(chunk);
+}
+
 /* The oldest chunk, when it is full and synced: it can become a run. */
 static struct dbk_chunk *waiting_chunk(struct dbk_index *index)
 {
@@ -182,6 +207,7 @@ static int let_chunks_go_first(void *context, struct dbk_error *err)
 static int work_once(struct dbk_index *index, struct dbk_error *err)
 {
     size_t at = 0;
+    make_spare(index);
     struct dbk_chunk *chunk = waiting_chunk(index);
     (void)pthread_rwlock_rdlock(&index->lock);
     bool merge = chunk == NULL && find_merge(index, &at);
@@ -231,10 +257,19 @@ static size_t full_chunks(struct dbk_index *index)
     return full;
 }
 
+static bool has_work(struct dbk_index *index)
+{
+    (void)pthread_rwlock_rdlock(&index->lock);
+    bool work =
+        wants_spare(index) || (index->chunk_count > 0 && dbk_chunk_is_full(index->chunks[0]));
+    (void)pthread_rwlock_unlock(&index->lock);
+    return work;
+}
+
 void dbk_index_synced(struct dbk_index *index, uint64_t position)
 {
     index->synced = position;
-    if (!index->writer || full_chunks(index) == 0)
+    if (!index->writer || !has_work(index))
         return;
     (void)pthread_mutex_lock(&index->work_lock);
     wake(index);
@@ -463,6 +498,7 @@ void dbk_index_free(struct dbk_index *index)
         keep_tail(index);
     for (size_t i = 0; i < index->chunk_count; i++)
         dbk_chunk_free(index->chunks[i]);
+    dbk_chunk_free(index->spare);
     dbk_free((void *)index->chunks);
     dbk_run_files_release(index->os, &index->runs);
     (void)pthread_rwlock_destroy(&index->lock);

@@ -5,12 +5,11 @@
 
 #include "base/assert.h"
 
-struct dbk_chunk *dbk_chunk_create(uint64_t first, uint32_t capacity)
+struct dbk_chunk *dbk_chunk_create(uint32_t capacity)
 {
     struct dbk_chunk *chunk = dbk_alloc_zero(1, sizeof(*chunk));
     if (chunk == NULL)
         return NULL;
-    chunk->first = first;
     chunk->capacity = capacity;
     chunk->posting_room = capacity * 2 * DBK_CHUNK_KEYS + DBK_CHUNK_FURTHER_MAX;
     for (chunk->table_size = 64; chunk->table_size < chunk->posting_room + chunk->posting_room / 2;)

@@ -50,8 +50,8 @@ struct dbk_chunk {
     struct dbk_chunk_posting *postings; /* DBK_CHUNK_KEYS and the further ones an event */
 };
 
-/* NULL when out of memory. */
-struct dbk_chunk *dbk_chunk_create(uint64_t first, uint32_t capacity) DBK_MUST_CHECK;
+/* An empty one; `first` is set before it is used. NULL when out of memory. */
+struct dbk_chunk *dbk_chunk_create(uint32_t capacity) DBK_MUST_CHECK;
 void dbk_chunk_free(struct dbk_chunk *chunk);
 
 static inline uint64_t dbk_chunk_last(const struct dbk_chunk *chunk)

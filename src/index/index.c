@@ -32,9 +32,13 @@ static int add_chunk(struct dbk_index *index, uint64_t first)
         index->chunks = chunks;
         index->chunk_capacity = capacity;
     }
-    struct dbk_chunk *chunk = dbk_chunk_create(first, index->chunk_events);
+    struct dbk_chunk *chunk = index->spare;
+    index->spare = NULL;
+    if (chunk == NULL)
+        chunk = dbk_chunk_create(index->chunk_events);
     if (chunk == NULL)
         return DBK_ENOMEM;
+    chunk->first = first;
     if (index->chunk_count > 0)
         newest(index)->full = true;
     index->chunks[index->chunk_count++] = chunk;

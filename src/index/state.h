@@ -31,6 +31,7 @@ struct dbk_index {
     struct dbk_chunk **chunks; /* oldest first */
     size_t chunk_count;
     size_t chunk_capacity;
+    struct dbk_chunk *spare; /* the next one, made by the thread behind; NULL: none yet */
     uint64_t made;
     uint64_t removed;
     _Atomic uint64_t synced;

@@ -77,8 +77,8 @@ uint64_t dbk_log_synced_position(const struct dbk_log *log);
 int dbk_log_refresh(struct dbk_log *log, bool *changed_out, struct dbk_error *err) DBK_MUST_CHECK;
 
 /*
- * A group being filled. The log has two, so that one is filled while the other is being written;
- * memory for DBK_LOG_GROUP_SIZE_MAX is reserved address space, used as needed.
+ * A group being filled. The log has two, so that one is filled while the other is being written.
+ * Each grows as needed up to DBK_LOG_GROUP_SIZE_MAX, and keeps some MiB for the groups to come.
  */
 struct dbk_log_group;
 /* The empty group to fill next. It begins behind the group before, also one still being written. */

@@ -158,20 +158,34 @@ static int check_condition(struct dbk_store *store, const struct dbk_condition *
                          position, condition->after);
 }
 
+/* Room for count items, zeroed, in a buffer's memory. */
+static int room_for(struct dbk_buf *buf, size_t count, size_t size, void **items_out)
+{
+    dbk_buf_reset(buf);
+    int rc = dbk_buf_reserve(buf, count * size);
+    if (rc < 0)
+        return rc;
+    memset(buf->data, 0, count * size);
+    *items_out = buf->data;
+    return DBK_OK;
+}
+
 /* Tags as they are stored: sorted, each once, behind its size. */
 static int compare_tags(const void *a, const void *b)
 {
     return dbk_slice_compare(*(const struct dbk_slice *)a, *(const struct dbk_slice *)b);
 }
 
-static int encode_tags(const struct dbk_new_event *event, struct dbk_buf *out,
+/* Into store->tags. */
+static int encode_tags(struct dbk_store *store, const struct dbk_new_event *event,
                        struct dbk_error *err)
 {
+    struct dbk_buf *out = &store->tags;
+    struct dbk_slice *tags = NULL;
     dbk_buf_reset(out);
     if (event->tag_count == 0)
         return DBK_OK;
-    struct dbk_slice *tags = dbk_alloc_zero(event->tag_count, sizeof(*tags));
-    if (tags == NULL)
+    if (room_for(&store->order, event->tag_count, sizeof(*tags), (void **)&tags) < 0)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory sorting tags");
     memcpy(tags, event->tags, event->tag_count * sizeof(*tags));
     qsort(tags, event->tag_count, sizeof(*tags), compare_tags);
@@ -181,7 +195,6 @@ static int encode_tags(const struct dbk_new_event *event, struct dbk_buf *out,
         dbk_buf_append_char(out, (char)tags[i].size);
         dbk_buf_append(out, tags[i]);
     }
-    dbk_free(tags);
     return out->rc < 0 ? dbk_error_set(err, out->rc, "out of memory sorting tags") : DBK_OK;
 }
 
@@ -221,18 +234,16 @@ static int compare_known(struct dbk_store *store, const struct dbk_new_event *ev
                          struct dbk_error *err)
 {
     struct dbk_log_reader reader;
-    struct dbk_buf tags;
     struct dbk_event stored;
     if (position > dbk_log_last_position(store->log)) {
         *again_out = true;
         return DBK_OK;
     }
     dbk_log_reader_init(&reader);
-    dbk_buf_init(&tags, UINT16_MAX);
     int rc = dbk_store_read_position(store, position, &reader, &stored, err);
     if (rc == DBK_OK)
-        rc = encode_tags(event, &tags, err);
-    if (rc == DBK_OK && !same(event, dbk_buf_slice(&tags), &stored)) {
+        rc = encode_tags(store, event, err);
+    if (rc == DBK_OK && !same(event, dbk_buf_slice(&store->tags), &stored)) {
         char id[DBK_UUID_TEXT_SIZE];
         dbk_uuid_format(&event->id, id);
         rc = dbk_error_set(err, DBK_ECONFLICT,
@@ -242,7 +253,6 @@ static int compare_known(struct dbk_store *store, const struct dbk_new_event *ev
     if (rc == DBK_OK)
         *version_out = stored.version;
     dbk_log_reader_release(&reader);
-    dbk_buf_release(&tags);
     return rc;
 }
 
@@ -281,7 +291,6 @@ static int find_known(struct dbk_store *store, const struct dbk_batch *batch, st
 
 /* A batch being framed. */
 struct framing {
-    struct dbk_buf tags; /* of the event at hand */
     struct dbk_event framed;
     uint64_t last_version;
     uint64_t rests_on; /* what a refusal rests on; 0: nothing */
@@ -333,8 +342,7 @@ static int frame_event(struct dbk_store *store, const struct dbk_new_event *even
 {
     struct dbk_head head;
     struct dbk_log_place place;
-    struct dbk_buf *tags = &framing->tags;
-    int rc = encode_tags(event, tags, err);
+    int rc = encode_tags(store, event, err);
     if (rc == DBK_OK)
         rc = open_head(store, event->stream, &head, &framing->rests_on, err);
     if (rc < 0)
@@ -349,7 +357,7 @@ static int frame_event(struct dbk_store *store, const struct dbk_new_event *even
         .schema_version = event->schema_version,
         .stream = event->stream,
         .type = event->type,
-        .tags = dbk_buf_slice(tags),
+        .tags = dbk_buf_slice(&store->tags),
         .data = event->data,
         .meta = event->meta,
         .sealed = event->sealed,
@@ -407,12 +415,10 @@ static int frame(struct dbk_store *store, const struct dbk_batch *batch, const s
     struct framing framing = {0};
     struct dbk_event *events = &framing.framed;
     int rc = DBK_OK;
-    dbk_buf_init(&framing.tags, UINT16_MAX);
     while (known->each != NULL && last > 0 && known->each[last - 1])
         last--;
-    if (store->participant != NULL && batch->count > 1)
-        events = dbk_alloc_zero(batch->count, sizeof(*events));
-    if (events == NULL)
+    if (store->participant != NULL && batch->count > 1 &&
+        room_for(&store->framed, batch->count, sizeof(*events), (void **)&events) < 0)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory framing a batch");
     for (size_t i = 0; rc == DBK_OK && i < last; i++) {
         if (known->each != NULL && known->each[i])
@@ -439,9 +445,6 @@ static int frame(struct dbk_store *store, const struct dbk_batch *batch, const s
         *rests_on = framing.rests_on;
         undo(store, first);
     }
-    if (events != &framing.framed)
-        dbk_free(events);
-    dbk_buf_release(&framing.tags);
     return rc;
 }
 
@@ -455,38 +458,33 @@ int dbk_store_accept(struct dbk_store *store, const struct dbk_batch *batch,
     *again_out = false;
     *rests_on_out = 0;
     result->failed_expectation = batch->expectation_count;
-    if (skip) {
-        known.each = dbk_alloc_zero(batch->count, sizeof(bool));
-        if (known.each == NULL)
-            return dbk_error_set(err, DBK_ENOMEM, "out of memory checking a batch");
-    }
+    if (skip && room_for(&store->known, batch->count, sizeof(bool), (void **)&known.each) < 0)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory checking a batch");
     rc = find_known(store, batch, &known, again_out, err);
     *rests_on_out = known.newest;
     if (rc < 0 || *again_out)
-        goto out;
+        return rc;
     if (known.count == batch->count) {
         result->first_position = known.first_position;
         result->last_position = known.last_position;
         result->last_version = known.last_version;
         result->skipped = batch->count;
         result->known = true;
-        goto out;
+        return DBK_OK;
     }
-    if (known.count > 0 && !skip) {
-        rc = dbk_error_set(err, DBK_ECONFLICT,
-                           "%zu of the batch's %zu events are stored already, and the others are "
-                           "not",
-                           known.count, batch->count);
-        goto out;
-    }
+    if (known.count > 0 && !skip)
+        return dbk_error_set(err, DBK_ECONFLICT,
+                             "%zu of the batch's %zu events are stored already, and the others are "
+                             "not",
+                             known.count, batch->count);
     rc = dbk_standing_check(store, batch, rests_on_out, again_out, err);
     if (rc < 0 || *again_out)
-        goto out;
+        return rc;
     rc = check_expectations(store, batch, result, rests_on_out, err);
     if (rc == DBK_OK)
         rc = check_condition(store, &batch->condition, result, rests_on_out, again_out, err);
     if (rc == DBK_OK && *again_out)
-        goto out;
+        return DBK_OK;
     if (rc == DBK_OK)
         rc = frame(store, batch, &known, result, rests_on_out, err);
     if (rc == DBK_OK)
@@ -497,7 +495,5 @@ int dbk_store_accept(struct dbk_store *store, const struct dbk_batch *batch,
         *again_out = true;
         rc = DBK_OK;
     }
-out:
-    dbk_free(known.each);
     return rc;
 }

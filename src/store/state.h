@@ -86,6 +86,11 @@ struct dbk_store {
     _Atomic bool compacting;
     uint8_t random[DBK_RANDOM_SIZE];
     size_t random_left;
+    /* Of the batch being accepted, under the lock; kept, so that appends allocate nothing. */
+    struct dbk_buf tags;          /* of one event, as stored */
+    struct dbk_buf order;         /* those as slices, being sorted */
+    struct dbk_buf known;         /* bool per event */
+    struct dbk_buf framed;        /* struct dbk_event per event, for a participant */
     pthread_mutex_t refresh_lock; /* a reading process looks at the log by one thread at a time */
 };
 

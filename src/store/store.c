@@ -111,6 +111,10 @@ static struct dbk_store *create(const struct dbk_store_options *options)
     store->batch_count_max =
         options->batch_count_max == 0 ? BATCH_COUNT_DEFAULT : options->batch_count_max;
     store->queue_end = &store->queue;
+    dbk_buf_init(&store->tags, UINT16_MAX);
+    dbk_buf_init(&store->order, SIZE_MAX);
+    dbk_buf_init(&store->known, SIZE_MAX);
+    dbk_buf_init(&store->framed, SIZE_MAX);
     pthread_condattr_t clock;
     (void)pthread_condattr_init(&clock);
     (void)pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
@@ -168,6 +172,10 @@ void dbk_store_free(struct dbk_store *store)
     (void)pthread_mutex_destroy(&store->lock);
     (void)pthread_mutex_destroy(&store->refresh_lock);
     (void)pthread_cond_destroy(&store->moved);
+    dbk_buf_release(&store->tags);
+    dbk_buf_release(&store->order);
+    dbk_buf_release(&store->known);
+    dbk_buf_release(&store->framed);
     dbk_free(store->heads);
     dbk_free(store->folder);
     dbk_free(store);

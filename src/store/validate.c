@@ -100,16 +100,26 @@ static int check_event(const struct dbk_store *store, const struct dbk_new_event
     return DBK_OK;
 }
 
-/* Ids of one batch differ: an open hash table of the batch's size, at most half full. */
+/* So many ids need no memory of their own to be compared. */
+#define FEW_IDS ((size_t)64)
+
+/* Ids of one batch differ: an open hash table, at most half full. */
 static int check_twice(const struct dbk_batch *batch, struct dbk_error *err)
 {
-    size_t size = 4;
+    uint32_t few[FEW_IDS * 2] = {0};
+    uint32_t *many = NULL;
+    size_t size = FEW_IDS * 2;
+    size_t count = 0;
     int rc = DBK_OK;
-    while (size < batch->count * 2)
+    for (size_t i = 0; i < batch->count; i++)
+        count += !dbk_uuid_is_none(&batch->events[i].id);
+    while (size < count * 2)
         size *= 2;
-    uint32_t *table = dbk_alloc_zero(size, sizeof(*table));
-    if (table == NULL)
+    if (count > FEW_IDS)
+        many = dbk_alloc_zero(size, sizeof(*many));
+    if (count > FEW_IDS && many == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory checking a batch");
+    uint32_t *table = count > FEW_IDS ? many : few;
     for (size_t i = 0; rc == DBK_OK && i < batch->count; i++) {
         const struct dbk_uuid *id = &batch->events[i].id;
         uint64_t hash = 0;
@@ -124,7 +134,7 @@ static int check_twice(const struct dbk_batch *batch, struct dbk_error *err)
                                "events %u and %zu of the batch have the same id", table[at] - 1, i);
         table[at] = (uint32_t)i + 1;
     }
-    dbk_free(table);
+    dbk_free(many);
     return rc;
 }
 

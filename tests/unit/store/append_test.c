@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "os/sim.h"
@@ -456,8 +457,72 @@ static void test_store_append__commits_with_its_participant(void **state)
     assert_int_equal(books.committed, 250);
 }
 
+/* ---- Memory ---- */
+
+/* What this thread allocates: the one behind the index may, appends may not. */
+static _Thread_local unsigned allocations;
+
+static void *count_allocate(size_t size)
+{
+    allocations++;
+    return malloc(size);
+}
+
+static void *count_reallocate(void *memory, size_t size)
+{
+    allocations++;
+    return realloc(memory, size);
+}
+
+/* Every kind of append, over three chunks of the index, each kind often enough to have been had. */
+static void test_store_append__allocates_nothing(void **state)
+{
+    enum { CHUNK = 256, KINDS = 6 };
+    struct fixture *fixture = *state;
+    struct dbk_error err = {0};
+    const struct dbk_slice tags[] = {DBK_SLICE_LITERAL("seat:1"), DBK_SLICE_LITERAL("flight:7")};
+    const struct dbk_query_item none = {.tags = tags, .tag_count = 1};
+    dbk_store_free(fixture->store);
+    assert_ok(dbk_store_open(&(struct dbk_store_options){.os = dbk_sim_os(fixture->sim),
+                                                         .folder = "other",
+                                                         .writer = true,
+                                                         .holder = "a test",
+                                                         .chunk_events = CHUNK},
+                             &fixture->store, &err),
+              &err);
+    for (unsigned i = 0; i < 3 * CHUNK; i++) {
+        struct dbk_append_result result = {0};
+        struct dbk_new_event events[3];
+        unsigned kind = i % KINDS;
+        for (unsigned e = 0; e < 3; e++) {
+            events[e] = event_in("s-1", "{}");
+            events[e].tags = tags;
+            events[e].tag_count = kind == 1 ? 2 : 0;
+            if (kind >= 4)
+                events[e].id = id_of(1 + i * 3 + e);
+        }
+        struct dbk_batch batch = {.events = events, .count = kind < 3 ? 1 : 3};
+        const struct dbk_expectation expected = {events[0].stream, DBK_EXPECT_EXISTS};
+        batch.expectations = &expected;
+        batch.expectation_count = i > 0;
+        if (kind == 2)
+            batch.condition =
+                (struct dbk_condition){{&none, 1}, dbk_store_last_position(fixture->store)};
+        batch.flags = kind == 5 ? DBK_APPEND_SKIP_KNOWN : 0;
+        unsigned before = allocations;
+        assert_ok(dbk_store_append(fixture->store, &batch, &result, &err), &err);
+        /* Buffers find their size first. The disk in memory has a heap of its own. */
+        if (i >= 2 * KINDS)
+            assert_int_equal(allocations - before, 0);
+        assert_ok(dbk_store_settle(fixture->store, &err), &err);
+    }
+    assert_true(dbk_store_last_position(fixture->store) > 5 * CHUNK);
+}
+
 int main(void)
 {
+    static const struct dbk_allocator counting = {count_allocate, count_reallocate, free};
+    dbk_set_allocator(&counting);
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_store_append__##name, set_up, tear_down)
         TEST(checks_every_kind_of_expected_version),
@@ -472,6 +537,7 @@ int main(void)
         TEST(leaves_nobody_waiting_in_the_next_group),
         TEST(stops_after_a_failed_sync),
         TEST(commits_with_its_participant),
+        TEST(allocates_nothing),
 #undef TEST
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
