@@ -2,8 +2,11 @@
 """bench/peers/run runs the same work on a real PostgreSQL, and leaves nothing behind."""
 import glob
 import json
+import os
 import subprocess
 import sys
+
+import pytest
 
 from conftest import ROOT, missing
 
@@ -24,7 +27,30 @@ def test_the_same_work_on_postgresql(binary):
     assert {path.name for path in before} == {path.name for path in (ROOT / "build").iterdir()}
 
 
-def test_unknown_peers_are_named():
-    result = subprocess.run([sys.executable, ROOT / "bench" / "peers" / "run", "--peers", "oracle"],
+@pytest.mark.parametrize("words, status, says", [
+    (["--peers", "oracle"], 1, "not oracle"),
+    (["--clients", "one"], 2, "invalid list of numbers value: 'one'"),
+    (["--clients", "1,0"], 2, "0 is not from 1 on"),
+    (["--rounds", "0"], 2, "0 is not from 1 on"),
+    (["--seconds", "nan"], 2, "nan is not from 1 on"),
+    (["--dir", "/dev/null"], 1, "--dir /dev/null is no folder")])
+def test_what_is_wrong_is_named(binary, words, status, says):
+    result = subprocess.run([sys.executable, ROOT / "bench" / "peers" / "run", *words],
                             capture_output=True, text=True, timeout=60, check=False)
-    assert result.returncode == 1 and "not oracle" in result.stderr
+    assert result.returncode == status and says in result.stderr, result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_folder_closed_to_the_server_is_named(binary, tmp_path):
+    if os.getuid() != 0:
+        pytest.skip("only root has to run it as another user")
+    if not glob.glob("/usr/lib/postgresql/*/bin/initdb"):
+        missing("postgresql")
+    closed = tmp_path / "closed"
+    (closed / "in").mkdir(parents=True)
+    closed.chmod(0o700)
+    result = subprocess.run([sys.executable, ROOT / "bench" / "peers" / "run", "--seconds", "1",
+                             "--rounds", "1", "--clients", "1", "--peers", "postgres", "--dir",
+                             closed / "in"], capture_output=True, text=True, timeout=60,
+                            check=False)
+    assert "give a folder on the same disk with --dir" in result.stdout, result
