@@ -129,8 +129,7 @@ static int64_t now_us(const struct dbk_group *group)
     return os->monotonic_us(os);
 }
 
-/* Looks further in the book until the window is full. */
-static int fill(struct dbk_group *group, struct dbk_error *err)
+int dbk_group_fill(struct dbk_group *group, struct dbk_error *err)
 {
     struct dbk_event event;
     bool extended = false;
@@ -318,7 +317,7 @@ static int deliver(struct dbk_group *group, const struct dbk_group_read *read, s
 {
     size_t limit = read->limit < DBK_GROUP_BATCH_MAX ? read->limit : DBK_GROUP_BATCH_MAX;
     expire(group);
-    int rc = fill(group, err);
+    int rc = dbk_group_fill(group, err);
     if (rc == DBK_OK && group->settings.ordered && group->parked_count > 0)
         rc = park_behind(group, err);
     if (rc == DBK_OK && read->unacked_max > 0) {
@@ -424,7 +423,7 @@ static int answer_all(struct dbk_group *group, const struct dbk_group_answer *an
         uint64_t position = answer->positions[i];
         /* A process that came later has not looked so far yet. */
         if (position > group->position)
-            rc = fill(group, err);
+            rc = dbk_group_fill(group, err);
         size_t at = dbk_group_place(group, position);
         if (rc < 0 || at == group->count || group->entries[at].position != position ||
             group->entries[at].state == DBK_ENTRY_DONE)

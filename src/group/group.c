@@ -311,8 +311,13 @@ int dbk_group_remove(struct dbk_groups *groups, struct dbk_slice name, struct db
 
 /* ---- Showing ---- */
 
-static int show(struct dbk_group *group, dbk_group_status_fn each, void *context)
+/* Looks as far as a read would, so that a group without work is not behind its own saved states. */
+static int show(struct dbk_group *group, dbk_group_status_fn each, void *context,
+                struct dbk_error *err)
 {
+    int rc = dbk_group_fill(group, err);
+    if (rc < 0)
+        return rc;
     struct dbk_group_status status = {
         .settings = group->settings.text,
         .position = group->position,
@@ -338,7 +343,7 @@ int dbk_group_show(struct dbk_groups *groups, struct dbk_slice name, dbk_group_s
     int rc = dbk_group_find(groups, name, &group, err);
     if (rc < 0)
         return rc;
-    rc = show(group, each, context);
+    rc = show(group, each, context, err);
     (void)pthread_mutex_unlock(&group->lock);
     return rc;
 }

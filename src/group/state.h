@@ -135,6 +135,8 @@ size_t dbk_group_place(const struct dbk_group *group, uint64_t position);
 /* Adds an open event at its place; one that is there is left alone. */
 int dbk_group_add(struct dbk_group *group, uint64_t position, uint64_t stream, uint32_t attempts,
                   struct dbk_error *err) DBK_MUST_CHECK;
+/* Looks further in the book until the window is full. */
+int dbk_group_fill(struct dbk_group *group, struct dbk_error *err) DBK_MUST_CHECK;
 /* 1: the event at a position, valid until the cursor is freed; 0: it was removed. */
 int dbk_group_event_at(struct dbk_group *group, uint64_t position, struct dbk_cursor **cursor_out,
                        struct dbk_event *event_out, struct dbk_error *err) DBK_MUST_CHECK;

@@ -189,6 +189,10 @@ static int run(const struct dbk_route *route, struct dbk_api_call *call)
 {
     struct dbk_error err = {0};
     int rc = check_parameters(route, call, &err);
+    if (rc == DBK_OK && !route->body && call->request->body.size > 0)
+        rc =
+            dbk_error_set(&err, DBK_EINVAL, "%s %s takes no body%s%s", route->method, route->path,
+                          route->query[0] == 0 ? "" : "; its query parameters are: ", route->query);
     if (rc == DBK_OK)
         rc = route->handler(call, &err);
     if (rc >= 0)

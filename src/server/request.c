@@ -89,6 +89,13 @@ static int take_query(struct dbk_api_call *call, struct dbk_error *err)
             !dbk_percent_decode(dbk_slice(pair.data + value_at, pair.size - value_at), true,
                                 &call->scratch->arena, &field->value))
             return malformed(err, "query");
+        for (size_t i = 0; i + 1 < call->query_count; i++)
+            if (dbk_slice_equal(call->query[i].name, field->name))
+                return dbk_error_set(err, DBK_EINVAL,
+                                     "query parameter \"%.*s\" is given twice; several values of "
+                                     "one stand with a comma between",
+                                     (int)(field->name.size < 80 ? field->name.size : 80),
+                                     field->name.data);
     }
     return DBK_OK;
 }

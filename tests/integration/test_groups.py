@@ -129,6 +129,21 @@ def test_bad_input_says_what_is_wrong_and_stores_nothing(bank, serve):
     assert server.get("/healthz").json["position"] == before
 
 
+def test_a_group_without_work_is_not_behind(bank, serve):
+    server = serve(bank)
+    server.request("PUT", "/groups/g", {"types": ["Happened"]})
+    assert group(server)["behind"] == 0 and group(server)["ready"] == 0
+    append(server, "other-1", 3)
+    # What is deliverable is said to be, though nobody has read yet.
+    assert group(server)["behind"] == 0 and group(server)["ready"] == 3
+    positions = [e["position"] for e in server.post("/groups/g/read?limit=3").json["events"]]
+    assert server.post("/groups/g/ack", {"positions": positions}).json["acked"] == 3
+    # Nor is it behind what it has saved of itself.
+    wait_for(lambda: bank.run("read", "$group-g", "-o", "jsonl").lines[-1]["version"] > 1)
+    assert group(server)["behind"] == 0 and group(server)["ready"] == 0
+    assert "daybook_group_behind{group=\"g\"} 0" in server.get("/metrics").text
+
+
 def test_consumers_share_and_one_that_dies_loses_nothing(bank, serve):
     server = serve(bank)
     server.request("PUT", "/groups/g", {"categories": ["order"], "max_retries": 5})

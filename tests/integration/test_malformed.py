@@ -150,6 +150,11 @@ def test_bodies_of_requests(untouched, serve):
         answer = server.post(path, b'{"type":"Deposited","data":{"amount":1}}')
         assert 400 <= answer.status < 500, (path[:40], answer)
     assert server.get("/streams/account-123/state?version=99999999999999999999").status == 400
+    answer = server.get("/events?type=Deposited&type=Withdrawn")
+    assert answer.status == 400 and '"type\\" is given twice' in answer.text
+    for path in ("/groups/g/read", "/compact", "/models/balances/rebuild"):
+        answer = server.post(path, {"limit": 10})
+        assert answer.status == 400 and "takes no body" in answer.json["detail"]
     assert server.get("/healthz").status == 200
     server.stop()
 
