@@ -35,15 +35,6 @@ int dbk_migrating_open_target(const struct dbk_arguments *arguments, enum dbk_en
                   : dbk_link_open_engine(&place, mode, "daybook migrate", &migrating->target, err);
 }
 
-static int read_script(const struct dbk_arguments *arguments, struct dbk_migrating *migrating,
-                       struct dbk_error *err)
-{
-    const char *path = dbk_arguments_text(arguments, "with");
-    return path == NULL
-               ? DBK_OK
-               : dbk_os_read_file(dbk_os_real(), path, SCRIPT_SIZE_MAX, &migrating->script, err);
-}
-
 static int step(void *context, uint64_t done, uint64_t total)
 {
     struct dbk_migrating *migrating = context;
@@ -51,13 +42,15 @@ static int step(void *context, uint64_t done, uint64_t total)
     return dbk_link_stopped() ? DBK_ESTOPPED : DBK_OK;
 }
 
-int dbk_migrating_open(const struct dbk_arguments *arguments, bool look,
-                       struct dbk_migrating *migrating, struct dbk_error *err)
+int dbk_migrating_open(const struct dbk_arguments *arguments, bool look, const char *script,
+                       bool changed_script, struct dbk_migrating *migrating, struct dbk_error *err)
 {
     struct dbk_place place;
     *migrating = (struct dbk_migrating){.arguments = arguments};
     dbk_buf_init(&migrating->script, SCRIPT_SIZE_MAX + 1);
-    int rc = read_script(arguments, migrating, err);
+    int rc = script == NULL ? DBK_OK
+                            : dbk_os_read_file(dbk_os_real(), script, SCRIPT_SIZE_MAX,
+                                               &migrating->script, err);
     if (rc == DBK_OK)
         rc = dbk_place_find(arguments, &place, err);
     if (rc == DBK_OK)
@@ -70,10 +63,9 @@ int dbk_migrating_open(const struct dbk_arguments *arguments, bool look,
         rc = dbk_engine_open_migration(
             migrating->target,
             &(struct dbk_engine_migration){.source = migrating->source,
-                                           .script_name = dbk_arguments_text(arguments, "with"),
+                                           .script_name = script,
                                            .script = dbk_buf_slice(&migrating->script),
-                                           .changed_script =
-                                               dbk_arguments_has(arguments, "changed-script"),
+                                           .changed_script = changed_script,
                                            .look = look,
                                            .step = step,
                                            .context = migrating},
@@ -164,7 +156,8 @@ int dbk_run_migrate(const struct dbk_arguments *arguments)
     if (!dbk_arguments_has(arguments, "to"))
         return dbk_fail_usage(arguments, "--to DIR is missing: the new book's folder");
     dbk_link_stop_on_signals();
-    int rc = dbk_migrating_open(arguments, false, &migrating, &err);
+    int rc = dbk_migrating_open(arguments, false, dbk_arguments_text(arguments, "with"),
+                                dbk_arguments_has(arguments, "changed-script"), &migrating, &err);
     if (rc == DBK_OK) {
         uint64_t before = dbk_migration_position(migrating.migration);
         int64_t began_us = os->monotonic_us(os);

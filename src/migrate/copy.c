@@ -2,8 +2,8 @@
 #include <stdio.h>
 
 #include "base/assert.h"
-#include "migrate/migrate.h"
 #include "migrate/record.h"
+#include "migrate/state.h"
 
 /* A batch is full with so many bytes of events. */
 #define BATCH_SIZE ((size_t)4 << 20)
@@ -14,29 +14,6 @@
 /* MigrationScript and MigrationCopied. */
 #define OWN_EVENTS 2
 #define RUNS_MAX 20000
-
-struct dbk_migration {
-    struct dbk_migration_options options;
-    struct dbk_arena arena; /* of the script */
-    struct dbk_migrate_map *map;
-    uint8_t script[DBK_SHA256_SIZE];
-    bool script_stored;
-    struct dbk_report report;
-    uint64_t position; /* everything up to it is stored */
-    uint64_t read;     /* and looked at, in the batch */
-    int64_t time_us;   /* of the last event that was looked at */
-    struct dbk_cursor *cursor;
-    /* The batch. */
-    struct dbk_arena bytes;        /* of the events in it */
-    struct dbk_arena bytes_before; /* of the batch before: an event made behind it may lie there */
-    struct dbk_new_event *events;
-    size_t count;
-    size_t capacity;
-    struct dbk_migrate_run *runs;
-    size_t run_count;
-    struct dbk_buf record;
-    struct dbk_buf script_record;
-};
 
 static int no_memory(struct dbk_error *err)
 {
@@ -51,6 +28,13 @@ static int check_target(const struct dbk_migration *migration,
 {
     struct dbk_store *target = migration->options.target;
     const struct dbk_uuid *book = dbk_store_book_id(migration->options.source);
+    struct dbk_standing standing;
+    int rc = dbk_store_standing(target, &standing, err);
+    if (rc < 0)
+        return rc;
+    if (found && standing.state != DBK_STANDING_FILLED && migration->options.append != NULL)
+        return dbk_error_set(err, DBK_EDENIED,
+                             "the new book has been switched to, and takes no more of the old one");
     if (!found && dbk_store_last_position(target) > 0)
         return dbk_error_set(err, DBK_EDENIED,
                              "the new book holds events of its own: a migration fills an empty "
@@ -116,10 +100,10 @@ static int read_record(struct dbk_migration *migration, struct dbk_error *err)
 /* Shows the script what stands in its block before the position: it may remember some of it. */
 static int replay(struct dbk_migration *migration, struct dbk_error *err)
 {
-    uint64_t first = migration->position / DBK_MIGRATE_BLOCK * DBK_MIGRATE_BLOCK + 1;
+    uint64_t first = dbk_migrate_map_begin(migration->map, migration->position);
     struct dbk_cursor *cursor = NULL;
     struct dbk_event event;
-    if (first > migration->position || dbk_migrate_map_is_plain(migration->map))
+    if (first > migration->position)
         return DBK_OK;
     int rc =
         dbk_cursor_open(migration->options.source,
@@ -137,6 +121,17 @@ static int replay(struct dbk_migration *migration, struct dbk_error *err)
     return rc;
 }
 
+int dbk_migration_open_map(const struct dbk_migration *migration, struct dbk_migrate_map **map_out,
+                           struct dbk_error *err)
+{
+    const struct dbk_migration_options *options = &migration->options;
+    return dbk_migrate_map_open(
+        &(struct dbk_migrate_map_options){.name = options->script_name,
+                                          .source = options->script,
+                                          .made_max = options->batch_count_max - OWN_EVENTS},
+        map_out, err);
+}
+
 static int open_all(struct dbk_migration *migration, struct dbk_error *err)
 {
     const struct dbk_migration_options *options = &migration->options;
@@ -150,11 +145,7 @@ static int open_all(struct dbk_migration *migration, struct dbk_error *err)
     if (rc == DBK_OK)
         rc = read_record(migration, err);
     if (rc == DBK_OK)
-        rc = dbk_migrate_map_open(
-            &(struct dbk_migrate_map_options){.name = options->script_name,
-                                              .source = options->script,
-                                              .made_max = options->batch_count_max - OWN_EVENTS},
-            &migration->map, err);
+        rc = dbk_migration_open_map(migration, &migration->map, err);
     if (rc == DBK_OK && options->append != NULL)
         rc = replay(migration, err);
     migration->read = migration->position;
@@ -208,11 +199,6 @@ uint64_t dbk_migration_position(const struct dbk_migration *migration)
 const struct dbk_report *dbk_migration_report(const struct dbk_migration *migration)
 {
     return &migration->report;
-}
-
-struct dbk_migrate_map *dbk_migration_map(struct dbk_migration *migration)
-{
-    return migration->map;
 }
 
 /* ---- Batches ---- */
@@ -386,12 +372,12 @@ static int take(struct dbk_migration *migration, const struct dbk_event *event,
     return rc;
 }
 
-static int tell(const struct dbk_migration *migration, uint64_t total)
+int dbk_migration_tell(const struct dbk_migration *migration, uint64_t done, uint64_t total)
 {
     const struct dbk_migration_options *options = &migration->options;
-    return options->step == NULL ? DBK_OK
-                                 : options->step(options->step_context, migration->read,
-                                                 migration->read > total ? migration->read : total);
+    return options->step == NULL
+               ? DBK_OK
+               : options->step(options->step_context, done, done > total ? done : total);
 }
 
 static int open_cursor(struct dbk_migration *migration, struct dbk_error *err)
@@ -419,7 +405,7 @@ int dbk_migration_copy(struct dbk_migration *migration, struct dbk_error *err)
         if (rc == DBK_OK && is_full(migration))
             rc = store_batch(migration, err);
         if (rc == DBK_OK && migration->read % STEP_EVENTS == 0)
-            rc = tell(migration, total);
+            rc = dbk_migration_tell(migration, migration->read, total);
     }
     if (rc < 0)
         return rc;
@@ -427,5 +413,5 @@ int dbk_migration_copy(struct dbk_migration *migration, struct dbk_error *err)
     migration->read = dbk_cursor_position(migration->cursor);
     if (migration->count > 0)
         rc = store_batch(migration, err);
-    return rc < 0 ? rc : tell(migration, total);
+    return rc < 0 ? rc : dbk_migration_tell(migration, migration->read, total);
 }

@@ -196,9 +196,10 @@ bool dbk_migrate_map_is_raw(const struct dbk_migrate_map *map)
     return map->raw;
 }
 
-bool dbk_migrate_map_is_plain(const struct dbk_migrate_map *map)
+uint64_t dbk_migrate_map_begin(const struct dbk_migrate_map *map, uint64_t position)
 {
-    return !map->has_any && map->functions.count == 0;
+    bool plain = !map->has_any && map->functions.count == 0;
+    return plain ? position + 1 : position / DBK_MIGRATE_BLOCK * DBK_MIGRATE_BLOCK + 1;
 }
 
 bool dbk_migrate_map_has_states(const struct dbk_migrate_map *map)
@@ -729,21 +730,22 @@ static int find_changes(const struct call *call, struct dbk_made *made)
     return rc;
 }
 
-/* The first that an event becomes keeps its id; those behind it derive theirs from that. */
-static void give_id(const struct dbk_event *event, size_t ordinal, struct dbk_made *made)
+struct dbk_uuid dbk_migrate_made_id(const struct dbk_uuid *id, size_t ordinal)
 {
-    if (!dbk_uuid_is_none(&made->event.id) && !dbk_uuid_equal(&made->event.id, &event->id))
-        return;
-    made->event.id = event->id;
-    if (ordinal == 0)
-        return;
     uint32_t number = (uint32_t)ordinal;
     const uint8_t bytes[4] = {(uint8_t)number, (uint8_t)(number >> 8), (uint8_t)(number >> 16),
                               (uint8_t)(number >> 24)};
     const struct dbk_slice parts[] = {DBK_SLICE_LITERAL("daybook migration"),
-                                      dbk_slice(event->id.bytes, DBK_UUID_SIZE),
+                                      dbk_slice(id->bytes, DBK_UUID_SIZE),
                                       dbk_slice(bytes, sizeof(bytes))};
-    made->event.id = dbk_uuid_derive(parts, 3);
+    return ordinal == 0 ? *id : dbk_uuid_derive(parts, 3);
+}
+
+/* The first that an event becomes keeps its id; those behind it derive theirs from that. */
+static void give_id(const struct dbk_event *event, size_t ordinal, struct dbk_made *made)
+{
+    if (dbk_uuid_is_none(&made->event.id) || dbk_uuid_equal(&made->event.id, &event->id))
+        made->event.id = dbk_migrate_made_id(&event->id, ordinal);
 }
 
 static int finish(const struct call *call)

@@ -51,8 +51,10 @@ void dbk_migrate_map_free(struct dbk_migrate_map *map);
 
 /* True: events come with the schema version they were written in. */
 bool dbk_migrate_map_is_raw(const struct dbk_migrate_map *map);
-/* True when it has no functions: what it makes of an event follows from that alone. */
-bool dbk_migrate_map_is_plain(const struct dbk_migrate_map *map);
+
+/* From where events have to be shown to it, when those up to a position are done: the script may
+   remember some of its block. */
+uint64_t dbk_migrate_map_begin(const struct dbk_migrate_map *map, uint64_t position);
 
 /*
  * What an event becomes; events in the order of their positions. What is made is in the arena, or
@@ -64,6 +66,9 @@ bool dbk_migrate_map_is_plain(const struct dbk_migrate_map *map);
 int dbk_migrate_map_event(struct dbk_migrate_map *map, const struct dbk_event *event,
                           struct dbk_arena *arena, const struct dbk_made **made_out,
                           size_t *count_out, struct dbk_error *err) DBK_MUST_CHECK;
+
+/* The id of the ordinal-th (from 0) that an event becomes, where the script gives none. */
+struct dbk_uuid dbk_migrate_made_id(const struct dbk_uuid *id, size_t ordinal);
 
 /* Renames as the short forms do: names of the old book become those of the new. */
 struct dbk_slice dbk_migrate_map_type(const struct dbk_migrate_map *map, struct dbk_slice type);

@@ -69,7 +69,6 @@ int dbk_migration_copy(struct dbk_migration *migration, struct dbk_error *err) D
 /* Up to where of the old book everything is in the new one; the report of it, valid until free. */
 uint64_t dbk_migration_position(const struct dbk_migration *migration);
 const struct dbk_report *dbk_migration_report(const struct dbk_migration *migration);
-struct dbk_migrate_map *dbk_migration_map(struct dbk_migration *migration);
 
 /* Where what a position of the old book held is in the new one. */
 struct dbk_migrate_place {

@@ -22,8 +22,8 @@ static int find_batch(struct dbk_store *target, uint64_t position, struct dbk_js
     return rc < 0 ? rc : dbk_migrate_record_from(target, low, json, record_out, err);
 }
 
-static bool walk(const struct dbk_migrate_record *record, uint64_t position,
-                 struct dbk_migrate_place *place)
+bool dbk_migrate_place_in(const struct dbk_migrate_record *record, uint64_t position,
+                          struct dbk_migrate_place *place_out)
 {
     const struct dbk_json_node *node = dbk_json_first(record->run_list);
     uint64_t old = record->after;
@@ -38,7 +38,7 @@ static bool walk(const struct dbk_migrate_record *record, uint64_t position,
             continue;
         }
         new += (position - old - 1) * run.made;
-        *place = (struct dbk_migrate_place){
+        *place_out = (struct dbk_migrate_place){
             .up_to = new + run.made - 1, .first = run.made > 0 ? new : 0, .count = run.made};
         return true;
     }
@@ -62,7 +62,7 @@ int dbk_migrate_place(struct dbk_store *target, uint64_t position,
         rc = dbk_error_set(err, DBK_ENOTFOUND, "position %ju of the old book is not in the new one",
                            (uintmax_t)position);
     else if (rc == 1)
-        rc = walk(&record, position, place_out)
+        rc = dbk_migrate_place_in(&record, position, place_out)
                  ? DBK_OK
                  : dbk_error_set(err, DBK_ECORRUPT,
                                  "what the migration keeps of position %ju makes no sense",

@@ -13,7 +13,7 @@
 #define DBK_MIGRATE_RECORD_H
 
 #include "base/hash.h"
-#include "migrate/report.h"
+#include "migrate/migrate.h"
 
 #define DBK_MIGRATE_COPIED "MigrationCopied"
 #define DBK_MIGRATE_SCRIPT "MigrationScript"
@@ -52,6 +52,10 @@ int dbk_migrate_record_read(const struct dbk_event *event, struct dbk_json *json
                             struct dbk_error *err) DBK_MUST_CHECK;
 /* A run in the list that was read; false when it is none. */
 bool dbk_migrate_run_read(const struct dbk_json_node *node, struct dbk_migrate_run *run_out);
+
+/* Where a position that the batch looked at is in the new book; false: the runs make no sense. */
+bool dbk_migrate_place_in(const struct dbk_migrate_record *record, uint64_t position,
+                          struct dbk_migrate_place *place_out);
 
 void dbk_migrate_script_write(const char *name, struct dbk_slice source, struct dbk_buf *out);
 

@@ -129,6 +129,15 @@ int dbk_report_add(struct dbk_report *report, const struct dbk_event *event,
     return rc < 0 ? dbk_error_set(err, rc, "out of memory counting what a migration changed") : rc;
 }
 
+int dbk_report_count(struct dbk_report *report, struct dbk_slice type, struct dbk_error *err)
+{
+    struct dbk_report_row *row = row_of(report, &report->types, type, (struct dbk_slice){0});
+    if (row == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory counting events");
+    row->events++;
+    return DBK_OK;
+}
+
 /* ---- JSON ---- */
 
 static void write_number(struct dbk_buf *out, bool *first, const char *name, uint64_t value)

@@ -55,6 +55,10 @@ int dbk_report_add(struct dbk_report *report, const struct dbk_event *event,
                    const struct dbk_made *made, size_t count, uint64_t new_position,
                    struct dbk_error *err) DBK_MUST_CHECK;
 
+/* Counts an event of a type in `types`, as one that is there. DBK_ENOMEM */
+int dbk_report_count(struct dbk_report *report, struct dbk_slice type,
+                     struct dbk_error *err) DBK_MUST_CHECK;
+
 /* As a JSON object, and back. DBK_ECORRUPT: it is none. */
 void dbk_report_write(const struct dbk_report *report, struct dbk_buf *out);
 int dbk_report_read(struct dbk_report *report, const struct dbk_json_node *node,

@@ -132,6 +132,118 @@ def test_a_book_is_copied_and_changed(old, new):
     assert again["position"] == answer["position"] and again["made"] == answer["made"]
 
 
+def look(old, new, what, *arguments, status=0):
+    return old.run("migrate", what, *arguments, "--to", new.folder, "--to-data", new.data, "-o",
+                   "json", status=status).json
+
+
+def test_verified(old, new):
+    old.run("append", "account-5", "Noise", "{}")
+    old.run("append", "other-5", "Deposited", '{"amount":1}')
+    migrate(old, new)
+    found = look(old, new, "verify")
+    assert (found["old_events"], found["new_events"], found["old_streams"],
+            found["new_streams"]) == (2353, 2354, 4, 3)
+    assert (found["states_compared"], found["states_equal"], found["differences"]) == (2, 2, 0)
+    assert found["states_not_compared"] == {"without_fold": 1, "split": 0, "merged": 0,
+                                            "dropped": 1, "skipped": 0, "kept_less": 0}
+    types = {row["type"]: (row["old"], row["new"], row["why"]) for row in found["types"]}
+    assert types == {
+        "AccountOpened": (2, 2, "2 Numbered beside them"),
+        "Numbered": (0, 2, "2 of AccountOpened"),
+        "Deposited": (2347, 0, "2347 became 2347 PaidIn"),
+        "Withdrawn": (3, 0, "3 became 3 PaidIn"),
+        "PaidIn": (0, 2350, "2347 of Deposited, 3 of Withdrawn"),
+        "Noise": (1, 0, "1 dropped")}
+    assert look(old, new, "verify", "--sample", 1)["states_compared"] <= 1
+    status = look(old, new, "status")
+    assert (status["state"], status["position"], status["behind"]) == ("copying", 2353, 0)
+    old.run("append", "other-5", "Deposited", '{"amount":1}')
+    assert look(old, new, "status")["behind"] == 1
+    report = look(old, new, "report")
+    assert (report["read"], report["made"]) == (2353, 2354)
+    assert (report["dropped"], report["split"]) == (1, 2)
+    assert {(row["from"], row["to"]): row["events"] for row in report["categories"]} == {
+        ("account", "konto"): 2353, ("account", None): 0, ("other", "other"): 1}
+    table = old.run("migrate", "report", "--to", new.folder, "--to-data", new.data).text
+    assert "Deposited" in table and "konto" in table
+    assert look(old, new, "position", 3) == {"position": 3, "up_to": 5, "first": 5, "count": 1}
+    place = look(old, new, "position", 2352)
+    assert place["count"] == 0 and place["up_to"] == look(old, new, "position", 2351)["up_to"]
+    answer = old.run("migrate", "position", 9999, "--to", new.folder, "--to-data", new.data,
+                     status=1)
+    assert "position 9999 of the old book is not in the new one" in answer.errors
+
+
+def test_another_fold_is_found(old, new):
+    migrate(old, new)
+    fold = new.folder / "folds" / "konto.lua"
+    fold.write_text(FOLD.replace("balance = 0,", "balance = 7,"))
+    found = look(old, new, "verify", status=1)
+    assert (found["states_compared"], found["states_equal"], found["differences"]) == (2, 0, 2)
+    assert found["different"][0] == {
+        "what": "state", "old_stream": "account-123", "new_stream": "konto-123", "at": "balance",
+        "expected": "120", "found": "127"}
+    fold.write_text(FOLD.replace("state.balance = ", "error('no') state.balance = "))
+    assert "no" in look(old, new, "verify", status=1)["different"][0]["error"]
+
+
+def test_states_that_are_to_differ(old, new):
+    (new.folder / "folds" / "konto.lua").write_text(FOLD.replace("balance = 0,", "balance = 7,"))
+    (new.folder / "migration.lua").write_text(SCRIPT.replace("version = 1,", """version = 1,
+    states = function(state, stream)
+        if stream == "konto-456" then return nil end
+        state.balance = state.balance + 7
+        return state
+    end,"""))
+    migrate(old, new)
+    found = look(old, new, "verify")
+    assert (found["states_compared"], found["states_equal"], found["differences"]) == (1, 1, 0)
+    assert found["states_not_compared"]["skipped"] == 1
+
+
+def test_streams_split_and_merged(old, new):
+    for name in ("b-1", "b-2", "c-1"):
+        for number in range(3):
+            old.run("append", name, "T", json.dumps({"n": number}))
+    (new.folder / "folds" / "b.lua").write_text(FOLD)
+    shutil.copytree(BANK, new.folder.parent / "old")
+    old.folder = new.folder.parent / "old"
+    for name in ("b", "c"):
+        shutil.copy(new.folder / "folds" / "b.lua", old.folder / "folds" / f"{name}.lua")
+    (new.folder / "migration.lua").write_text("""return { version = 1,
+        events = { T = function(event)
+            if event.stream == "c-1" then return { stream = "c-" .. event.data.n } end
+            return { stream = "b-1" }
+        end } }""")
+    migrate(old, new)
+    found = look(old, new, "verify")
+    assert found["states_not_compared"] == {"without_fold": 2, "split": 1, "merged": 2,
+                                            "dropped": 0, "skipped": 0, "kept_less": 0}
+    merged = [(e["version"], e["data"]["n"]) for e in new.run("read", "b-1", "-o", "jsonl").lines]
+    assert merged == [(1, 0), (2, 1), (3, 2), (4, 0), (5, 1), (6, 2)]
+
+
+def test_a_book_that_is_not_what_the_script_says(old, new):
+    """Another script for what is there already: each event that it would have changed is named."""
+    migrate(old, new)
+    (new.folder / "migration.lua").write_text(SCRIPT.replace('"PaidIn", data', '"PaidOut", data'))
+    old.run("append", "account-123", "Withdrawn", '{"amount":1}')
+    migrate(old, new, "--changed-script")
+    found = look(old, new, "verify", status=1)
+    events = [d for d in found["different"] if d["what"] == "event"]
+    assert [(d["field"], d["expected"], d["found"]) for d in events] == \
+        [("type", "PaidOut", "PaidIn")] * 3
+    assert (events[0]["old_position"], events[0]["new_position"]) == (3, 5)
+    (new.folder / "migration.lua").write_text(SCRIPT.replace('drop_types = { "Noise" }',
+                                                             'drop_types = { "Withdrawn" }'))
+    old.run("append", "account-123", "Deposited", '{"amount":1}')
+    migrate(old, new, "--changed-script")
+    found = look(old, new, "verify", status=1)
+    events = [d for d in found["different"] if d["what"] == "event"]
+    assert [(d["field"], d["old_position"]) for d in events] == [("id", 4)]
+
+
 def test_it_goes_on_beside_a_server(old, new, serve):
     server = serve(old)
     follower = subprocess.Popen(
