@@ -22,7 +22,7 @@ FILE_LINES = 600
 FORMAT_VERSION = "14"
 
 # Headers that other rooms may include beside <room>/<room>.h; of base, all of them.
-FRONTS = {"log/backup.h", "log/record.h", "migrate/verify.h", "model/as_of.h",
+FRONTS = {"log/backup.h", "log/record.h", "migrate/finish.h", "migrate/verify.h", "model/as_of.h",
           "json/decimal.h", "schema/compare.h", "schema/infer.h", "view/schedule.h", "os/sim.h",
           "server/api.h"}
 

@@ -68,6 +68,8 @@ int dbk_run_log(const struct dbk_arguments *arguments);
 int dbk_run_migrate_position(const struct dbk_arguments *arguments);
 int dbk_run_migrate_report(const struct dbk_arguments *arguments);
 int dbk_run_migrate_status(const struct dbk_arguments *arguments);
+int dbk_run_migrate_switch(const struct dbk_arguments *arguments);
+int dbk_run_migrate_undo(const struct dbk_arguments *arguments);
 int dbk_run_migrate_verify(const struct dbk_arguments *arguments);
 int dbk_run_migrate(const struct dbk_arguments *arguments);
 int dbk_run_model_as_of(const struct dbk_arguments *arguments);

@@ -99,11 +99,9 @@ int dbk_migrating_show(const struct dbk_arguments *arguments, struct dbk_buf *te
 
 /* ---- migrate ---- */
 
-/* Copies up to the end; with --follow goes on until it is interrupted. */
-static int copy(struct dbk_migrating *migrating, struct dbk_error *err)
+int dbk_migrating_copy(struct dbk_migrating *migrating, bool follow, struct dbk_error *err)
 {
     struct dbk_store *source = dbk_engine_store(migrating->source);
-    bool follow = dbk_arguments_has(migrating->arguments, "follow");
     int rc = DBK_OK;
     dbk_progress_begin(&migrating->progress, "migrate", "positions");
     while (rc >= 0 && !dbk_link_stopped()) {
@@ -161,7 +159,7 @@ int dbk_run_migrate(const struct dbk_arguments *arguments)
     if (rc == DBK_OK) {
         uint64_t before = dbk_migration_position(migrating.migration);
         int64_t began_us = os->monotonic_us(os);
-        rc = copy(&migrating, &err);
+        rc = dbk_migrating_copy(&migrating, dbk_arguments_has(arguments, "follow"), &err);
         if (rc == DBK_OK)
             rc = show_copied(&migrating, before, os->monotonic_us(os) - began_us, &err);
     }

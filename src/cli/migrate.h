@@ -33,6 +33,9 @@ int dbk_migrating_open_target(const struct dbk_arguments *arguments, enum dbk_en
                               struct dbk_migrating *migrating,
                               struct dbk_error *err) DBK_MUST_CHECK;
 void dbk_migrating_release(struct dbk_migrating *migrating);
+/* Copies up to the end, with progress; follow: goes on until it is interrupted. */
+int dbk_migrating_copy(struct dbk_migrating *migrating, bool follow,
+                       struct dbk_error *err) DBK_MUST_CHECK;
 /* Compares both books, with progress; differences as dbk_migration_verify. */
 int dbk_migrating_verify(struct dbk_migrating *migrating, uint64_t after, uint64_t sample,
                          struct dbk_migrate_verified *verified_out, struct dbk_buf *differences,

@@ -97,17 +97,18 @@ void dbk_migrating_put_verified(struct dbk_buf *out, const struct dbk_migrating 
 {
     dbk_buf_append_format(
         out,
-        "{\"position\":%ju,\"old_events\":%ju,\"new_events\":%ju,\"old_streams\":%ju,"
+        "{\"position\":%ju,\"old_events\":%ju,\"new_events\":%ju,\"removed_since\":%ju,"
+        "\"old_streams\":%ju,"
         "\"new_streams\":%ju,\"states_compared\":%ju,\"states_equal\":%ju,"
         "\"states_not_compared\":{\"without_fold\":%ju,\"split\":%ju,\"merged\":%ju,"
         "\"dropped\":%ju,\"skipped\":%ju,\"kept_less\":%ju},\"types\":[",
         (uintmax_t)verified->position, (uintmax_t)verified->old_events,
-        (uintmax_t)verified->new_events, (uintmax_t)verified->old_streams,
-        (uintmax_t)verified->new_streams, (uintmax_t)verified->states_compared,
-        (uintmax_t)verified->states_equal, (uintmax_t)verified->states_without_fold,
-        (uintmax_t)verified->states_split, (uintmax_t)verified->states_merged,
-        (uintmax_t)verified->states_dropped, (uintmax_t)verified->states_skipped,
-        (uintmax_t)verified->states_kept_less);
+        (uintmax_t)verified->new_events, (uintmax_t)verified->removed_since,
+        (uintmax_t)verified->old_streams, (uintmax_t)verified->new_streams,
+        (uintmax_t)verified->states_compared, (uintmax_t)verified->states_equal,
+        (uintmax_t)verified->states_without_fold, (uintmax_t)verified->states_split,
+        (uintmax_t)verified->states_merged, (uintmax_t)verified->states_dropped,
+        (uintmax_t)verified->states_skipped, (uintmax_t)verified->states_kept_less);
     put_types(out, dbk_migration_report(migrating->migration));
     dbk_buf_append_format(out, "],\"differences\":%ju,\"different\":[",
                           (uintmax_t)verified->differences);

@@ -342,6 +342,16 @@ int dbk_engine_open_migration(struct dbk_engine *engine, const struct dbk_engine
         migration_out, err);
 }
 
+int dbk_engine_move(struct dbk_engine *engine, struct dbk_slice place, const struct dbk_uuid *book,
+                    struct dbk_append_result *result_out, struct dbk_error *err)
+{
+    int rc = dbk_engine_check_writer(engine, err);
+    if (rc < 0)
+        return rc;
+    dbk_groups_save(engine->groups);
+    return dbk_store_move(engine->store, place, book, result_out, err);
+}
+
 /* A view has got there when the position its result is as of has. */
 static int wait_view(struct dbk_engine *engine, size_t index, uint64_t after, int64_t timeout_us,
                      struct dbk_error *err)

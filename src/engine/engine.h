@@ -122,6 +122,11 @@ int dbk_engine_append_own_json(struct dbk_engine *engine, const struct dbk_batch
                                struct dbk_append_result *result_out,
                                struct dbk_error *err) DBK_MUST_CHECK;
 
+/* Ends the book, for good or until dbk_store_reopen: what groups have done is saved before. As
+   dbk_store_move. */
+int dbk_engine_move(struct dbk_engine *engine, struct dbk_slice place, const struct dbk_uuid *book,
+                    struct dbk_append_result *result_out, struct dbk_error *err) DBK_MUST_CHECK;
+
 /*
  * A read of SQL: rows come one by one. Tables of models and views of all the book's databases, and
  * `events`, are in scope; only reading is possible.

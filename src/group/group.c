@@ -20,7 +20,7 @@ static struct dbk_group *next_of(struct dbk_groups *groups, const struct dbk_gro
     return next;
 }
 
-static void save_dirty(struct dbk_groups *groups)
+void dbk_groups_save(struct dbk_groups *groups)
 {
     for (struct dbk_group *group = next_of(groups, NULL); group != NULL;
          group = next_of(groups, group)) {
@@ -42,7 +42,7 @@ static void *run_saver(void *context)
         end.tv_sec += SAVE_SECONDS;
         (void)pthread_cond_timedwait(&groups->ends, &groups->ends_lock, &end);
         (void)pthread_mutex_unlock(&groups->ends_lock);
-        save_dirty(groups);
+        dbk_groups_save(groups);
         (void)pthread_mutex_lock(&groups->ends_lock);
     }
     (void)pthread_mutex_unlock(&groups->ends_lock);
@@ -90,7 +90,7 @@ void dbk_groups_free(struct dbk_groups *groups)
         (void)pthread_cond_signal(&groups->ends);
         (void)pthread_mutex_unlock(&groups->ends_lock);
         (void)pthread_join(groups->saver, NULL);
-        save_dirty(groups);
+        dbk_groups_save(groups);
     }
     for (struct dbk_group *group = groups->first, *next; group != NULL; group = next) {
         next = group->next;

@@ -178,4 +178,35 @@ struct dbk_group_purged {
 int dbk_groups_purge(struct dbk_groups *groups, const struct dbk_group_purge *purge,
                      struct dbk_group_purged *purged_out, struct dbk_error *err) DBK_MUST_CHECK;
 
+/* ---- Another book ---- */
+
+/* Saves now what is not yet. */
+void dbk_groups_save(struct dbk_groups *groups);
+
+/* Where what a position held is in a book that the events were copied into. */
+struct dbk_group_place {
+    uint64_t up_to; /* what all up to the position became is at or before it */
+    uint64_t first; /* the first event that the one at the position became */
+    uint64_t count; /* 0: it became none */
+};
+struct dbk_group_carrying {
+    void *context;
+    int (*place)(void *context, uint64_t position, struct dbk_group_place *place_out,
+                 struct dbk_error *err);
+    /* Writes a group's settings as they have to be there. */
+    int (*settings)(void *context, struct dbk_slice text, struct dbk_buf *out,
+                    struct dbk_error *err);
+    /* The event at a position there, valid until the next call. */
+    int (*event)(void *context, uint64_t position, const struct dbk_event **event_out,
+                 struct dbk_error *err);
+    /* Takes an event of the book's own to be stored there; its slices are valid for the call. */
+    int (*add)(void *context, const struct dbk_new_event *event, struct dbk_error *err);
+};
+/*
+ * Writes all groups for another book: their settings, how far each is, what is open and what is
+ * parked. Nothing of this book is changed.
+ */
+int dbk_groups_carry(struct dbk_groups *groups, const struct dbk_group_carrying *to,
+                     uint64_t *count_out, struct dbk_error *err) DBK_MUST_CHECK;
+
 #endif

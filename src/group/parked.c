@@ -133,16 +133,14 @@ int dbk_group_load_parked(struct dbk_group *group, struct dbk_error *err)
 
 /* ---- Parking ---- */
 
-static void encode(struct dbk_buf *out, const struct dbk_group_entry *entry,
-                   const struct dbk_event *event, const char *reason)
+void dbk_group_write_parked(struct dbk_buf *out, uint64_t position, uint32_t attempts,
+                            const struct dbk_event *event, const char *reason)
 {
-    if (reason == NULL)
-        reason = entry->reason == NULL ? "" : entry->reason;
-    dbk_buf_append_format(out, "{\"position\":%ju,\"stream\":", (uintmax_t)entry->position);
+    dbk_buf_append_format(out, "{\"position\":%ju,\"stream\":", (uintmax_t)position);
     dbk_json_write_string(out, event->stream);
     dbk_buf_append_format(out, ",\"version\":%ju,\"type\":", (uintmax_t)event->version);
     dbk_json_write_string(out, event->type);
-    dbk_buf_append_format(out, ",\"attempts\":%u,\"reason\":", entry->attempts);
+    dbk_buf_append_format(out, ",\"attempts\":%u,\"reason\":", attempts);
     dbk_json_write_string(out, dbk_slice_of(reason));
     dbk_buf_append_char(out, '}');
 }
@@ -167,7 +165,9 @@ static int prepare(struct parking *parking, struct dbk_group_entry *entry, const
     dbk_buf_init(&text, DBK_GROUP_TEXT_MAX);
     int rc = dbk_group_event_at(parking->group, entry->position, &cursor, &event, err);
     if (rc == 1) {
-        encode(&text, entry, &event, reason);
+        if (reason == NULL)
+            reason = entry->reason == NULL ? "" : entry->reason;
+        dbk_group_write_parked(&text, entry->position, entry->attempts, &event, reason);
         struct dbk_slice data = dbk_arena_copy(&parking->arena, dbk_buf_slice(&text));
         parking->events[parking->count] = dbk_group_event(parking->stream, "EventParked", data);
         parking->streams[parking->count] = entry->stream;

@@ -165,6 +165,10 @@ bool dbk_group_is_parked(const struct dbk_group *group, uint64_t position);
 int dbk_group_park(struct dbk_group *group, const size_t *indexes, size_t count, const char *reason,
                    struct dbk_error *err) DBK_MUST_CHECK;
 
+/* EventParked's data. */
+void dbk_group_write_parked(struct dbk_buf *out, uint64_t position, uint32_t attempts,
+                            const struct dbk_event *event, const char *reason);
+
 /* ---- group.c ---- */
 
 /* Finds a group and locks it; DBK_ENOTFOUND. */

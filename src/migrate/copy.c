@@ -393,6 +393,11 @@ static int open_cursor(struct dbk_migration *migration, struct dbk_error *err)
         &migration->cursor, err);
 }
 
+int dbk_migration_flush(struct dbk_migration *migration, struct dbk_error *err)
+{
+    return migration->read > migration->position ? store_batch(migration, err) : DBK_OK;
+}
+
 int dbk_migration_copy(struct dbk_migration *migration, struct dbk_error *err)
 {
     struct dbk_store *source = migration->options.source;

@@ -583,8 +583,8 @@ struct dbk_slice dbk_migrate_map_category(const struct dbk_migrate_map *map,
     return name == NULL ? category : name->other;
 }
 
-static int rename_stream(const struct dbk_migrate_map *map, struct dbk_arena *arena,
-                         struct dbk_slice *stream)
+int dbk_migrate_map_stream(const struct dbk_migrate_map *map, struct dbk_arena *arena,
+                           struct dbk_slice *stream)
 {
     struct dbk_slice category = dbk_stream_category(*stream);
     const struct dbk_migrate_name *name = dbk_migrate_names_find(&map->rename_streams, *stream);
@@ -755,7 +755,7 @@ static int finish(const struct call *call)
     for (size_t i = 0; rc == DBK_OK && i < map->made_count; i++) {
         struct dbk_made *made = &map->made[i];
         made->event.type = dbk_migrate_map_type(map, made->event.type);
-        rc = rename_stream(map, call->arena, &made->event.stream);
+        rc = dbk_migrate_map_stream(map, call->arena, &made->event.stream);
         if (rc == DBK_OK)
             rc = retag(map, call->arena, made);
         if (rc == DBK_OK)

@@ -72,6 +72,9 @@ struct dbk_uuid dbk_migrate_made_id(const struct dbk_uuid *id, size_t ordinal);
 
 /* Renames as the short forms do: names of the old book become those of the new. */
 struct dbk_slice dbk_migrate_map_type(const struct dbk_migrate_map *map, struct dbk_slice type);
+/* The name is in the arena, or as it was. DBK_ENOMEM */
+int dbk_migrate_map_stream(const struct dbk_migrate_map *map, struct dbk_arena *arena,
+                           struct dbk_slice *stream) DBK_MUST_CHECK;
 struct dbk_slice dbk_migrate_map_category(const struct dbk_migrate_map *map,
                                           struct dbk_slice category);
 

@@ -35,6 +35,8 @@ struct dbk_migration {
 /* Its script, opened anew. */
 int dbk_migration_open_map(const struct dbk_migration *migration, struct dbk_migrate_map **map_out,
                            struct dbk_error *err) DBK_MUST_CHECK;
+/* Stores how far it has got, also where there was nothing to copy. */
+int dbk_migration_flush(struct dbk_migration *migration, struct dbk_error *err) DBK_MUST_CHECK;
 /* What the step function answers. */
 int dbk_migration_tell(const struct dbk_migration *migration, uint64_t done, uint64_t total);
 

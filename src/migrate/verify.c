@@ -26,6 +26,7 @@ struct verifying {
     uint64_t versions;     /* of the new streams, added up */
     struct dbk_cursor *old;
     struct dbk_cursor *new;
+    struct dbk_report said; /* with the last batch */
     struct dbk_report counted;
     struct dbk_report found; /* types of the new book, as they are there */
     struct dbk_arena arena;
@@ -34,6 +35,8 @@ struct verifying {
     struct dbk_buf state;
     struct dbk_buf new_state;
     struct dbk_buf expected;
+    struct dbk_event next; /* of the new book, when it has been looked at */
+    bool has_next;
     bool apart; /* from some event on they are not side by side any more */
 };
 
@@ -152,39 +155,53 @@ static void compare(struct verifying *verifying, uint64_t old, const struct dbk_
                      time_text(want->occurred_us, first), time_text(event->occurred_us, second));
 }
 
+/* The next event of the new book, which stays the next. 1: it is there; 0: there is none. */
+static int look(struct verifying *verifying, struct dbk_error *err)
+{
+    if (verifying->has_next)
+        return 1;
+    int rc = dbk_cursor_next(verifying->new, &verifying->next, err);
+    verifying->has_next = rc == 1;
+    return rc;
+}
+
 /* The next event of the new book, which must be this one. */
 static int compare_next(struct verifying *verifying, uint64_t old, const struct dbk_made *made,
-                        struct dbk_event *event_out, struct dbk_error *err)
+                        struct dbk_error *err)
 {
+    const struct dbk_event *event = &verifying->next;
     char wanted[DBK_UUID_TEXT_SIZE];
     char found[DBK_UUID_TEXT_SIZE] = "none";
-    int rc = dbk_cursor_next(verifying->new, event_out, err);
+    int rc = look(verifying, err);
     if (rc < 0)
         return rc;
-    if (rc == 1 && dbk_uuid_equal(&event_out->id, &made->event.id)) {
-        compare(verifying, old, made, event_out);
-        verifying->verified->new_events++;
+    if (rc == 1 && dbk_uuid_equal(&event->id, &made->event.id)) {
+        compare(verifying, old, made, event);
         return 1;
     }
     dbk_uuid_format(&made->event.id, wanted);
     if (rc == 1)
-        dbk_uuid_format(&event_out->id, found);
-    differ_event(verifying, "id", old, rc == 1 ? event_out->position : 0, dbk_slice_of(wanted),
+        dbk_uuid_format(&event->id, found);
+    differ_event(verifying, "id", old, rc == 1 ? event->position : 0, dbk_slice_of(wanted),
                  dbk_slice_of(found));
     verifying->apart = true;
     return 0;
 }
 
-/* Each new stream is counted at its first event: versions without a gap add up to the events. */
-static int count_stream(struct verifying *verifying, const struct dbk_event *event,
-                        struct dbk_error *err)
+/* Counts the next event, which is done. Each new stream is counted at its first: versions without a
+   gap add up to the events. */
+static int count_next(struct verifying *verifying, struct dbk_error *err)
 {
+    const struct dbk_event *event = &verifying->next;
     uint64_t version = 0;
-    if (event->version != 1)
-        return DBK_OK;
+    int rc = dbk_report_count(&verifying->found, event->type, err);
+    verifying->verified->new_events++;
+    verifying->has_next = false;
+    if (rc < 0 || event->version != 1)
+        return rc;
     verifying->verified->new_streams++;
-    int rc = dbk_migrate_version_at(verifying->target, event->stream, verifying->new_position,
-                                    &version, err);
+    rc = dbk_migrate_version_at(verifying->target, event->stream, verifying->new_position, &version,
+                                err);
     verifying->versions += version;
     return rc;
 }
@@ -198,18 +215,33 @@ static int compare_event(struct verifying *verifying, const struct dbk_event *ev
     dbk_arena_reset(&verifying->arena);
     int rc = dbk_migrate_map_event(verifying->map, event, &verifying->arena, &made, &count, err);
     for (size_t i = 0; rc == DBK_OK && i < count && !verifying->apart; i++) {
-        struct dbk_event found;
-        rc = compare_next(verifying, event->position, &made[i], &found, err);
+        rc = compare_next(verifying, event->position, &made[i], err);
         if (rc == 1) {
-            first = first == 0 ? found.position : first;
-            rc = dbk_report_count(&verifying->found, found.type, err);
+            first = first == 0 ? verifying->next.position : first;
+            rc = count_next(verifying, err);
         }
-        if (rc == DBK_OK && !verifying->apart)
-            rc = count_stream(verifying, &found, err);
     }
     if (rc == DBK_OK && !verifying->apart)
         rc = dbk_report_add(&verifying->counted, event, made, count, first, err);
     return rc;
+}
+
+/* An event that was copied, and has been removed from the old book since: what it became can only
+   be told by its ids. */
+static int pass_removed(struct verifying *verifying, const struct dbk_event *event,
+                        struct dbk_error *err)
+{
+    int rc = look(verifying, err);
+    for (size_t ordinal = 0; rc == 1; ordinal++) {
+        struct dbk_uuid id = dbk_migrate_made_id(&event->id, ordinal);
+        if (!dbk_uuid_equal(&verifying->next.id, &id))
+            break;
+        verifying->verified->removed_since++;
+        rc = count_next(verifying, err);
+        if (rc == DBK_OK)
+            rc = look(verifying, err);
+    }
+    return rc < 0 ? rc : DBK_OK;
 }
 
 /* ---- States ---- */
@@ -403,8 +435,8 @@ static int take(struct verifying *verifying, const struct dbk_event *event, stru
     if (event->position <= verifying->options->after)
         return removed ? DBK_OK : remember(verifying, event, err);
     verified->old_events += !removed;
-    if (!removed && !verifying->apart)
-        rc = compare_event(verifying, event, err);
+    if (!verifying->apart)
+        rc = removed ? pass_removed(verifying, event, err) : compare_event(verifying, event, err);
     if (rc < 0 || event->version != 1)
         return rc;
     bool folds = verifying->options->source_folds != NULL && verifying->options->after == 0 &&
@@ -437,14 +469,15 @@ static void differ_count(struct verifying *verifying, const char *what, struct d
 
 static void compare_counts(struct verifying *verifying)
 {
-    const struct dbk_report *report = dbk_migration_report(verifying->migration);
+    const struct dbk_report *report = &verifying->said;
     struct dbk_buf said;
     struct dbk_buf counted;
     dbk_buf_init(&said, DBK_MIGRATE_RECORD_SIZE_MAX);
     dbk_buf_init(&counted, DBK_MIGRATE_RECORD_SIZE_MAX);
     dbk_report_write(report, &said);
     dbk_report_write(&verifying->counted, &counted);
-    if (!dbk_slice_equal(dbk_buf_slice(&said), dbk_buf_slice(&counted)) &&
+    if (verifying->verified->removed_since == 0 &&
+        !dbk_slice_equal(dbk_buf_slice(&said), dbk_buf_slice(&counted)) &&
         begin(verifying, "report")) {
         struct dbk_buf *out = verifying->differences;
         bool first = false;
@@ -470,14 +503,13 @@ static void compare_counts(struct verifying *verifying)
 /* Nothing may stand in the new book behind what was expected. */
 static int check_end(struct verifying *verifying, struct dbk_error *err)
 {
-    struct dbk_event event;
     char id[DBK_UUID_TEXT_SIZE];
     if (verifying->apart)
         return DBK_OK;
-    int rc = dbk_cursor_next(verifying->new, &event, err);
+    int rc = look(verifying, err);
     if (rc == 1) {
-        dbk_uuid_format(&event.id, id);
-        differ_event(verifying, "id", 0, event.position, DBK_SLICE_LITERAL("none"),
+        dbk_uuid_format(&verifying->next.id, id);
+        differ_event(verifying, "id", 0, verifying->next.position, DBK_SLICE_LITERAL("none"),
                      dbk_slice_of(id));
         verifying->apart = true;
     }
@@ -514,6 +546,8 @@ static int open_all(struct verifying *verifying, struct dbk_error *err)
     int rc = dbk_report_init(&verifying->counted, err);
     if (rc == DBK_OK)
         rc = dbk_report_init(&verifying->found, err);
+    if (rc == DBK_OK)
+        rc = dbk_report_init(&verifying->said, err);
     verifying->json = dbk_json_create(STATE_SIZE_MAX);
     verifying->other = dbk_json_create(STATE_SIZE_MAX);
     if (rc == DBK_OK && (verifying->json == NULL || verifying->other == NULL))
@@ -529,7 +563,9 @@ static int open_all(struct verifying *verifying, struct dbk_error *err)
     if (!dbk_migrate_place_in(&record, record.position, &place))
         return dbk_error_set(err, DBK_ECORRUPT, "the migration's last batch makes no sense");
     verifying->new_position = place.up_to;
-    rc = dbk_store_stats(verifying->source, &stats, err);
+    rc = dbk_report_read(&verifying->said, record.report, err);
+    if (rc == DBK_OK)
+        rc = dbk_store_stats(verifying->source, &stats, err);
     if (rc < 0)
         return rc;
     uint64_t sample = verifying->options->sample;
@@ -573,6 +609,7 @@ int dbk_migration_verify(struct dbk_migration *migration,
     dbk_migrate_map_free(verifying.map);
     dbk_report_release(&verifying.counted);
     dbk_report_release(&verifying.found);
+    dbk_report_release(&verifying.said);
     dbk_json_free(verifying.json);
     dbk_json_free(verifying.other);
     dbk_arena_release(&verifying.arena);

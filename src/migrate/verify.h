@@ -31,7 +31,8 @@ struct dbk_migrate_verified {
     uint64_t position; /* of the old book, up to which it was compared */
     uint64_t old_events;
     uint64_t new_events;
-    uint64_t old_streams; /* that begin in it */
+    uint64_t removed_since; /* of those: came of events that the old book has removed since */
+    uint64_t old_streams;   /* that begin in it */
     uint64_t new_streams;
     uint64_t states_compared;
     uint64_t states_equal;

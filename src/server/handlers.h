@@ -34,6 +34,8 @@ int dbk_api_stream_rules(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_stream_set_rules(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_stream_delete(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_compact(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_move(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_reopen(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_upgrade(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_groups(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_group(struct dbk_api_call *call, struct dbk_error *err);

@@ -80,7 +80,7 @@ static int mark_by_rules(struct compacting *compacting, const struct dbk_event *
                          struct dbk_error *err)
 {
     struct dbk_store *store = compacting->store;
-    struct dbk_slice subject = dbk_rules_subject(rules->stream);
+    struct dbk_slice subject = dbk_store_rules_subject(rules->stream);
     struct dbk_stream_info info;
     uint64_t position = 0;
     if (subject.size == 0)

@@ -57,7 +57,7 @@ int dbk_store_head(struct dbk_store *store, struct dbk_slice stream, struct dbk_
 static void forget_subject(struct dbk_store *store, struct dbk_slice stream)
 {
     struct dbk_hash128 key;
-    struct dbk_slice subject = dbk_rules_subject(stream);
+    struct dbk_slice subject = dbk_store_rules_subject(stream);
     if (subject.size == 0)
         return;
     struct dbk_head *head = cached(store, subject, &key);

@@ -27,16 +27,19 @@ int dbk_standing_look(struct dbk_store *store, struct dbk_error *err)
     return rc;
 }
 
-/* The place in BookMoved's data; empty when there is none to read. */
-static void read_place(const struct dbk_event *event, char *place, size_t size)
+/* What BookMoved says; empty when that cannot be read. */
+static void read_place(const struct dbk_event *event, struct dbk_standing *standing)
 {
     const struct dbk_json_node *root = NULL;
     struct dbk_json *json = dbk_json_create(DATA_SIZE_MAX);
-    place[0] = '\0';
     if (json != NULL && dbk_json_parse(json, event->data, &root, NULL) == DBK_OK) {
         const struct dbk_json_node *to = dbk_json_member(root, "to");
+        const struct dbk_json_node *book = dbk_json_member(root, "book");
         if (to != NULL && to->kind == DBK_JSON_STRING)
-            (void)snprintf(place, size, "%.*s", DBK_SLICE_ARGS(to->text));
+            (void)snprintf(standing->place, sizeof(standing->place), "%.*s",
+                           DBK_SLICE_ARGS(to->text));
+        if (book != NULL && book->kind == DBK_JSON_STRING)
+            (void)dbk_uuid_parse(book->text, &standing->book);
     }
     dbk_json_free(json);
 }
@@ -49,7 +52,7 @@ static void read_standing(const struct dbk_event *event, struct dbk_standing *st
         standing->state = DBK_STANDING_FILLED;
     if (dbk_slice_equal_text(event->type, "BookMoved")) {
         standing->state = DBK_STANDING_MOVED;
-        read_place(event, standing->place, sizeof(standing->place));
+        read_place(event, standing);
     }
 }
 

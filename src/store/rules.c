@@ -8,7 +8,7 @@
 #define RULES_SIZE_MAX ((size_t)4096)
 #define APPEND_ATTEMPTS 64
 
-struct dbk_slice dbk_rules_subject(struct dbk_slice stream)
+struct dbk_slice dbk_store_rules_subject(struct dbk_slice stream)
 {
     struct dbk_slice prefix = DBK_SLICE_LITERAL(DBK_RULES_PREFIX);
     if (!dbk_slice_starts_with(stream, prefix))
@@ -171,6 +171,29 @@ static void encode(const struct dbk_stream_rules *rules, struct dbk_buf *out)
     dbk_buf_append_format(out, "\"closed\":%s}", rules->closed ? "true" : "false");
 }
 
+int dbk_store_rules_event(struct dbk_slice stream, const struct dbk_stream_rules *rules,
+                          struct dbk_arena *arena, struct dbk_new_event *event_out,
+                          struct dbk_error *err)
+{
+    char name[DBK_RULES_NAME_SIZE];
+    struct dbk_buf data;
+    if (!may_have_rules(stream))
+        return dbk_error_set(err, DBK_EINVAL, "the name of stream %.*s is too long for rules",
+                             DBK_SLICE_ARGS(stream));
+    dbk_buf_init(&data, RULES_SIZE_MAX);
+    encode(rules, &data);
+    *event_out = (struct dbk_new_event){.stream = dbk_arena_copy(arena, name_of(stream, name)),
+                                        .type = rules->closed ? DBK_SLICE_LITERAL("StreamClosed")
+                                                              : DBK_SLICE_LITERAL("StreamRulesSet"),
+                                        .data = dbk_arena_copy(arena, dbk_buf_slice(&data)),
+                                        .occurred_us = DBK_TIME_NONE,
+                                        .flags = DBK_RECORD_JSON};
+    dbk_buf_release(&data);
+    return event_out->stream.data == NULL || event_out->data.data == NULL
+               ? dbk_error_set(err, DBK_ENOMEM, "out of memory writing a stream's rules")
+               : DBK_OK;
+}
+
 static int append_rules(struct dbk_store *store, struct dbk_slice stream, const char *type,
                         const struct dbk_stream_rules *rules, int64_t expected,
                         struct dbk_append_result *result, struct dbk_error *err)
@@ -205,7 +228,7 @@ static int check_change(struct dbk_slice stream, const struct dbk_stream_info *i
         return dbk_error_set(err, DBK_EINVAL,
                              "a stream's name of %zu bytes is too long for rules, at most %zu fit",
                              stream.size, DBK_STREAM_SIZE_MAX + 1 - sizeof(DBK_RULES_PREFIX));
-    if (dbk_rules_subject(stream).size > 0)
+    if (dbk_store_rules_subject(stream).size > 0)
         return dbk_error_set(err, DBK_EINVAL, "stream %.*s holds rules, and has none",
                              DBK_SLICE_ARGS(stream));
     if (info->version == 0)

@@ -18,8 +18,6 @@
 
 /* Whether there are rules in the book at all; found out at open and when a reader refreshes. */
 int dbk_rules_look(struct dbk_store *store, struct dbk_error *err) DBK_MUST_CHECK;
-/* The stream that rules in this one are for; empty: it is none of theirs. */
-struct dbk_slice dbk_rules_subject(struct dbk_slice stream);
 
 /*
  * A stream's rules up to a readable position; all 0 when there are none.

@@ -263,6 +263,12 @@ int dbk_store_stream_info(struct dbk_store *store, struct dbk_slice stream,
 int dbk_store_set_rules(struct dbk_store *store, struct dbk_slice stream,
                         const struct dbk_stream_rules *rules, struct dbk_append_result *result_out,
                         struct dbk_error *err) DBK_MUST_CHECK;
+/* For who copies a book: the event that sets a stream's rules, with its slices in the arena. And
+   the stream that rules in this one are for; empty: it holds no rules. */
+int dbk_store_rules_event(struct dbk_slice stream, const struct dbk_stream_rules *rules,
+                          struct dbk_arena *arena, struct dbk_new_event *event_out,
+                          struct dbk_error *err) DBK_MUST_CHECK;
+struct dbk_slice dbk_store_rules_subject(struct dbk_slice stream);
 /*
  * Deletes a stream at an expected version (or DBK_EXPECT_ANY): all of its events so far are left
  * out. Appending to it opens it again, where expectations meet no stream, and versions go on.
@@ -327,10 +333,11 @@ enum dbk_standing_state { DBK_STANDING_OPEN, DBK_STANDING_FILLED, DBK_STANDING_M
 
 struct dbk_standing {
     enum dbk_standing_state state;
-    uint64_t version;  /* of `$migration`, 0: it has no events */
-    uint64_t position; /* of its newest event */
-    int64_t time_us;   /* when that was recorded */
-    char place[1024];  /* where a moved book has moved to; may be cut */
+    uint64_t version;     /* of `$migration`, 0: it has no events */
+    uint64_t position;    /* of its newest event */
+    int64_t time_us;      /* when that was recorded */
+    char place[1024];     /* where a moved book has moved to; may be cut */
+    struct dbk_uuid book; /* and which that is */
 };
 int dbk_store_standing(struct dbk_store *store, struct dbk_standing *standing_out,
                        struct dbk_error *err) DBK_MUST_CHECK;

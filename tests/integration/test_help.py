@@ -12,7 +12,7 @@ trace state import sql model-ls model-show
 model-read model-rebuild model-as-of view-ls view-show view-read view-refresh bench-append
 schema-ls schema-check schema-diff schema-infer
 bench-read bench-stream bench-state bench-model bench-open migrate-status migrate-report
-migrate-verify migrate-position migrate""".split()
+migrate-switch migrate-undo migrate-verify migrate-position migrate""".split()
 
 
 def run(binary, *arguments):

@@ -329,3 +329,139 @@ def test_a_script_that_was_mended(old, new):
     script.write_text(SCRIPT)
     migrate(old, new, "--changed-script")
     check(old, new)
+
+
+def switch(old, new, *arguments, status=0):
+    return old.run("migrate", "switch", *arguments, "--to", new.folder, "--to-data", new.data,
+                   "-o", "json", status=status)
+
+
+def undo(old, new, *arguments, status=0):
+    return old.run("migrate", "undo", *arguments, "--to", new.folder, "--to-data", new.data,
+                   "-o", "json", status=status)
+
+
+def test_the_new_book_takes_over(old, new, serve):
+    server = serve(old)
+    migrate(old, new)
+    server.post("/streams/account-9", {"type": "Deposited", "data": {"amount": 9}})
+    before = log_of(old)
+    answer = switch(old, new).json
+    assert answer["old_position"] == 2353 and answer["rules_left"] == 0
+    refused = server.post("/streams/account-9", {"type": "Deposited", "data": {"amount": 9}})
+    assert refused.status == 403 and f"has moved to {new.folder}" in refused.text
+    # The old book holds one event more, and else each byte as before.
+    assert [event["type"] for event in
+            old.run("read", "--hidden", "--after", "2352", "-o", "jsonl").lines] == ["BookMoved"]
+    for name, path in ((name, old.data / "log" / name) for name in before):
+        sealed = path.read_bytes().rstrip(b"\0")
+        if hashlib.sha256(sealed).hexdigest() != before[name]:
+            assert name == max(before)
+    check(old, new)
+    new.run("append", "konto-9", "PaidIn", '{"amount":1}', "--expect", "1")
+    assert new.json("state", "konto-9")["state"]["balance"] == 10
+    assert look(old, new, "status")["state"] == "switched"
+    answer = switch(old, new, status=5)
+    assert "has been switched to" in answer.errors
+    answer = undo(old, new, status=5)
+    assert "has taken over" in answer.errors and "--force" in answer.errors
+    undo(old, new, "--force")
+    assert server.post("/streams/account-9",
+                       {"type": "Deposited", "data": {"amount": 9}}).status == 201
+    assert "has not moved" in undo(old, new, "--force", status=1).errors
+
+
+def test_nothing_is_switched_when_anything_differs(old, new):
+    migrate(old, new)
+    (new.folder / "folds" / "konto.lua").write_text(FOLD.replace("balance = 0,", "balance = 7,"))
+    answer = switch(old, new, status=1)
+    assert json.loads(answer.text)["differences"] == 2
+    old.run("append", "account-123", "Deposited", '{"amount":1}')
+    switch(old, new, "--no-verify")
+    assert "has moved to" in old.run("append", "account-123", "Deposited", '{"amount":1}',
+                                     status=5).errors
+
+
+def test_an_end_that_was_cut_short(old, new, serve, tmp_path):
+    """The old book has ended, and the new one has not taken over: both ways are open."""
+    migrate(old, new)
+    server = serve(old)
+    move = {"to": str(new.folder), "book": "00000000-0000-4000-8000-000000000001"}
+    assert server.post("/move", {"to": ""}).status == 400
+    assert server.post("/move", move).status == 200
+    assert server.post("/move", move).status == 409
+    undo(old, new)
+    assert server.post("/streams/account-9",
+                       {"type": "Deposited", "data": {"amount": 9}}).status == 201
+    assert server.post("/move", move).status == 200
+    assert "which is another book" in switch(old, new, status=5).errors
+    undo(old, new)
+    move["book"] = new.json("backup", tmp_path / "backup")["book"]
+    assert server.post("/move", move).status == 200
+    server.stop()
+    switch(old, new)
+    check(old, new)
+    new.run("append", "konto-9", "PaidIn", '{"amount":1}')
+
+
+def test_groups_and_rules_are_carried_over(old, new):
+    old.run("group", "set", "mailer", "--category", "account", "--type", "AccountOpened,Withdrawn")
+    old.run("group", "set", "all")
+    assert [e["position"] for e in
+            old.run("group", "read", "mailer", "--limit", "3", "-o", "jsonl").lines] == [1, 3, 5]
+    old.run("group", "ack", "mailer", 1)
+    old.run("group", "read", "mailer", "--limit", "3")
+    old.run("group", "nack", "mailer", 3, "--action", "park", "--reason", "no such thing")
+    for number in range(4):
+        old.run("append", "account-7", "Deposited", json.dumps({"amount": number}))
+        old.run("append", "account-8", "Deposited", json.dumps({"amount": number}))
+    old.run("stream", "keep", "account-7", "--truncate-before", "3")
+    old.run("stream", "keep", "account-8", "--max-count", "1")
+    old.run("stream", "close", "account-456")
+    shown = old.json("group", "show", "mailer")
+    before = events_of(old, "account-7"), events_of(old, "account-8")
+    answer = switch_all(old, new)
+    assert (answer["groups"], answer["rules"], answer["rules_left"]) == (2, 3, 0)
+    after = new.json("group", "show", "mailer")
+    assert after["settings"]["categories"] == ["konto"]
+    assert after["settings"]["types"] == ["AccountOpened", "Withdrawn"]
+    assert after["parked"] == shown["parked"] == 1
+    place = look(old, new, "position", shown["position"])
+    assert after["position"] == place["up_to"]
+    parked = new.json("group", "parked", "mailer")[0]
+    became = look(old, new, "position", 3)["first"]
+    assert (parked["position"], parked["reason"], parked["type"]) == \
+        (became, "no such thing", "PaidIn")
+    # What was open is open: the same events, where they are now.
+    assert {"mailer", "all"} == {group["name"] for group in new.json("group", "ls")}
+    assert [e["data"] for e in events_of(new, "konto-7")] == [e["data"] for e in before[0]]
+    assert [e["data"] for e in events_of(new, "konto-8")] == [e["data"] for e in before[1]]
+    assert "closed for good" in new.run("append", "konto-456", "PaidIn", '{"amount":1}',
+                                        status=5).errors
+
+
+def switch_all(old, new):
+    migrate(old, new)
+    return switch(old, new).json
+
+
+@pytest.mark.parametrize("index", range(KILLS))
+def test_a_switch_killed_and_done_again(old, new, index):
+    source = random.Random(SEED * 6000 + index)
+    old.run("group", "set", "mailer", "--category", "account")
+    old.run("stream", "keep", "account-123", "--max-count", "1")
+    migrate(old, new)
+    old.run("append", "account-9", "Deposited", '{"amount":1}')
+    command = old.command("migrate", "switch", "--to", new.folder, "--to-data", new.data)
+    for _ in range(3):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                   env=clean_environment())
+        time.sleep(source.uniform(0, 0.12))
+        process.kill()
+        process.wait()
+    if look(old, new, "status")["state"] == "copying":
+        switch(old, new)
+    check(old, new)
+    assert [group["name"] for group in new.json("group", "ls")] == ["mailer"]
+    new.run("append", "konto-9", "PaidIn", '{"amount":1}')
+    assert "has moved" in old.run("append", "a", "T", "{}", status=5).errors

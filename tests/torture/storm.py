@@ -7,7 +7,8 @@
 Four clients write, two read, and the daemon is killed (SIGKILL) every 50 to 450 ms, one time in
 four before it has answered anything, that is, while it recovers. What a client writes is a function
 of seed, client and sequence, with ids and expected versions, so that a batch whose answer was lost
-is sent again and stored once. One client also deletes streams and compacts. Readers look at
+is sent again and stored once. One client also deletes streams and compacts. A migration follows the
+book into a new one, and is killed as often. Readers look at
 everything as it comes: positions without a gap, nothing that changes, nothing that nobody wrote. At
 the end all is read once more: what was acknowledged is there, once, and nothing else is. Prints a
 JSON line; ends with 1 at the first violation.
@@ -33,6 +34,15 @@ WRITERS = 4
 READERS = 2
 KILL_S = (0.05, 0.45)
 PATIENCE_S = 60
+
+
+MIGRATION = """return { version = 1, rename_types = { T1 = "Tea" }, events = {
+    T2 = function(event)
+        if event.data.n % 3 == 0 then return false end
+        return { event, { type = "Copy", data = { n = event.data.n } } }
+    end,
+} }
+"""
 
 
 class Violation(Exception):
@@ -98,12 +108,17 @@ class Storm:
         self.end = time.monotonic() + arguments.seconds if arguments.seconds else None
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="storm-"))
         (self.folder / "book.yaml").write_text("book: storm\ndata: data\n", encoding="utf-8")
+        self.new = self.folder / "new"
+        self.new.mkdir()
+        (self.new / "book.yaml").write_text("book: new\ndata: data\n", encoding="utf-8")
+        (self.new / "migration.lua").write_text(MIGRATION, encoding="utf-8")
         self.socket = self.folder / "data" / "daybook.sock"
         self.over = threading.Event()
         self.faults = []
         self.acknowledged = [0] * WRITERS  # events of each writer, from its first on
         self.attempted = [0] * WRITERS
-        self.counts = {"kills": 0, "recovery_kills": 0, "compactions": 0, "resent": 0, "read": 0}
+        self.counts = {"kills": 0, "recovery_kills": 0, "compactions": 0, "resent": 0, "read": 0,
+                       "migration_kills": 0}
         self.random = random.Random(seed)
 
     # ---- Clients ----
@@ -174,6 +189,33 @@ class Storm:
                             f"is {json.dumps(event)[:300]}")
         return position + 1
 
+    def migrating(self, *words):
+        return [self.daybook, "migrate", *words, "--book", self.folder, "--to", self.new]
+
+    def migrate(self, _):
+        """A migration that follows, killed again and again."""
+        chance = random.Random(f"{self.seed}-migration")
+        while not any(self.acknowledged) and not self.over.is_set():
+            time.sleep(0.02)
+        while not self.over.is_set():
+            process = subprocess.Popen(
+                self.migrating("--with", self.new / "migration.lua", "--follow"),
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            self.over.wait(chance.uniform(*KILL_S))
+            process.send_signal(signal.SIGKILL)
+            _, errors = process.communicate()
+            if process.returncode != -signal.SIGKILL:
+                raise Violation("a migration: " + errors)
+            self.counts["migration_kills"] += 1
+
+    def check_migrated(self):
+        """What is left is copied, and all of it is what the script makes of the book."""
+        for words in (["--with", self.new / "migration.lua"], ["verify"]):
+            process = subprocess.run(self.migrating(*words), capture_output=True,
+                                     text=True, check=False)
+            if process.returncode != 0:
+                raise Violation("the migration: " + process.stderr + process.stdout)
+
     def guard(self, function, argument):
         try:
             function(argument)
@@ -215,6 +257,7 @@ class Storm:
                    for n in range(WRITERS)]
         threads += [threading.Thread(target=self.guard, args=(self.follow, n), daemon=True)
                     for n in range(READERS)]
+        threads += [threading.Thread(target=self.guard, args=(self.migrate, 0), daemon=True)]
         for thread in threads:
             thread.start()
         self.kill_again_and_again()
@@ -244,6 +287,7 @@ class Storm:
         position, seen = 0, [0] * WRITERS
         for line in process.stdout.splitlines():
             position = self.check(json.loads(line), position, seen)
+        self.check_migrated()
         for writer in range(WRITERS):
             if seen[writer] < self.acknowledged[writer]:
                 raise Violation(f"of writer {writer}'s {self.acknowledged[writer]} acknowledged "
