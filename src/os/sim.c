@@ -12,7 +12,7 @@
 #include "base/hash.h"
 #include "os/sim_disk.h"
 
-#define CALL_KIND_COUNT 14
+#define CALL_KIND_COUNT 15
 #define TIME_START_US INT64_C(1700000000000000)
 
 /* Counts down with each call of its kinds; strikes at 0 after having been set. */
