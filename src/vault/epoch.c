@@ -72,7 +72,7 @@ static int read_epoch(struct dbk_keys *keys, const char *path, struct dbk_epoch_
         return dbk_error_set(
             err, rc,
             "%s is missing, and without it no key can be used: put a backup of the "
-            "keys back with `daybook keys restore`",
+            "keys back",
             path);
     if (rc == DBK_OK)
         rc = os->pread(os, &source, bytes, sizeof(bytes), 0, &size, &failure);
@@ -89,10 +89,7 @@ static int read_epoch(struct dbk_keys *keys, const char *path, struct dbk_epoch_
                              "%s has format version %" PRIu32 ", this Daybook reads up to %d", path,
                              version, DBK_KEYS_FORMAT);
     if (rc < 0)
-        return dbk_error_set(err, rc,
-                             "%s is damaged: put a backup of the keys back with `daybook keys "
-                             "restore`",
-                             path);
+        return dbk_error_set(err, rc, "%s is damaged: put a backup of the keys back", path);
     return DBK_OK;
 }
 

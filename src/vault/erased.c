@@ -11,54 +11,26 @@
 /* Bytes read at once. */
 #define READ_SIZE ((size_t)DBK_ERASED_ENTRY_SIZE * 1024)
 
-static uint32_t hash_of(const struct dbk_uuid *id)
-{
-    return dbk_get_u32(id->bytes);
-}
-
 void dbk_erased_release(struct dbk_erased *erased)
 {
-    dbk_free(erased->ids);
-    dbk_places_release(&erased->places);
+    dbk_ids_release(&erased->ids);
     *erased = (struct dbk_erased){0};
 }
 
 bool dbk_erased_has(const struct dbk_erased *erased, const struct dbk_uuid *id)
 {
-    size_t at = 0;
-    uint32_t index = 0;
-    while (dbk_places_next(&erased->places, hash_of(id), &at, &index))
-        if (dbk_uuid_equal(&erased->ids[index], id))
-            return true;
-    return false;
-}
-
-static int reserve(struct dbk_erased *erased, size_t count, struct dbk_error *err)
-{
-    size_t wanted = erased->count + count;
-    if (wanted > DBK_ERASED_MAX)
-        return dbk_error_set(err, DBK_ELIMIT, "more than %zu keys were destroyed", DBK_ERASED_MAX);
-    if (wanted <= erased->capacity)
-        return DBK_OK;
-    size_t capacity = erased->capacity * 2 > wanted ? erased->capacity * 2 : wanted + 64;
-    struct dbk_uuid *ids = dbk_realloc(erased->ids, capacity * sizeof(*ids));
-    if (ids == NULL)
-        return dbk_error_set(err, DBK_ENOMEM, "out of memory for the ids of destroyed keys");
-    erased->ids = ids;
-    erased->capacity = capacity;
-    return DBK_OK;
+    return dbk_ids_has(&erased->ids, id);
 }
 
 static int take(struct dbk_erased *erased, const struct dbk_erased_entry *entry,
                 struct dbk_error *err)
 {
-    int rc = reserve(erased, 1, err);
-    if (rc == DBK_OK &&
-        dbk_places_add(&erased->places, hash_of(&entry->id), (uint32_t)erased->count) < 0)
-        rc = dbk_error_set(err, DBK_ENOMEM, "out of memory for the ids of destroyed keys");
+    size_t count = erased->ids.count;
+    int rc = count < DBK_ERASED_MAX ? dbk_ids_add(&erased->ids, &entry->id) : DBK_ELIMIT;
     if (rc < 0)
-        return rc;
-    erased->ids[erased->count++] = entry->id;
+        return dbk_error_set(err, rc, "the ids of destroyed keys: %s", dbk_code_text(rc));
+    if (erased->ids.count == count)
+        return dbk_error_set(err, DBK_ECORRUPT, "the list of destroyed keys has one twice");
     memcpy(erased->mac, entry->mac, sizeof(erased->mac));
     erased->crc = entry->crc;
     erased->size += DBK_ERASED_ENTRY_SIZE;
@@ -119,13 +91,13 @@ static int take_entries(struct dbk_slice bytes, const char *path, const struct d
                                     &entry) < 0)
             return DBK_OK;
         if (secrets != NULL)
-            dbk_erased_mac(secrets, &erased->header, erased->count == 0 ? NULL : erased->mac,
+            dbk_erased_mac(secrets, &erased->header, erased->ids.count == 0 ? NULL : erased->mac,
                            &entry, mac);
-        if (entry.sequence != erased->count + 1 ||
+        if (entry.sequence != erased->ids.count + 1 ||
             (secrets != NULL && sodium_memcmp(mac, entry.mac, sizeof(mac)) != 0))
             return dbk_error_set(err, DBK_ECORRUPT,
                                  "%s: entry %zu was altered, or is of another book's keys", path,
-                                 erased->count + 1);
+                                 erased->ids.count + 1);
         int rc = take(erased, &entry, err);
         if (rc < 0)
             return rc;
@@ -173,16 +145,16 @@ int dbk_erased_append(struct dbk_os *os, const char *path, const struct dbk_secr
     struct dbk_file file = DBK_FILE_CLOSED;
     struct dbk_buf bytes;
     struct dbk_erased_entry *entries = dbk_alloc_zero(count + 1, sizeof(*entries));
-    const uint8_t *mac = erased->count == 0 ? NULL : erased->mac;
+    const uint8_t *mac = erased->ids.count == 0 ? NULL : erased->mac;
     uint32_t crc = erased->crc;
     dbk_buf_init(&bytes, SIZE_MAX);
     int rc = entries == NULL ? dbk_error_set(err, DBK_ENOMEM, "out of memory adding to %s", path)
-                             : reserve(erased, count, err);
+                             : DBK_OK;
     for (size_t i = 0; rc == DBK_OK && i < count; i++) {
         char text[DBK_ERASED_ENTRY_SIZE];
         struct dbk_erased_entry *entry = &entries[i];
         *entry = (struct dbk_erased_entry){
-            .sequence = erased->count + 1 + i, .at_us = os->now_us(os), .id = ids[i]};
+            .sequence = erased->ids.count + 1 + i, .at_us = os->now_us(os), .id = ids[i]};
         dbk_erased_mac(secrets, &erased->header, mac, entry, entry->mac);
         dbk_erased_entry_encode(entry, crc, text);
         dbk_buf_append(&bytes, dbk_slice(text, sizeof(text)));

@@ -12,7 +12,7 @@
 #ifndef DBK_VAULT_ERASED_H
 #define DBK_VAULT_ERASED_H
 
-#include "vault/places.h"
+#include "vault/ids.h"
 #include "vault/secret.h"
 
 #define DBK_ERASED_NAME "erased.list"
@@ -21,13 +21,10 @@
 
 struct dbk_erased {
     struct dbk_erased_header header;
-    struct dbk_uuid *ids; /* by sequence, from 0 */
-    size_t count;
-    size_t capacity;
-    struct dbk_places places;
-    uint8_t mac[32]; /* of the last entry */
-    uint32_t crc;    /* of the last entry, or the header */
-    uint64_t size;   /* bytes that are whole */
+    struct dbk_ids ids; /* by sequence, from 0 */
+    uint8_t mac[32];    /* of the last entry */
+    uint32_t crc;       /* of the last entry, or the header */
+    uint64_t size;      /* bytes that are whole */
 };
 
 void dbk_erased_release(struct dbk_erased *erased);

@@ -158,8 +158,26 @@ void dbk_keys_erased_counts(struct dbk_keys *keys, uint64_t *at_epoch_out, uint6
 {
     (void)pthread_mutex_lock(&keys->lock);
     *at_epoch_out = keys->table.header.erased;
-    *now_out = keys->erased.count;
+    *now_out = keys->erased.ids.count;
     (void)pthread_mutex_unlock(&keys->lock);
+}
+
+int64_t dbk_keys_created_us(struct dbk_keys *keys)
+{
+    (void)pthread_mutex_lock(&keys->lock);
+    int64_t created_us = keys->table.header.created_us;
+    (void)pthread_mutex_unlock(&keys->lock);
+    return created_us;
+}
+
+int dbk_keys_add_erased(struct dbk_keys *keys, struct dbk_ids *ids)
+{
+    int rc = DBK_OK;
+    (void)pthread_mutex_lock(&keys->lock);
+    for (size_t i = 0; rc == DBK_OK && i < keys->erased.ids.count; i++)
+        rc = dbk_ids_add(ids, &keys->erased.ids.items[i]);
+    (void)pthread_mutex_unlock(&keys->lock);
+    return rc;
 }
 
 const char *dbk_keys_erased_path(const struct dbk_keys *keys)
@@ -301,7 +319,8 @@ static int destroy_slots(struct dbk_keys *keys, const struct dbk_uuid *ids, size
     for (size_t i = 0; rc == DBK_OK && i < count; i++)
         rc = dbk_keys_destroy(keys, &ids[i], err);
     if (rc == DBK_OK)
-        rc = dbk_table_count(keys->os, &keys->table, keys->erased.count, keys->synced_slots, err);
+        rc = dbk_table_count(keys->os, &keys->table, keys->erased.ids.count, keys->synced_slots,
+                             err);
     (void)pthread_mutex_unlock(&keys->lock);
     return rc;
 }
@@ -351,5 +370,15 @@ int dbk_keys_forget(struct dbk_keys *keys, const struct dbk_uuid *ids, size_t co
     (void)pthread_mutex_unlock(&keys->syncing);
     (void)pthread_mutex_unlock(&keys->change);
     dbk_free(chosen);
+    return rc;
+}
+
+int dbk_keys_tell(struct dbk_keys *keys, struct dbk_error *err)
+{
+    (void)pthread_mutex_lock(&keys->lock);
+    int rc = stopped(keys, err);
+    if (rc == DBK_OK)
+        rc = dbk_mark_write(keys, err);
+    (void)pthread_mutex_unlock(&keys->lock);
     return rc;
 }

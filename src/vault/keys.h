@@ -85,6 +85,13 @@ int dbk_keys_forget(struct dbk_keys *keys, const struct dbk_uuid *ids, size_t co
                     struct dbk_error *err) DBK_MUST_CHECK;
 /* How many keys erased.list knew when the epoch began, and knows now. */
 void dbk_keys_erased_counts(struct dbk_keys *keys, uint64_t *at_epoch_out, uint64_t *now_out);
+/* When the epoch began, us since 1970. */
+int64_t dbk_keys_created_us(struct dbk_keys *keys);
+/* Tells other processes that something changed which makes them look at the log. */
+int dbk_keys_tell(struct dbk_keys *keys, struct dbk_error *err) DBK_MUST_CHECK;
+/* Adds the ids of erased.list to a set. DBK_ENOMEM. */
+struct dbk_ids;
+int dbk_keys_add_erased(struct dbk_keys *keys, struct dbk_ids *ids) DBK_MUST_CHECK;
 /* The path of erased.list, valid until free. */
 const char *dbk_keys_erased_path(const struct dbk_keys *keys);
 

@@ -6,7 +6,7 @@
 #include "base/memory.h"
 #include "vault/state.h"
 
-static char *path_in(const char *folder, const char *name)
+char *dbk_keys_path(const char *folder, const char *name)
 {
     struct dbk_buf path;
     dbk_buf_init(&path, SIZE_MAX);
@@ -26,10 +26,10 @@ static int copy_options(struct dbk_keys *keys, const struct dbk_keys_options *op
     keys->writer = options->writer;
     keys->root = options->root;
     keys->folder = dbk_copy_text(dbk_slice_of(options->folder));
-    keys->table_path = path_in(options->folder, DBK_TABLE_NAME);
-    keys->new_path = path_in(options->folder, DBK_TABLE_NEW_NAME);
-    keys->erased_path = path_in(options->folder, DBK_ERASED_NAME);
-    keys->mark_path = path_in(options->folder, DBK_MARK_NAME);
+    keys->table_path = dbk_keys_path(options->folder, DBK_TABLE_NAME);
+    keys->new_path = dbk_keys_path(options->folder, DBK_TABLE_NEW_NAME);
+    keys->erased_path = dbk_keys_path(options->folder, DBK_ERASED_NAME);
+    keys->mark_path = dbk_keys_path(options->folder, DBK_MARK_NAME);
     keys->passphrase = dbk_copy_text(options->root.passphrase);
     keys->root_file = dbk_copy_text(dbk_slice_of(options->root.file));
     if (keys->folder == NULL || keys->table_path == NULL || keys->new_path == NULL ||
@@ -99,7 +99,7 @@ static int load_table(struct dbk_keys *keys, const struct dbk_keys_options *opti
     if (rc == DBK_ENOTFOUND && options->log_epoch > 0)
         return dbk_error_set(err, rc,
                              "%s is missing, and the log tells of epoch %" PRIu64
-                             ": put a backup of the keys back with `daybook keys restore`",
+                             ": put a backup of the keys back",
                              keys->table_path, options->log_epoch);
     if (rc == DBK_ENOTFOUND && options->create) {
         rc = create_files(keys, err);
@@ -115,8 +115,7 @@ static int load_table(struct dbk_keys *keys, const struct dbk_keys_options *opti
     if (table->header.epoch < options->log_epoch)
         return dbk_error_set(err, DBK_ECONFLICT,
                              "%s is of epoch %" PRIu64 ", and the log tells of epoch %" PRIu64
-                             ": it is an older copy; put the newest backup of the keys back with "
-                             "`daybook keys restore`",
+                             ": it is an older copy; put the newest backup of the keys back",
                              keys->table_path, table->header.epoch, options->log_epoch);
     return DBK_OK;
 }
@@ -126,7 +125,7 @@ static int settle_list(struct dbk_keys *keys, bool torn, struct dbk_error *err)
 {
     struct dbk_os *os = keys->os;
     struct dbk_file file = DBK_FILE_CLOSED;
-    if (!torn && keys->erased.count == keys->table.counter.erased)
+    if (!torn && keys->erased.ids.count == keys->table.counter.erased)
         return DBK_OK;
     int rc = os->open(os, keys->erased_path, DBK_OS_WRITE, &file, err);
     if (rc == DBK_OK && torn)
@@ -155,12 +154,12 @@ static int load_erased(struct dbk_keys *keys, bool *torn_out, struct dbk_error *
     }
     if (!dbk_uuid_equal(&erased->header.book_id, &keys->book_id))
         return dbk_error_set(err, DBK_ECONFLICT, "%s is another book's", keys->erased_path);
-    if (erased->count < keys->table.counter.erased)
+    if (erased->ids.count < keys->table.counter.erased)
         return dbk_error_set(err, DBK_ECORRUPT,
                              "%s has %zu whole entries, and the keys know of %" PRIu64
                              ": it was cut off or is an older copy; every backup folder has one, "
                              "put the newest there",
-                             keys->erased_path, erased->count, keys->table.counter.erased);
+                             keys->erased_path, erased->ids.count, keys->table.counter.erased);
     return DBK_OK;
 }
 
@@ -197,7 +196,7 @@ static int check_known(struct dbk_keys *keys, const struct dbk_uuid *id, struct 
     dbk_uuid_format(id, text);
     return dbk_error_set(err, DBK_ECONFLICT,
                          "%s never had the key %s, which was forgotten later: it is an older copy; "
-                         "put the newest backup of the keys back with `daybook keys restore`",
+                         "put the newest backup of the keys back",
                          keys->table_path, text);
 }
 
@@ -207,8 +206,8 @@ static int check_erased(struct dbk_keys *keys, const struct dbk_keys_options *op
 {
     const struct dbk_erased *erased = &keys->erased;
     int rc = DBK_OK;
-    for (uint64_t i = keys->table.counter.erased; rc == DBK_OK && i < erased->count; i++)
-        rc = check_known(keys, &erased->ids[i], err);
+    for (uint64_t i = keys->table.counter.erased; rc == DBK_OK && i < erased->ids.count; i++)
+        rc = check_known(keys, &erased->ids.items[i], err);
     for (size_t i = 0; rc == DBK_OK && i < options->forgotten_count; i++)
         if (!dbk_erased_has(erased, &options->forgotten[i]))
             rc = check_known(keys, &options->forgotten[i], err);
@@ -221,11 +220,12 @@ static int settle_erased(struct dbk_keys *keys, const struct dbk_keys_options *o
 {
     struct dbk_erased *erased = &keys->erased;
     int rc = DBK_OK;
-    bool behind = keys->table.counter.erased < erased->count;
-    for (size_t i = 0; rc == DBK_OK && i < erased->count; i++)
-        rc = dbk_keys_destroy(keys, &erased->ids[i], err);
+    bool behind = keys->table.counter.erased < erased->ids.count;
+    for (size_t i = 0; rc == DBK_OK && i < erased->ids.count; i++)
+        rc = dbk_keys_destroy(keys, &erased->ids.items[i], err);
     if (rc == DBK_OK && behind) {
-        rc = dbk_table_count(keys->os, &keys->table, erased->count, keys->table.counter.slots, err);
+        rc = dbk_table_count(keys->os, &keys->table, erased->ids.count, keys->table.counter.slots,
+                             err);
         if (rc == DBK_OK)
             rc = keys->os->sync(keys->os, &keys->table.file, err);
     }

@@ -145,20 +145,20 @@ static int catch_up(struct rotation *rotation, struct dbk_error *err)
     struct dbk_os *os = keys->os;
     struct dbk_table *table = &rotation->table;
     int rc = copy_up_to(rotation, keys->table.slots, err);
-    for (uint64_t i = rotation->erased; rc == DBK_OK && i < keys->erased.count; i++) {
+    for (uint64_t i = rotation->erased; rc == DBK_OK && i < keys->erased.ids.count; i++) {
         uint64_t index = 0;
         struct dbk_slot slot;
-        rc = dbk_table_find_id(os, table, &keys->erased.ids[i], &index, &slot, err);
+        rc = dbk_table_find_id(os, table, &keys->erased.ids.items[i], &index, &slot, err);
         if (rc == 1 && slot.state == DBK_SLOT_LIVE)
             rc = dbk_table_destroy(os, table, index, &slot, err);
         rc = rc > 0 ? DBK_OK : rc;
     }
-    table->header.erased = keys->erased.count;
+    table->header.erased = keys->erased.ids.count;
     dbk_table_encode(&table->header, header);
     if (rc == DBK_OK)
         rc = os->pwrite(os, &table->file, dbk_slice(header, sizeof(header)), 0, err);
     if (rc == DBK_OK)
-        rc = dbk_table_count(os, table, keys->erased.count, table->slots, err);
+        rc = dbk_table_count(os, table, keys->erased.ids.count, table->slots, err);
     return rc == DBK_OK ? os->sync(os, &table->file, err) : rc;
 }
 
@@ -194,7 +194,7 @@ static int rotate(struct rotation *rotation, struct dbk_error *err)
     int rc = begin(rotation, err);
     (void)pthread_mutex_lock(&keys->lock);
     uint64_t slots = keys->table.slots;
-    rotation->erased = keys->erased.count;
+    rotation->erased = keys->erased.ids.count;
     (void)pthread_mutex_unlock(&keys->lock);
     if (rc == DBK_OK)
         rc = copy_up_to(rotation, slots, err);

@@ -62,6 +62,9 @@ struct dbk_keys {
     bool rotating;
 };
 
+/* "folder/name", owned by the caller; NULL when out of memory. */
+char *dbk_keys_path(const char *folder, const char *name);
+
 /* ---- Table ---- */
 
 void dbk_table_release(struct dbk_os *os, struct dbk_table *table);

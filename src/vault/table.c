@@ -90,7 +90,7 @@ static int load_slot(struct dbk_table *table, struct dbk_slice bytes, uint64_t i
         return dbk_error_set(err, DBK_ECORRUPT,
                              "%s is damaged: the slot %" PRIu64 " at byte %" PRIu64
                              " is not whole; "
-                             "put a backup of the keys back with `daybook keys restore`",
+                             "put a backup of the keys back",
                              path, index, offset_of(index));
     return DBK_OK;
 }
@@ -112,7 +112,7 @@ static int load_slots(struct dbk_os *os, const char *path, struct dbk_table *tab
     if (rc == DBK_OK && table->slots < table->counter.slots)
         rc = dbk_error_set(err, DBK_ECORRUPT,
                            "%s was cut off: it has %" PRIu64 " of %" PRIu64 " slots; put a backup "
-                           "of the keys back with `daybook keys restore`",
+                           "of the keys back",
                            path, table->slots, table->counter.slots);
     dbk_free(bytes);
     table->capacity = index > table->slots ? index : table->slots;

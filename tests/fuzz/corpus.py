@@ -113,6 +113,19 @@ def key_files():
     yield "mark", headed(b"dbkmark\n", struct.pack("<QQ", 3, 99) + bytes(32))
 
 
+def splices():
+    yield "flat", b'n\0{"a":1}'
+    yield "empty", b"n\0 { } "
+    yield "nested", b'a.n\0{"b":{"n":1},"a":{}}'
+    yield "elements", b'l[1].n\0{"l":[{"k":"}"},{"k":[]}]}'
+    yield "escaped-name", b'a.n\0{"\\u0061":{}}'
+    yield "pair", "\U0001f600.n".encode() + b'\0{"\\ud83d\\ude00":{}}'
+    yield "dotted", b"a\\.b.n\0" + b'{"a.b":{}}'
+    yield "cut-escape", b'a.n\0{"\\ud83d'
+    yield "no-place", b"l[2].n\0[]"
+    yield "open", b'a.n\0{"a":{"'
+
+
 def texts():
     yield "kinds", b'{"a":[null,true,false,0,-1,1.50,"x"],"b":{}}'
     yield "numbers", b"[9223372036854775807,-9223372036854775808,0.1,-0.0,1e3,1.25E-4,12345678.90]"
@@ -275,7 +288,7 @@ def main():
                "decimal": decimals(), "view": views(), "http_reply": replies(),
                "sql": statements(), "backup": manifests(), "yaml": settings(),
                "snapshot": snapshots(), "request": requests(), "rows": imports(),
-               "keys": key_files()}
+               "keys": key_files(), "splice": splices()}
     for name, corpus in corpora.items():
         (FOLDER / name).mkdir(parents=True, exist_ok=True)
         for file_name, data in corpus:

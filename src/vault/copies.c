@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vault/copies.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "vault/erased.h"
+#include "vault/state.h"
+#include "vault/subjects.h"
+
+#define REMEMBERED_NAME "backups"
+#define REMEMBERED_SIZE_MAX ((size_t)1 << 20)
+#define LIST_SIZE_MAX ((size_t)8 << 30)
+
+static int no_memory(struct dbk_error *err)
+{
+    return dbk_error_set(err, DBK_ENOMEM, "out of memory copying the list of erased keys");
+}
+
+/* ---- Copying ---- */
+
+static int copy_list(struct dbk_os *os, const char *from, const char *folder, struct dbk_error *err)
+{
+    struct dbk_buf bytes;
+    char *to = dbk_keys_path(folder, DBK_ERASED_NAME);
+    dbk_buf_init(&bytes, LIST_SIZE_MAX);
+    int rc = to == NULL ? no_memory(err) : dbk_os_read_file(os, from, LIST_SIZE_MAX, &bytes, err);
+    if (rc == DBK_OK)
+        rc = dbk_os_replace_file(os, to, dbk_buf_slice(&bytes), err);
+    dbk_buf_release(&bytes);
+    dbk_free(to);
+    return rc;
+}
+
+static int read_remembered(struct dbk_os *os, const char *path, struct dbk_buf *out,
+                           struct dbk_error *err)
+{
+    struct dbk_error failure = {0};
+    int rc = dbk_os_read_file(os, path, REMEMBERED_SIZE_MAX, out, &failure);
+    if (rc == DBK_ENOTFOUND)
+        return DBK_OK;
+    if (rc < 0 && err != NULL)
+        *err = failure;
+    return rc;
+}
+
+/* The next line; false: there is none. */
+static bool next_line(struct dbk_slice *left, struct dbk_slice *line_out)
+{
+    const char *end = left->size == 0 ? NULL : memchr(left->data, '\n', left->size);
+    if (end == NULL)
+        return false;
+    *line_out = dbk_slice(left->data, (size_t)(end - left->data));
+    *left = dbk_slice(end + 1, left->size - line_out->size - 1);
+    return true;
+}
+
+static int remember(struct dbk_os *os, const char *data, const char *backup, struct dbk_error *err)
+{
+    struct dbk_buf lines;
+    struct dbk_slice line;
+    bool known = false;
+    char *path = dbk_keys_path(data, REMEMBERED_NAME);
+    dbk_buf_init(&lines, REMEMBERED_SIZE_MAX);
+    int rc = path == NULL ? no_memory(err) : read_remembered(os, path, &lines, err);
+    struct dbk_slice left = dbk_buf_slice(&lines);
+    while (!known && next_line(&left, &line))
+        known = dbk_slice_equal_text(line, backup);
+    if (rc == DBK_OK && !known) {
+        dbk_buf_append_text(&lines, backup);
+        dbk_buf_append_char(&lines, '\n');
+        rc = lines.rc < 0 ? no_memory(err)
+                          : dbk_os_replace_file(os, path, dbk_buf_slice(&lines), err);
+    }
+    dbk_buf_release(&lines);
+    dbk_free(path);
+    return rc;
+}
+
+int dbk_erased_copy(struct dbk_os *os, const char *data, const char *backup, struct dbk_error *err)
+{
+    struct dbk_error failure = {0};
+    char *from = dbk_keys_path(data, DBK_KEYS_FOLDER "/" DBK_ERASED_NAME);
+    int rc = from == NULL ? no_memory(&failure) : copy_list(os, from, backup, &failure);
+    dbk_free(from);
+    if (rc == DBK_ENOTFOUND)
+        return DBK_OK;
+    if (rc == DBK_OK)
+        return remember(os, data, backup, err);
+    if (err != NULL)
+        *err = failure;
+    return rc;
+}
+
+int dbk_erased_copy_all(struct dbk_os *os, const char *data, dbk_copy_failed_fn failed,
+                        void *context)
+{
+    struct dbk_buf lines;
+    struct dbk_slice line;
+    char *path = dbk_keys_path(data, REMEMBERED_NAME);
+    char *from = dbk_keys_path(data, DBK_KEYS_FOLDER "/" DBK_ERASED_NAME);
+    dbk_buf_init(&lines, REMEMBERED_SIZE_MAX);
+    int rc = path == NULL || from == NULL ? DBK_ENOMEM : read_remembered(os, path, &lines, NULL);
+    struct dbk_slice left = dbk_buf_slice(&lines);
+    while (rc != DBK_ENOMEM && next_line(&left, &line)) {
+        struct dbk_error err = {0};
+        char *folder = dbk_copy_text(line);
+        int copy_rc = folder == NULL ? no_memory(&err) : copy_list(os, from, folder, &err);
+        if (copy_rc < 0 && failed != NULL)
+            failed(context, folder == NULL ? "a backup" : folder, &err);
+        rc = rc < 0 ? rc : copy_rc;
+        dbk_free(folder);
+    }
+    dbk_buf_release(&lines);
+    dbk_free(path);
+    dbk_free(from);
+    return rc;
+}
+
+/* ---- Restoring ---- */
+
+/* A list that must be whole; found_out: there is one. */
+static int read_whole(struct dbk_os *os, const char *path, const struct dbk_uuid *book_id,
+                      struct dbk_erased *list, bool *found_out, struct dbk_error *err)
+{
+    struct dbk_error failure = {0};
+    bool torn = false;
+    int rc = dbk_erased_read(os, path, NULL, list, &torn, &failure);
+    *found_out = rc == DBK_OK;
+    if (rc == DBK_OK && torn)
+        return dbk_error_set(err, DBK_ECORRUPT, "%s is damaged behind entry %zu", path,
+                             list->ids.count);
+    if (rc == DBK_OK && !dbk_uuid_equal(&list->header.book_id, book_id))
+        return dbk_error_set(err, DBK_ECONFLICT, "%s is of another book", path);
+    if (rc < 0 && err != NULL)
+        *err = failure;
+    return rc;
+}
+
+static int compare_lists(const struct dbk_erased *a, const struct dbk_erased *b,
+                         struct dbk_error *err)
+{
+    size_t both = a->ids.count < b->ids.count ? a->ids.count : b->ids.count;
+    for (size_t i = 0; i < both; i++)
+        if (!dbk_uuid_equal(&a->ids.items[i], &b->ids.items[i]))
+            return dbk_error_set(err, DBK_ECONFLICT,
+                                 "the backup's list of erased keys and the one given differ at "
+                                 "entry %zu: one of them is no copy of this book's",
+                                 i + 1);
+    return DBK_OK;
+}
+
+/* Every key that the log says was erased stands in the list. */
+static int check_covers(const struct dbk_vault *log, const struct dbk_erased *list,
+                        const char *path, struct dbk_error *err)
+{
+    for (size_t i = 0; i < log->erased.count; i++) {
+        char text[DBK_UUID_TEXT_SIZE];
+        if (dbk_erased_has(list, &log->erased.items[i]))
+            continue;
+        dbk_uuid_format(&log->erased.items[i], text);
+        return dbk_error_set(err, DBK_ECORRUPT,
+                             "%s lacks the key %s, which the log says was erased: it is an older "
+                             "copy; give the newest with --erased-list",
+                             path, text);
+    }
+    return DBK_OK;
+}
+
+static int install(struct dbk_os *os, const char *data, const char *from, struct dbk_error *err)
+{
+    char *folder = dbk_keys_path(data, DBK_KEYS_FOLDER);
+    int rc = folder == NULL ? no_memory(err) : dbk_os_make_folder(os, folder, err);
+    if (rc == DBK_OK)
+        rc = os->protect(os, folder, err);
+    if (rc == DBK_OK)
+        rc = copy_list(os, from, folder, err);
+    dbk_free(folder);
+    return rc;
+}
+
+int dbk_erased_restore(struct dbk_store *store, struct dbk_os *os, const char *data,
+                       const char *backup, const char *file, struct dbk_error *err)
+{
+    struct dbk_vault log = {.store = store};
+    struct dbk_erased own = {0};
+    struct dbk_erased given = {0};
+    const struct dbk_uuid *book_id = dbk_store_book_id(store);
+    struct dbk_error failure = {0};
+    bool found = false;
+    char *path = dbk_keys_path(backup, DBK_ERASED_NAME);
+    int rc = path == NULL ? no_memory(err) : dbk_vault_read_log(&log, err);
+    if (rc < 0)
+        goto out;
+    rc = read_whole(os, path, book_id, &own, &found, &failure);
+    if (rc < 0 && rc != DBK_ENOTFOUND) {
+        if (err != NULL)
+            *err = failure;
+        goto out;
+    }
+    const char *from = rc == DBK_OK ? path : file;
+    rc = DBK_OK;
+    if (file != NULL) {
+        rc = read_whole(os, file, book_id, &given, &found, err);
+        if (rc == DBK_OK)
+            rc = compare_lists(&own, &given, err);
+        if (given.ids.count > own.ids.count)
+            from = file;
+    }
+    if (rc < 0)
+        goto out;
+    if (from == NULL) {
+        if (log.log_epoch > 0)
+            rc = dbk_error_set(err, DBK_ENOTFOUND,
+                               "this book has subjects, and %s is missing: without the newest list "
+                               "a forgotten key could come back; restore again into an empty data "
+                               "directory, with --erased-list FILE",
+                               path);
+        goto out;
+    }
+    rc = check_covers(&log, from == path ? &own : &given, from, err);
+    if (rc == DBK_OK)
+        rc = install(os, data, from, err);
+out:
+    dbk_erased_release(&own);
+    dbk_erased_release(&given);
+    dbk_ids_release(&log.erased);
+    dbk_ids_release(&log.tombstoned);
+    dbk_free(path);
+    return rc;
+}
