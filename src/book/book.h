@@ -51,6 +51,7 @@ struct dbk_book {
     size_t database_count;
     enum dbk_schema_mode schema_mode; /* what an append does about events that do not fit */
     struct dbk_schemas *schemas;
+    const char *keys_root; /* file with the passphrase that keys are under; NULL: none */
     const struct dbk_book_file *folds;
     size_t fold_count;
     const struct dbk_book_file *commands;

@@ -9,7 +9,7 @@
 #define BATCH_COUNT_MAX 100000
 #define DATABASES_MAX 64
 
-enum key { KEY_DATABASES, KEY_LIMITS, KEY_BOOK, KEY_DATA, KEY_SCHEMA, KEY_COUNT };
+enum key { KEY_DATABASES, KEY_LIMITS, KEY_BOOK, KEY_DATA, KEY_SCHEMA, KEY_KEYS, KEY_COUNT };
 static const struct dbk_setting keys[KEY_COUNT] = {
     [KEY_DATABASES] = {"databases", DBK_YAML_MAPPING, false, NULL,
                        "write `reading: sqlite:reading.db` under it"},
@@ -18,9 +18,15 @@ static const struct dbk_setting keys[KEY_COUNT] = {
                   "begin with `book: <name>`"},
     [KEY_DATA] = {"data", DBK_YAML_SCALAR, false, NULL, "write a folder's path"},
     [KEY_SCHEMA] = {"schema", DBK_YAML_SCALAR, false, NULL, "write strict, warn or off"},
+    [KEY_KEYS] = {"keys", DBK_YAML_MAPPING, false, NULL, "write `root: file:<path>` under it"},
 };
 /* An environment has the first two. */
 #define ENVIRONMENT_KEY_COUNT KEY_BOOK
+
+static const struct dbk_setting keys_settings[] = {
+    {"root", DBK_YAML_SCALAR, true, "nothing else can be said of keys",
+     "write `root: file:<path>`"},
+};
 
 enum limit { LIMIT_EVENT_BYTES, LIMIT_BATCH_EVENTS, LIMIT_COUNT };
 static const struct dbk_setting limits[LIMIT_COUNT] = {
@@ -107,7 +113,8 @@ static int take_limits(struct reading *reading, const struct dbk_yaml_node *mapp
 /* The data directory's own names: a database there would be taken for, or overwrite, them. */
 static bool is_taken(struct dbk_slice path)
 {
-    static const char *const taken[] = {"LOCK", "log", "index", "snapshots", "daybook.sock"};
+    static const char *const taken[] = {"LOCK", "log",     "index",       "snapshots",
+                                        "keys", "backups", "daybook.sock"};
     while (dbk_slice_starts_with(path, DBK_SLICE_LITERAL("./")))
         path = dbk_slice(path.data + 2, path.size - 2);
     const char *slash = memchr(path.data, '/', path.size);
@@ -336,6 +343,27 @@ static int take_schema(struct reading *reading, const struct dbk_yaml_node *node
                                   node->text.data);
 }
 
+/* The file is looked at when keys are needed: a book can be checked where its secrets are not. */
+static int take_keys(struct reading *reading, const struct dbk_yaml_node *mapping)
+{
+    static const char prefix[] = "file:";
+    struct dbk_book *book = reading->loader->book;
+    const struct dbk_yaml_node *root = NULL;
+    int rc = dbk_settings_read(reading->loader, reading->file, mapping, keys_settings, 1, &root);
+    if (rc < 0 || root == NULL)
+        return rc;
+    const char *path = root->text.data + sizeof(prefix) - 1;
+    if (strncmp(root->text.data, prefix, sizeof(prefix) - 1) != 0 || *path == '\0') {
+        struct dbk_fault fault = dbk_settings_fault(reading->file, root);
+        fault.why = "a secret does not belong into the book";
+        fault.fix = "write the passphrase into a file, and `root: file:<path>` here";
+        return dbk_fault_add(reading->loader->faults, &fault, "`root` names no file");
+    }
+    book->keys_root =
+        path[0] == '/' ? path : dbk_arena_format(&book->arena, "%s/%s", book->folder, path);
+    return book->keys_root == NULL ? DBK_ENOMEM : DBK_OK;
+}
+
 static int take_file(struct reading *reading, struct dbk_slice text)
 {
     const struct dbk_yaml_node *root = NULL;
@@ -350,6 +378,8 @@ static int take_file(struct reading *reading, struct dbk_slice text)
         rc = take_data(reading->loader, nodes[KEY_DATA]);
     if (rc == DBK_OK && nodes[KEY_SCHEMA] != NULL)
         rc = take_schema(reading, nodes[KEY_SCHEMA]);
+    if (rc == DBK_OK && nodes[KEY_KEYS] != NULL)
+        rc = take_keys(reading, nodes[KEY_KEYS]);
     if (rc == DBK_OK && nodes[KEY_DATABASES] != NULL)
         rc = take_databases(reading, nodes[KEY_DATABASES]);
     if (rc == DBK_OK && nodes[KEY_LIMITS] != NULL)

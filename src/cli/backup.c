@@ -12,6 +12,7 @@
 #include "cli/fail.h"
 #include "cli/place.h"
 #include "cli/progress.h"
+#include "vault/copies.h"
 
 #define ANSWER_SIZE_MAX ((size_t)64 << 10)
 #define FULL_WAIT_NS 500000000L
@@ -95,6 +96,14 @@ static int find_log(const struct dbk_arguments *arguments, char data[DBK_PLACE_S
     return rc;
 }
 
+/* The list of erased keys goes with every backup. */
+static int copy_erased(const char *data, const char *backup, struct dbk_error *err)
+{
+    char folder[DBK_PLACE_SIZE_MAX];
+    int rc = dbk_place_absolute(backup, folder, err);
+    return rc < 0 ? rc : dbk_erased_copy(dbk_os_real(), data, folder, err);
+}
+
 int dbk_run_backup(const struct dbk_arguments *arguments)
 {
     char data[DBK_PLACE_SIZE_MAX];
@@ -111,6 +120,8 @@ int dbk_run_backup(const struct dbk_arguments *arguments)
     bool only = dbk_arguments_has(arguments, "only-verify");
     if (rc == DBK_OK && !only)
         rc = run(&job, "backup", dbk_backup_make, &err);
+    if (rc == DBK_OK && !only)
+        rc = copy_erased(data, arguments->positional[0], &err);
     uint64_t copied = job.result.copied_size;
     if (rc == DBK_OK && (only || dbk_arguments_has(arguments, "verify")))
         rc = run(&job, "verify", dbk_backup_verify, &err);
@@ -148,6 +159,23 @@ static int check_empty(const char *data, struct dbk_error *err)
     return rc;
 }
 
+/* What may not come back with a restored log. */
+static int restore_erased(const struct dbk_arguments *arguments, const char *data,
+                          struct dbk_error *err)
+{
+    struct dbk_store *store = NULL;
+    struct dbk_os *os = dbk_os_real();
+    int rc = dbk_store_open(
+        &(struct dbk_store_options){
+            .os = os, .folder = data, .writer = true, .holder = "daybook restore"},
+        &store, err);
+    if (rc == DBK_OK)
+        rc = dbk_erased_restore(store, os, data, arguments->positional[0],
+                                dbk_arguments_text(arguments, "erased-list"), err);
+    dbk_store_free(store);
+    return rc;
+}
+
 int dbk_run_restore(const struct dbk_arguments *arguments)
 {
     char data[DBK_PLACE_SIZE_MAX];
@@ -165,6 +193,8 @@ int dbk_run_restore(const struct dbk_arguments *arguments)
     dbk_link_stop_on_signals();
     if (rc == DBK_OK)
         rc = run(&job, "restore", dbk_backup_restore, &err);
+    if (rc == DBK_OK)
+        rc = restore_erased(arguments, data, &err);
     if (rc == DBK_OK)
         rc = show(&job, "written_bytes", &err);
     return rc < 0 ? dbk_fail(arguments, &err) : DBK_EXIT_OK;

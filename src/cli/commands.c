@@ -188,6 +188,24 @@ const struct dbk_cli_command dbk_cli_commands[] = {
                  FLAG("no-follow", "end where the book ends")),
      .book = true,
      .run = dbk_run_tail},
+    {.name = "keys ls",
+     .positional = "",
+     .summary = "show the epoch of the subjects' keys, and how many there are",
+     .details = "",
+     .examples = EXAMPLES("daybook keys ls", "daybook keys ls -o json"),
+     .book = true,
+     .run = dbk_run_keys_ls},
+    {.name = "keys rotate",
+     .positional = "",
+     .summary = "begin a new epoch of keys, if some were erased in this one",
+     .details =
+         "All keys are wrapped anew and the old epoch's key is destroyed: copies of the keys "
+         "from\nbefore open nothing any more. `serve` does it by itself, an hour after the "
+         "epoch began.",
+     .examples = EXAMPLES("daybook keys rotate", "daybook keys rotate --now"),
+     .options = OPTIONS(FLAG("now", "also when nothing was erased")),
+     .book = true,
+     .run = dbk_run_keys_rotate},
     {.name = "group set",
      .positional = "GROUP",
      .summary = "make a group of competing consumers, or change its settings",
@@ -390,9 +408,15 @@ const struct dbk_cli_command dbk_cli_commands[] = {
     {.name = "restore",
      .positional = "FOLDER",
      .summary = "write a backup into an empty data directory, verified",
-     .details = "Index, snapshots and read models are made again from the log.",
-     .examples = EXAMPLES("daybook restore /backups/shop --data data-again"),
-     .options = OPTIONS(FLAG("no-wait", "fail on a full disk")),
+     .details =
+         "Index, snapshots and read models are made again from the log. A book with subjects "
+         "needs the\nnewest list of erased keys: the backup's, or one that is newer.",
+     .examples = EXAMPLES("daybook restore /backups/shop --data data-again",
+                          ("daybook restore /backups/old --data data-again --erased-list "
+                           "/backups/shop/erased.list")),
+     .options = OPTIONS(
+         OPTION("erased-list", TEXT, "FILE", "the newest list of erased keys (the backup's)"),
+         FLAG("no-wait", "fail on a full disk")),
      .positional_min = 1,
      .positional_max = 1,
      .book = true,

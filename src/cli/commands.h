@@ -44,6 +44,8 @@ int dbk_run_demo(const struct dbk_arguments *arguments);
 int dbk_run_do(const struct dbk_arguments *arguments);
 int dbk_run_get(const struct dbk_arguments *arguments);
 int dbk_run_group_set(const struct dbk_arguments *arguments);
+int dbk_run_keys_ls(const struct dbk_arguments *arguments);
+int dbk_run_keys_rotate(const struct dbk_arguments *arguments);
 int dbk_run_group_ls(const struct dbk_arguments *arguments);
 int dbk_run_group_show(const struct dbk_arguments *arguments);
 int dbk_run_group_read(const struct dbk_arguments *arguments);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/place.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -108,4 +109,17 @@ int dbk_place_data(const struct dbk_place *place, char data_out[DBK_PLACE_SIZE_M
         (void)snprintf(data_out, DBK_PLACE_SIZE_MAX, "%s", data);
     dbk_book_free(book);
     return rc;
+}
+
+int dbk_place_absolute(const char *path, char absolute_out[DBK_PLACE_SIZE_MAX],
+                       struct dbk_error *err)
+{
+    char current[DBK_PLACE_SIZE_MAX] = "";
+    if (path[0] != '/' && getcwd(current, sizeof(current)) == NULL)
+        return dbk_error_set_errno(err, errno, "look for the current folder");
+    int size = snprintf(absolute_out, DBK_PLACE_SIZE_MAX, "%s%s%s", current,
+                        path[0] == '/' ? "" : "/", path);
+    return size < 0 || size >= DBK_PLACE_SIZE_MAX
+               ? dbk_error_set(err, DBK_ELIMIT, "the path %s is too long", path)
+               : DBK_OK;
 }

@@ -36,4 +36,8 @@ int dbk_place_data(const struct dbk_place *place, char data_out[DBK_PLACE_SIZE_M
 /* Says in err that a book has so many errors; returns DBK_EBOOK. */
 int dbk_place_faults(const struct dbk_place *place, size_t error_count, struct dbk_error *err);
 
+/* A path from the root of the file system, for what is remembered. */
+int dbk_place_absolute(const char *path, char absolute_out[DBK_PLACE_SIZE_MAX],
+                       struct dbk_error *err) DBK_MUST_CHECK;
+
 #endif

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <sys/resource.h>
+
 #include "cli/commands.h"
 #include "cli/fail.h"
 #include "cli/serving.h"
@@ -40,6 +43,15 @@ static void print_changed(const struct dbk_arguments *arguments, const struct db
     }
 }
 
+/* Opened fields pass through memory, which is not to be written to a disk. */
+static int forbid_cores(const struct dbk_serving *serving, struct dbk_error *err)
+{
+    if (dbk_engine_vault(serving->engine) == NULL ||
+        setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}) == 0)
+        return DBK_OK;
+    return dbk_error_set_errno(err, errno, "forbid core dumps");
+}
+
 int dbk_run_serve(const struct dbk_arguments *arguments)
 {
     struct dbk_error err = {0};
@@ -49,8 +61,12 @@ int dbk_run_serve(const struct dbk_arguments *arguments)
     if (rc == DBK_OK)
         rc = dbk_serving_open(&place, dbk_arguments_text(arguments, "listen"), "daybook serve",
                               &serving, &err);
-    if (rc < 0)
+    if (rc == DBK_OK)
+        rc = forbid_cores(&serving, &err);
+    if (rc < 0) {
+        dbk_serving_release(&serving);
         return dbk_fail(arguments, &err);
+    }
     print_changed(arguments, &serving);
     print(arguments, &serving);
     (void)dbk_server_wait_for_signal();

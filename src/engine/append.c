@@ -96,6 +96,21 @@ static int add_tags(struct passing *passing, struct dbk_new_event *event,
     return DBK_OK;
 }
 
+/* Personal fields leave the data, whatever else is wrong with it. */
+static int seal(struct passing *passing, size_t index, const struct dbk_schema *schema,
+                const struct dbk_json_node *data, struct dbk_error *err)
+{
+    if (dbk_schema_subject(schema) == NULL)
+        return DBK_OK;
+    if (data == NULL)
+        return dbk_error_set(err, DBK_EINVAL,
+                             "event %zu: %.*s belongs to a subject, and its data is bytes, where "
+                             "JSON is expected",
+                             index, DBK_SLICE_ARGS(dbk_schema_type(schema)));
+    return dbk_vault_seal(passing->engine->vault, schema, data, index, &passing->events[index],
+                          &passing->scratch->arena, err);
+}
+
 /* data is NULL where it is no JSON. */
 static int apply_schema(struct passing *passing, size_t index, const struct dbk_schema *newest,
                         const struct dbk_json_node *data, struct dbk_error *err)
@@ -120,12 +135,13 @@ static int apply_schema(struct passing *passing, size_t index, const struct dbk_
         return rc;
     struct dbk_new_event *event = &passing->events[index];
     event->schema_version = dbk_schema_version(schema);
-    if (data == NULL)
-        return DBK_OK;
-    rc = dbk_schema_tags(schema, data, &passing->scratch->arena, &tags, &tag_count, &failure);
+    if (data != NULL)
+        rc = dbk_schema_tags(schema, data, &passing->scratch->arena, &tags, &tag_count, &failure);
     if (rc < 0)
-        return complain(passing, index, schema, rc, &failure, err);
-    return tag_count == 0 ? DBK_OK : add_tags(passing, event, tags, tag_count, err);
+        rc = complain(passing, index, schema, rc, &failure, err);
+    else if (tag_count > 0)
+        rc = add_tags(passing, event, tags, tag_count, err);
+    return rc < 0 ? rc : seal(passing, index, schema, data, err);
 }
 
 /* ---- Events ---- */
@@ -148,13 +164,31 @@ static const struct dbk_schema *schema_of(const struct passing *passing,
     return own ? NULL : dbk_schemas_newest(passing->engine->book->schemas, event->type);
 }
 
+/* Tags that begin with '$' are the book's own. */
+static int check_tags(const struct passing *passing, size_t index, struct dbk_error *err)
+{
+    const struct dbk_new_event *event = &passing->batch->events[index];
+    if ((passing->batch->flags & DBK_APPEND_OWN) != 0)
+        return DBK_OK;
+    for (size_t i = 0; i < event->tag_count; i++) {
+        if (event->tags[i].size > 0 && event->tags[i].data[0] == '$')
+            return dbk_error_set(err, DBK_EINVAL,
+                                 "event %zu: its tag %.*s begins with '$', as only the book's own "
+                                 "tags do",
+                                 index, DBK_SLICE_ARGS(event->tags[i]));
+    }
+    return DBK_OK;
+}
+
 static int check_event(struct passing *passing, size_t index, struct dbk_error *err)
 {
     const struct dbk_new_event *event = &passing->batch->events[index];
     const struct dbk_schema *newest = schema_of(passing, event);
     const struct dbk_json_node *data = NULL;
     const struct dbk_json_node *meta = NULL;
-    int rc = DBK_OK;
+    int rc = check_tags(passing, index, err);
+    if (rc < 0)
+        return rc;
     if (newest == NULL && event->schema_version != 0)
         return dbk_error_set(err, DBK_EINVAL,
                              "event %zu: %.*s is not declared, and so has no schema version %u",
@@ -191,6 +225,12 @@ static int store(struct passing *passing, struct dbk_error *err)
         passing->scratch = NULL;
     } else {
         batch.events = passing->events;
+    }
+    if (passing->engine->vault != NULL) {
+        /* What is sealed under a key is stored when the key is. */
+        int rc = dbk_vault_sync(passing->engine->vault, err);
+        if (rc < 0)
+            return rc;
     }
     return dbk_store_append(passing->engine->store, &batch, passing->result, err);
 }

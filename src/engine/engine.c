@@ -150,6 +150,8 @@ int dbk_engine_open(const struct dbk_engine_options *options, struct dbk_diagnos
     if (rc == DBK_OK)
         rc = open_store(engine, options, err);
     if (rc == DBK_OK)
+        rc = dbk_lens_open(engine, options->schedule, err);
+    if (rc == DBK_OK)
         rc = open_scripts(engine, err);
     if (rc == DBK_OK)
         rc = open_models(engine, err);
@@ -195,6 +197,7 @@ void dbk_engine_free(struct dbk_engine *engine)
     dbk_commands_free(engine->commands);
     dbk_groups_free(engine->groups);
     dbk_folds_free(engine->folds);
+    dbk_vault_free(engine->vault);
     dbk_store_free(engine->store);
     dbk_book_free(engine->book);
     for (struct dbk_scratch *scratch = engine->scratches, *next; scratch != NULL; scratch = next) {
@@ -224,6 +227,11 @@ struct dbk_os *dbk_engine_os(const struct dbk_engine *engine)
 struct dbk_store *dbk_engine_store(struct dbk_engine *engine)
 {
     return engine->store;
+}
+
+struct dbk_vault *dbk_engine_vault(struct dbk_engine *engine)
+{
+    return engine->vault;
 }
 
 struct dbk_groups *dbk_engine_groups(struct dbk_engine *engine)

@@ -24,6 +24,8 @@ struct dbk_engine {
     struct dbk_error no_writer; /* why not, in a process that would have liked to */
     struct dbk_book *book;
     struct dbk_store *store;
+    struct dbk_vault *vault; /* NULL: no event has a subject */
+    struct dbk_lens lens;    /* the store's */
     struct dbk_groups *groups;
     struct dbk_folds *folds;
     struct dbk_commands *commands;
@@ -52,6 +54,9 @@ bool dbk_rows_names_model(const struct dbk_engine *engine, struct dbk_slice sql,
    as they would have been, and `events` up to then. */
 int dbk_rows_open_as_of(struct dbk_engine *engine, const struct dbk_rows_options *options,
                         struct dbk_rows *rows, struct dbk_error *err) DBK_MUST_CHECK;
+
+/* Opens the vault where the book needs one, and sets the store's lens. Before the first cursor. */
+int dbk_lens_open(struct dbk_engine *engine, bool schedule, struct dbk_error *err) DBK_MUST_CHECK;
 
 /* Takes the snapshots that are due behind the appends, in a thread of its own. */
 int dbk_upkeep_start(struct dbk_engine *engine, struct dbk_error *err) DBK_MUST_CHECK;

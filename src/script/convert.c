@@ -9,6 +9,15 @@
 
 #define PATH_SIZE 200
 
+/* {"$forgotten":"<32 digits>"}, and nothing else: its digits; else data is NULL. */
+static struct dbk_slice forgotten_id(const struct dbk_json_node *object)
+{
+    const struct dbk_json_node *member = dbk_json_first(object);
+    bool is_one = object->count == 1 && dbk_slice_equal_text(member->key, "$forgotten") &&
+                  member->kind == DBK_JSON_STRING && member->text.size == 32;
+    return is_one ? member->text : (struct dbk_slice){0};
+}
+
 static void push(lua_State *lua, const struct dbk_script *script, const struct dbk_json_node *node)
 {
     const struct dbk_json_node *child = dbk_json_first(node);
@@ -40,6 +49,10 @@ static void push(lua_State *lua, const struct dbk_script *script, const struct d
         (void)lua_setmetatable(lua, -2);
         break;
     case DBK_JSON_OBJECT:
+        if (forgotten_id(node).data != NULL) {
+            dbk_script_push_forgotten(lua, forgotten_id(node));
+            break;
+        }
         lua_createtable(lua, 0, (int)node->count);
         for (uint32_t i = 0; i < node->count; i++, child = dbk_json_sibling(child)) {
             lua_pushlstring(lua, child->key.size == 0 ? "" : child->key.data, child->key.size);
@@ -227,7 +240,10 @@ static void write_text(lua_State *lua, struct writing *writing, const struct par
 static void write_userdata(lua_State *lua, struct writing *writing, const struct part *part)
 {
     const struct dbk_decimal *decimal = dbk_script_decimal(lua, -1);
-    if (dbk_script_is_null(lua, -1))
+    struct dbk_slice forgotten = dbk_script_forgotten(lua, -1);
+    if (forgotten.data != NULL)
+        dbk_buf_append_format(writing->out, "{\"$forgotten\":\"%.*s\"}", DBK_SLICE_ARGS(forgotten));
+    else if (dbk_script_is_null(lua, -1))
         dbk_buf_append_text(writing->out, "null");
     else if (decimal != NULL)
         dbk_json_write_decimal(writing->out, *decimal);

@@ -15,7 +15,9 @@
  * JSON goes in and comes out exactly: integers are 64-bit, other numbers arrive as `decimal`
  * values, null is `null`, an array is marked so that an empty one stays one; a table without the
  * mark is an array when it is a non-empty sequence and else an object, whose keys are written in
- * byte order.
+ * byte order. {"$forgotten":"<32 digits>"} arrives as a value that absorbs what is done with it:
+ * concatenated, calculated with, indexed or called it stays itself; it is neither less nor more
+ * than anything, has no length, is "[forgotten]" as text, and is written as it came.
  *
  * Threads: a script belongs to one thread at a time.
  * Source:  Lua 5.4 reference manual, sections 4 and 6.

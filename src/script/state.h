@@ -42,6 +42,10 @@ void dbk_script_push_null(lua_State *lua);
 void dbk_script_push_decimal(lua_State *lua, struct dbk_decimal value);
 /* NULL when the value is no decimal. */
 const struct dbk_decimal *dbk_script_decimal(lua_State *lua, int index);
+/* A value that was forgotten, by its 32 digits. */
+void dbk_script_push_forgotten(lua_State *lua, struct dbk_slice id);
+/* Its digits; data is NULL when the value was not forgotten. */
+struct dbk_slice dbk_script_forgotten(lua_State *lua, int index);
 bool dbk_script_is_array(lua_State *lua, int index, const struct dbk_script *script);
 
 #endif

@@ -42,6 +42,13 @@ bool dbk_script_is_array(lua_State *lua, int index, const struct dbk_script *scr
     return marked;
 }
 
+/* Nothing is known of a forgotten value, so it is neither less nor more than anything. */
+static int never(lua_State *lua)
+{
+    lua_pushboolean(lua, 0);
+    return 1;
+}
+
 /* An argument as a decimal: a decimal, an integer, or (parse) text. */
 static struct dbk_decimal to_decimal(lua_State *lua, int index, bool parse)
 {
@@ -67,6 +74,10 @@ static struct dbk_decimal to_decimal(lua_State *lua, int index, bool parse)
 
 static int make_decimal(lua_State *lua)
 {
+    if (dbk_script_forgotten(lua, 1).data != NULL) {
+        lua_settop(lua, 1);
+        return 1;
+    }
     dbk_script_push_decimal(lua, to_decimal(lua, 1, true));
     return 1;
 }
@@ -76,6 +87,8 @@ typedef bool (*operation_fn)(struct dbk_decimal a, struct dbk_decimal b, struct 
 static int calculate(lua_State *lua, operation_fn operation, const char *name)
 {
     struct dbk_decimal value;
+    if (dbk_script_forgotten(lua, 2).data != NULL)
+        return 1; /* it is on top: what is made of it is forgotten, too */
     if (!operation(to_decimal(lua, 1, false), to_decimal(lua, 2, false), &value))
         return luaL_error(lua, "decimal: the exact %s does not fit", name);
     dbk_script_push_decimal(lua, value);
@@ -108,6 +121,8 @@ static int negate(lua_State *lua)
 
 static int refuse_divide(lua_State *lua)
 {
+    if (dbk_script_forgotten(lua, 2).data != NULL)
+        return 1;
     return luaL_error(lua, "decimal: a quotient needs places: a:divide(b, 2)");
 }
 
@@ -149,6 +164,8 @@ static int to_number(lua_State *lua)
 
 static int equal(lua_State *lua)
 {
+    if (dbk_script_forgotten(lua, 2).data != NULL)
+        return never(lua);
     int order = dbk_decimal_compare(to_decimal(lua, 1, false), to_decimal(lua, 2, false));
     lua_pushboolean(lua, order == 0);
     return 1;
@@ -156,6 +173,8 @@ static int equal(lua_State *lua)
 
 static int less(lua_State *lua)
 {
+    if (dbk_script_forgotten(lua, 2).data != NULL)
+        return never(lua);
     int order = dbk_decimal_compare(to_decimal(lua, 1, false), to_decimal(lua, 2, false));
     lua_pushboolean(lua, order < 0);
     return 1;
@@ -163,6 +182,8 @@ static int less(lua_State *lua)
 
 static int less_equal(lua_State *lua)
 {
+    if (dbk_script_forgotten(lua, 2).data != NULL)
+        return never(lua);
     int order = dbk_decimal_compare(to_decimal(lua, 1, false), to_decimal(lua, 2, false));
     lua_pushboolean(lua, order <= 0);
     return 1;
@@ -178,6 +199,8 @@ static int to_text(lua_State *lua)
 
 static int concatenate(lua_State *lua)
 {
+    if (dbk_script_forgotten(lua, 2).data != NULL)
+        return 1;
     for (int i = 1; i <= 2; i++)
         (void)luaL_tolstring(lua, i, NULL);
     lua_concat(lua, 2);
@@ -188,6 +211,98 @@ static int null_text(lua_State *lua)
 {
     lua_pushliteral(lua, "null");
     return 1;
+}
+
+/* ---- Forgotten values ---- */
+
+/*
+ * What reads as {"$forgotten":"<id>"}. A script that was written before anybody was forgotten goes
+ * on with it: what is made of it is forgotten, too.
+ */
+#define FORGOTTEN "daybook.forgotten"
+
+struct forgotten {
+    char id[32];
+};
+
+void dbk_script_push_forgotten(lua_State *lua, struct dbk_slice id)
+{
+    struct forgotten *memory = lua_newuserdatauv(lua, sizeof(*memory), 0);
+    memcpy(memory->id, id.data, sizeof(memory->id));
+    luaL_setmetatable(lua, FORGOTTEN);
+}
+
+struct dbk_slice dbk_script_forgotten(lua_State *lua, int index)
+{
+    const struct forgotten *forgotten = luaL_testudata(lua, index, FORGOTTEN);
+    return forgotten == NULL ? (struct dbk_slice){0}
+                             : dbk_slice(forgotten->id, sizeof(forgotten->id));
+}
+
+/* Of an operation with a forgotten value: the first such one. */
+static int absorb(lua_State *lua)
+{
+    lua_pushvalue(lua, luaL_testudata(lua, 1, FORGOTTEN) != NULL ? 1 : 2);
+    return 1;
+}
+
+static int same_forgotten(lua_State *lua)
+{
+    lua_pushboolean(lua,
+                    dbk_slice_equal(dbk_script_forgotten(lua, 1), dbk_script_forgotten(lua, 2)));
+    return 1;
+}
+
+static int no_length(lua_State *lua)
+{
+    lua_pushinteger(lua, 0);
+    return 1;
+}
+
+static int forgotten_text(lua_State *lua)
+{
+    lua_pushliteral(lua, "[forgotten]");
+    return 1;
+}
+
+/* What is put into it is gone. */
+static int swallow(lua_State *lua)
+{
+    (void)lua;
+    return 0;
+}
+
+static void make_forgotten(lua_State *lua)
+{
+    static const luaL_Reg meta[] = {{"__add", absorb},
+                                    {"__sub", absorb},
+                                    {"__mul", absorb},
+                                    {"__div", absorb},
+                                    {"__idiv", absorb},
+                                    {"__mod", absorb},
+                                    {"__pow", absorb},
+                                    {"__unm", absorb},
+                                    {"__band", absorb},
+                                    {"__bor", absorb},
+                                    {"__bxor", absorb},
+                                    {"__bnot", absorb},
+                                    {"__shl", absorb},
+                                    {"__shr", absorb},
+                                    {"__concat", absorb},
+                                    {"__index", absorb},
+                                    {"__call", absorb},
+                                    {"__newindex", swallow},
+                                    {"__eq", same_forgotten},
+                                    {"__lt", never},
+                                    {"__le", never},
+                                    {"__len", no_length},
+                                    {"__tostring", forgotten_text},
+                                    {NULL, NULL}};
+    (void)luaL_newmetatable(lua, FORGOTTEN);
+    luaL_setfuncs(lua, meta, 0);
+    lua_pushboolean(lua, 0);
+    lua_setfield(lua, -2, "__metatable");
+    lua_pop(lua, 1);
 }
 
 static int mark_array(lua_State *lua)
@@ -246,6 +361,7 @@ static void make_null(lua_State *lua)
 void dbk_script_add_values(lua_State *lua, struct dbk_script *script)
 {
     make_decimals(lua);
+    make_forgotten(lua);
     make_null(lua);
     lua_newtable(lua);
     lua_pushboolean(lua, 0);

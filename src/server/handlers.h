@@ -48,6 +48,8 @@ int dbk_api_group_nack(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_group_parked(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_group_replay(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_group_drop(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_keys(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_keys_rotate(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_state(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_log(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_trace(struct dbk_api_call *call, struct dbk_error *err);

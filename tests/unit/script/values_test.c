@@ -201,9 +201,90 @@ static void test_script_values__a_table_in_many_places_ends_at_the_buffer(void *
         DBK_ELIMIT);
 }
 
+#define DIGITS "00112233445566778899aabbccddeeff"
+#define FORGOTTEN "{\"$forgotten\":\"" DIGITS "\"}"
+
+/* Everything a script may do with a value that has been forgotten since it was written. */
+static void test_script_values__a_forgotten_value_absorbs(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *expression;
+        const char *json;
+    } cases[] = {
+        {"v", FORGOTTEN},
+        {"'a' .. v", FORGOTTEN},
+        {"v .. 'a'", FORGOTTEN},
+        {"1 .. v .. 'a'", FORGOTTEN},
+        {"v + 1", FORGOTTEN},
+        {"1 - v", FORGOTTEN},
+        {"v * v", FORGOTTEN},
+        {"v / 2", FORGOTTEN},
+        {"2 // v", FORGOTTEN},
+        {"v % 2", FORGOTTEN},
+        {"v ^ 2", FORGOTTEN},
+        {"-v", FORGOTTEN},
+        {"v & 1", FORGOTTEN},
+        {"1 | v", FORGOTTEN},
+        {"v ~ 1", FORGOTTEN},
+        {"~v", FORGOTTEN},
+        {"v << 1", FORGOTTEN},
+        {"v >> 1", FORGOTTEN},
+        {"decimal('1.5') + v", FORGOTTEN},
+        {"v - decimal('1.5')", FORGOTTEN},
+        {"decimal('1.5') / v", FORGOTTEN},
+        {"decimal('1.5') .. v", FORGOTTEN},
+        {"decimal(v)", FORGOTTEN},
+        {"decimal('1.5') < v", "false"},
+        {"decimal('1.5') >= v", "false"},
+        {"decimal('1.5') == v", "false"},
+        {"v.street", FORGOTTEN},
+        {"v[1][2].x", FORGOTTEN},
+        {"v:upper()", FORGOTTEN},
+        {"v:sub(1, 3):lower()", FORGOTTEN},
+        {"v < 1", "false"},
+        {"1 < v", "false"},
+        {"v <= 'a'", "false"},
+        {"v > v", "false"},
+        {"v == v", "true"},
+        {"v == 'a'", "false"},
+        {"v ~= nil", "true"},
+        {"#v", "0"},
+        {"tostring(v)", "\"[forgotten]\""},
+        {"string.format('%s', v)", "\"[forgotten]\""},
+        {"(function() v.x = 1; return v end)()", FORGOTTEN},
+        {"{name = v, list = array{v}}", "{\"list\":[" FORGOTTEN "],\"name\":" FORGOTTEN "}"},
+    };
+    struct dbk_json *json = dbk_json_create(OUT_SIZE_MAX);
+    struct dbk_buf out;
+    dbk_buf_init(&out, OUT_SIZE_MAX);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char source[256];
+        struct dbk_error err = {0};
+        const struct dbk_json_node *node = NULL;
+        struct dbk_script *script = NULL;
+        (void)snprintf(source, sizeof(source), "return {f = function(v) return %s end}",
+                       cases[i].expression);
+        assert_ok(dbk_script_open("t.lua", dbk_slice_of(source), NULL, &script, &err), &err);
+        assert_ok(dbk_json_parse(json, DBK_SLICE_LITERAL(FORGOTTEN), &node, &err), &err);
+        lua_State *lua = dbk_script_lua(script);
+        (void)lua_getfield(lua, 1, "f");
+        assert_ok(dbk_script_push_json(script, node, &err), &err);
+        if (dbk_script_call(script, 1, 1, &err) < 0)
+            fail_msg("%s: %s", cases[i].expression, err.message);
+        dbk_buf_reset(&out);
+        assert_ok(dbk_script_write_json(script, -1, &out, &err), &err);
+        assert_slice_equal(dbk_buf_slice(&out), cases[i].json);
+        dbk_script_free(script);
+    }
+    dbk_buf_release(&out);
+    dbk_json_free(json);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_script_values__a_forgotten_value_absorbs),
         cmocka_unit_test(test_script_values__json_comes_out_as_it_went_in),
         cmocka_unit_test(test_script_values__writes_what_scripts_make),
         cmocka_unit_test(test_script_values__decimals_are_exact),

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What every reader of the store looks through. */
+#include "engine/state.h"
+
+/* A reader's part of it. */
+struct reader {
+    void *vault;
+};
+
+static struct reader *make_reader(void **state)
+{
+    if (*state == NULL)
+        *state = dbk_alloc_zero(1, sizeof(struct reader));
+    return *state;
+}
+
+/* Most events hold nothing personal, and so need nothing of their own. */
+static int open_event(void *context, void **state, struct dbk_event *event, struct dbk_error *err)
+{
+    const struct dbk_engine *engine = context;
+    if (!dbk_vault_touches(engine->vault, event))
+        return 1;
+    struct reader *reader = make_reader(state);
+    if (reader == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory reading");
+    return dbk_vault_open_event(engine->vault, &reader->vault, event, err);
+}
+
+static int upcast_event(void *context, void **state, struct dbk_event *event, struct dbk_error *err)
+{
+    (void)context;
+    (void)state;
+    (void)event;
+    (void)err;
+    return 1;
+}
+
+static void end(void *context, void *state)
+{
+    struct reader *reader = state;
+    (void)context;
+    dbk_vault_end(reader->vault);
+    dbk_free(reader);
+}
+
+/* Some type has a subject, or the log tells of subjects. */
+static int needs_vault(struct dbk_engine *engine, bool *needs_out, struct dbk_error *err)
+{
+    const struct dbk_schemas *schemas = engine->book->schemas;
+    uint64_t version = 0;
+    int rc = dbk_store_stream_version(engine->store, DBK_SLICE_LITERAL(DBK_SUBJECTS_STREAM),
+                                      &version, err);
+    *needs_out = version > 0;
+    for (size_t i = 0; rc == DBK_OK && i < dbk_schemas_count(schemas); i++) {
+        struct dbk_slice type = dbk_schema_type(dbk_schemas_at(schemas, i));
+        uint16_t newest = dbk_schema_version(dbk_schemas_at(schemas, i));
+        for (uint16_t v = 1; v <= newest && !*needs_out; v++) {
+            const struct dbk_schema *schema = dbk_schemas_find(schemas, type, v);
+            *needs_out = schema != NULL && dbk_schema_subject(schema) != NULL;
+        }
+    }
+    return rc;
+}
+
+int dbk_lens_open(struct dbk_engine *engine, bool schedule, struct dbk_error *err)
+{
+    bool needs = false;
+    int rc = needs_vault(engine, &needs, err);
+    if (rc < 0 || !needs)
+        return rc;
+    rc = dbk_vault_open(&(struct dbk_vault_options){.os = engine->os,
+                                                    .store = engine->store,
+                                                    .data = engine->book->data,
+                                                    .root = engine->book->keys_root,
+                                                    .writer = engine->writer,
+                                                    .rotates = schedule},
+                        &engine->vault, err);
+    engine->lens = (struct dbk_lens){engine, open_event, upcast_event, end};
+    if (rc == DBK_OK)
+        dbk_store_set_lens(engine->store, &engine->lens);
+    return rc;
+}
