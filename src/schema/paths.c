@@ -57,6 +57,8 @@ const struct dbk_json_node *dbk_schema_value(const struct dbk_schema_path *path,
 
 /* Visits of a walk: schemas that name each other in many ways have very many paths. */
 #define VISITS_MAX 100000
+/* Rules within rules of a walk: also what bounds the stack. */
+#define RULES_MAX 2000
 
 struct walk {
     struct dbk_schema_reading *reading;
@@ -66,6 +68,7 @@ struct walk {
     size_t count;
     int rc;
     size_t visits;
+    size_t rules; /* that the walk is within */
 };
 
 /* Marks of rules that the walk is within. */
@@ -168,6 +171,8 @@ static int visit(void *context, const struct dbk_rule *rule)
 {
     struct walk *walk = context;
     struct dbk_rule *own = own_rule(walk, rule);
+    if (walk->rules == RULES_MAX)
+        walk->visits = VISITS_MAX;
     if (walk->rc < 0 || ++walk->visits > VISITS_MAX)
         return DBK_OK;
     if (own->mark >= MARK_WITHIN) {
@@ -181,7 +186,9 @@ static int visit(void *context, const struct dbk_rule *rule)
     unsigned before = own->mark;
     size_t count = walk->count;
     own->mark = MARK_WITHIN;
+    walk->rules++;
     visit_fields(walk, rule);
+    walk->rules--;
     if (own->mark == MARK_AGAIN && walk->count > count) {
         struct dbk_fault fault = dbk_schema_fault_at(walk->reading, rule->source);
         fault.why = "their paths have no end";
@@ -201,14 +208,20 @@ static int compare_paths(const void *a, const void *b)
     return dbk_slice_compare(left->text, right->text);
 }
 
+static bool is_same_step(struct dbk_slice a, struct dbk_slice b)
+{
+    if (a.data == NULL || b.data == NULL)
+        return a.data == b.data;
+    return dbk_slice_equal(a, b);
+}
+
 /* True when a is b or lies within it. */
 static bool is_within(const struct dbk_schema_path *a, const struct dbk_schema_path *b)
 {
     if (a->count < b->count)
         return false;
     for (size_t i = 0; i < b->count; i++) {
-        if ((a->steps[i].key.data == NULL) != (b->steps[i].key.data == NULL) ||
-            !dbk_slice_equal(a->steps[i].key, b->steps[i].key))
+        if (!is_same_step(a->steps[i].key, b->steps[i].key))
             return false;
     }
     return true;

@@ -6,6 +6,9 @@
 #include "schema/rule.h"
 
 #define DEFINITIONS_MAX 64
+/* Schemas that apply to one value one within the other: what recursion over them takes of the stack
+   is bounded by it. */
+#define CHAIN_MAX 200
 
 /* ---- Resolving ---- */
 
@@ -165,6 +168,9 @@ enum mark { MARK_NEW, MARK_OPEN, MARK_DONE };
 struct search {
     struct dbk_schema_reading *reading;
     const struct dbk_rule *loop; /* a rule that leads back to itself */
+    const struct dbk_rule *deep; /* one that stands too deep */
+    unsigned depth;
+    unsigned height; /* the greatest of the rules met below the one at hand */
 };
 
 static int walk(void *context, const struct dbk_rule *rule)
@@ -174,12 +180,39 @@ static int walk(void *context, const struct dbk_rule *rule)
     struct dbk_rule *own = schema->rules[rule->source - schema->source];
     if (own->mark == MARK_OPEN)
         search->loop = rule;
-    if (own->mark != MARK_NEW || search->loop != NULL)
-        return DBK_OK;
-    own->mark = MARK_OPEN;
-    (void)dbk_rule_each_in_place(rule, walk, search);
-    own->mark = MARK_DONE;
+    if (own->mark == MARK_NEW && search->loop == NULL && search->deep == NULL &&
+        search->depth < CHAIN_MAX) {
+        unsigned height = search->height;
+        own->mark = MARK_OPEN;
+        search->height = 0;
+        search->depth++;
+        (void)dbk_rule_each_in_place(rule, walk, search);
+        search->depth--;
+        own->mark = MARK_DONE;
+        own->height = search->height + 1;
+        search->height = height;
+    }
+    if (search->depth == CHAIN_MAX || own->height > CHAIN_MAX)
+        search->deep = rule;
+    if (own->height > search->height)
+        search->height = own->height;
     return DBK_OK;
+}
+
+static int report(const struct search *search)
+{
+    const struct dbk_rule *rule = search->loop != NULL ? search->loop : search->deep;
+    struct dbk_fault fault = dbk_schema_fault_at(search->reading, rule->source);
+    if (search->loop == NULL) {
+        fault.fix = "let schemas name each other less";
+        return dbk_fault_add(search->reading->faults, &fault,
+                             "more than %d schemas apply to one value, each by the next",
+                             CHAIN_MAX);
+    }
+    fault.why = "checking a value by it would never end";
+    fault.fix = "let the schema go into a field or an element before it names itself";
+    return dbk_fault_add(search->reading->faults, &fault,
+                         "the schema at `#%s` leads back to itself", rule->pointer);
 }
 
 int dbk_schema_join(struct dbk_schema_reading *reading)
@@ -194,15 +227,10 @@ int dbk_schema_join(struct dbk_schema_reading *reading)
     }
     if (rc < 0 || reading->faults->error_count > before)
         return rc;
-    for (uint32_t i = 0; i < schema->source->next && search.loop == NULL; i++) {
+    for (uint32_t i = 0; i < schema->source->next && search.loop == NULL && search.deep == NULL;
+         i++) {
         if (schema->rules[i] != NULL)
             (void)walk(&search, schema->rules[i]);
     }
-    if (search.loop == NULL)
-        return DBK_OK;
-    struct dbk_fault fault = dbk_schema_fault_at(reading, search.loop->source);
-    fault.why = "checking a value by it would never end";
-    fault.fix = "let the schema go into a field or an element before it names itself";
-    return dbk_fault_add(reading->faults, &fault, "the schema at `#%s` leads back to itself",
-                         search.loop->pointer);
+    return search.loop == NULL && search.deep == NULL ? DBK_OK : report(&search);
 }

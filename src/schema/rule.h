@@ -109,7 +109,8 @@ struct dbk_rule {
     bool in_place; /* one of those from `referred` on, or a dependency, is there */
     bool personal;
     const struct dbk_json_node *personal_node;
-    unsigned mark; /* of a walk over rules */
+    unsigned mark;   /* of a walk over rules */
+    unsigned height; /* of the longest chain of rules that apply in place, this one included */
 };
 
 /* A tag: texts and fields, one behind the other. */
