@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * schema_fuzz -- any bytes are a type's file or have faults, whose places lie in the file; and what
- * is one answers for any data within its bounds, the same each time.
+ * is one answers for any data within its bounds, the same each time. A version is within itself,
+ * and data that fits one that is said to be within another fits that, too.
  */
 #include "fuzz.h"
 
 #include <stdlib.h>
 
+#include "schema/compare.h"
 #include "schema/schema.h"
 
 static void check_data(const struct dbk_schema *schema, struct dbk_json *json,
@@ -37,6 +39,31 @@ static void check_data(const struct dbk_schema *schema, struct dbk_json *json,
     dbk_arena_release(&arena);
 }
 
+static bool fits(const struct dbk_schema *schema, struct dbk_json *json, struct dbk_slice text)
+{
+    const struct dbk_json_node *root = NULL;
+    return dbk_json_parse(json, text, &root, NULL) == DBK_OK &&
+           dbk_schema_validate(schema, root, text, NULL) == DBK_OK;
+}
+
+static void compare(const struct dbk_schema *from, const struct dbk_schema *to,
+                    struct dbk_json *json, struct dbk_slice text)
+{
+    const struct dbk_schema_break *breaks = NULL;
+    struct dbk_arena arena;
+    size_t count = 0;
+    dbk_arena_init(&arena, 1 << 24);
+    int rc = dbk_schema_covers(from, to, &arena, &breaks, &count);
+    if (rc < 0 || (rc == 0 && count == 0) || (from == to && rc == 0))
+        abort();
+    struct dbk_error err = {0};
+    const struct dbk_json_node *root = NULL;
+    if (rc == 1 && fits(from, json, text) && dbk_json_parse(json, text, &root, NULL) == DBK_OK &&
+        dbk_schema_validate(to, root, text, &err) == DBK_EINVAL)
+        abort();
+    dbk_arena_release(&arena);
+}
+
 static void check_version(const struct dbk_schema *schema, struct dbk_json *json,
                           struct dbk_slice file)
 {
@@ -60,6 +87,7 @@ static void check_version(const struct dbk_schema *schema, struct dbk_json *json
     for (size_t i = 0; i < sizeof(data) / sizeof(data[0]); i++)
         check_data(schema, json, dbk_slice_of(data[i]));
     check_data(schema, json, file);
+    compare(schema, schema, json, file);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -81,6 +109,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     for (uint16_t i = 1; schema != NULL && i <= dbk_schema_version(schema); i++)
         check_version(dbk_schemas_find(schemas, DBK_SLICE_LITERAL("T"), i), json, file);
+    for (uint16_t i = 2; schema != NULL && i <= dbk_schema_version(schema); i++) {
+        const struct dbk_schema *older =
+            dbk_schemas_find(schemas, DBK_SLICE_LITERAL("T"), (uint16_t)(i - 1));
+        const struct dbk_schema *newer = dbk_schemas_find(schemas, DBK_SLICE_LITERAL("T"), i);
+        compare(older, newer, json, file);
+        compare(newer, older, json, DBK_SLICE_LITERAL("{\"a\": {\"b\": [1, 1]}}"));
+    }
     dbk_diagnostics_release(&faults);
     dbk_schemas_free(schemas);
     dbk_json_free(json);

@@ -119,6 +119,14 @@ static void test_schema_compare__a_break_names_path_and_keyword(void **state)
          "{\"type\": [\"null\", \"string\"]}", ""},
         {"{\"type\": [\"null\", \"string\"]}",
          "{\"anyOf\": [{\"type\": \"string\"}, {\"type\": \"null\"}]}", ""},
+        {"{\"type\": \"object\", \"patternProperties\": {\"^a\": {}}, \"additionalProperties\": "
+         "{\"type\": \"string\"}}",
+         "{\"additionalProperties\": {\"type\": \"string\"}}",
+         "$: additionalProperties: asks more of fields that it does not name\n"},
+        {"{\"type\": \"object\", \"patternProperties\": {\"^a\": {}}, \"additionalProperties\": "
+         "{\"type\": \"string\"}}",
+         "{\"patternProperties\": {\"^a\": {}}, \"additionalProperties\": {\"type\": \"string\"}}",
+         ""},
         {"{\"$ref\": \"#/$defs/tree\", \"$defs\": {\"tree\": {\"type\": \"object\", "
          "\"properties\": "
          "{\"n\": {\"type\": \"integer\"}, \"c\": {\"items\": {\"$ref\": \"#/$defs/tree\"}}}}}}",
