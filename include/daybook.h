@@ -378,6 +378,22 @@ DAYBOOK_API int daybook_model_wait(struct daybook *book, const char *model, uint
 DAYBOOK_API int daybook_view_refresh(struct daybook *book, const char *view,
                                      struct daybook_error *error);
 
+/*
+ * Proof that the book is not rewritten: the newest signed checkpoint, which covers all that is
+ * stored; the proof that the event at a position is in it; the public key it is signed with. Texts
+ * as in docs/format/proof.md, owned by the caller (daybook_free).
+ *
+ * DAYBOOK_EINVAL    there is no such position
+ * DAYBOOK_ENOTFOUND nothing is stored that could be signed
+ * DAYBOOK_ECORRUPT  the book is not the one that was signed; the message says where it differs
+ */
+DAYBOOK_API int daybook_proof_checkpoint(struct daybook *book, char **checkpoint_out,
+                                         struct daybook_error *error);
+DAYBOOK_API int daybook_proof_inclusion(struct daybook *book, uint64_t position, char **proof_out,
+                                        struct daybook_error *error);
+DAYBOOK_API int daybook_proof_key(struct daybook *book, char **key_out,
+                                  struct daybook_error *error);
+
 #ifdef __cplusplus
 }
 #endif

@@ -474,3 +474,54 @@ int daybook_view_refresh(struct daybook *book, const char *view, struct daybook_
         rc = dbk_views_refresh(dbk_engine_views(book->engine), view, 0, NULL, NULL, &err);
     return rc < 0 ? dbk_library_fail(error, rc, &err) : rc;
 }
+
+int daybook_proof_checkpoint(struct daybook *book, char **checkpoint_out,
+                             struct daybook_error *error)
+{
+    struct dbk_error err = {0};
+    struct dbk_buf note;
+    uint64_t size = 0;
+    if (book == NULL || checkpoint_out == NULL)
+        return dbk_library_wrong(error, "daybook_proof_checkpoint: a book and checkpoint_out are "
+                                        "needed");
+    dbk_buf_init(&note, DBK_ENGINE_TEXT_SIZE_MAX);
+    int rc = dbk_proof_checkpoint(dbk_engine_proof(book->engine), &note, &size, &err);
+    if (rc == DBK_OK)
+        rc = hand_over(&note, checkpoint_out, &err);
+    dbk_buf_release(&note);
+    return rc < 0 ? dbk_library_fail(error, rc, &err) : rc;
+}
+
+int daybook_proof_inclusion(struct daybook *book, uint64_t position, char **proof_out,
+                            struct daybook_error *error)
+{
+    struct dbk_error err = {0};
+    struct dbk_buf text;
+    struct dbk_proof_inclusion inclusion;
+    if (book == NULL || proof_out == NULL)
+        return dbk_library_wrong(error, "daybook_proof_inclusion: a book and proof_out are needed");
+    dbk_buf_init(&text, SIZE_MAX / 2);
+    dbk_proof_inclusion_init(&inclusion);
+    int rc = dbk_proof_inclusion(dbk_engine_proof(book->engine), position, 0, &inclusion, &err);
+    if (rc == DBK_OK) {
+        dbk_proof_put_inclusion(&text, &inclusion);
+        rc = hand_over(&text, proof_out, &err);
+    }
+    dbk_proof_inclusion_release(&inclusion);
+    dbk_buf_release(&text);
+    return rc < 0 ? dbk_library_fail(error, rc, &err) : rc;
+}
+
+int daybook_proof_key(struct daybook *book, char **key_out, struct daybook_error *error)
+{
+    struct dbk_error err = {0};
+    struct dbk_buf text;
+    if (book == NULL || key_out == NULL)
+        return dbk_library_wrong(error, "daybook_proof_key: a book and key_out are needed");
+    dbk_buf_init(&text, DBK_ENGINE_TEXT_SIZE_MAX);
+    int rc = dbk_proof_key(dbk_engine_proof(book->engine), &text, &err);
+    if (rc == DBK_OK)
+        rc = hand_over(&text, key_out, &err);
+    dbk_buf_release(&text);
+    return rc < 0 ? dbk_library_fail(error, rc, &err) : rc;
+}

@@ -70,6 +70,16 @@ static int open_store(struct dbk_engine *engine, const struct dbk_engine_options
     return rc;
 }
 
+static int open_proof(struct dbk_engine *engine, struct dbk_error *err)
+{
+    return dbk_proof_open(&(struct dbk_proof_options){.os = engine->os,
+                                                      .store = engine->store,
+                                                      .folder = engine->book->data,
+                                                      .name = engine->book->name,
+                                                      .writer = engine->writer},
+                          &engine->proof, err);
+}
+
 static int append(void *context, const struct dbk_batch *batch,
                   struct dbk_append_result *result_out, struct dbk_error *err)
 {
@@ -152,6 +162,8 @@ int dbk_engine_open(const struct dbk_engine_options *options, struct dbk_diagnos
     if (rc == DBK_OK)
         rc = dbk_lens_open(engine, options->schedule, err);
     if (rc == DBK_OK)
+        rc = open_proof(engine, err);
+    if (rc == DBK_OK)
         rc = open_scripts(engine, err);
     if (rc == DBK_OK)
         rc = open_models(engine, err);
@@ -198,6 +210,7 @@ void dbk_engine_free(struct dbk_engine *engine)
     dbk_groups_free(engine->groups);
     dbk_folds_free(engine->folds);
     dbk_vault_free(engine->vault);
+    dbk_proof_free(engine->proof);
     dbk_store_free(engine->store);
     dbk_book_free(engine->book);
     for (struct dbk_scratch *scratch = engine->scratches, *next; scratch != NULL; scratch = next) {
@@ -232,6 +245,11 @@ struct dbk_store *dbk_engine_store(struct dbk_engine *engine)
 struct dbk_vault *dbk_engine_vault(struct dbk_engine *engine)
 {
     return engine->vault;
+}
+
+struct dbk_proof *dbk_engine_proof(struct dbk_engine *engine)
+{
+    return engine->proof;
 }
 
 struct dbk_groups *dbk_engine_groups(struct dbk_engine *engine)

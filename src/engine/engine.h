@@ -12,6 +12,7 @@
 #include "group/group.h"
 #include "migrate/migrate.h"
 #include "model/as_of.h"
+#include "proof/proof.h"
 #include "vault/vault.h"
 
 struct dbk_engine;
@@ -50,6 +51,7 @@ struct dbk_os *dbk_engine_os(const struct dbk_engine *engine);
 struct dbk_store *dbk_engine_store(struct dbk_engine *engine);
 /* NULL where no event has a subject. */
 struct dbk_vault *dbk_engine_vault(struct dbk_engine *engine);
+struct dbk_proof *dbk_engine_proof(struct dbk_engine *engine);
 struct dbk_groups *dbk_engine_groups(struct dbk_engine *engine);
 struct dbk_folds *dbk_engine_folds(struct dbk_engine *engine);
 struct dbk_commands *dbk_engine_commands(struct dbk_engine *engine);

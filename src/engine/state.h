@@ -26,6 +26,7 @@ struct dbk_engine {
     struct dbk_store *store;
     struct dbk_vault *vault; /* NULL: no event has a subject */
     struct dbk_lens lens;    /* the store's */
+    struct dbk_proof *proof;
     struct dbk_groups *groups;
     struct dbk_folds *folds;
     struct dbk_commands *commands;

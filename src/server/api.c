@@ -87,6 +87,16 @@ const struct dbk_route dbk_routes[] = {
      "A view's rows, and as of when they are", false},
     {"GET", "/views/{view}/status", dbk_api_view, "", "A view's status", false},
     {"POST", "/views/{view}/refresh", dbk_api_view_refresh, "after", "Refreshes a view now", false},
+    {"GET", "/proof/checkpoint", dbk_api_proof_checkpoint, "",
+     "The newest signed checkpoint, of all that is stored; as a note where text/plain is accepted",
+     false},
+    {"GET", "/proof/inclusion", dbk_api_proof_inclusion, "position size",
+     "That an event is in a tree (the newest checkpoint's); as a tlog-proof with text/plain",
+     false},
+    {"GET", "/proof/consistency", dbk_api_proof_consistency, "from to",
+     "That the tree of one size is how that of another (the newest checkpoint's) began", false},
+    {"GET", "/proof/key", dbk_api_proof_key, "", "The public key that checkpoints are signed with",
+     false},
     {"POST", "/sql", dbk_api_sql, "", "Reads by SQL over all tables, views and `events`", true},
 };
 const size_t dbk_route_count = sizeof(dbk_routes) / sizeof(dbk_routes[0]);

@@ -56,6 +56,22 @@ static int put_health(struct dbk_api_call *call, bool *degraded, struct dbk_erro
     return rc;
 }
 
+/* How far what is signed has got. */
+static void put_proof(struct dbk_api_call *call, bool *degraded)
+{
+    struct dbk_buf *out = &call->scratch->out;
+    struct dbk_proof_status status;
+    bool first = true;
+    dbk_proof_status(dbk_engine_proof(call->engine), &status);
+    dbk_buf_append_text(out, ",\"proof\":{");
+    dbk_put_u64(out, &first, "size", status.size);
+    dbk_put_u64(out, &first, "checkpoint", status.checkpoint);
+    if (status.failure.code != DBK_OK)
+        dbk_put_text(out, &first, "failure", dbk_slice_of(status.failure.message));
+    dbk_buf_append_char(out, '}');
+    *degraded = *degraded || status.failure.code == DBK_ECORRUPT;
+}
+
 int dbk_api_health(struct dbk_api_call *call, struct dbk_error *err)
 {
     struct dbk_buf *out = &call->scratch->out;
@@ -76,6 +92,7 @@ int dbk_api_health(struct dbk_api_call *call, struct dbk_error *err)
     rc = put_health(call, &degraded, err);
     if (rc < 0)
         return rc;
+    put_proof(call, &degraded);
     dbk_buf_append_char(out, '}');
     if (out->rc == DBK_OK)
         memcpy(out->data + at, degraded ? "\"degraded\"" : "\"ok\"      ", 10);
@@ -180,12 +197,17 @@ int dbk_api_metrics(struct dbk_api_call *call, struct dbk_error *err)
     struct dbk_buf *out = &call->scratch->out;
     struct dbk_engine_counters *counters = dbk_engine_counters(call->engine);
     struct dbk_store_stats stats;
+    struct dbk_proof_status proof;
     int rc = dbk_store_stats(dbk_engine_store(call->engine), &stats, err);
     if (rc < 0)
         return rc;
     single(out, "events", "gauge", "Events in the book, which is its last position.", stats.events);
     single(out, "streams", "gauge", "Streams in the book.", stats.streams);
     single(out, "log_bytes", "gauge", "Size of the log.", stats.log_size);
+    dbk_proof_status(dbk_engine_proof(call->engine), &proof);
+    single(out, "proof_events", "gauge", "Events in the Merkle tree.", proof.size);
+    single(out, "proof_checkpoint_events", "gauge", "Events that the newest checkpoint covers.",
+           proof.checkpoint);
     single(out, "appends_total", "counter", "Batches stored.", counters->appends);
     single(out, "appended_events_total", "counter", "Events stored.", counters->appended_events);
     single(out, "appends_refused_total", "counter", "Batches refused.", counters->appends_refused);
