@@ -7,6 +7,7 @@
 #include "cli/bench.h"
 #include "cli/commands.h"
 #include "cli/fail.h"
+#include "proof/proof.h"
 
 #define WRITERS_MAX 1024
 #define SECONDS 5
@@ -15,6 +16,8 @@
 #define NS_PER_S INT64_C(1000000000)
 /* A group's frame in the log, about. */
 #define GROUP_HEAD_SIZE 64
+/* Proofs that are timed, with --tree. */
+#define PROOFS 1000
 /* From so many events on, an append is held against the sequential limit, too. */
 #define BATCH_LARGE 100
 
@@ -28,7 +31,9 @@ struct plan {
     uint64_t filled; /* events that are there before */
     uint64_t
         guarded; /* every other part's appends are guarded, `after` so many events back; 0: no */
-    bool guards; /* the part under way is such a one */
+    bool tree;   /* every other part's are followed by the Merkle tree */
+    bool other;  /* the part under way is such a one */
+    struct dbk_proof *proof;
     uint64_t events; /* 0: until the time is over */
     uint64_t seconds;
     int64_t end_ns;             /* of the part under way */
@@ -59,7 +64,10 @@ struct work {
 
 struct figures {
     struct work plain;
-    struct work guarded;
+    struct work other; /* guarded, or with the tree */
+    struct dbk_histogram proof_ns;
+    double build_seconds; /* of the tree over all events, from nothing */
+    uint64_t built;
     struct dbk_bench_raw raw;
 };
 
@@ -112,7 +120,7 @@ static void name_streams(const struct plan *plan, struct load *load, uint64_t nu
 static struct dbk_condition guard(struct plan *plan, const struct dbk_query_item *item)
 {
     uint64_t last = dbk_store_last_position(plan->store);
-    if (!plan->guards)
+    if (plan->guarded == 0 || !plan->other)
         return (struct dbk_condition){0};
     return (struct dbk_condition){.none = {item, 1},
                                   .after = last > plan->guarded ? last - plan->guarded : 0};
@@ -224,7 +232,32 @@ static int run_writers(struct plan *plan, struct writer *writers, struct dbk_err
     return rc;
 }
 
-/* The clock stops when the index has caught up. */
+static int open_proof(struct plan *plan, struct dbk_error *err)
+{
+    char folder[DBK_BENCH_PATH_SIZE];
+    dbk_bench_path(plan->bench, "data", folder);
+    return dbk_proof_open(&(struct dbk_proof_options){.os = plan->bench->os,
+                                                      .store = plan->store,
+                                                      .folder = folder,
+                                                      .name = "bench",
+                                                      .writer = true},
+                          &plan->proof, err);
+}
+
+static void close_proof(struct plan *plan)
+{
+    dbk_proof_free(plan->proof);
+    plan->proof = NULL;
+}
+
+/* The tree follows from here on; what came before is in it already. */
+static int follow(struct plan *plan, struct dbk_error *err)
+{
+    int rc = plan->tree && plan->other ? open_proof(plan, err) : DBK_OK;
+    return rc == DBK_OK && plan->proof != NULL ? dbk_proof_settle(plan->proof, err) : rc;
+}
+
+/* The clock stops when the index, and the tree, have caught up. */
 static int append_part(struct plan *plan, uint64_t part, uint64_t parts, struct writer *writers,
                        struct work *work, struct dbk_error *err)
 {
@@ -241,6 +274,8 @@ static int append_part(struct plan *plan, uint64_t part, uint64_t parts, struct 
     int64_t appended = dbk_bench_now_ns();
     if (rc == DBK_OK)
         rc = dbk_store_settle(plan->store, err);
+    if (rc == DBK_OK && plan->proof != NULL)
+        rc = dbk_proof_settle(plan->proof, err);
     int64_t settled = dbk_bench_now_ns();
     work->seconds += (double)(settled - started) / 1e9;
     work->settle_seconds += (double)(settled - appended) / 1e9;
@@ -258,12 +293,16 @@ static int append_and_compare(struct plan *plan, struct figures *figures, struct
     struct writer *writers = dbk_alloc_zero((size_t)plan->writers, sizeof(*writers));
     if (writers == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
-    uint64_t parts = plan->guarded > 0 ? 2 * PARTS : PARTS;
+    bool both = plan->guarded > 0 || plan->tree;
+    uint64_t parts = both ? 2 * PARTS : PARTS;
     int rc = dbk_bench_measure_raw(plan->bench, size, &figures->raw, err);
     for (uint64_t part = 0; rc == DBK_OK && part < parts; part++) {
-        plan->guards = plan->guarded > 0 && part % 2 == 1;
-        rc = append_part(plan, part, parts, writers,
-                         plan->guards ? &figures->guarded : &figures->plain, err);
+        plan->other = both && part % 2 == 1;
+        rc = follow(plan, err);
+        if (rc == DBK_OK)
+            rc = append_part(plan, part, parts, writers,
+                             plan->other ? &figures->other : &figures->plain, err);
+        close_proof(plan);
         if (rc == DBK_OK)
             rc = dbk_bench_measure_raw(plan->bench, size, &figures->raw, err);
     }
@@ -271,14 +310,66 @@ static int append_and_compare(struct plan *plan, struct figures *figures, struct
     return rc;
 }
 
+/* Proofs of events from all over the book, and the tree made again from the log. */
+static int prove(struct plan *plan, struct figures *figures, struct dbk_error *err)
+{
+    static const char *const files[] = {"data/proof/tiles-0", "data/proof/tiles-1",
+                                        "data/proof/tiles-2", "data/proof/checkpoints"};
+    uint64_t state = 1;
+    uint64_t last = dbk_store_last_position(plan->store);
+    int rc = open_proof(plan, err);
+    if (rc == DBK_OK)
+        rc = dbk_proof_settle(plan->proof, err);
+    for (unsigned i = 0; rc == DBK_OK && i < PROOFS; i++) {
+        struct dbk_proof_inclusion inclusion;
+        uint64_t position = 1 + dbk_bench_random(&state) % last;
+        dbk_proof_inclusion_init(&inclusion);
+        int64_t started = dbk_bench_now_ns();
+        rc = dbk_proof_inclusion(plan->proof, position, 0, &inclusion, err);
+        dbk_histogram_add(&figures->proof_ns, (uint64_t)(dbk_bench_now_ns() - started));
+        dbk_proof_inclusion_release(&inclusion);
+    }
+    close_proof(plan);
+    for (size_t i = 0; rc == DBK_OK && i < sizeof(files) / sizeof(files[0]); i++) {
+        char path[DBK_BENCH_PATH_SIZE];
+        dbk_bench_path(plan->bench, files[i], path);
+        dbk_ignore(plan->bench->os->remove(plan->bench->os, path, NULL));
+    }
+    int64_t started = dbk_bench_now_ns();
+    if (rc == DBK_OK)
+        rc = open_proof(plan, err);
+    if (rc == DBK_OK)
+        rc = dbk_proof_settle(plan->proof, err);
+    figures->build_seconds = (double)(dbk_bench_now_ns() - started) / 1e9;
+    figures->built = last;
+    close_proof(plan);
+    return rc;
+}
+
+static void report_tree(struct dbk_buf *report, const struct plan *plan,
+                        const struct figures *figures)
+{
+    double appends = (double)figures->other.appends / figures->other.seconds;
+    dbk_bench_open_part(report, "tree");
+    dbk_bench_number(report, "appends_per_second", appends, 0);
+    dbk_bench_number(report, "events_per_second", appends * (double)plan->batch, 0);
+    dbk_bench_number(report, "settle_seconds", figures->other.settle_seconds, 3);
+    dbk_bench_latency(report, "latency_us", &figures->other.latency_ns);
+    dbk_bench_number(report, "events", (double)figures->built, 0);
+    dbk_bench_number(report, "build_seconds", figures->build_seconds, 3);
+    dbk_bench_latency(report, "proof_us", &figures->proof_ns);
+    dbk_bench_close_part(report);
+}
+
 static void report_append(struct dbk_buf *report, const struct plan *plan,
                           const struct figures *figures)
 {
     const struct dbk_bench_raw *raw = &figures->raw;
     const struct work *plain = &figures->plain;
-    const struct work *guarded = &figures->guarded;
+    const struct work *other = &figures->other;
     double appends = (double)plain->appends / plain->seconds;
-    double guarded_appends = plan->guarded > 0 ? (double)guarded->appends / guarded->seconds : 0;
+    double other_appends =
+        plan->guarded > 0 || plan->tree ? (double)other->appends / other->seconds : 0;
     double bytes = appends * (double)raw->size;
     double raw_syncs = dbk_bench_raw_syncs(raw);
     double raw_bytes = dbk_bench_raw_sequential(raw);
@@ -299,9 +390,11 @@ static void report_append(struct dbk_buf *report, const struct plan *plan,
     dbk_bench_number(report, "log_bytes_per_second", bytes, 0);
     dbk_bench_latency(report, "latency_us", &plain->latency_ns);
     if (plan->guarded > 0) {
-        dbk_bench_number(report, "guarded_appends_per_second", guarded_appends, 0);
-        dbk_bench_latency(report, "guarded_latency_us", &guarded->latency_ns);
+        dbk_bench_number(report, "guarded_appends_per_second", other_appends, 0);
+        dbk_bench_latency(report, "guarded_latency_us", &other->latency_ns);
     }
+    if (plan->tree)
+        report_tree(report, plan, figures);
     dbk_bench_open_part(report, "raw");
     dbk_bench_number(report, "sync_bytes", (double)raw->size, 0);
     dbk_bench_number(report, "syncs_per_second", raw_syncs, 0);
@@ -313,7 +406,9 @@ static void report_append(struct dbk_buf *report, const struct plan *plan,
     if (plan->batch >= BATCH_LARGE)
         dbk_bench_number(report, "sequential", bytes / raw_bytes, 3);
     if (plan->guarded > 0)
-        dbk_bench_number(report, "guarded", guarded_appends / appends, 3);
+        dbk_bench_number(report, "guarded", other_appends / appends, 3);
+    if (plan->tree)
+        dbk_bench_number(report, "tree", other_appends / appends, 3);
     dbk_bench_close_part(report);
 }
 
@@ -330,6 +425,8 @@ static int measure(struct dbk_bench *bench, void *context, struct dbk_buf *repor
         rc = dbk_bench_fill_store(bench, plan->store, &fill, err);
     if (rc == DBK_OK)
         rc = append_and_compare(plan, &figures, err);
+    if (rc == DBK_OK && plan->tree)
+        rc = prove(plan, &figures, err);
     dbk_store_free(plan->store);
     if (rc == DBK_OK)
         report_append(report, plan, &figures);
@@ -355,6 +452,9 @@ int dbk_run_bench_append(const struct dbk_arguments *arguments)
             return DBK_EXIT_USAGE;
     if (dbk_arguments_has(arguments, "events") && dbk_arguments_has(arguments, "seconds"))
         return dbk_fail_usage(arguments, "give --events or --seconds, not both");
+    plan.tree = dbk_arguments_has(arguments, "tree");
+    if (plan.tree && plan.guarded > 0)
+        return dbk_fail_usage(arguments, "give --guarded or --tree, not both");
     if (plan.events % plan.batch != 0)
         return dbk_fail_usage(arguments, "--events is a multiple of --batch, which is %ju",
                               (uintmax_t)plan.batch);

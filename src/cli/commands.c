@@ -778,19 +778,23 @@ const struct dbk_cli_command dbk_cli_commands[] = {
          "Works in a temporary folder that it removes. Raw sync: the same bytes written into a\n"
          "zero-filled file, each time synced. Raw sequential: a growing file, synced at its end.\n"
          "Both are measured between five parts of the work; a part's clock stops when the index\n"
-         "has caught up.",
+         "(and with --tree the tree) has caught up.",
      .examples = EXAMPLES("daybook bench append", "daybook bench append --writers 64",
                           "daybook bench append --batch 1000 --size 1024 -o json",
                           "daybook bench append --writers 64 --guarded 1000 --fill 1000000",
+                          "daybook bench append --batch 1000 --size 1024 --tree",
                           "daybook bench append --baseline before.json --noise 15"),
-     .options = OPTIONS(BENCH, OPTION("writers", NUMBER, "N", "threads that append (1)"),
-                        OPTION("batch", NUMBER, "N", "events of an append (1)"),
-                        OPTION("streams", NUMBER, "N", "streams they go to (1000)"),
-                        OPTION("fill", NUMBER, "N", "events that are there before (0)"),
-                        OPTION("guarded", NUMBER, "N",
-                               "half of the parts guard each append by a tag, as of N events back"),
-                        OPTION("seconds", NUMBER, "N", "how long to append (5)"),
-                        OPTION("events", NUMBER, "N", "how many to append instead")),
+     .options =
+         OPTIONS(BENCH, OPTION("writers", NUMBER, "N", "threads that append (1)"),
+                 OPTION("batch", NUMBER, "N", "events of an append (1)"),
+                 OPTION("streams", NUMBER, "N", "streams they go to (1000)"),
+                 OPTION("fill", NUMBER, "N", "events that are there before (0)"),
+                 OPTION("guarded", NUMBER, "N",
+                        "half of the parts guard each append by a tag, as of N events back"),
+                 FLAG("tree", "half of the parts are followed by the Merkle tree; then proofs "
+                              "are timed"),
+                 OPTION("seconds", NUMBER, "N", "how long to append (5)"),
+                 OPTION("events", NUMBER, "N", "how many to append instead")),
      .run = dbk_run_bench_append},
     {.name = "bench read",
      .positional = "",

@@ -7,11 +7,19 @@
 Four clients write, two read, and the daemon is killed (SIGKILL) every 50 to 450 ms, one time in
 four before it has answered anything, that is, while it recovers. What a client writes is a function
 of seed, client and sequence, with ids and expected versions, so that a batch whose answer was lost
+<<<<<<< HEAD
 is sent again and stored once. One client also deletes streams and compacts. A migration follows the
 book into a new one, and is killed as often. Readers look at
 everything as it comes: positions without a gap, nothing that changes, nothing that nobody wrote. At
 the end all is read once more: what was acknowledged is there, once, and nothing else is. Prints a
 JSON line; ends with 1 at the first violation.
+=======
+is sent again and stored once. One client also deletes streams and compacts. Readers look at
+everything as it comes: positions without a gap, nothing that changes, nothing that nobody wrote;
+and they keep signed checkpoints. At the end all is read once more: what was acknowledged is there,
+once, and nothing else is; and the book is the one that was signed, as the last kill has left it,
+and when it was opened again. Prints a JSON line; ends with 1 at the first violation.
+>>>>>>> b30d2e5 (verify: daybook-verify, offline, without the daemon's code)
 """
 import argparse
 import http.client
@@ -117,8 +125,14 @@ class Storm:
         self.faults = []
         self.acknowledged = [0] * WRITERS  # events of each writer, from its first on
         self.attempted = [0] * WRITERS
+<<<<<<< HEAD
         self.counts = {"kills": 0, "recovery_kills": 0, "compactions": 0, "resent": 0, "read": 0,
                        "migration_kills": 0}
+=======
+        self.checkpoints = []
+        self.key = None
+        self.counts = {"kills": 0, "recovery_kills": 0, "compactions": 0, "resent": 0, "read": 0}
+>>>>>>> b30d2e5 (verify: daybook-verify, offline, without the daemon's code)
         self.random = random.Random(seed)
 
     # ---- Clients ----
@@ -171,8 +185,19 @@ class Storm:
             for event in answer["events"]:
                 position = self.check(event, position, seen)
             self.counts["read"] += len(answer["events"])
+            if len(answer["events"]) > 20:
+                self.keep_checkpoint(client)
             if not answer["events"]:
                 time.sleep(0.02)
+
+    def keep_checkpoint(self, client):
+        while self.key is None and not self.over.is_set():
+            self.key = (client.send("GET", "/proof/key")[1] or {}).get("key")
+        status, answer = client.send("GET", "/proof/checkpoint")
+        if status not in (None, 200):
+            raise Violation(f"a checkpoint: {status} {answer}")
+        if status == 200:
+            self.checkpoints.append(answer["checkpoint"])
 
     def check(self, event, position, seen):
         """One event behind a position; seen counts each writer's events."""
@@ -277,8 +302,23 @@ class Storm:
         return {"seed": self.seed, "faults": self.faults, "folder": str(self.folder),
                 "acknowledged": sum(self.acknowledged), **self.counts}
 
+    def verify(self, when):
+        """The book as it lies there, against the first, a middle and the last kept checkpoint."""
+        kept = self.folder / "kept.checkpoint"
+        for index in sorted({0, len(self.checkpoints) // 2, len(self.checkpoints) - 1}):
+            kept.write_text(self.checkpoints[index], encoding="utf-8")
+            result = subprocess.run(
+                [pathlib.Path(self.daybook).parent / "daybook-verify", self.folder / "data",
+                 "--checkpoint", kept, "--key", self.key],
+                capture_output=True, text=True, check=False)
+            if result.returncode != 0:
+                raise Violation(f"daybook-verify {when}: {result.stdout}{result.stderr}")
+        self.counts["checkpoints"] = len(self.checkpoints)
+
     def check_all(self, _):
         """Everything that was acknowledged is there, once, in order, and nothing else is."""
+        if self.checkpoints:
+            self.verify("as the last kill left it")
         process = subprocess.run([self.daybook, "read", "--book", self.folder, "--hidden",
                                   "--removed", "-o", "jsonl"], capture_output=True, text=True,
                                  check=False)
@@ -292,6 +332,8 @@ class Storm:
             if seen[writer] < self.acknowledged[writer]:
                 raise Violation(f"of writer {writer}'s {self.acknowledged[writer]} acknowledged "
                                 f"events {seen[writer]} are there")
+        if self.checkpoints:
+            self.verify("when it was opened again")
 
 
 def run_one(arguments, seed, kills, results):
