@@ -90,22 +90,16 @@ static int tampered(struct dbk_proof *proof, struct dbk_error *err)
     return proof->tampered.code;
 }
 
-static int load_newest(struct dbk_proof *proof, struct dbk_error *err)
+static int take_newest(struct dbk_proof *proof, struct dbk_slice note, struct dbk_error *err)
 {
-    struct dbk_slice note;
     struct dbk_checkpoint checkpoint;
     struct dbk_error failure = {0};
-    proof->newest_size = 0;
-    dbk_buf_reset(&proof->newest);
-    int rc = dbk_checkpoints_read(&proof->checkpoints, &proof->notes, &note, err);
-    if (rc < 0 || note.size == 0)
-        return rc;
     if (proof->writer && !proof->has_key)
         return dbk_error_set(err, DBK_ENOTFOUND,
                              "%s is missing, but checkpoints were signed with it: put it back from "
                              "its backup",
                              proof->key_path);
-    rc = dbk_checkpoint_parse(note, proof->has_key ? &proof->key : NULL, &checkpoint, &failure);
+    int rc = dbk_checkpoint_parse(note, proof->has_key ? &proof->key : NULL, &checkpoint, &failure);
     if (rc < 0)
         return dbk_error_set(err, rc == DBK_ENOMEM ? rc : DBK_ECORRUPT,
                              "%s: the newest checkpoint: %s", proof->checkpoints.path,
@@ -114,6 +108,20 @@ static int load_newest(struct dbk_proof *proof, struct dbk_error *err)
     proof->newest_size = checkpoint.size;
     proof->newest_root = checkpoint.root;
     return proof->newest.rc < 0 ? no_memory(proof, err) : DBK_OK;
+}
+
+static int load_newest(struct dbk_proof *proof, struct dbk_error *err)
+{
+    struct dbk_buf notes;
+    struct dbk_slice note;
+    proof->newest_size = 0;
+    dbk_buf_reset(&proof->newest);
+    dbk_buf_init(&notes, DBK_CHECKPOINTS_SIZE_MAX + 1);
+    int rc = dbk_checkpoints_read(&proof->checkpoints, &notes, &note, err);
+    if (rc == DBK_OK && note.size > 0)
+        rc = take_newest(proof, note, err);
+    dbk_buf_release(&notes);
+    return rc;
 }
 
 /* Makes the tree that of the newest checkpoint; whether it came out right is told apart. */

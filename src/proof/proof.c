@@ -289,7 +289,6 @@ int dbk_proof_open(const struct dbk_proof_options *options, struct dbk_proof **p
     (void)pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&proof->stopping, &clock);
     (void)pthread_condattr_destroy(&clock);
-    dbk_buf_init(&proof->notes, DBK_CHECKPOINTS_SIZE_MAX + 1);
     dbk_buf_init(&proof->newest, DBK_CHECKPOINTS_SIZE_MAX);
     proof->folder = path_in(options->folder, "proof");
     proof->key_path = path_in(options->folder, "proof.key");
@@ -331,7 +330,6 @@ void dbk_proof_free(struct dbk_proof *proof)
     dbk_proof_unload(proof);
     (void)pthread_mutex_unlock(&proof->lock);
     dbk_checkpoints_release(&proof->checkpoints);
-    dbk_buf_release(&proof->notes);
     dbk_buf_release(&proof->newest);
     OPENSSL_cleanse(&proof->key, sizeof(proof->key));
     (void)pthread_mutex_destroy(&proof->lock);

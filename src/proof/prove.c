@@ -56,19 +56,29 @@ static int read_leaf(struct dbk_proof *proof, struct dbk_proof_inclusion *out,
 }
 
 /* The checkpoint of a size, where it was kept. */
-static void find_checkpoint(struct dbk_proof *proof, uint64_t size, struct dbk_buf *note_out)
+static int find_checkpoint(struct dbk_proof *proof, uint64_t size, struct dbk_buf *note_out,
+                           struct dbk_error *err)
 {
-    struct dbk_slice left = dbk_buf_slice(&proof->notes);
+    struct dbk_checkpoints file;
+    struct dbk_buf notes;
     struct dbk_slice note;
     struct dbk_checkpoint checkpoint;
     if (size == proof->newest_size) {
         dbk_buf_append(note_out, dbk_buf_slice(&proof->newest));
-        return;
+        return DBK_OK;
     }
-    while (dbk_note_next(&left, &note))
+    dbk_buf_init(&notes, DBK_CHECKPOINTS_SIZE_MAX + 1);
+    int rc = dbk_checkpoints_init(&file, proof->os, proof->folder, err);
+    if (rc == DBK_OK)
+        rc = dbk_checkpoints_read(&file, &notes, &note, err);
+    struct dbk_slice left = dbk_buf_slice(&notes);
+    while (rc == DBK_OK && note_out->size == 0 && dbk_note_next(&left, &note))
         if (dbk_checkpoint_parse(note, NULL, &checkpoint, NULL) == DBK_OK &&
             checkpoint.size == size)
             dbk_buf_append(note_out, note);
+    dbk_checkpoints_release(&file);
+    dbk_buf_release(&notes);
+    return rc;
 }
 
 static int wrong(struct dbk_proof *proof, struct dbk_error *err)
@@ -139,7 +149,7 @@ int dbk_proof_inclusion(struct dbk_proof *proof, uint64_t position, uint64_t siz
             rc = wrong(proof, err);
     }
     if (rc == DBK_OK)
-        find_checkpoint(proof, out->size, &out->checkpoint);
+        rc = find_checkpoint(proof, out->size, &out->checkpoint, err);
     (void)pthread_mutex_unlock(&proof->lock);
     return rc == DBK_OK && (out->checkpoint.rc < 0 || out->extra.rc < 0)
                ? dbk_error_set(err, DBK_ENOMEM, "out of memory proving an event")

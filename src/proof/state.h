@@ -32,7 +32,6 @@ struct dbk_proof {
     struct dbk_key key;
     bool has_key;
     struct dbk_checkpoints checkpoints;
-    struct dbk_buf notes;  /* the file as it was read last */
     struct dbk_buf newest; /* the newest note */
     uint64_t newest_size;  /* 0: none was signed */
     struct dbk_hash newest_root;

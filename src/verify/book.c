@@ -114,7 +114,7 @@ static void mark_event(struct book *book, const struct dbk_record *record)
         for (size_t i = 0; text.size > 32 && i < 32; i++) {
             uint8_t digit = text.data[i];
             unsigned value = digit <= '9' ? (unsigned)digit - '0' : (digit | 32u) - 'a' + 10;
-            mark.about[i / 2] = (uint8_t)(mark.about[i / 2] << 4 | (value & 15));
+            mark.about[i / 2] = (uint8_t)((unsigned)mark.about[i / 2] << 4 | (value & 15));
         }
         mark.whole = text.size > 32 && text.data[32] == '"';
         add(&book->keys, mark);

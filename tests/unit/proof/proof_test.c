@@ -134,6 +134,18 @@ static void check_inclusion(struct book *book, uint64_t position, uint64_t size)
     dbk_proof_inclusion_release(&inclusion);
 }
 
+/* Whether the proof within a tree of a size comes with the checkpoint of that size. */
+static bool has_checkpoint(struct book *book, uint64_t size)
+{
+    struct dbk_error err = {0};
+    struct dbk_proof_inclusion inclusion;
+    dbk_proof_inclusion_init(&inclusion);
+    assert_ok(dbk_proof_inclusion(book->proof, 1, size, &inclusion, &err), &err);
+    bool found = inclusion.checkpoint.size > 0;
+    dbk_proof_inclusion_release(&inclusion);
+    return found;
+}
+
 static void check_consistency(struct book *book, uint64_t from, uint64_t to)
 {
     struct dbk_error err = {0};
@@ -167,6 +179,8 @@ static void test_proof__every_size_is_signed_and_proved(void **state)
             check_consistency(&reader, position, position + (last - position) / 3);
         }
     }
+    assert_true(has_checkpoint(&book, 128) && has_checkpoint(&reader, 128));
+    assert_false(has_checkpoint(&book, 127) || has_checkpoint(&reader, 129));
     shut(&reader);
     shut(&book);
     /* The same again by who opens it. */
