@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Events of declared types on every way in, and the commands that look at schemas."""
 import json
+import os
+import pathlib
 import subprocess
 
 import pytest
 
-from conftest import Book, clean_environment
+from conftest import ROOT, Book, clean_environment, missing
+
+BUILD = pathlib.Path(os.environ.get("DAYBOOK_BUILD", ROOT / "build"))
 
 DEPOSITED = {"versions": [
     {"version": 1, "schema": {"type": "object", "properties": {"amount": {"type": "integer"}},
@@ -130,6 +134,62 @@ def test_over_http(make, serve):
     answer = server.post("/streams/account-1", {"type": "Deposited", "data": GOOD,
                                                 "schema_version": "1"})
     assert answer.status == 400 and "schema_version" in answer.json["detail"]
+
+
+PROGRAM = r"""
+#include <daybook.h>
+#include <stdio.h>
+#include <string.h>
+
+static void append(struct daybook *book, const char *data, int version)
+{
+    struct daybook_error error = {0};
+    struct daybook_appended appended = {0};
+    const struct daybook_new_event event = {.stream = "account-1", .type = "Deposited",
+        .data = data, .data_size = strlen(data), .schema_version = (uint16_t)version};
+    int rc = daybook_append(book, &(struct daybook_batch){.events = &event, .count = 1},
+                            &appended, &error);
+    printf("%d %zu %s%s\n", rc, appended.warning_count, appended.warning, error.message);
+}
+
+int main(int argc, char **argv)
+{
+    struct daybook *book = NULL;
+    struct daybook_cursor *cursor = NULL;
+    struct daybook_event event;
+    if (argc != 3 || daybook_open(&(struct daybook_options){.folder = argv[1], .data = argv[2]},
+                                  &book, NULL) < 0)
+        return 1;
+    append(book, "{\"amount\": 0, \"currency\": \"EUR\"}", 0);
+    append(book, "{\"amount\": 0}", 1);
+    append(book, "{\"amount\": 0}", 3);
+    if (daybook_read(book, NULL, &cursor, NULL) < 0)
+        return 1;
+    while (daybook_next(cursor, &event, NULL) == 1)
+        printf("version %d\n", event.schema_version);
+    daybook_cursor_close(cursor);
+    daybook_close(book);
+    return 0;
+}
+"""
+
+
+def test_from_c(make, tmp_path):
+    library = BUILD / "src" / "libdaybook.so"
+    if not library.exists():
+        missing("libdaybook")
+    book = make("warn")
+    source = tmp_path / "program.c"
+    source.write_text(PROGRAM)
+    subprocess.run(["cc", "-std=c11", f"-I{ROOT / 'include'}", source, f"-L{library.parent}",
+                    "-ldaybook", "-o", tmp_path / "program"], check=True)
+    result = subprocess.run([tmp_path / "program", book.folder, book.data], text=True,
+                            capture_output=True, check=True, timeout=60,
+                            env=clean_environment() | {"LD_LIBRARY_PATH": str(library.parent)})
+    assert result.stdout.splitlines() == [
+        f"0 1 event 0: {WHY}", "0 0 ",
+        "-1 0 event 0: Deposited has no schema version 3: the newest is 2",
+        "version 2", "version 1"]
 
 
 def test_bytes_are_no_json(make, serve):
