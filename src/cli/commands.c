@@ -842,6 +842,19 @@ const struct dbk_cli_command dbk_cli_commands[] = {
      .options = OPTIONS(BENCH_FILL, OPTION("streams", NUMBER, "N", "streams they lie in (50000)"),
                         OPTION("kills", NUMBER, "N", "how often (5)")),
      .run = dbk_run_bench_open},
+    {.name = "bench keys",
+     .positional = "",
+     .summary = "measure making, forgetting and rotating the subjects' keys",
+     .details =
+         "A hundred keys are forgotten one by one, and three epochs begun. rotation_budget: of\n"
+         "2 s a million keys, how many times over the slowest rotation fits.",
+     .examples = EXAMPLES("daybook bench keys", "daybook bench keys --subjects 100000"),
+     .options = OPTIONS(
+         OPTION("dir", TEXT, "DIR", "the disk to measure: a folder on it (the current one)"),
+         OPTION("subjects", NUMBER, "N", "keys (1000000)"),
+         OPTION("baseline", TEXT, "FILE", "an earlier run's -o json: fails when this one is worse"),
+         OPTION("noise", NUMBER, "PERCENT", "by how much more than this (10)")),
+     .run = dbk_run_bench_keys},
     {.name = "help",
      .positional = "[COMMAND]",
      .summary = "how to use a command",

@@ -35,6 +35,7 @@ void dbk_help_overview(FILE *out, const char *group);
 int dbk_run_append(const struct dbk_arguments *arguments);
 int dbk_run_bench_append(const struct dbk_arguments *arguments);
 int dbk_run_bench_model(const struct dbk_arguments *arguments);
+int dbk_run_bench_keys(const struct dbk_arguments *arguments);
 int dbk_run_bench_open(const struct dbk_arguments *arguments);
 int dbk_run_bench_read(const struct dbk_arguments *arguments);
 int dbk_run_bench_state(const struct dbk_arguments *arguments);
