@@ -192,10 +192,14 @@ static int rotate(struct rotation *rotation, struct dbk_error *err)
 {
     struct dbk_keys *keys = rotation->keys;
     int rc = begin(rotation, err);
+    /* Who is forgetting has added to the list and not yet destroyed: that is waited for, so that
+       slots of keys in the list are destroyed before they are copied, or caught up with. */
+    (void)pthread_mutex_lock(&keys->change);
     (void)pthread_mutex_lock(&keys->lock);
     uint64_t slots = keys->table.slots;
     rotation->erased = keys->erased.ids.count;
     (void)pthread_mutex_unlock(&keys->lock);
+    (void)pthread_mutex_unlock(&keys->change);
     if (rc == DBK_OK)
         rc = copy_up_to(rotation, slots, err);
     /* What follows waits for the disk while nobody can make a key: let it be short. */

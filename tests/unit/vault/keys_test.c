@@ -8,6 +8,8 @@
  */
 #include "test.h"
 
+#include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -436,6 +438,99 @@ static void test_vault_keys__no_sync_where_there_is_nothing_new(void **state)
     dbk_keys_free(keys);
 }
 
+/* ---- Several at once ---- */
+
+#define MAKERS 3
+#define MADE_EACH 400
+
+static char real_folder[64];
+static struct dbk_keys *shared;
+static struct dbk_key made_keys[MAKERS][MADE_EACH];
+static _Atomic int made_counts[MAKERS];
+
+static void *make_many(void *context)
+{
+    size_t maker = (size_t)(uintptr_t)context;
+    struct dbk_error err = {0};
+    for (int i = 0; i < MADE_EACH; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof(name), "subject-%zu-%d", maker, i);
+        assert_ok(dbk_keys_make(shared, dbk_slice_of(name), &made_keys[maker][i], &err), &err);
+        assert_ok(dbk_keys_sync(shared, &err), &err);
+        made_counts[maker]++;
+    }
+    return NULL;
+}
+
+/* Every third key of each maker, once it is made. */
+static void *forget_some(void *context)
+{
+    struct dbk_error err = {0};
+    (void)context;
+    for (int i = 0; i < MADE_EACH; i += 3) {
+        for (size_t maker = 0; maker < MAKERS; maker++) {
+            while (made_counts[maker] <= i)
+                (void)sched_yield();
+            assert_ok(dbk_keys_forget(shared, &made_keys[maker][i].id, 1, &err), &err);
+        }
+    }
+    return NULL;
+}
+
+static void check_many(void)
+{
+    struct dbk_error err = {0};
+    for (size_t maker = 0; maker < MAKERS; maker++) {
+        for (int i = 0; i < MADE_EACH; i++) {
+            struct dbk_key key;
+            int rc = dbk_keys_find(shared, &made_keys[maker][i].id, &key, &err);
+            assert_int_equal(rc, i % 3 == 0 ? DBK_ENOTFOUND : DBK_OK);
+            if (rc == DBK_OK)
+                assert_memory_equal(&key, &made_keys[maker][i], sizeof(key));
+        }
+    }
+    assert_int_equal(dbk_keys_count(shared), MAKERS * (MADE_EACH - (MADE_EACH + 2) / 3));
+}
+
+static void open_shared(uint64_t log_epoch)
+{
+    struct dbk_error err = {0};
+    assert_ok(dbk_keys_open(&(struct dbk_keys_options){.os = dbk_os_real(),
+                                                       .folder = real_folder,
+                                                       .book_id = book,
+                                                       .writer = true,
+                                                       .create = log_epoch == 0,
+                                                       .log_epoch = log_epoch},
+                            &shared, &err),
+              &err);
+}
+
+static void test_vault_keys__epochs_begin_while_others_make_and_forget(void **state)
+{
+    (void)state;
+    pthread_t threads[MAKERS + 1];
+    struct dbk_error err = {0};
+    uint64_t epoch = 0;
+    char command[128];
+    (void)snprintf(real_folder, sizeof(real_folder), "/tmp/dbk-keys-XXXXXX");
+    assert_non_null(mkdtemp(real_folder));
+    open_shared(0);
+    for (size_t i = 0; i < MAKERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, make_many, (void *)(uintptr_t)i), 0);
+    assert_int_equal(pthread_create(&threads[MAKERS], NULL, forget_some, NULL), 0);
+    while (made_counts[0] < MADE_EACH || epoch < 5)
+        assert_ok(dbk_keys_rotate(shared, &epoch, &err), &err);
+    for (size_t i = 0; i <= MAKERS; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    check_many();
+    dbk_keys_free(shared);
+    open_shared(epoch);
+    check_many();
+    dbk_keys_free(shared);
+    (void)snprintf(command, sizeof(command), "rm -rf '%s'", real_folder);
+    assert_int_equal(system(command), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -443,6 +538,7 @@ int main(void)
         cmocka_unit_test(test_vault_keys__any_failing_call_leaves_what_was_acknowledged),
         cmocka_unit_test(test_vault_keys__an_older_copy_of_the_table_brings_nothing_back),
         cmocka_unit_test(test_vault_keys__a_passphrase_is_needed_and_must_be_right),
+        cmocka_unit_test(test_vault_keys__epochs_begin_while_others_make_and_forget),
         cmocka_unit_test_setup_teardown(test_vault_keys__files_that_do_not_fit_are_refused_by_name,
                                         make_life, free_life),
         cmocka_unit_test_setup_teardown(test_vault_keys__an_older_list_is_refused, make_life,
