@@ -84,8 +84,10 @@ void dbk_migrate_names_read(lua_State *lua, const char *field, enum dbk_migrate_
     if (type != LUA_TTABLE)
         (void)luaL_error(lua, "`%s` must be a table, not %s", field, lua_typename(lua, type));
     names_out->names = dbk_arena_alloc_zero(arena, count_keys(lua) + 1, sizeof(*names_out->names));
-    if (names_out->names == NULL)
+    if (names_out->names == NULL) {
         (void)luaL_error(lua, "%s", dbk_code_text(DBK_ENOMEM));
+        return;
+    }
     lua_pushnil(lua);
     while (lua_next(lua, -2) != 0) {
         read_name(lua, field, kind, arena, &names_out->names[names_out->count++]);
