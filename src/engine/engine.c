@@ -350,6 +350,10 @@ int dbk_engine_open_migration(struct dbk_engine *engine, const struct dbk_engine
                               struct dbk_migration **migration_out, struct dbk_error *err)
 {
     int rc = options->look ? DBK_OK : dbk_engine_check_writer(engine, err);
+    if (rc == DBK_OK && !options->look && engine->vault != NULL)
+        rc = dbk_error_set(err, DBK_EDENIED,
+                           "the new book's schemas declare personal fields: a migration cannot "
+                           "fill it");
     if (rc < 0)
         return rc;
     return dbk_migration_open(

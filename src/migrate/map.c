@@ -748,7 +748,18 @@ static void give_id(const struct dbk_event *event, size_t ordinal, struct dbk_ma
         made->event.id = dbk_migrate_made_id(&event->id, ordinal);
 }
 
-static int finish(const struct call *call)
+/* Opened, a personal field would become plain data of the new book, and a forgotten one would read
+   as a value. */
+static int check_personal(const struct call *call, struct dbk_error *err)
+{
+    if (call->event->sealed.size == 0)
+        return DBK_OK;
+    return dbk_error_set(err, DBK_EDENIED,
+                         "it has personal fields, which a migration cannot carry over; the script "
+                         "may drop the event");
+}
+
+static int finish(const struct call *call, struct dbk_error *err)
 {
     struct dbk_migrate_map *map = call->map;
     int rc = DBK_OK;
@@ -760,6 +771,8 @@ static int finish(const struct call *call)
             rc = retag(map, call->arena, made);
         if (rc == DBK_OK)
             rc = find_changes(call, made);
+        if (rc == DBK_OK)
+            rc = check_personal(call, err);
         give_id(call->event, i, made);
     }
     return rc;
@@ -802,7 +815,7 @@ int dbk_migrate_map_event(struct dbk_migrate_map *map, const struct dbk_event *e
     if (rc == DBK_OK && !is_dropped(map, event))
         rc = call_function(map, &call, &failure);
     if (rc == DBK_OK)
-        rc = finish(&call);
+        rc = finish(&call, &failure);
     *made_out = map->made;
     *count_out = map->made_count;
     if (rc == DBK_OK)

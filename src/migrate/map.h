@@ -61,6 +61,7 @@ uint64_t dbk_migrate_map_begin(const struct dbk_migrate_map *map, uint64_t posit
  * borrowed from the event, and valid as long as both.
  *
  * DBK_ESCRIPT, DBK_EINVAL, DBK_ELIMIT  the message names the event
+ * DBK_EDENIED  it has personal fields, and is not dropped
  * DBK_ENOMEM
  */
 int dbk_migrate_map_event(struct dbk_migrate_map *map, const struct dbk_event *event,

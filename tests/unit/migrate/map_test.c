@@ -251,6 +251,25 @@ static void test_migrate_map__events_of_bytes(void **state)
     dbk_migrate_map_free(map);
 }
 
+/* Personal fields would become plain data; what is dropped does not. */
+static void test_migrate_map__personal_fields_are_not_carried_over(void **state)
+{
+    static const char *const sources[] = {"return { version = 1 }", ANY("return event"),
+                                          ANY("return false")};
+    (void)state;
+    event.sealed = DBK_SLICE_LITERAL("sealed");
+    for (int i = 0; i < 3; i++) {
+        struct dbk_error err = {0};
+        struct dbk_migrate_map *map = NULL;
+        const struct dbk_made *made = NULL;
+        size_t count = 0;
+        int rc = map_with(sources[i], &map, &made, &count, &err);
+        assert_int_equal(rc, i < 2 ? DBK_EDENIED : DBK_OK);
+        assert_true(i == 2 || strstr(err.message, "it has personal fields") != NULL);
+        dbk_migrate_map_free(map);
+    }
+}
+
 static void test_migrate_map__states(void **state)
 {
     struct dbk_error err = {0};
@@ -291,6 +310,7 @@ int main(void)
         TEST(test_migrate_map__order_of_the_rules),
         TEST(test_migrate_map__nonsense_is_named),
         TEST(test_migrate_map__events_of_bytes),
+        TEST(test_migrate_map__personal_fields_are_not_carried_over),
         TEST(test_migrate_map__states),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
