@@ -11,6 +11,9 @@
 #include "proof/state.h"
 
 #define INTERVAL_US INT64_C(5000000)
+/* A sealed segment does not wait so long; but where many are sealed a second, each sync of ours is
+   one that appends wait for. */
+#define SEALED_US INT64_C(1000000)
 /* Followed at once, so that others get the lock in between. */
 #define FOLLOW_EVENTS ((size_t)2048)
 /* How far behind the tree may be: waking up for each group would cost the appends' time. */
@@ -143,8 +146,10 @@ static bool is_due(struct dbk_proof *proof)
 {
     if (proof->tree.size <= proof->newest_size)
         return false;
-    return proof->os->monotonic_us(proof->os) - proof->signed_us >= proof->interval_us ||
-           proof->segments != dbk_log_segment_count(dbk_store_log(proof->store));
+    int64_t waited_us = proof->os->monotonic_us(proof->os) - proof->signed_us;
+    return waited_us >= proof->interval_us ||
+           (waited_us >= SEALED_US &&
+            proof->segments != dbk_log_segment_count(dbk_store_log(proof->store)));
 }
 
 /* After a failure nothing in memory is to be trusted. */
@@ -283,6 +288,8 @@ int dbk_proof_open(const struct dbk_proof_options *options, struct dbk_proof **p
     proof->store = options->store;
     proof->writer = options->writer;
     proof->interval_us = options->interval_us == 0 ? INTERVAL_US : options->interval_us;
+    /* The first one is due at once. */
+    proof->signed_us = proof->os->monotonic_us(proof->os) - proof->interval_us;
     proof->opened_position = dbk_log_synced_position(dbk_store_log(options->store));
     (void)pthread_mutex_init(&proof->lock, NULL);
     (void)pthread_condattr_init(&clock);

@@ -4,9 +4,9 @@
  *
  * The leaves are the events' (log/record.h) in order of position: leaf i is position i + 1. In a
  * process that writes, a thread of its own follows the log, never in the way of appends, and signs
- * a checkpoint every few seconds while there is something new, when a segment is sealed, and when
- * asked. Only what is synced is signed. The folder `proof` of the data directory holds the tree's
- * full tiles (proof/tree.h) and the checkpoints; the key stands beside it, in `proof.key`.
+ * a checkpoint every few seconds while there is something new, sooner when a segment is sealed, and
+ * when asked. Only what is synced is signed. The folder `proof` of the data directory holds the
+ * tree's full tiles (proof/tree.h) and the checkpoints; the key stands beside it, in `proof.key`.
  *
  * Opening and recovery: the tree is loaded at the size of the newest checkpoint, and its root
  * compared. When it differs, or tiles are missing, the tree is made again from the log; if its root
