@@ -6,6 +6,7 @@
 #include <openssl/evp.h>
 #include <stdio.h>
 
+#include "base/assert.h"
 #include "base/base64.h"
 
 #define SIGNATURE_SIZE 64
@@ -28,6 +29,7 @@ static void set_name(struct dbk_key *key, struct dbk_slice name)
     static const char type[] = {'\n', ED25519};
     uint8_t digest[DBK_SHA256_SIZE];
     struct dbk_sha256 hash;
+    dbk_assert(name.data != NULL && name.size <= DBK_KEY_NAME_SIZE_MAX);
     memcpy(key->name, name.data, name.size);
     key->name[name.size] = 0;
     dbk_sha256_init(&hash);

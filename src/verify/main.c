@@ -97,7 +97,7 @@ int main(int argc, char **argv)
     const char *name = NULL;
     const char *kept = NULL;
     const char *key_text = NULL;
-    for (int i = 1; i < argc; i++) {
+    for (int i = 1; i < argc && argv[i] != NULL; i++) {
         const char *const value = i + 1 < argc ? argv[i + 1] : NULL;
         const char **const taken = strcmp(argv[i], "--checkpoint") == 0 ? &kept
                                    : strcmp(argv[i], "--key") == 0      ? &key_text
