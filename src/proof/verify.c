@@ -175,7 +175,7 @@ static int compare_upper(struct verifying *verifying, struct dbk_error *err)
 {
     int rc = DBK_OK;
     struct dbk_hash expected[DBK_TILE_COUNT];
-    for (unsigned level = 1; level < DBK_TREE_LEVELS; level++) {
+    for (unsigned level = 1; level + 1 < DBK_TREE_LEVELS; level++) {
         uint64_t tiles =
             (verifying->newest_size < verifying->last ? verifying->newest_size : verifying->last) >>
             (8 * (level + 1));
