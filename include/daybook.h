@@ -77,16 +77,44 @@ enum daybook_mode {
     DAYBOOK_READ = 1   /* read beside whoever holds it */
 };
 
+/* Text that a program's function writes; valid for the call. */
+struct daybook_text;
+/* Appends bytes. Running out of memory is noticed by the caller of the function. */
+DAYBOOK_API void daybook_write(struct daybook_text *text, const void *bytes, size_t size);
+
+struct daybook_event;
+
+/*
+ * An upcaster in C: makes a version of an event type's data out of the one before. The type's
+ * schema says so for that version: "upcast": "program". Who opens the book without it gets an error
+ * for events of older versions.
+ */
+struct daybook_upcaster {
+    const char *type;       /* "Deposited" */
+    uint16_t version;       /* that it makes */
+    const char *definition; /* changes with what it does: older snapshots no longer fit, and read
+                               models ask for a rebuild */
+    void *context;
+    /*
+     * Writes the new data as JSON. Called from any thread, with an event that is valid for the
+     * call. Not 0: it cannot, and the read fails with DAYBOOK_ESCRIPT and names event and place.
+     */
+    int (*upcast)(const struct daybook_event *event, struct daybook_text *text, void *context);
+};
+
 struct daybook_options {
     const char *folder; /* where book.yaml is */
     const char *data;   /* the data directory; NULL: as book.yaml says */
     enum daybook_mode mode;
+    const struct daybook_upcaster *upcasters; /* copied, with their texts */
+    size_t upcaster_count;
 };
 
 /*
  * Opens a book; owned by the caller, who ends it with daybook_close. All but `book_out` borrowed.
  *
  * DAYBOOK_EBOOK      its files have faults; the message has the first and how many there are
+ * DAYBOOK_EINVAL     an upcaster that no schema asks for
  * DAYBOOK_EBUSY      another process holds it; the message names it
  * DAYBOOK_ECORRUPT, DAYBOOK_EFORMAT, DAYBOOK_ENOTFOUND, DAYBOOK_EIO, DAYBOOK_EFULL, DAYBOOK_ENOMEM
  */
@@ -192,7 +220,7 @@ struct daybook_event {
     const char *tags; /* each a byte of size and as many bytes, in byte order */
     size_t tags_size;
     int binary;
-    uint16_t schema_version; /* 0: its type was not declared */
+    uint16_t schema_version; /* of the data as it is here; 0: its type is not declared */
 };
 
 struct daybook_filter {
@@ -207,6 +235,7 @@ struct daybook_filter {
     uint64_t version_min;
     uint64_t version_max;
     int backwards; /* not 0: newest first */
+    int raw;       /* not 0: as stored, not upcast to the newest version of its type's schema */
 };
 
 struct daybook_cursor;
@@ -298,11 +327,6 @@ DAYBOOK_API int64_t daybook_group_unpark(struct daybook *book, const char *group
 
 /* Text made by the library: end it with daybook_free. */
 DAYBOOK_API void daybook_free(char *text);
-
-/* Where a fold writes its state; valid for the call. */
-struct daybook_text;
-/* Appends bytes. Running out of memory is noticed by the caller of the fold. */
-DAYBOOK_API void daybook_write(struct daybook_text *text, const void *bytes, size_t size);
 
 /*
  * A fold in C: the state of a category's streams, kept in memory of the program's own. Functions

@@ -23,8 +23,8 @@ FORMAT_VERSION = "14"
 
 # Headers that other rooms may include beside <room>/<room>.h; of base, all of them.
 FRONTS = {"log/backup.h", "log/record.h", "migrate/finish.h", "migrate/verify.h", "model/as_of.h",
-          "json/decimal.h", "schema/compare.h", "schema/infer.h", "view/schedule.h", "os/sim.h",
-          "server/api.h"}
+          "json/decimal.h", "schema/compare.h", "schema/event.h", "schema/infer.h",
+          "schema/upcaster.h", "view/schedule.h", "os/sim.h", "server/api.h"}
 
 # Those of personal fields.
 FRONTS |= {"log/sealed.h", "vault/copies.h", "vault/keys.h"}
@@ -32,8 +32,8 @@ FRONTS |= {"log/sealed.h", "vault/copies.h", "vault/keys.h"}
 # Whose header a library's is: the others use the room.
 DRIVERS = {
     "simdjson.h": {"json"},
-    "lua.h": {"script", "fold", "migrate", "command", "book", "cli"},
-    "lauxlib.h": {"script", "fold", "migrate", "command", "book", "cli"},
+    "lua.h": {"script", "schema", "fold", "migrate", "command", "book", "cli"},
+    "lauxlib.h": {"script", "schema", "fold", "migrate", "command", "book", "cli"},
     "lualib.h": {"script"},
     "sqlite3.h": {"target"},
     "sodium.h": {"vault"},

@@ -38,4 +38,10 @@ int dbk_handlers_parse(const char *file, struct dbk_slice text, struct dbk_handl
 int dbk_handlers_check_sql(const char *file, unsigned line, struct dbk_slice sql,
                            struct dbk_diagnostics *diagnostics) DBK_MUST_CHECK;
 
+struct dbk_book_loader;
+
+/* Gives handlers their versions ("Deposited.v1"), and checks both against the book's schemas. */
+int dbk_book_check_handlers(struct dbk_book_loader *loader, struct dbk_handler_list *handlers,
+                            struct dbk_error *err) DBK_MUST_CHECK;
+
 #endif

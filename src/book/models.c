@@ -198,9 +198,13 @@ static int take_type_file(struct reading *reading, const char *file, struct dbk_
                           struct dbk_slice text)
 {
     struct dbk_handler handler = {.file = file, .line = 1, .type = type, .sql = text};
-    if (!dbk_fault_is_name(type)) {
+    struct dbk_slice name = type;
+    uint16_t version = 0;
+    (void)dbk_schemas_split(reading->loader->book->schemas, type, &name, &version);
+    if (!dbk_fault_is_name(name)) {
         struct dbk_fault fault = {.file = file};
-        fault.why = "a handler's file has the name of the event type";
+        fault.why = "a handler's file has the name of the event type, and `.v1` behind it where it "
+                    "is for a version that is declared";
         fault.fix = "put it into handlers.sql, under `-- on: <event type>`";
         return dbk_fault_add(reading->loader->faults, &fault, "`%s` is no name", type.data);
     }
@@ -313,6 +317,8 @@ static int read_model(struct dbk_book_loader *loader, const char *name,
     }
     if (rc == DBK_OK && check_whole(&reading, &names) < 0)
         rc = dbk_book_no_memory(err);
+    if (rc == DBK_OK)
+        rc = dbk_book_check_handlers(loader, &reading.handlers, err);
     reading.definition.handlers = reading.handlers.items;
     reading.definition.handler_count = reading.handlers.count;
     *definition_out = reading.definition;

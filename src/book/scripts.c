@@ -111,10 +111,15 @@ static int check_imports(struct dbk_book_loader *loader, struct dbk_error *err)
 
 static int check(struct dbk_book_loader *loader, struct dbk_error *err)
 {
+    struct dbk_upcasts *upcasts = NULL;
     struct dbk_folds *folds = NULL;
     struct dbk_commands *commands = NULL;
     /* Nothing is read or appended: neither needs a store. */
-    int rc = dbk_folds_open(NULL, loader->options->os, NULL, false, &folds, err);
+    int rc = dbk_upcasts_open(loader->book->schemas, NULL, 0, &upcasts, err);
+    if (rc == DBK_OK)
+        rc = dbk_folds_open(NULL, loader->options->os, NULL, false, &folds, err);
+    if (rc == DBK_OK)
+        dbk_folds_set_upcasts(folds, upcasts);
     if (rc == DBK_OK)
         rc = dbk_commands_open(NULL, folds, NULL, NULL, &commands, err);
     if (rc == DBK_OK)
@@ -123,7 +128,35 @@ static int check(struct dbk_book_loader *loader, struct dbk_error *err)
         rc = check_commands(loader, commands, err);
     dbk_commands_free(commands);
     dbk_folds_free(folds);
+    dbk_upcasts_free(upcasts);
     return rc == DBK_OK ? check_imports(loader, err) : rc;
+}
+
+/* Upcasters are functions; where one is missing, or meant for nothing, the schemas have said. */
+static int check_upcasters(struct dbk_book_loader *loader, struct dbk_error *err)
+{
+    const struct dbk_schemas *schemas = loader->book->schemas;
+    int rc = DBK_OK;
+    for (size_t i = 0; rc == DBK_OK && i < dbk_schemas_count(schemas); i++) {
+        const struct dbk_schema *newest = dbk_schemas_at(schemas, i);
+        for (uint16_t version = 2; rc == DBK_OK && version <= dbk_schema_version(newest);
+             version++) {
+            const struct dbk_schema_script *script =
+                dbk_schema_script(dbk_schemas_find(schemas, dbk_schema_type(newest), version));
+            struct dbk_script *opened = NULL;
+            struct dbk_error failure = {0};
+            if (script == NULL)
+                continue;
+            const struct dbk_book_file file = {.file = script->file, .source = script->source};
+            rc = dbk_script_open(file.file, file.source,
+                                 &(struct dbk_script_limits){.is_function = true}, &opened,
+                                 &failure);
+            dbk_script_free(opened);
+            if (rc < 0)
+                rc = report(loader, &file, rc, &failure, "stored events could not be read", err);
+        }
+    }
+    return rc;
 }
 
 int dbk_book_read_scripts(struct dbk_book_loader *loader, struct dbk_error *err)
@@ -136,5 +169,7 @@ int dbk_book_read_scripts(struct dbk_book_loader *loader, struct dbk_error *err)
     if (rc == DBK_OK)
         rc = dbk_book_read_folder(loader, "imports", ".lua", &book->imports, &book->import_count,
                                   err);
+    if (rc == DBK_OK)
+        rc = check_upcasters(loader, err);
     return rc == DBK_OK ? check(loader, err) : rc;
 }

@@ -143,7 +143,7 @@ static int fold_all(struct dbk_bench *bench, const struct work *work, struct fig
         rc = work->in_c ? dbk_folds_add_functions(
                               folds, DBK_SLICE_LITERAL("bench"), DBK_SLICE_LITERAL("1"), 0,
                               &(struct dbk_fold_functions){NULL, create, destroy, reset, apply,
-                                                           write_total, read_total},
+                                                           NULL, write_total, read_total},
                               err)
                         : dbk_folds_add(folds, DBK_SLICE_LITERAL("bench"), "bench.lua",
                                         DBK_SLICE_LITERAL(fold), err);

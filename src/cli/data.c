@@ -174,6 +174,16 @@ static int add_rows(struct lines *lines, const struct dbk_json_node *root)
     return rc;
 }
 
+/* An answer that has begun says by its last line that it failed. */
+static bool is_problem(const struct dbk_json_node *root)
+{
+    const struct dbk_json_node *type = dbk_json_member(root, "type");
+    const struct dbk_json_node *status = dbk_json_member(root, "status");
+    return type != NULL && type->kind == DBK_JSON_STRING &&
+           dbk_slice_equal_text(type->text, "about:blank") && status != NULL &&
+           status->kind == DBK_JSON_INTEGER && dbk_json_member(root, "stream") == NULL;
+}
+
 /* A line of the answer: an event, or in a live one a field of it, of which only data matters. */
 static int take_line(struct lines *lines, struct dbk_slice line)
 {
@@ -189,6 +199,11 @@ static int take_line(struct lines *lines, struct dbk_slice line)
     if (line.size == 0)
         return DBK_OK;
     int rc = dbk_json_parse(lines->json, line, &root, &lines->err);
+    if (rc == DBK_OK && is_problem(root)) {
+        /* What came before it is shown. */
+        rc = dbk_table_flush(lines->table, &lines->err);
+        return rc < 0 ? rc : dbk_link_problem(root, 0, &lines->err);
+    }
     if (rc == DBK_OK && lines->summary != NULL) {
         dbk_buf_reset(&lines->row);
         rc = lines->summary(&lines->row, root);

@@ -131,6 +131,7 @@ int dbk_import_batch_seal(struct dbk_import_batch *batch)
             .tag_count = item->tag_count,
             .id = item->id,
             .occurred_us = item->occurred_us,
+            .schema_version = item->schema_version,
             .flags = DBK_RECORD_JSON};
     }
     return DBK_OK;

@@ -32,6 +32,7 @@ struct dbk_import_event {
     size_t tag_count;
     struct dbk_uuid id;
     int64_t occurred_us;
+    uint16_t schema_version; /* 0: its type's newest */
 };
 
 struct dbk_import_batch {

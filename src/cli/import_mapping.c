@@ -12,9 +12,19 @@
 
 /* Names looked up in every row. They are kept as Lua strings, because making one allocates, and out
    of a protected call nothing may fail. */
-enum key { KEY_MAP, KEY_STREAM, KEY_TYPE, KEY_OCCURRED, KEY_DATA, KEY_META, KEY_TAGS, KEY_COUNT };
+enum key {
+    KEY_MAP,
+    KEY_STREAM,
+    KEY_TYPE,
+    KEY_OCCURRED,
+    KEY_DATA,
+    KEY_META,
+    KEY_TAGS,
+    KEY_SCHEMA_VERSION,
+    KEY_COUNT
+};
 static const char *const key_names[KEY_COUNT] = {"map",  "stream", "type", "occurred",
-                                                 "data", "meta",   "tags"};
+                                                 "data", "meta",   "tags", "schema_version"};
 
 struct dbk_mapping {
     struct dbk_mapping_options options;
@@ -209,6 +219,19 @@ static int read_names(const struct dbk_mapping *mapping, int event, struct dbk_i
     return rc;
 }
 
+static int read_version(const struct dbk_mapping *mapping, int event, struct dbk_import_event *item,
+                        struct dbk_error *err)
+{
+    lua_State *lua = dbk_script_lua(mapping->script);
+    bool given = push_key(mapping, event, KEY_SCHEMA_VERSION) != LUA_TNIL;
+    lua_Integer version = lua_isinteger(lua, -1) != 0 ? lua_tointeger(lua, -1) : 0;
+    lua_pop(lua, 1);
+    if (given && (version < 1 || version > UINT16_MAX))
+        return dbk_error_set(err, DBK_EINVAL, "the event's schema_version is no number from 1 on");
+    item->schema_version = (uint16_t)version;
+    return DBK_OK;
+}
+
 static int write_value(struct dbk_mapping *mapping, int event, enum key key,
                        struct dbk_import_batch *batch, struct dbk_import_part *part,
                        struct dbk_error *err)
@@ -279,6 +302,8 @@ static int read_event(struct dbk_mapping *mapping, int event, struct dbk_import_
     if (item == NULL)
         return DBK_ENOMEM;
     int rc = read_names(mapping, event, batch, item, err);
+    if (rc == DBK_OK)
+        rc = read_version(mapping, event, item, err);
     if (rc == DBK_OK)
         rc = write_value(mapping, event, KEY_DATA, batch, &item->data, err);
     if (rc == DBK_OK && item->data.size == 0)

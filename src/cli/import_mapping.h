@@ -13,7 +13,8 @@
  *     }
  *
  * `row` is a table of texts by column for CSV, the JSON value for JSONL; `number` is the row's. An
- * event has stream, type and data, and may have occurred (text, as --at reads it), meta and tags;
+ * event has stream, type and data, and may have occurred (text, as --at reads it), meta, tags and
+ * schema_version;
  * error("why") rejects the row. Locals of the chunk live as long as the import, and every run
  * begins at the first row, so what a mapping remembers is the same each time. What is true only
  * when the row is taken (that its order has begun) is remembered by a function that map returns

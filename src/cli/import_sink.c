@@ -76,6 +76,10 @@ static void write_event(struct dbk_buf *body, const struct dbk_import_batch *bat
         dbk_json_write_key(body, &first, "occurred");
         dbk_json_write_string(body, dbk_slice(time, size));
     }
+    if (item->schema_version != 0) {
+        dbk_json_write_key(body, &first, "schema_version");
+        dbk_json_write_u64(body, item->schema_version);
+    }
     dbk_json_write_key(body, &first, "data");
     dbk_buf_append(body, dbk_import_part(batch, item->data));
     if (item->meta.size > 0) {

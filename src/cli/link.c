@@ -229,27 +229,26 @@ static int code_of(struct dbk_slice name)
     return DBK_EIO;
 }
 
+int dbk_link_problem(const struct dbk_json_node *root, int status, struct dbk_error *err)
+{
+    const struct dbk_json_node *code = dbk_json_member(root, "code");
+    const struct dbk_json_node *detail = dbk_json_member(root, "detail");
+    int rc = code != NULL && code->kind == DBK_JSON_STRING ? code_of(code->text) : DBK_EIO;
+    if (detail == NULL || detail->kind != DBK_JSON_STRING)
+        detail = dbk_json_member(root, "title");
+    if (detail != NULL && detail->kind == DBK_JSON_STRING)
+        return dbk_error_set(err, rc, "%.*s", DBK_SLICE_ARGS(detail->text));
+    return dbk_error_set(err, rc, "the server answered with status %d", status);
+}
+
 /* Turns a problem document into a code and a message. */
 static int problem(const struct dbk_answer *answer, struct dbk_error *err)
 {
-    const struct dbk_json_node *nodes = NULL;
+    const struct dbk_json_node *root = NULL;
     struct dbk_json *json = dbk_json_create(1 << 20);
-    int rc = DBK_EIO;
-    if (json == NULL || dbk_json_parse(json, dbk_buf_slice(&answer->body), &nodes, NULL) < 0) {
-        rc = dbk_error_set(err, DBK_EIO, "the server answered with status %d", answer->status);
-    } else {
-        const struct dbk_json_node *code = dbk_json_member(nodes, "code");
-        const struct dbk_json_node *detail = dbk_json_member(nodes, "detail");
-        const struct dbk_json_node *title = dbk_json_member(nodes, "title");
-        if (detail == NULL || detail->kind != DBK_JSON_STRING)
-            detail = title;
-        if (code != NULL && code->kind == DBK_JSON_STRING)
-            rc = code_of(code->text);
-        if (detail != NULL && detail->kind == DBK_JSON_STRING)
-            (void)dbk_error_set(err, rc, "%.*s", DBK_SLICE_ARGS(detail->text));
-        else
-            (void)dbk_error_set(err, rc, "the server answered with status %d", answer->status);
-    }
+    int rc = json == NULL || dbk_json_parse(json, dbk_buf_slice(&answer->body), &root, NULL) < 0
+                 ? dbk_error_set(err, DBK_EIO, "the server answered with status %d", answer->status)
+                 : dbk_link_problem(root, answer->status, err);
     dbk_json_free(json);
     return rc;
 }

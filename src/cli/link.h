@@ -59,6 +59,9 @@ void dbk_answer_release(struct dbk_answer *answer);
 int dbk_link_send(struct dbk_link *link, struct dbk_call *call, dbk_http_body_fn each,
                   void *context, struct dbk_answer *answer, struct dbk_error *err) DBK_MUST_CHECK;
 
+/* A problem document (RFC 9457) as an error: its code. */
+int dbk_link_problem(const struct dbk_json_node *root, int status,
+                     struct dbk_error *err) DBK_MUST_CHECK;
 /* Ends live answers soon; async-signal-safe. */
 void dbk_link_stop(void);
 bool dbk_link_stopped(void);

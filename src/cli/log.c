@@ -190,6 +190,7 @@ int dbk_run_log(const struct dbk_arguments *arguments)
     dbk_call_option(&call, arguments, "from-version", "from_version");
     dbk_call_option(&call, arguments, "to-version", "to_version");
     dbk_call_option(&call, arguments, "diff", "diff");
+    dbk_call_option(&call, arguments, "raw", "raw");
     return dbk_data_lines(arguments, &call,
                           dbk_arguments_has(arguments, "diff") ? &changes : &states);
 }

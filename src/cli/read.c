@@ -29,6 +29,7 @@ int dbk_run_read(const struct dbk_arguments *arguments)
         {"backwards", "backwards", true, true},
         {"hidden", "hidden", false, true},
         {"removed", "removed", true, true},
+        {"raw", "raw", true, true},
     };
     struct dbk_call call;
     bool stream = arguments->positional_count > 0;

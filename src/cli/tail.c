@@ -25,6 +25,7 @@ int dbk_run_tail(const struct dbk_arguments *arguments)
     dbk_call_option(&call, arguments, "prefix", "stream_prefix");
     dbk_call_option(&call, arguments, "correlation", "correlation");
     dbk_call_option(&call, arguments, "from-time", "from_time");
+    dbk_call_option(&call, arguments, "raw", "raw");
     if (after != NULL || (follow && !from))
         dbk_call_query(&call, "after", dbk_slice_of(after != NULL ? after : "now"));
     return dbk_data_lines(

@@ -238,7 +238,8 @@ static int read_event(struct dbk_store *store, uint64_t position, struct dbk_cur
 {
     int rc = dbk_cursor_open(
         store,
-        &(struct dbk_filter){.position_min = position, .position_max = position, .hidden = true},
+        &(struct dbk_filter){
+            .position_min = position, .position_max = position, .as_written = true, .hidden = true},
         cursor_out, err);
     return rc < 0 ? rc : dbk_cursor_next(*cursor_out, event_out, err);
 }
@@ -252,6 +253,7 @@ static int version_behind(struct doing *doing, uint64_t position, uint64_t *vers
     int rc = dbk_cursor_open(doing->commands->store,
                              &(struct dbk_filter){.stream = dbk_buf_slice(&doing->stream),
                                                   .position_max = position,
+                                                  .raw = true,
                                                   .hidden = true,
                                                   .backwards = true},
                              &cursor, err);

@@ -86,31 +86,66 @@ static int faults(const struct dbk_diagnostics *list, const char *folder, struct
     return dbk_error_set(err, DBK_EBOOK, "%s: %zu faults", folder, list->error_count);
 }
 
-int daybook_open(const struct daybook_options *options, struct daybook **book_out,
-                 struct daybook_error *error)
+static bool are_whole(const struct daybook_options *options)
 {
-    struct dbk_error err = {0};
+    for (size_t i = 0; i < options->upcaster_count; i++) {
+        const struct daybook_upcaster *upcaster = &options->upcasters[i];
+        if (upcaster->type == NULL || upcaster->definition == NULL || upcaster->upcast == NULL)
+            return false;
+    }
+    return true;
+}
+
+static void free_book(struct daybook *book)
+{
+    dbk_engine_free(book->engine);
+    dbk_library_free_folds(book);
+    dbk_library_free_upcasters(book);
+    dbk_free(book);
+}
+
+static int open_engine(struct daybook *book, const struct daybook_options *options,
+                       struct dbk_error *err)
+{
     struct dbk_diagnostics list;
-    if (options == NULL || options->folder == NULL || book_out == NULL)
-        return dbk_library_wrong(error,
-                                 "daybook_open: options with a folder, and book_out, are needed");
-    struct daybook *book = dbk_alloc_zero(1, sizeof(*book));
-    if (book == NULL)
-        return dbk_library_fail(error, DBK_ENOMEM, &err);
+    struct dbk_upcast_function *functions = NULL;
     dbk_diagnostics_init(&list);
-    int rc = dbk_engine_open(&(struct dbk_engine_options){.os = dbk_os_real(),
+    int rc =
+        dbk_library_take_upcasters(book, options->upcasters, options->upcaster_count, &functions);
+    if (rc == DBK_OK)
+        rc = dbk_engine_open(&(struct dbk_engine_options){.os = dbk_os_real(),
                                                           .folder = options->folder,
                                                           .data = options->data,
                                                           .holder = "a program with libdaybook",
                                                           .mode = options->mode == DAYBOOK_READ
                                                                       ? DBK_ENGINE_READ
-                                                                      : DBK_ENGINE_WRITE},
-                             &list, &book->engine, &err);
+                                                                      : DBK_ENGINE_WRITE,
+                                                          .upcasts = functions,
+                                                          .upcast_count = options->upcaster_count},
+                             &list, &book->engine, err);
     if (rc == DBK_EBOOK)
-        rc = faults(&list, options->folder, &err);
+        rc = faults(&list, options->folder, err);
     dbk_diagnostics_release(&list);
+    dbk_free(functions);
+    return rc;
+}
+
+int daybook_open(const struct daybook_options *options, struct daybook **book_out,
+                 struct daybook_error *error)
+{
+    struct dbk_error err = {0};
+    if (options == NULL || options->folder == NULL || book_out == NULL)
+        return dbk_library_wrong(error,
+                                 "daybook_open: options with a folder, and book_out, are needed");
+    if (!are_whole(options))
+        return dbk_library_wrong(error, "daybook_open: an upcaster has a type, a definition and a "
+                                        "function");
+    struct daybook *book = dbk_alloc_zero(1, sizeof(*book));
+    if (book == NULL)
+        return dbk_library_fail(error, DBK_ENOMEM, &err);
+    int rc = open_engine(book, options, &err);
     if (rc < 0) {
-        dbk_free(book);
+        free_book(book);
         return dbk_library_fail(error, rc, &err);
     }
     *book_out = book;
@@ -119,11 +154,8 @@ int daybook_open(const struct daybook_options *options, struct daybook **book_ou
 
 void daybook_close(struct daybook *book)
 {
-    if (book == NULL)
-        return;
-    dbk_engine_free(book->engine);
-    dbk_library_free_folds(book);
-    dbk_free(book);
+    if (book != NULL)
+        free_book(book);
 }
 
 uint64_t daybook_last_position(struct daybook *book)
@@ -275,7 +307,8 @@ int daybook_read(struct daybook *book, const struct daybook_filter *filter,
                                                  .position_max = from->position_max,
                                                  .version_min = from->version_min,
                                                  .version_max = from->version_max,
-                                                 .backwards = from->backwards != 0},
+                                                 .backwards = from->backwards != 0,
+                                                 .raw = from->raw != 0},
                             &cursor->cursor, &err);
     dbk_engine_scratch_give(book->engine, scratch);
     if (rc < 0) {

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/assert.h"
 #include "engine/state.h"
@@ -98,6 +99,8 @@ static int open_scripts(struct dbk_engine *engine, struct dbk_error *err)
              ? dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", book->folder)
              : dbk_folds_open(engine->store, engine->os, snapshots, engine->writer, &engine->folds,
                               err);
+    if (rc == DBK_OK)
+        dbk_folds_set_upcasts(engine->folds, engine->upcasts);
     for (size_t i = 0; rc == DBK_OK && i < book->fold_count; i++)
         rc = dbk_folds_add(engine->folds, dbk_slice_of(book->folds[i].name), book->folds[i].file,
                            book->folds[i].source, err);
@@ -126,6 +129,54 @@ static int list_tables(struct dbk_engine *engine, struct dbk_error *err)
     return rc;
 }
 
+static int compare_types(const void *a, const void *b)
+{
+    return dbk_slice_compare(*(const struct dbk_slice *)a, *(const struct dbk_slice *)b);
+}
+
+static void put_upcasts(const struct dbk_engine *engine, struct dbk_slice type, struct dbk_buf *out)
+{
+    uint8_t fingerprint[DBK_SHA256_SIZE];
+    if (!dbk_upcasts_fingerprint(engine->upcasts, type, fingerprint))
+        return;
+    dbk_buf_append(out, type);
+    dbk_buf_append_char(out, ':');
+    for (size_t i = 0; i < sizeof(fingerprint); i++)
+        dbk_buf_append_format(out, "%02x", fingerprint[i]);
+    dbk_buf_append_char(out, '\n');
+}
+
+/* What a model's rows depend on beside its own files: how the types it handles are upcast. */
+static int note_upcasts(struct dbk_engine *engine, struct dbk_model_definition *definition)
+{
+    struct dbk_buf text;
+    size_t count = definition->handler_count;
+    struct dbk_slice *types = dbk_arena_alloc_zero(&engine->arena, count + 1, sizeof(*types));
+    if (types == NULL)
+        return DBK_ENOMEM;
+    for (size_t i = 0; i < count; i++)
+        types[i] = definition->handlers[i].type;
+    qsort(types, count, sizeof(*types), compare_types);
+    dbk_buf_init(&text, DBK_ENGINE_TEXT_SIZE_MAX);
+    for (size_t i = 0; i < count; i++) {
+        if (i == 0 || !dbk_slice_equal(types[i], types[i - 1]))
+            put_upcasts(engine, types[i], &text);
+    }
+    definition->upcasts = dbk_arena_copy(&engine->arena, dbk_buf_slice(&text));
+    int rc = text.rc < 0 || definition->upcasts.data == NULL ? DBK_ENOMEM : DBK_OK;
+    dbk_buf_release(&text);
+    return rc;
+}
+
+static int add_model(struct dbk_engine *engine, const struct dbk_model_definition *definition,
+                     struct dbk_error *err)
+{
+    struct dbk_model_definition noted = *definition;
+    int rc = note_upcasts(engine, &noted);
+    return rc < 0 ? dbk_error_set(err, rc, "out of memory opening model %s", definition->name)
+                  : dbk_models_add(engine->models, &noted, engine->writer, err);
+}
+
 static int open_models(struct dbk_engine *engine, struct dbk_error *err)
 {
     const struct dbk_book *book = engine->book;
@@ -134,7 +185,7 @@ static int open_models(struct dbk_engine *engine, struct dbk_error *err)
                  ? dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", book->folder)
                  : dbk_models_open(engine->store, &engine->models, err);
     for (size_t i = 0; rc == DBK_OK && i < book->model_count; i++)
-        rc = dbk_models_add(engine->models, &book->models[i], engine->writer, err);
+        rc = add_model(engine, &book->models[i], err);
     if (rc == DBK_OK)
         rc = dbk_views_open(engine->store, engine->models, engine->os, &engine->views, err);
     for (size_t i = 0; rc == DBK_OK && i < book->view_count; i++)
@@ -159,6 +210,9 @@ int dbk_engine_open(const struct dbk_engine_options *options, struct dbk_diagnos
                            diagnostics, &engine->book, err);
     if (rc == DBK_OK)
         rc = open_store(engine, options, err);
+    if (rc == DBK_OK)
+        rc = dbk_upcasts_open(engine->book->schemas, options->upcasts, options->upcast_count,
+                              &engine->upcasts, err);
     if (rc == DBK_OK)
         rc = dbk_lens_open(engine, options->schedule, err);
     if (rc == DBK_OK)
@@ -212,6 +266,7 @@ void dbk_engine_free(struct dbk_engine *engine)
     dbk_vault_free(engine->vault);
     dbk_proof_free(engine->proof);
     dbk_store_free(engine->store);
+    dbk_upcasts_free(engine->upcasts);
     dbk_book_free(engine->book);
     for (struct dbk_scratch *scratch = engine->scratches, *next; scratch != NULL; scratch = next) {
         next = scratch->next;

@@ -13,6 +13,7 @@
 #include "migrate/migrate.h"
 #include "model/as_of.h"
 #include "proof/proof.h"
+#include "schema/upcaster.h"
 #include "vault/vault.h"
 
 struct dbk_engine;
@@ -33,7 +34,9 @@ struct dbk_engine_options {
     const char *environment; /* NULL: none */
     const char *holder;      /* for the lock: "daybook serve" */
     enum dbk_engine_mode mode;
-    bool schedule; /* run the views' schedules (serve) */
+    bool schedule;                             /* run the views' schedules (serve) */
+    const struct dbk_upcast_function *upcasts; /* a program's own; see schema/upcaster.h */
+    size_t upcast_count;
     /* Told how far an open is that has to make the index; negative ends it. NULL: not told. */
     int (*step)(void *context, uint64_t done, uint64_t total);
     void *context;

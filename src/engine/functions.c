@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The folds in C of include/daybook.h. */
+/* The folds and upcasters in C of include/daybook.h. */
 #include "engine/library.h"
 
 struct daybook_text {
@@ -120,7 +120,7 @@ int daybook_fold_add(struct daybook *book, const struct daybook_fold *fold,
         rc = dbk_engine_add_fold(book->engine, dbk_slice_of(fold->category),
                                  dbk_slice_of(fold->version), fold->snapshot_every,
                                  &(struct dbk_fold_functions){&kept->fold, create, destroy, reset,
-                                                              apply, write_state, read_state},
+                                                              apply, NULL, write_state, read_state},
                                  &err);
     return rc < 0 ? dbk_library_fail(error, rc, &err) : DBK_OK;
 }
@@ -133,4 +133,52 @@ void dbk_library_free_folds(struct daybook *book)
         dbk_free((void *)(uintptr_t)fold->fold.version);
         dbk_free(fold);
     }
+}
+
+/* ---- Upcasters ---- */
+
+static int upcast(void *context, const struct dbk_event *event, struct dbk_buf *out,
+                  struct dbk_error *err)
+{
+    const struct daybook_upcaster *upcaster = context;
+    struct dbk_uuid id;
+    struct daybook_event given = dbk_library_event(event, &id);
+    struct daybook_text text = {out};
+    return upcaster->upcast(&given, &text, upcaster->context) == 0
+               ? DBK_OK
+               : dbk_error_set(err, DBK_ESCRIPT, "the program's upcaster (%s) failed",
+                               upcaster->definition);
+}
+
+int dbk_library_take_upcasters(struct daybook *book, const struct daybook_upcaster *upcasters,
+                               size_t count, struct dbk_upcast_function **functions_out)
+{
+    struct dbk_upcast_function *functions = dbk_alloc_zero(count + 1, sizeof(*functions));
+    book->upcasters = dbk_alloc_zero(count + 1, sizeof(*book->upcasters));
+    *functions_out = functions;
+    if (functions == NULL || book->upcasters == NULL)
+        return DBK_ENOMEM;
+    for (size_t i = 0; i < count; i++) {
+        struct daybook_upcaster *kept = &book->upcasters[book->upcaster_count++];
+        *kept = upcasters[i];
+        kept->type = dbk_copy_text(dbk_slice_of(upcasters[i].type));
+        kept->definition = dbk_copy_text(dbk_slice_of(upcasters[i].definition));
+        if (kept->type == NULL || kept->definition == NULL)
+            return DBK_ENOMEM;
+        functions[i] = (struct dbk_upcast_function){.type = dbk_slice_of(kept->type),
+                                                    .version = kept->version,
+                                                    .definition = dbk_slice_of(kept->definition),
+                                                    .context = kept,
+                                                    .upcast = upcast};
+    }
+    return DBK_OK;
+}
+
+void dbk_library_free_upcasters(struct daybook *book)
+{
+    for (size_t i = 0; i < book->upcaster_count; i++) {
+        dbk_free((void *)(uintptr_t)book->upcasters[i].type);
+        dbk_free((void *)(uintptr_t)book->upcasters[i].definition);
+    }
+    dbk_free(book->upcasters);
 }

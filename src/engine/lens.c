@@ -5,6 +5,7 @@
 /* A reader's part of it. */
 struct reader {
     void *vault;
+    struct dbk_upcaster *upcaster;
 };
 
 static struct reader *make_reader(void **state)
@@ -18,7 +19,7 @@ static struct reader *make_reader(void **state)
 static int open_event(void *context, void **state, struct dbk_event *event, struct dbk_error *err)
 {
     const struct dbk_engine *engine = context;
-    if (!dbk_vault_touches(engine->vault, event))
+    if (engine->vault == NULL || !dbk_vault_touches(engine->vault, event))
         return 1;
     struct reader *reader = make_reader(state);
     if (reader == NULL)
@@ -26,20 +27,25 @@ static int open_event(void *context, void **state, struct dbk_event *event, stru
     return dbk_vault_open_event(engine->vault, &reader->vault, event, err);
 }
 
+/* Most readers meet no old event. */
 static int upcast_event(void *context, void **state, struct dbk_event *event, struct dbk_error *err)
 {
-    (void)context;
-    (void)state;
-    (void)event;
-    (void)err;
-    return 1;
+    const struct dbk_engine *engine = context;
+    if (!dbk_upcasts_touch(engine->upcasts, event))
+        return 1;
+    struct reader *reader = make_reader(state);
+    if (reader == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory reading");
+    return dbk_upcast_event(engine->upcasts, &reader->upcaster, event, err);
 }
 
 static void end(void *context, void *state)
 {
+    const struct dbk_engine *engine = context;
     struct reader *reader = state;
-    (void)context;
-    dbk_vault_end(reader->vault);
+    if (reader->vault != NULL)
+        dbk_vault_end(reader->vault);
+    dbk_upcaster_give(engine->upcasts, reader->upcaster);
     dbk_free(reader);
 }
 
@@ -66,15 +72,14 @@ int dbk_lens_open(struct dbk_engine *engine, bool schedule, struct dbk_error *er
 {
     bool needs = false;
     int rc = needs_vault(engine, &needs, err);
-    if (rc < 0 || !needs)
-        return rc;
-    rc = dbk_vault_open(&(struct dbk_vault_options){.os = engine->os,
-                                                    .store = engine->store,
-                                                    .data = engine->book->data,
-                                                    .root = engine->book->keys_root,
-                                                    .writer = engine->writer,
-                                                    .rotates = schedule},
-                        &engine->vault, err);
+    if (rc == DBK_OK && needs)
+        rc = dbk_vault_open(&(struct dbk_vault_options){.os = engine->os,
+                                                        .store = engine->store,
+                                                        .data = engine->book->data,
+                                                        .root = engine->book->keys_root,
+                                                        .writer = engine->writer,
+                                                        .rotates = schedule},
+                            &engine->vault, err);
     engine->lens = (struct dbk_lens){engine, open_event, upcast_event, end};
     if (rc == DBK_OK)
         dbk_store_set_lens(engine->store, &engine->lens);

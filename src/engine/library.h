@@ -11,9 +11,17 @@
 struct daybook {
     struct dbk_engine *engine;
     struct dbk_library_fold *folds; /* those in C, newest first */
+    struct daybook_upcaster *upcasters;
+    size_t upcaster_count;
 };
 
 void dbk_library_free_folds(struct daybook *book);
+/* Copies a program's upcasters; functions_out are its own. Ends with
+   dbk_library_free_upcasters. */
+int dbk_library_take_upcasters(struct daybook *book, const struct daybook_upcaster *upcasters,
+                               size_t count,
+                               struct dbk_upcast_function **functions_out) DBK_MUST_CHECK;
+void dbk_library_free_upcasters(struct daybook *book);
 
 /* Fills the caller's error (which may be NULL), and returns rc. */
 int dbk_library_fail(struct daybook_error *error, int rc, const struct dbk_error *err);

@@ -24,6 +24,7 @@ struct dbk_engine {
     struct dbk_error no_writer; /* why not, in a process that would have liked to */
     struct dbk_book *book;
     struct dbk_store *store;
+    struct dbk_upcasts *upcasts;
     struct dbk_vault *vault; /* NULL: no event has a subject */
     struct dbk_lens lens;    /* the store's */
     struct dbk_proof *proof;

@@ -19,9 +19,9 @@ static void *run(void *context)
 {
     struct dbk_engine *engine = context;
     struct dbk_cursor *cursor = NULL;
-    int rc = dbk_cursor_open(engine->store,
-                             &(struct dbk_filter){.position_min = engine->upkeep_from + 1}, &cursor,
-                             NULL);
+    int rc = dbk_cursor_open(
+        engine->store, &(struct dbk_filter){.position_min = engine->upkeep_from + 1, .raw = true},
+        &cursor, NULL);
     while (rc >= 0) {
         uint64_t wakes = dbk_store_wakes(engine->store);
         bool ends = engine->upkeep_ends;

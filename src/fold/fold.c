@@ -14,18 +14,30 @@
 /* States of one fold that are kept. */
 #define STATES_MAX 8
 
+/* A function for events of one version, as they were written. */
+struct written {
+    struct dbk_slice type;
+    uint16_t version;
+};
+
 struct fold {
     char *category;
     struct dbk_fold_functions functions;
     bool script; /* the functions are those of lua.h */
     uint8_t fingerprint[DBK_SHA256_SIZE];
     uint64_t every;
+    struct dbk_arena arena;
+    struct dbk_slice *names; /* what it has functions for; NULL: unknown */
+    size_t name_count;
+    struct written *written; /* those of them that are for one schema version */
+    size_t written_count;
     void *free[STATES_MAX];
     size_t free_count;
 };
 
 struct dbk_folds {
     struct dbk_store *store;
+    const struct dbk_upcasts *upcasts; /* NULL: nothing is upcast */
     struct dbk_os *os;
     char *folder;
     bool keep;
@@ -58,12 +70,29 @@ int dbk_folds_open(struct dbk_store *store, struct dbk_os *os, const char *folde
     return DBK_OK;
 }
 
+void dbk_folds_set_upcasts(struct dbk_folds *folds, const struct dbk_upcasts *upcasts)
+{
+    folds->upcasts = upcasts;
+}
+
+static struct fold *create_fold(const struct dbk_fold_functions *functions, bool script)
+{
+    struct fold *fold = dbk_alloc_zero(1, sizeof(*fold));
+    if (fold == NULL)
+        return NULL;
+    fold->functions = *functions;
+    fold->script = script;
+    dbk_arena_init(&fold->arena, DBK_FOLD_STATE_SIZE_MAX);
+    return fold;
+}
+
 static void free_fold(struct fold *fold)
 {
     for (size_t i = 0; i < fold->free_count; i++)
         fold->functions.destroy(fold->functions.context, fold->free[i]);
     if (fold->script)
         dbk_fold_lua_free(&fold->functions);
+    dbk_arena_release(&fold->arena);
     dbk_free(fold->category);
     dbk_free(fold);
 }
@@ -106,14 +135,55 @@ static void give(struct dbk_folds *folds, struct fold *fold, void *state, bool s
         fold->functions.destroy(fold->functions.context, state);
 }
 
-static void take_fingerprint(struct fold *fold, struct dbk_slice definition)
+static void hash_upcasts(const struct dbk_upcasts *upcasts, struct dbk_slice type,
+                         struct dbk_sha256 *hash)
+{
+    uint8_t fingerprint[DBK_SHA256_SIZE];
+    if (upcasts == NULL || !dbk_upcasts_fingerprint(upcasts, type, fingerprint))
+        return;
+    dbk_sha256_update(hash, type);
+    dbk_sha256_update(hash, dbk_slice(fingerprint, sizeof(fingerprint)));
+}
+
+static void take_fingerprint(const struct dbk_folds *folds, struct fold *fold,
+                             struct dbk_slice definition)
 {
     struct dbk_sha256 hash;
     dbk_sha256_init(&hash);
     dbk_sha256_update(&hash, fold->script ? DBK_SLICE_LITERAL("daybook fold 2\n")
                                           : DBK_SLICE_LITERAL("daybook functions 1\n"));
     dbk_sha256_update(&hash, definition);
+    if (fold->names == NULL)
+        hash_upcasts(folds->upcasts, (struct dbk_slice){0}, &hash);
+    for (size_t i = 0; i < fold->name_count; i++)
+        hash_upcasts(folds->upcasts, fold->names[i], &hash);
     dbk_sha256_final(&hash, fold->fingerprint);
+}
+
+/* Names of versions are told from names of types, and those must exist. */
+static int take_versions(const struct dbk_folds *folds, struct fold *fold, const char *name,
+                         struct dbk_error *err)
+{
+    fold->written =
+        dbk_arena_alloc_zero(&fold->arena, fold->name_count + 1, sizeof(*fold->written));
+    if (fold->written == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", name);
+    if (folds->upcasts == NULL)
+        return DBK_OK;
+    const struct dbk_schemas *schemas = dbk_upcasts_schemas(folds->upcasts);
+    for (size_t i = 0; i < fold->name_count; i++) {
+        struct written *written = &fold->written[fold->written_count];
+        if (!dbk_schemas_split(schemas, fold->names[i], &written->type, &written->version))
+            continue;
+        if (dbk_schemas_find(schemas, written->type, written->version) == NULL)
+            return dbk_error_set(err, DBK_EINVAL,
+                                 "%s:1: `on` has `%.*s`, and %.*s has versions 1 to %u", name,
+                                 DBK_SLICE_ARGS(fold->names[i]), DBK_SLICE_ARGS(written->type),
+                                 dbk_schema_version(dbk_schemas_newest(schemas, written->type)));
+        fold->names[i] = written->type;
+        fold->written_count++;
+    }
+    return DBK_OK;
 }
 
 /* folds->lock is held. */
@@ -160,18 +230,24 @@ static int add(struct dbk_folds *folds, struct fold *fold, struct dbk_slice cate
 int dbk_folds_add(struct dbk_folds *folds, struct dbk_slice category, const char *name,
                   struct dbk_slice source, struct dbk_error *err)
 {
-    struct fold *fold = dbk_alloc_zero(1, sizeof(*fold));
-    if (fold == NULL)
+    struct dbk_fold_functions functions;
+    int rc = dbk_fold_lua_open(name, source, &functions, err);
+    if (rc < 0)
+        return rc;
+    struct fold *fold = create_fold(&functions, true);
+    if (fold == NULL) {
+        dbk_fold_lua_free(&functions);
         return dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", name);
-    fold->script = true;
-    take_fingerprint(fold, source);
-    int rc = dbk_fold_lua_open(name, source, &fold->functions, err);
+    }
+    rc = dbk_fold_lua_check(&fold->functions, &fold->arena, &fold->names, &fold->name_count,
+                            &fold->every, err);
     if (rc == DBK_OK)
-        rc = dbk_fold_lua_check(&fold->functions, &fold->every, err);
+        rc = take_versions(folds, fold, name, err);
     if (rc < 0) {
         free_fold(fold);
         return rc;
     }
+    take_fingerprint(folds, fold, source);
     return add(folds, fold, category, err);
 }
 
@@ -179,12 +255,11 @@ int dbk_folds_add_functions(struct dbk_folds *folds, struct dbk_slice category,
                             struct dbk_slice version, uint64_t every,
                             const struct dbk_fold_functions *functions, struct dbk_error *err)
 {
-    struct fold *fold = dbk_alloc_zero(1, sizeof(*fold));
+    struct fold *fold = create_fold(functions, false);
     if (fold == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory adding a fold");
-    fold->functions = *functions;
     fold->every = every;
-    take_fingerprint(fold, version);
+    take_fingerprint(folds, fold, version);
     return add(folds, fold, category, err);
 }
 
@@ -206,6 +281,8 @@ struct folding {
     struct fold *fold;
     void *state;
     struct dbk_slice stream;
+    bool raw;         /* events come as they are stored */
+    void *lens;       /* of the store's, where events do not come through it */
     bool cut;         /* the stream's rules leave events out: the state changes with them */
     uint64_t forgets; /* of the folds, when it began */
     struct dbk_fold_result result;
@@ -227,15 +304,50 @@ static int explain(const struct dbk_event *event, int rc, const struct dbk_error
                          DBK_SLICE_ARGS(event->stream), event->version, event->position);
 }
 
-static int fold_event(struct folding *folding, const struct dbk_event *event, struct dbk_error *err)
+static bool has_written(const struct fold *fold, const struct dbk_event *event)
+{
+    uint16_t version = event->schema_version == 0 ? 1 : event->schema_version;
+    for (size_t i = 0; i < fold->written_count; i++) {
+        if (fold->written[i].version == version &&
+            dbk_slice_equal(fold->written[i].type, event->type))
+            return true;
+    }
+    return false;
+}
+
+/* Calls the event's function, by its own version or by the newest. */
+static int apply(struct folding *folding, const struct dbk_event *event, struct dbk_error *err)
 {
     const struct dbk_fold_functions *functions = &folding->fold->functions;
     struct dbk_error failure = {0};
-    int rc = (event->flags & DBK_RECORD_REMOVED) != 0
-                 ? DBK_OK
-                 : functions->apply(functions->context, folding->state, event, &failure);
+    bool written = has_written(folding->fold, event);
+    int rc = written ? functions->apply_written(functions->context, folding->state, event, &failure)
+                     : functions->apply(functions->context, folding->state, event, &failure);
+    return rc < 0 ? explain(event, rc, &failure, err) : DBK_OK;
+}
+
+/* What the cursor has not done to the event, because the fold or the caller wants to see it first.
+   0: it is left out. */
+static int look_through(struct folding *folding, struct dbk_event *event, struct dbk_error *err)
+{
+    struct dbk_store *store = folding->folds->store;
+    int rc = folding->raw ? dbk_store_open_event(store, &folding->lens, event, err) : 1;
+    if (rc > 0 && (folding->raw || folding->fold->written_count > 0) &&
+        !has_written(folding->fold, event))
+        rc = dbk_store_upcast_event(store, &folding->lens, event, err);
+    return rc;
+}
+
+static int fold_event(struct folding *folding, const struct dbk_event *event, struct dbk_error *err)
+{
+    struct dbk_event seen = *event;
+    int rc = 0;
+    if ((event->flags & DBK_RECORD_REMOVED) == 0)
+        rc = look_through(folding, &seen, err);
+    if (rc > 0)
+        rc = apply(folding, &seen, err);
     if (rc < 0)
-        return explain(event, rc, &failure, err);
+        return rc;
     int64_t occurred = event->occurred_us == DBK_TIME_NONE ? event->time_us : event->occurred_us;
     if (occurred > folding->occurred_max_us)
         folding->occurred_max_us = occurred;
@@ -340,6 +452,7 @@ static int replay(struct folding *folding, uint64_t version_max, int64_t occurre
                              &(struct dbk_filter){.stream = folding->stream,
                                                   .version_min = from,
                                                   .version_max = version_max,
+                                                  .as_written = folding->fold->written_count > 0,
                                                   .hidden = true},
                              &cursor, err);
     while (rc == DBK_OK && (rc = dbk_cursor_next(cursor, &event, err)) == 1) {
@@ -388,6 +501,8 @@ static void finish(struct folding *folding, bool sound)
 {
     if (folding->fold != NULL)
         give(folding->folds, folding->fold, folding->state, sound);
+    if (folding->folds->store != NULL)
+        dbk_store_end_lens(folding->folds->store, &folding->lens);
     dbk_buf_release(&folding->bytes);
 }
 
@@ -402,11 +517,13 @@ static int version_at(struct dbk_folds *folds, struct dbk_slice stream, int64_t 
     *version_out = 0;
     if (rc < 0 || position == 0)
         return rc;
-    rc = dbk_cursor_open(
-        folds->store,
-        &(struct dbk_filter){
-            .stream = stream, .position_max = position, .hidden = true, .backwards = true},
-        &cursor, err);
+    rc = dbk_cursor_open(folds->store,
+                         &(struct dbk_filter){.stream = stream,
+                                              .position_max = position,
+                                              .raw = true,
+                                              .hidden = true,
+                                              .backwards = true},
+                         &cursor, err);
     if (rc == DBK_OK)
         rc = dbk_cursor_next(cursor, &event, err);
     if (rc == 1)
@@ -439,8 +556,22 @@ int dbk_fold_state(struct dbk_folds *folds, struct dbk_slice stream, const struc
     return rc;
 }
 
-int dbk_fold_log(struct dbk_folds *folds, struct dbk_slice stream, uint64_t version_min,
-                 uint64_t version_max, dbk_fold_each_fn each, void *context, struct dbk_error *err)
+/* The event as whoever asked wants to see it: folds with functions for versions had it as written.
+ */
+static int give_event(struct folding *folding, const struct dbk_event *event,
+                      struct dbk_slice state, dbk_fold_each_fn each, void *context,
+                      struct dbk_error *err)
+{
+    struct dbk_event seen = *event;
+    int rc = folding->raw || folding->fold->written_count == 0
+                 ? 1
+                 : dbk_store_upcast_event(folding->folds->store, &folding->lens, &seen, err);
+    return rc > 0 ? each(&seen, state, context) : rc;
+}
+
+int dbk_fold_log(struct dbk_folds *folds, struct dbk_slice stream,
+                 const struct dbk_fold_range *range, dbk_fold_each_fn each, void *context,
+                 struct dbk_error *err)
 {
     struct folding folding;
     struct dbk_cursor *cursor = NULL;
@@ -448,16 +579,19 @@ int dbk_fold_log(struct dbk_folds *folds, struct dbk_slice stream, uint64_t vers
     struct dbk_buf state;
     dbk_buf_init(&state, DBK_FOLD_STATE_SIZE_MAX);
     int rc = start(folds, stream, &folding, err);
-    uint64_t before = version_min == 0 ? 0 : version_min - 1;
+    uint64_t before = range->version_min == 0 ? 0 : range->version_min - 1;
     if (rc == DBK_OK)
         rc = begin(&folding, before, 0, err);
     if (rc == DBK_OK)
         rc = replay(&folding, before, 0, err);
+    folding.raw = range->raw;
     if (rc == DBK_OK)
         rc = dbk_cursor_open(folds->store,
                              &(struct dbk_filter){.stream = stream,
                                                   .version_min = before + 1,
-                                                  .version_max = version_max,
+                                                  .version_max = range->version_max,
+                                                  .raw = range->raw,
+                                                  .as_written = folding.fold->written_count > 0,
                                                   .hidden = true},
                              &cursor, err);
     while (rc == DBK_OK && (rc = dbk_cursor_next(cursor, &event, err)) == 1) {
@@ -466,7 +600,7 @@ int dbk_fold_log(struct dbk_folds *folds, struct dbk_slice stream, uint64_t vers
         if (rc == DBK_OK)
             rc = write_state(&folding, &state, err);
         if (rc == DBK_OK)
-            rc = each(&event, dbk_buf_slice(&state), context);
+            rc = give_event(&folding, &event, dbk_buf_slice(&state), each, context, err);
         if (rc == DBK_OK)
             rc = settle(&folding, err);
     }

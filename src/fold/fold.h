@@ -18,9 +18,13 @@
  *     }
  *
  * `event` holds stream, type, version, position, time, occurred, id, meta. A type without a
- * function leaves the state as it is. A fold may also be a program's own functions, in C: the walk
+ * function leaves the state as it is. Functions get events in the newest version of their schema;
+ * one named ["Deposited.v1"] gets those that were written in version 1, as they were written.
+ *
+ * A fold may also be a program's own functions, in C: the walk
  * over snapshots and events is the same. A fold's fingerprint is the SHA-256 of its source (or
- * version) and of Daybook's fold version; a snapshot carries it and does not fit another.
+ * version), of how the types it names are upcast (in C: all types), and of Daybook's fold version;
+ * a snapshot carries it and does not fit another.
  *
  * At every multiple of `every` the state becomes what its JSON reads back as, so that it is the
  * same with a snapshot as without.
@@ -35,6 +39,7 @@
 #ifndef DBK_FOLD_FOLD_H
 #define DBK_FOLD_FOLD_H
 
+#include "schema/upcaster.h"
 #include "script/script.h"
 #include "store/store.h"
 
@@ -48,6 +53,8 @@ struct dbk_folds;
 int dbk_folds_open(struct dbk_store *store, struct dbk_os *os, const char *folder, bool keep,
                    struct dbk_folds **folds_out, struct dbk_error *err) DBK_MUST_CHECK;
 void dbk_folds_free(struct dbk_folds *folds);
+/* How events are upcast, before any fold is added; kept until free. */
+void dbk_folds_set_upcasts(struct dbk_folds *folds, const struct dbk_upcasts *upcasts);
 
 /*
  * Adds the fold of a category. name is the file's path for messages. Checks its shape: `on` is a
@@ -71,6 +78,9 @@ struct dbk_fold_functions {
     int (*reset)(void *context, void *state, struct dbk_error *err);
     /* Puts an event into it, whose slices are valid for the call. */
     int (*apply)(void *context, void *state, const struct dbk_event *event, struct dbk_error *err);
+    /* The same by the function for the event's own schema version. NULL: there are none. */
+    int (*apply_written)(void *context, void *state, const struct dbk_event *event,
+                         struct dbk_error *err);
     /* Appends it as JSON. DBK_ESCRIPT: it has none now. */
     int (*write)(void *context, void *state, struct dbk_buf *out, struct dbk_error *err);
     /* It becomes what was written. */
@@ -126,8 +136,13 @@ int dbk_fold_state(struct dbk_folds *folds, struct dbk_slice stream, const struc
  */
 typedef int (*dbk_fold_each_fn)(const struct dbk_event *event, struct dbk_slice state,
                                 void *context);
-int dbk_fold_log(struct dbk_folds *folds, struct dbk_slice stream, uint64_t version_min,
-                 uint64_t version_max, dbk_fold_each_fn each, void *context,
+struct dbk_fold_range {
+    uint64_t version_min; /* 0: any; so is the other */
+    uint64_t version_max;
+    bool raw; /* events are given as they are stored; the states are the same */
+};
+int dbk_fold_log(struct dbk_folds *folds, struct dbk_slice stream,
+                 const struct dbk_fold_range *range, dbk_fold_each_fn each, void *context,
                  struct dbk_error *err) DBK_MUST_CHECK;
 
 /* Takes the snapshot of a stream at a version, when it is not there. */

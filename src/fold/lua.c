@@ -3,10 +3,10 @@
 
 #include <lauxlib.h>
 #include <lua.h>
+#include <stdlib.h>
 
 #include "base/diagnostics.h"
-
-#define EVENT "daybook.event"
+#include "schema/event.h"
 
 struct definition {
     char *name;
@@ -18,9 +18,9 @@ struct instance {
     struct dbk_script *script;
     struct dbk_json *json;
     struct dbk_buf text;
-    const struct dbk_event *event; /* what `event` shows now */
-    int on;                        /* registry references */
-    int proxy;
+    struct dbk_script_event event;
+    bool written; /* the function for the event's own version is called */
+    int on;       /* a registry reference */
 };
 
 static void destroy(void *context, void *state)
@@ -33,78 +33,12 @@ static void destroy(void *context, void *state)
     dbk_free(instance);
 }
 
-/* ---- What a script sees of an event ---- */
-
-static void push_time(lua_State *lua, int64_t time_us)
-{
-    char text[DBK_TIME_TEXT_SIZE];
-    size_t size = dbk_time_format(time_us, text);
-    lua_pushlstring(lua, text, size);
-}
-
-static void push_meta(lua_State *lua, const struct instance *instance)
-{
-    const struct dbk_json_node *root = NULL;
-    struct dbk_error failure = {0};
-    struct dbk_json *json = dbk_json_create(DBK_FOLD_STATE_SIZE_MAX);
-    bool read = json != NULL &&
-                dbk_json_parse(json, instance->event->meta, &root, &failure) == DBK_OK &&
-                dbk_script_push_json(instance->script, root, &failure) == DBK_OK;
-    dbk_json_free(json);
-    if (!read)
-        (void)luaL_error(lua, "event.meta: %s", failure.message);
-}
-
-/* event.<name>, made when it is asked for: most folds ask for little. */
-static int index_event(lua_State *lua)
-{
-    struct instance *const *proxy = luaL_checkudata(lua, 1, EVENT);
-    const struct dbk_event *event = (*proxy)->event;
-    const char *name = luaL_checkstring(lua, 2);
-    if (event == NULL)
-        return luaL_error(lua, "event: it is valid only while its function runs");
-    if (strcmp(name, "stream") == 0) {
-        lua_pushlstring(lua, event->stream.data, event->stream.size);
-    } else if (strcmp(name, "type") == 0) {
-        lua_pushlstring(lua, event->type.data, event->type.size);
-    } else if (strcmp(name, "version") == 0) {
-        lua_pushinteger(lua, (lua_Integer)event->version);
-    } else if (strcmp(name, "position") == 0) {
-        lua_pushinteger(lua, (lua_Integer)event->position);
-    } else if (strcmp(name, "time") == 0) {
-        push_time(lua, event->time_us);
-    } else if (strcmp(name, "occurred") == 0) {
-        push_time(lua, event->occurred_us == DBK_TIME_NONE ? event->time_us : event->occurred_us);
-    } else if (strcmp(name, "id") == 0) {
-        char text[DBK_UUID_TEXT_SIZE];
-        dbk_uuid_format(&event->id, text);
-        lua_pushstring(lua, text);
-    } else if (strcmp(name, "meta") == 0) {
-        if (event->meta.size == 0)
-            lua_newtable(lua);
-        else
-            push_meta(lua, *proxy);
-    } else {
-        return luaL_error(lua, "event has no %s", name);
-    }
-    return 1;
-}
-
-/* (instance, the script's table): makes the proxy, and keeps the functions. */
+/* (instance, the script's table): keeps the functions. */
 static int prepare(lua_State *lua)
 {
     struct instance *instance = lua_touserdata(lua, 1);
     (void)lua_getfield(lua, 2, "on");
     instance->on = luaL_ref(lua, LUA_REGISTRYINDEX);
-    (void)luaL_newmetatable(lua, EVENT);
-    lua_pushcfunction(lua, index_event);
-    lua_setfield(lua, -2, "__index");
-    lua_pushboolean(lua, 0);
-    lua_setfield(lua, -2, "__metatable");
-    struct instance **proxy = lua_newuserdatauv(lua, sizeof(struct instance *), 0);
-    *proxy = instance;
-    luaL_setmetatable(lua, EVENT);
-    instance->proxy = luaL_ref(lua, LUA_REGISTRYINDEX);
     return 0;
 }
 
@@ -120,6 +54,8 @@ static int create(void *context, void **state_out, struct dbk_error *err)
         instance->json == NULL
             ? dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", definition->name)
             : dbk_script_open(definition->name, definition->source, NULL, &instance->script, err);
+    if (rc == DBK_OK)
+        rc = dbk_script_event_open(&instance->event, instance->script, instance->json, err);
     if (rc == DBK_OK) {
         lua_State *lua = dbk_script_lua(instance->script);
         lua_pushcfunction(lua, prepare);
@@ -137,29 +73,27 @@ static int create(void *context, void **state_out, struct dbk_error *err)
 
 /* ---- Folding ---- */
 
-static void push_data(lua_State *lua, const struct instance *instance)
+/* Pushes the name of the event's function. */
+static void push_name(lua_State *lua, const struct dbk_event *event, bool written)
 {
-    const struct dbk_event *event = instance->event;
-    const struct dbk_json_node *root = NULL;
-    struct dbk_error failure = {0};
-    if ((event->flags & DBK_RECORD_JSON) == 0)
-        lua_pushlstring(lua, event->data.size == 0 ? "" : event->data.data, event->data.size);
-    else if (dbk_json_parse(instance->json, event->data, &root, &failure) < 0 ||
-             dbk_script_push_json(instance->script, root, &failure) < 0)
-        (void)luaL_error(lua, "the event's data: %s", failure.message);
+    lua_pushlstring(lua, event->type.data, event->type.size);
+    if (written) {
+        lua_pushfstring(lua, ".v%d", event->schema_version == 0 ? 1 : (int)event->schema_version);
+        lua_concat(lua, 2);
+    }
 }
 
 /* (instance, state): the state with the event in it. */
 static int apply(lua_State *lua)
 {
     const struct instance *instance = lua_touserdata(lua, 1);
-    const struct dbk_event *event = instance->event;
+    const struct dbk_event *event = instance->event.event;
     (void)lua_rawgeti(lua, LUA_REGISTRYINDEX, instance->on);
-    lua_pushlstring(lua, event->type.data, event->type.size);
+    push_name(lua, event, instance->written);
     if (lua_rawget(lua, -2) == LUA_TFUNCTION) {
         lua_pushvalue(lua, 2);
-        push_data(lua, instance);
-        (void)lua_rawgeti(lua, LUA_REGISTRYINDEX, instance->proxy);
+        dbk_script_event_push_data(&instance->event);
+        dbk_script_event_push(&instance->event);
         lua_call(lua, 3, 1);
         if (lua_istable(lua, -1))
             return 1;
@@ -172,21 +106,34 @@ static int apply(lua_State *lua)
     return 1;
 }
 
-static int apply_event(void *context, void *state, const struct dbk_event *event,
-                       struct dbk_error *err)
+static int apply_by(struct instance *instance, const struct dbk_event *event, bool written,
+                    struct dbk_error *err)
 {
-    struct instance *instance = state;
     lua_State *lua = dbk_script_lua(instance->script);
-    (void)context;
-    instance->event = event;
+    instance->event.event = event;
+    instance->written = written;
     lua_pushcfunction(lua, apply);
     lua_pushlightuserdata(lua, instance);
     lua_pushvalue(lua, 2);
     int rc = dbk_script_call(instance->script, 2, 1, err);
-    instance->event = NULL;
+    instance->event.event = NULL;
     if (rc == DBK_OK)
         lua_replace(lua, 2);
     return rc;
+}
+
+static int apply_event(void *context, void *state, const struct dbk_event *event,
+                       struct dbk_error *err)
+{
+    (void)context;
+    return apply_by(state, event, false, err);
+}
+
+static int apply_written(void *context, void *state, const struct dbk_event *event,
+                         struct dbk_error *err)
+{
+    (void)context;
+    return apply_by(state, event, true, err);
 }
 
 static int write_state(void *context, void *state, struct dbk_buf *out, struct dbk_error *err)
@@ -222,8 +169,8 @@ int dbk_fold_lua_open(const char *name, struct dbk_slice source,
                       struct dbk_fold_functions *functions_out, struct dbk_error *err)
 {
     struct definition *definition = dbk_alloc_zero(1, sizeof(*definition));
-    *functions_out = (struct dbk_fold_functions){definition,  create,      destroy,   reset,
-                                                 apply_event, write_state, read_state};
+    *functions_out = (struct dbk_fold_functions){
+        definition, create, destroy, reset, apply_event, apply_written, write_state, read_state};
     if (definition != NULL) {
         definition->name = dbk_copy_text(dbk_slice_of(name));
         definition->source = dbk_slice(dbk_copy_text(source), source.size);
@@ -273,8 +220,50 @@ static int check_keys(lua_State *lua, const char *name, const char *what, const 
     return DBK_OK;
 }
 
-static int check_on(lua_State *lua, const char *name, struct dbk_error *err)
+struct checking {
+    struct instance *instance;
+    struct dbk_buf state;
+    struct dbk_arena *arena;
+    struct dbk_slice *names; /* of `on` */
+    size_t name_count;
+    uint64_t every;
+    struct dbk_error *err;
+    int rc;
+};
+
+static int compare_names(const void *a, const void *b)
 {
+    return dbk_slice_compare(*(const struct dbk_slice *)a, *(const struct dbk_slice *)b);
+}
+
+/* The keys of `on`, which is on top of the stack. */
+static int take_names(lua_State *lua, struct checking *checking)
+{
+    size_t count = 0;
+    for (lua_pushnil(lua); lua_next(lua, -2) != 0; lua_pop(lua, 1))
+        count++;
+    struct dbk_slice *names = dbk_arena_alloc_zero(checking->arena, count + 1, sizeof(*names));
+    bool good = names != NULL;
+    checking->names = names;
+    lua_pushnil(lua);
+    while (lua_next(lua, -2) != 0) {
+        struct dbk_slice name;
+        lua_pop(lua, 1);
+        name.data = lua_tolstring(lua, -1, &name.size);
+        if (good)
+            names[checking->name_count] = dbk_arena_copy(checking->arena, name);
+        good = good && names[checking->name_count++].data != NULL;
+    }
+    if (!good)
+        return dbk_error_set(checking->err, DBK_ENOMEM, "out of memory checking a fold");
+    if (count > 1)
+        qsort(names, count, sizeof(*names), compare_names);
+    return DBK_OK;
+}
+
+static int check_on(lua_State *lua, const char *name, struct checking *checking)
+{
+    struct dbk_error *err = checking->err;
     if (lua_getfield(lua, 1, "on") != LUA_TTABLE)
         return wrong(name, err, "`on` must be a table of functions, one an event type");
     lua_pushnil(lua);
@@ -283,7 +272,7 @@ static int check_on(lua_State *lua, const char *name, struct dbk_error *err)
             return wrong(name, err, "`on` may only hold functions, named by event types");
         lua_pop(lua, 1);
     }
-    return DBK_OK;
+    return take_names(lua, checking);
 }
 
 static int check_snapshot(lua_State *lua, const char *name, uint64_t *every_out,
@@ -307,14 +296,6 @@ static int check_snapshot(lua_State *lua, const char *name, uint64_t *every_out,
     return DBK_OK;
 }
 
-struct checking {
-    struct instance *instance;
-    struct dbk_buf state;
-    uint64_t every;
-    struct dbk_error *err;
-    int rc;
-};
-
 /* (the script's table, checking) */
 static int check(lua_State *lua)
 {
@@ -325,7 +306,7 @@ static int check(lua_State *lua)
     lua_settop(lua, 1);
     int rc = check_keys(lua, name, "a fold", known, 3, checking->err);
     if (rc == DBK_OK)
-        rc = check_on(lua, name, checking->err);
+        rc = check_on(lua, name, checking);
     lua_settop(lua, 1);
     if (rc == DBK_OK)
         rc = check_snapshot(lua, name, &checking->every, checking->err);
@@ -339,31 +320,34 @@ static int check(lua_State *lua)
     return 0;
 }
 
-static int check_instance(struct instance *instance, uint64_t *every_out, struct dbk_error *err)
+static int check_instance(struct checking *checking, struct dbk_error *err)
 {
-    lua_State *lua = dbk_script_lua(instance->script);
-    struct checking checking = {.instance = instance, .err = err};
-    dbk_buf_init(&checking.state, DBK_FOLD_STATE_SIZE_MAX);
+    struct dbk_script *script = checking->instance->script;
+    lua_State *lua = dbk_script_lua(script);
+    dbk_buf_init(&checking->state, DBK_FOLD_STATE_SIZE_MAX);
     lua_pushcfunction(lua, check);
     lua_pushvalue(lua, 1);
-    lua_pushlightuserdata(lua, &checking);
-    int rc = dbk_script_call(instance->script, 2, 0, err);
-    if (rc == DBK_OK)
-        rc = checking.rc;
-    if (rc == DBK_OK)
-        *every_out = checking.every;
-    dbk_buf_release(&checking.state);
-    return rc;
+    lua_pushlightuserdata(lua, checking);
+    int rc = dbk_script_call(script, 2, 0, err);
+    dbk_buf_release(&checking->state);
+    return rc == DBK_OK ? checking->rc : rc;
 }
 
-int dbk_fold_lua_check(const struct dbk_fold_functions *functions, uint64_t *every_out,
+int dbk_fold_lua_check(const struct dbk_fold_functions *functions, struct dbk_arena *arena,
+                       struct dbk_slice **names_out, size_t *count_out, uint64_t *every_out,
                        struct dbk_error *err)
 {
     void *state = NULL;
     int rc = create(functions->context, &state, err);
     if (rc < 0)
         return rc;
-    rc = check_instance(state, every_out, err);
+    struct checking checking = {.instance = state, .arena = arena, .err = err};
+    rc = check_instance(&checking, err);
     destroy(functions->context, state);
-    return rc;
+    if (rc < 0)
+        return rc;
+    *names_out = checking.names;
+    *count_out = checking.name_count;
+    *every_out = checking.every;
+    return DBK_OK;
 }

@@ -18,9 +18,12 @@ int dbk_fold_lua_open(const char *name, struct dbk_slice source,
                       struct dbk_fold_functions *functions_out,
                       struct dbk_error *err) DBK_MUST_CHECK;
 void dbk_fold_lua_free(struct dbk_fold_functions *functions);
-/* Checks `initial`, `on` and `snapshot`; every_out is 0 where there are none. DBK_EINVAL,
-   DBK_ESCRIPT. */
-int dbk_fold_lua_check(const struct dbk_fold_functions *functions, uint64_t *every_out,
+/*
+ * Checks `initial`, `on` and `snapshot`; every_out is 0 where there are none. names_out are those
+ * of `on`, in byte order, each with a NUL behind it, in the arena. DBK_EINVAL, DBK_ESCRIPT
+ */
+int dbk_fold_lua_check(const struct dbk_fold_functions *functions, struct dbk_arena *arena,
+                       struct dbk_slice **names_out, size_t *count_out, uint64_t *every_out,
                        struct dbk_error *err) DBK_MUST_CHECK;
 
 #endif

@@ -137,6 +137,7 @@ int dbk_group_fill(struct dbk_group *group, struct dbk_error *err)
     if (group->cursor == NULL) {
         struct dbk_filter filter = group->settings.filter;
         filter.position_min = group->position + 1;
+        filter.as_written = true;
         rc = dbk_cursor_open(group->groups->store, &filter, &group->cursor, err);
     }
     while (rc >= 0 && group->count < group->settings.window) {

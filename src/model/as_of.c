@@ -167,6 +167,8 @@ static int prepare(struct build *build, struct dbk_error *err)
         rc = dbk_poster_open(post->connection, &generation->definition, generation->renames,
                              generation->object_count, &post->poster, NULL, err);
     if (rc == DBK_OK)
+        dbk_poster_upcast_by(post->poster, build->model->models->store);
+    if (rc == DBK_OK)
         rc = dbk_post_set_position(post->connection, build->mark.model, generation->number,
                                    &post->set_position, err);
     build->begun = post->position = generation->position;
@@ -225,11 +227,13 @@ static int time_of(struct dbk_store *store, uint64_t position, int64_t *time_us_
     *time_us_out = DBK_TIME_NONE;
     if (position == 0)
         return DBK_OK;
-    int rc = dbk_cursor_open(
-        store,
-        &(struct dbk_filter){
-            .position_min = position, .position_max = position, .hidden = true, .removed = true},
-        &cursor, err);
+    int rc = dbk_cursor_open(store,
+                             &(struct dbk_filter){.position_min = position,
+                                                  .position_max = position,
+                                                  .raw = true,
+                                                  .hidden = true,
+                                                  .removed = true},
+                             &cursor, err);
     if (rc == DBK_OK)
         rc = dbk_cursor_next(cursor, &event, err);
     if (rc == 1)

@@ -191,7 +191,8 @@ static int check_twice(struct check *check)
     for (size_t i = 0; i < definition->handler_count; i++) {
         const struct dbk_handler *handler = &definition->handlers[i];
         for (size_t j = 0; j < i; j++) {
-            if (!dbk_slice_equal(handler->type, definition->handlers[j].type))
+            if (!dbk_slice_equal(handler->type, definition->handlers[j].type) ||
+                handler->version != definition->handlers[j].version)
                 continue;
             const char *what =
                 dbk_arena_format(&check->arena, "`%.*s` is handled twice, first at %s:%u",

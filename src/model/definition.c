@@ -17,6 +17,10 @@ static void write_handler(struct dbk_buf *out, const struct dbk_handler *handler
     dbk_json_write_key(out, &first, "line");
     dbk_json_write_u64(out, handler->line);
     write_text(out, &first, "type", handler->type);
+    if (handler->version != 0) {
+        dbk_json_write_key(out, &first, "version");
+        dbk_json_write_u64(out, handler->version);
+    }
     write_text(out, &first, "sql", handler->sql);
     dbk_buf_append_char(out, '}');
 }
@@ -76,6 +80,8 @@ int dbk_definition_encode(const struct dbk_model_definition *definition, struct 
     }
     dbk_buf_append_char(out, ']');
     write_personal(out, &first, definition);
+    if (definition->upcasts.size > 0)
+        write_text(out, &first, "upcasts", definition->upcasts);
     dbk_buf_append_char(out, '}');
     return out->rc < 0 ? dbk_error_set(err, out->rc, "model %s: its definition: %s",
                                        definition->name, dbk_code_text(out->rc))
@@ -124,12 +130,15 @@ static void decode_handlers(const struct dbk_json_node *list, struct dbk_arena *
     const struct dbk_json_node *item = dbk_json_first(list);
     for (uint32_t i = 0; *good && i < list->count; i++, item = dbk_json_sibling(item)) {
         const struct dbk_json_node *line = dbk_json_member(item, "line");
+        const struct dbk_json_node *version = dbk_json_member(item, "version");
         handlers[i].file = text_at(item, "file", arena, good).data;
         handlers[i].type = text_at(item, "type", arena, good);
         handlers[i].sql = text_at(item, "sql", arena, good);
         *good = *good && line != NULL && line->kind == DBK_JSON_INTEGER;
         if (*good)
             handlers[i].line = (unsigned)line->integer;
+        if (version != NULL && version->kind == DBK_JSON_INTEGER)
+            handlers[i].version = (uint16_t)version->integer;
     }
     definition->handlers = handlers;
     definition->handler_count = list->count;
@@ -191,6 +200,8 @@ int dbk_definition_decode(struct dbk_slice text, struct dbk_arena *arena,
         decode_categories(dbk_json_member(root, "categories"), arena, definition, &good);
         decode_handlers(dbk_json_member(root, "handlers"), arena, definition, &good);
         decode_personal(root, arena, definition, &good);
+        if (dbk_json_member(root, "upcasts") != NULL)
+            definition->upcasts = text_at(root, "upcasts", arena, &good);
     }
     dbk_json_free(json);
     if (!good)

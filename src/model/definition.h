@@ -3,9 +3,10 @@
  * definition -- a model's definition as text: kept with each generation, and fingerprinted.
  *
  * The text is a JSON object: sync, categories, schema_file, schema, handlers [{file, line, type,
- * sql}]; of a model that takes personal fields also personal, purge_file, purge, and of one that
- * takes them sealed personal_fields [{type, path}]. Two definitions with the same text build the
- * same tables.
+ * version, sql}]; of a model that takes personal fields also personal, purge_file, purge, and of
+ * one that takes them sealed personal_fields [{type, path}]; of one whose types are upcast also
+ * upcasts; a handler's version only where it is for one. Two definitions with the same text build
+ * the same tables.
  *
  * Threads: pure functions.
  */

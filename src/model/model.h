@@ -51,6 +51,7 @@ struct dbk_handler {
     const char *file;      /* for messages, from the book's folder */
     unsigned line;         /* where sql begins in it, from 1 */
     struct dbk_slice type; /* the event type it handles */
+    uint16_t version;      /* events written in this version, as written; 0: all others */
     struct dbk_slice sql;
 };
 
@@ -71,6 +72,7 @@ struct dbk_model_definition {
     struct dbk_slice purge;                           /* statements with :_subject and :_stream */
     const struct dbk_personal_field *personal_fields; /* of all types that it handles */
     size_t personal_field_count;
+    struct dbk_slice upcasts; /* changes with the upcasters of the types that are handled */
 };
 
 /*

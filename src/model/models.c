@@ -136,6 +136,8 @@ int dbk_model_open_serving(struct dbk_model *model, struct dbk_error *err)
     int rc = dbk_poster_open(model->session->connection, &serving->definition, serving->renames,
                              serving->object_count, &model->poster, NULL, err);
     if (rc == DBK_OK)
+        dbk_poster_upcast_by(model->poster, model->models->store);
+    if (rc == DBK_OK)
         rc = dbk_post_set_position(model->session->connection, model->definition.name,
                                    serving->number, &model->set_position, err);
     return rc;
@@ -405,6 +407,7 @@ static int measure_lag(struct dbk_models *models, struct dbk_model_status *statu
     int rc = dbk_cursor_open(
         models->store,
         &(struct dbk_filter){.position_min = status->position == 0 ? 1 : status->position,
+                             .raw = true,
                              .hidden = true},
         &cursor, err);
     while (rc == DBK_OK && (rc = dbk_cursor_next(cursor, &event, err)) == 1) {

@@ -101,15 +101,13 @@ static int post_event(struct dbk_models *models, const struct dbk_event *event,
     return DBK_OK;
 }
 
-/* Handlers see what a reader of the log would. */
+/* Handlers see what a reader of the log would: posters upcast. */
 static int post(struct dbk_models *models, const struct dbk_event *events, size_t count,
                 struct dbk_error *err)
 {
     for (size_t at = 0; at < count; at++) {
         struct dbk_event event = events[at];
         int rc = dbk_store_open_event(models->store, &models->lens, &event, err);
-        if (rc > 0)
-            rc = dbk_store_upcast_event(models->store, &models->lens, &event, err);
         if (rc > 0)
             rc = post_event(models, &event, err);
         if (rc < 0)

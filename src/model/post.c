@@ -26,6 +26,7 @@ int dbk_post_cursor(struct dbk_store *store, const struct dbk_model_definition *
                                                 .category_count = definition->category_count,
                                                 .position_min = position + 1,
                                                 .position_max = position_max,
+                                                .as_written = true,
                                                 .hidden = true},
                            cursor_out, err);
 }

@@ -31,6 +31,8 @@ struct statement {
 
 struct dbk_poster {
     struct dbk_connection *connection;
+    struct dbk_store *store; /* whose lens upcasts; NULL: none */
+    void *lens;
     const char *model;
     const struct dbk_model_definition *sealed; /* while preparing, of a `personal: sealed` model */
     struct dbk_arena arena;
@@ -285,12 +287,19 @@ void dbk_poster_free(struct dbk_poster *poster)
 {
     if (poster == NULL)
         return;
+    if (poster->store != NULL)
+        dbk_store_end_lens(poster->store, &poster->lens);
     for (size_t i = 0; poster->statements != NULL && i < poster->statement_count; i++)
         dbk_statement_free(poster->statements[i].sqlite);
     dbk_free(poster->statements);
     dbk_json_free(poster->json);
     dbk_arena_release(&poster->arena);
     dbk_free(poster);
+}
+
+void dbk_poster_upcast_by(struct dbk_poster *poster, struct dbk_store *store)
+{
+    poster->store = store;
 }
 
 static bool is_source(const struct dbk_poster *poster, const struct dbk_event *event)
@@ -301,6 +310,40 @@ static bool is_source(const struct dbk_poster *poster, const struct dbk_event *e
             return true;
     }
     return false;
+}
+
+/* What was stored before its type was declared is of the first version. */
+static uint16_t written_version(const struct dbk_event *event)
+{
+    return event->schema_version == 0 ? 1 : event->schema_version;
+}
+
+/* 1: there is a handler, of *version_out (0: the plain one); 0: there is none. */
+static int choose(const struct dbk_poster *poster, const struct dbk_event *event,
+                  uint16_t *version_out)
+{
+    bool plain = false;
+    for (size_t i = 0; i < poster->statement_count; i++) {
+        const struct dbk_handler *handler = poster->statements[i].handler;
+        if (!dbk_slice_equal(handler->type, event->type))
+            continue;
+        if (handler->version == written_version(event)) {
+            *version_out = handler->version;
+            return 1;
+        }
+        plain = plain || handler->version == 0;
+    }
+    *version_out = 0;
+    return plain;
+}
+
+static int upcast(struct dbk_poster *poster, struct dbk_event *event, struct dbk_error *err)
+{
+    struct dbk_error failure; /* only set where it fails */
+    int rc = poster->store == NULL
+                 ? 1
+                 : dbk_store_upcast_event(poster->store, &poster->lens, event, &failure);
+    return rc < 0 ? dbk_error_set(err, rc, "model %s: %s", poster->model, failure.message) : rc;
 }
 
 static struct dbk_value text_value(struct dbk_slice text)
@@ -441,24 +484,27 @@ static int run(struct dbk_poster *poster, struct statement *statement,
 int dbk_poster_post(struct dbk_poster *poster, const struct dbk_event *event, struct dbk_error *err)
 {
     const struct dbk_json_node *root = NULL;
-    int handled = 0;
-    if ((event->flags & DBK_RECORD_REMOVED) != 0 || !is_source(poster, event))
+    struct dbk_event seen = *event;
+    uint16_t version = 0;
+    if ((event->flags & DBK_RECORD_REMOVED) != 0 || !is_source(poster, event) ||
+        choose(poster, event, &version) == 0)
         return 0;
-    for (size_t i = 0; i < poster->statement_count; i++) {
+    int rc = version == 0 ? upcast(poster, &seen, err) : 1;
+    for (size_t i = 0; rc > 0 && i < poster->statement_count; i++) {
         struct statement *statement = &poster->statements[i];
-        if (!dbk_slice_equal(statement->handler->type, event->type))
+        if (statement->handler->version != version ||
+            !dbk_slice_equal(statement->handler->type, seen.type))
             continue;
-        if (statement->reads_data && root == NULL && (event->flags & DBK_RECORD_JSON) != 0) {
+        if (statement->reads_data && root == NULL && (seen.flags & DBK_RECORD_JSON) != 0) {
             struct dbk_error failure;
-            int rc = dbk_json_parse_members(poster->json, event->data, statement->keys,
-                                            statement->key_count, &root, &failure);
+            rc = dbk_json_parse_members(poster->json, seen.data, statement->keys,
+                                        statement->key_count, &root, &failure);
             if (rc < 0)
-                return explain(poster, statement, event, rc, &failure, err);
+                return explain(poster, statement, &seen, rc, &failure, err);
         }
-        int rc = run(poster, statement, event, root, err);
-        if (rc < 0)
-            return rc;
-        handled = 1;
+        rc = run(poster, statement, &seen, root, err);
+        if (rc == DBK_OK)
+            rc = 1;
     }
-    return handled;
+    return rc;
 }

@@ -46,9 +46,12 @@ int dbk_poster_open(struct dbk_connection *connection,
                     struct dbk_poster **poster_out, struct dbk_poster_fault *fault_out,
                     struct dbk_error *err) DBK_MUST_CHECK;
 void dbk_poster_free(struct dbk_poster *poster);
+/* Whose lens upcasts events before they are handled; kept until free. NULL: nothing does. */
+void dbk_poster_upcast_by(struct dbk_poster *poster, struct dbk_store *store);
 
 /*
- * Runs the handler of an event. The message names event and statement.
+ * Runs the handler of an event, which comes as it was written: there may be one for its version,
+ * and the plain one gets it upcast. The message names event and statement.
  * 1: there is one; 0: it is of another category, or its type has none
  * DBK_EREFUSED a constraint; DBK_ESCRIPT any other failure of the handler; DBK_EFULL, DBK_EBUSY,
  * DBK_EIO, DBK_ENOMEM, DBK_ETIMEOUT

@@ -15,15 +15,21 @@
 
 /* ---- Paths ---- */
 
-bool dbk_schema_parse_path(struct dbk_arena *arena, struct dbk_slice text,
+/* Takes the [] off the end of a name: how many there are. */
+static size_t take_elements(struct dbk_slice *name)
+{
+    size_t count = 0;
+    for (; name->size > 2 && memcmp(name->data + name->size - 2, "[]", 2) == 0; count++)
+        name->size -= 2;
+    return count;
+}
+
+bool dbk_schema_parse_path(struct dbk_arena *arena, struct dbk_slice text, bool elements,
                            struct dbk_schema_path *path_out, int *rc)
 {
     size_t count = 1;
-    for (size_t i = 0; i < text.size; i++) {
-        if (strchr("[]{}", text.data[i]) != NULL)
-            return false;
-        count += text.data[i] == '.';
-    }
+    for (size_t i = 0; i < text.size; i++)
+        count += text.data[i] == '.' || text.data[i] == '[';
     if (count > STEPS_MAX)
         return false;
     struct dbk_schema_step *steps = dbk_arena_alloc_zero(arena, count, sizeof(*steps));
@@ -31,15 +37,22 @@ bool dbk_schema_parse_path(struct dbk_arena *arena, struct dbk_slice text,
         *rc = DBK_ENOMEM;
         return false;
     }
-    size_t begin = 0;
     count = 0;
-    for (size_t i = 0; i <= text.size; i++) {
-        if (i < text.size && text.data[i] != '.')
-            continue;
-        if (i == begin)
+    for (size_t begin = 0; begin <= text.size;) {
+        const char *dot =
+            begin == text.size ? NULL : memchr(text.data + begin, '.', text.size - begin);
+        size_t end = dot == NULL ? text.size : (size_t)(dot - text.data);
+        struct dbk_slice name = dbk_slice(text.data + begin, end - begin);
+        size_t levels = elements ? take_elements(&name) : 0;
+        for (size_t i = 0; i < name.size; i++) {
+            if (strchr("[]{}", name.data[i]) != NULL)
+                return false;
+        }
+        if (name.size == 0)
             return false;
-        steps[count++].key = dbk_slice(text.data + begin, i - begin);
-        begin = i + 1;
+        steps[count++].key = name;
+        count += levels; /* whose keys are none */
+        begin = end + 1;
     }
     *path_out = (struct dbk_schema_path){.text = text, .steps = steps, .count = count};
     return true;
@@ -308,6 +321,7 @@ struct lookup {
     struct dbk_slice name;
     const struct dbk_rule *found;
     size_t visits;
+    bool open;          /* there may be other members than those that are named */
     const char **names; /* all that there are, for a did-you-mean; NAMES_MAX */
     size_t name_count;
     struct dbk_arena *arena;
@@ -324,6 +338,8 @@ static int look_up(void *context, const struct dbk_rule *rule)
         lookup->found = property->rule;
         return DBK_OK;
     }
+    lookup->open = lookup->open || rule->pattern_count > 0 ||
+                   (rule->additional != NULL && !rule->additional->never);
     for (size_t i = 0; i < rule->property_count && lookup->name_count < NAMES_MAX; i++) {
         const char *name = dbk_arena_copy(lookup->arena, rule->properties[i].name).data;
         if (name == NULL)
@@ -331,6 +347,28 @@ static int look_up(void *context, const struct dbk_rule *rule)
         lookup->names[lookup->name_count++] = name;
     }
     return dbk_rule_each_in_place(rule, look_up, context);
+}
+
+int dbk_schema_may_have(const struct dbk_schema *schema, const struct dbk_slice *names,
+                        size_t count, struct dbk_arena *arena, size_t *missing_out,
+                        const char *const **known_out, size_t *known_count_out)
+{
+    const struct dbk_rule *rule = schema->root;
+    for (size_t i = 0; i < count; i++) {
+        struct lookup lookup = {.name = names[i], .arena = arena};
+        lookup.names = dbk_arena_alloc_zero(arena, NAMES_MAX, sizeof(*lookup.names));
+        int rc = lookup.names == NULL ? DBK_ENOMEM : look_up(&lookup, rule);
+        if (rc < 0)
+            return rc;
+        if (lookup.found == NULL) {
+            *missing_out = i;
+            *known_out = lookup.names;
+            *known_count_out = lookup.name_count;
+            return lookup.open || lookup.name_count == 0;
+        }
+        rule = lookup.found;
+    }
+    return 1;
 }
 
 static unsigned types_of(const struct dbk_rule *rule)
@@ -412,7 +450,7 @@ static int find_subject(struct dbk_schema_reading *reading)
     }
     if (node == NULL)
         return DBK_OK;
-    if (!dbk_schema_parse_path(arena, node->text, path, &rc))
+    if (!dbk_schema_parse_path(arena, node->text, false, path, &rc))
         return rc < 0 ? rc : refuse_path(reading, node, node->text);
     rc = check_field(reading, node, path, DBK_TYPE_STRING | DBK_TYPE_INTEGER, &good);
     if (good)
@@ -460,7 +498,7 @@ static int read_template(struct dbk_schema_reading *reading, const struct dbk_js
         int rc = DBK_OK;
         bool good = false;
         struct dbk_slice name = dbk_slice(part->text.data + 1, size - 2);
-        if (!dbk_schema_parse_path(arena, name, &part->field, &rc))
+        if (!dbk_schema_parse_path(arena, name, false, &part->field, &rc))
             return rc < 0 ? rc : refuse_path(reading, node, name);
         rc = check_field(reading, node, &part->field,
                          DBK_TYPE_ANY & ~(DBK_TYPE_ARRAY | DBK_TYPE_OBJECT), &good);

@@ -333,6 +333,8 @@ int dbk_schemas_finish(struct dbk_schemas *schemas, struct dbk_diagnostics *faul
             continue;
         rc = check_upcasters(type, faults);
         if (rc == DBK_OK)
+            rc = dbk_schema_check_steps(type, faults);
+        if (rc == DBK_OK)
             rc = take_fingerprint(type);
         schemas->types[kept++] = type;
     }
@@ -387,6 +389,22 @@ const struct dbk_schema *dbk_schemas_find(const struct dbk_schemas *schemas, str
     const struct dbk_type *found = look_up(schemas, type);
     return found == NULL || version == 0 || version > found->count ? NULL
                                                                    : &found->versions[version - 1];
+}
+
+bool dbk_schemas_split(const struct dbk_schemas *schemas, struct dbk_slice name,
+                       struct dbk_slice *type_out, uint16_t *version_out)
+{
+    const char *dot = name.size == 0 ? NULL : memrchr(name.data, '.', name.size);
+    uint64_t version = 0;
+    if (dot == NULL || name.size < (size_t)(dot - name.data) + 3 || dot[1] != 'v')
+        return false;
+    struct dbk_slice type = dbk_slice(name.data, (size_t)(dot - name.data));
+    struct dbk_slice number = dbk_slice(dot + 2, name.size - type.size - 2);
+    if (dbk_schemas_newest(schemas, type) == NULL || !dbk_slice_to_u64(number, &version))
+        return false;
+    *type_out = type;
+    *version_out = version > UINT16_MAX ? UINT16_MAX : (uint16_t)version;
+    return true;
 }
 
 void dbk_schemas_fingerprint(const struct dbk_schemas *schemas, struct dbk_slice type,
@@ -449,4 +467,9 @@ const struct dbk_upcast_step *dbk_schema_upcast(const struct dbk_schema *schema,
 const struct dbk_schema_script *dbk_schema_script(const struct dbk_schema *schema)
 {
     return schema->script;
+}
+
+bool dbk_schema_is_program(const struct dbk_schema *schema)
+{
+    return schema->is_program;
 }

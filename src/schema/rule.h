@@ -142,6 +142,7 @@ struct dbk_schema {
     const struct dbk_json_node *upcast_node;
     const struct dbk_upcast_step *upcast;
     size_t upcast_count;
+    bool is_program; /* `upcast` is "program" */
     const struct dbk_schema_script *script;
 };
 
@@ -192,8 +193,8 @@ struct dbk_fault dbk_schema_fault_at_key(const struct dbk_schema_reading *readin
                                          const struct dbk_json_node *member);
 /* "a text", "an object": for messages. */
 const char *dbk_schema_kind(const struct dbk_json_node *node);
-/* Reads "a.b"; false: it is none (empty parts, brackets). *rc: DBK_ENOMEM. */
-bool dbk_schema_parse_path(struct dbk_arena *arena, struct dbk_slice text,
+/* Reads "a.b", and "a[].b" with elements; false: it is none. *rc: DBK_ENOMEM. */
+bool dbk_schema_parse_path(struct dbk_arena *arena, struct dbk_slice text, bool elements,
                            struct dbk_schema_path *path_out, int *rc);
 
 /* Each answers DBK_OK or DBK_ENOMEM; faults go to the list. */
@@ -201,6 +202,8 @@ int dbk_schema_compile(struct dbk_schema_reading *reading) DBK_MUST_CHECK;
 int dbk_schema_join(struct dbk_schema_reading *reading) DBK_MUST_CHECK;
 int dbk_schema_find_paths(struct dbk_schema_reading *reading) DBK_MUST_CHECK;
 int dbk_schema_read_upcast(struct dbk_schema_reading *reading) DBK_MUST_CHECK;
+/* Compiles the steps of all versions: those that cannot be done are faults. */
+int dbk_schema_check_steps(struct dbk_type *type, struct dbk_diagnostics *faults) DBK_MUST_CHECK;
 
 /* Calls for each rule that applies to the same value as this one; negative ends it. */
 typedef int (*dbk_rule_fn)(void *context, const struct dbk_rule *rule);

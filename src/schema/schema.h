@@ -5,6 +5,7 @@
  *     events/Deposited.schema.json   {"versions": [{"version": 1, "schema": {…}},
  *                                                  {"version": 2, "schema": {…}, "upcast": […]}]}
  *     events/Deposited.1-2.lua       instead of "upcast": how version 1 becomes 2
+ *     "upcast": "program"            a program that opens the book has a function for it
  *
  * A version's schema is JSON Schema, of which docs/schemas.md says what is understood. A keyword
  * that is not is a fault, so that nothing is thought to be checked that is not. Beside it stand
@@ -75,6 +76,12 @@ const struct dbk_schema *dbk_schemas_newest(const struct dbk_schemas *schemas,
 const struct dbk_schema *dbk_schemas_find(const struct dbk_schemas *schemas, struct dbk_slice type,
                                           uint16_t version);
 /*
+ * Takes "Deposited.v1" apart, where Deposited is declared; the version may be none that there is.
+ * False: it is a type's name.
+ */
+bool dbk_schemas_split(const struct dbk_schemas *schemas, struct dbk_slice name,
+                       struct dbk_slice *type_out, uint16_t *version_out);
+/*
  * Of a type's versions and how each becomes the next: what a state or a model depends on that was
  * made of its events. What the schemas demand is left out. All zeros: the type is not declared.
  */
@@ -108,7 +115,7 @@ const struct dbk_schema_path *dbk_schema_personal(const struct dbk_schema *schem
 /* The field that names the person; NULL: none. It has no elements on its way. */
 const struct dbk_schema_path *dbk_schema_subject(const struct dbk_schema *schema);
 
-/* One thing that an upcaster does, in order of the file. Their paths have no elements. */
+/* One thing that an upcaster does, in order of the file (schema/upcast.h). */
 enum dbk_upcast_kind {
     DBK_UPCAST_ADD,     /* a field with a value, where there is none */
     DBK_UPCAST_RENAME,  /* a field becomes `to` */
@@ -138,6 +145,8 @@ struct dbk_schema_script {
     struct dbk_slice source;
 };
 const struct dbk_schema_script *dbk_schema_script(const struct dbk_schema *schema);
+/* … or a function of the program that opens the book. */
+bool dbk_schema_is_program(const struct dbk_schema *schema);
 
 /* ---- Data ---- */
 
@@ -165,6 +174,17 @@ int dbk_schema_validate(const struct dbk_schema *schema, const struct dbk_json_n
 int dbk_schema_tags(const struct dbk_schema *schema, const struct dbk_json_node *data,
                     struct dbk_arena *arena, const struct dbk_slice **tags_out, size_t *count_out,
                     struct dbk_error *err) DBK_MUST_CHECK;
+
+/*
+ * Whether data of a version may have the member that names lead to: it may not where the schema
+ * names the members that there are, and this is none of them. missing_out is the index of the name
+ * that is not known then, and known_out, in the arena, are those that are known in its place.
+ *
+ * 1: it may; 0: not; DBK_ENOMEM
+ */
+int dbk_schema_may_have(const struct dbk_schema *schema, const struct dbk_slice *names,
+                        size_t count, struct dbk_arena *arena, size_t *missing_out,
+                        const char *const **known_out, size_t *known_count_out) DBK_MUST_CHECK;
 
 /* The value at a path without elements; NULL when there is none. */
 const struct dbk_json_node *dbk_schema_value(const struct dbk_schema_path *path,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A version's `upcast`: how the version before becomes it, as steps. */
 #include "schema/rule.h"
+#include "schema/upcast.h"
 
 static const struct operation {
     const char *name;
@@ -14,16 +15,7 @@ static const struct operation {
 };
 #define OPERATION_COUNT (sizeof(operations) / sizeof(operations[0]))
 
-static const struct {
-    const char *name;
-    enum dbk_upcast_type type;
-} types[] = {
-    {"string", DBK_UPCAST_STRING},
-    {"integer", DBK_UPCAST_INTEGER},
-    {"number", DBK_UPCAST_NUMBER},
-    {"boolean", DBK_UPCAST_BOOLEAN},
-};
-#define TYPE_COUNT (sizeof(types) / sizeof(types[0]))
+#define TYPE_COUNT 4
 
 static int refuse(struct dbk_schema_reading *reading, const struct dbk_json_node *node,
                   const char *fix, const char *what)
@@ -50,10 +42,10 @@ static int take_path(struct dbk_schema_reading *reading, const struct dbk_json_n
 {
     int rc = DBK_OK;
     if (node->kind == DBK_JSON_STRING &&
-        dbk_schema_parse_path(&reading->schemas->arena, node->text, path_out, &rc))
+        dbk_schema_parse_path(&reading->schemas->arena, node->text, true, path_out, &rc))
         return DBK_OK;
     return rc < 0 ? rc
-                  : refuse(reading, node, "write a field's name, or `outer.inner`",
+                  : refuse(reading, node, "write a field's name, `outer.inner`, or `list[].inner`",
                            "this names no field");
 }
 
@@ -65,9 +57,9 @@ static int take_type(struct dbk_schema_reading *reading, const struct dbk_json_n
     if (node->kind != DBK_JSON_STRING)
         return refuse(reading, node, known, "a type's name is expected");
     for (size_t i = 0; i < TYPE_COUNT; i++) {
-        names[i] = types[i].name;
+        names[i] = dbk_upcast_type_name((enum dbk_upcast_type)i);
         if (dbk_slice_equal_text(node->text, names[i])) {
-            *type_out = types[i].type;
+            *type_out = (enum dbk_upcast_type)i;
             return DBK_OK;
         }
     }
@@ -135,8 +127,13 @@ int dbk_schema_read_upcast(struct dbk_schema_reading *reading)
         return DBK_OK;
     if (schema->version == 1)
         return refuse(reading, list, "leave it out", "nothing becomes version 1");
+    if (list->kind == DBK_JSON_STRING && dbk_slice_equal_text(list->text, "program")) {
+        schema->is_program = true;
+        return DBK_OK;
+    }
     if (list->kind != DBK_JSON_ARRAY)
-        return refuse(reading, list, "write a list of steps", "`upcast` is no list");
+        return refuse(reading, list, "write a list of steps, or \"program\"",
+                      "`upcast` is no list");
     struct dbk_upcast_step *steps =
         dbk_arena_alloc_zero(&reading->schemas->arena, list->count + 1, sizeof(*steps));
     if (steps == NULL)
@@ -149,5 +146,44 @@ int dbk_schema_read_upcast(struct dbk_schema_reading *reading)
     }
     schema->upcast = steps;
     schema->upcast_count = list->count;
+    return rc;
+}
+
+/* The versions behind `first` that only have steps, compiled as they will be: *next_out is behind
+   the last of them. */
+static int check_run(struct dbk_type *type, size_t first, size_t *next_out,
+                     struct dbk_diagnostics *faults)
+{
+    struct dbk_upcast_version *versions = dbk_alloc_zero(type->count, sizeof(*versions));
+    struct dbk_upcast_program *program = NULL;
+    struct dbk_upcast_place place = {0};
+    struct dbk_error failure = {0};
+    size_t count = 0;
+    if (versions == NULL)
+        return DBK_ENOMEM;
+    for (*next_out = first; *next_out < type->count; (*next_out)++) {
+        const struct dbk_schema *schema = &type->versions[*next_out];
+        if (schema->is_program || schema->script != NULL)
+            break;
+        versions[count++] =
+            (struct dbk_upcast_version){schema->version, schema->upcast, schema->upcast_count};
+    }
+    int rc = dbk_upcast_compile(versions, count, &program, &place, &failure);
+    dbk_upcast_free(program);
+    if (rc == DBK_EINVAL || rc == DBK_ELIMIT) {
+        const struct dbk_upcast_step *step = &versions[place.version].steps[place.step];
+        struct dbk_fault fault = {.file = type->file, .line = step->line, .column = step->column};
+        fault.why = "stored events could not be read";
+        rc = dbk_fault_add(faults, &fault, "%s", failure.message);
+    }
+    dbk_free(versions);
+    return rc;
+}
+
+int dbk_schema_check_steps(struct dbk_type *type, struct dbk_diagnostics *faults)
+{
+    int rc = DBK_OK;
+    for (size_t next = 1; rc == DBK_OK && next < type->count; next++)
+        rc = check_run(type, next, &next, faults);
     return rc;
 }

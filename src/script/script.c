@@ -143,7 +143,8 @@ static int load(lua_State *lua)
     return 1;
 }
 
-static int open_chunk(struct dbk_script *script, struct dbk_slice source, struct dbk_error *err)
+static int open_chunk(struct dbk_script *script, struct dbk_slice source, bool is_function,
+                      struct dbk_error *err)
 {
     lua_State *lua = script->lua;
     struct opening opening = {script, source};
@@ -155,9 +156,9 @@ static int open_chunk(struct dbk_script *script, struct dbk_slice source, struct
     int rc = dbk_script_call(script, 0, 1, err);
     if (rc < 0)
         return rc;
-    if (!lua_istable(lua, 1))
-        return dbk_error_set(err, DBK_EINVAL, "%s:1: it must return a table, not %s", script->name,
-                             luaL_typename(lua, 1));
+    if (lua_type(lua, 1) != (is_function ? LUA_TFUNCTION : LUA_TTABLE))
+        return dbk_error_set(err, DBK_EINVAL, "%s:1: it must return a %s, not %s", script->name,
+                             is_function ? "function" : "table", luaL_typename(lua, 1));
     return DBK_OK;
 }
 
@@ -183,7 +184,7 @@ int dbk_script_open(const char *name, struct dbk_slice source,
         *(struct dbk_script **)lua_getextraspace(script->lua) = script;
         lua_sethook(script->lua, count_instructions, LUA_MASKCOUNT, HOOK_STEP);
         script->instructions_left = script->instructions_max;
-        rc = open_chunk(script, source, err);
+        rc = open_chunk(script, source, limits != NULL && limits->is_function, err);
     }
     if (rc < 0) {
         dbk_script_free(script);

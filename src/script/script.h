@@ -2,15 +2,15 @@
 /*
  * script -- the Lua sandbox: pure functions of their arguments, within bounds.
  *
- * A script is one chunk that returns a table. It sees an allow-list: assert error ipairs next
- * pairs (in key order) pcall select tonumber tostring type xpcall, math without randomness, string
- * without dump, table, utf8, and `null`, `array{...}`, `decimal(x)`; plus what the room above
- * registers. No clock, randomness, files, bytecode, coroutines, debug or require. Every call has a
- * budget of instructions and the state a budget of memory; what goes past either is an error that
- * the script itself cannot catch. Work within one call of the library (moving, sorting, copying
- * large texts) counts as instructions, too. A limit: what a pattern's repeats cost when they try
- * again and again ("a*a*a*b" on a long text) is not known beforehand and not counted. Library
- * tables are fresh in each state and the string metatable is protected.
+ * A script is one chunk that returns a table, or a function. It sees an allow-list: assert error
+ * ipairs next pairs (in key order) pcall select tonumber tostring type xpcall, math without
+ * randomness, string without dump, table, utf8, and `null`, `array{...}`, `decimal(x)`; plus what
+ * the room above registers. No clock, randomness, files, bytecode, coroutines, debug or require.
+ * Every call has a budget of instructions and the state a budget of memory; what goes past either
+ * is an error that the script itself cannot catch. Work within one call of the library (moving,
+ * sorting, copying large texts) counts as instructions, too. A limit: what a pattern's repeats cost
+ * when they try again and again ("a*a*a*b" on a long text) is not known beforehand and not counted.
+ * Library tables are fresh in each state and the string metatable is protected.
  *
  * JSON goes in and comes out exactly: integers are 64-bit, other numbers arrive as `decimal`
  * values, null is `null`, an array is marked so that an empty one stays one; a table without the
@@ -36,15 +36,16 @@ struct dbk_script;
 struct dbk_script_limits {
     size_t memory_size;         /* bytes of the whole state; 0: 64 MiB */
     uint64_t instruction_count; /* of one call; 0: 10 million */
+    bool is_function;           /* the chunk returns a function, not a table */
 };
 
 /*
- * Compiles and runs a chunk, which must return a table.
+ * Compiles and runs a chunk, which must return a table, or a function where the limits say so.
  *
  * name   for messages: the file's path as the user knows it; borrowed
  * limits borrowed, may be NULL
  *
- * DBK_EINVAL  it does not compile (message: file:line: why), or returns no table
+ * DBK_EINVAL  it does not compile (message: file:line: why), or returns something else
  * DBK_ESCRIPT it failed while running, or went past a limit
  * DBK_ENOMEM
  */
@@ -55,8 +56,8 @@ int dbk_script_open(const char *name, struct dbk_slice source,
 void dbk_script_free(struct dbk_script *script);
 
 /*
- * For rooms that drive Lua themselves (fold, command, import): the state, with the chunk's table
- * at index 1 of an otherwise empty stack; leave it so.
+ * For rooms that drive Lua themselves (schema, fold, command, import): the state, with what the
+ * chunk returned at index 1 of an otherwise empty stack; leave it so.
  */
 struct lua_State *dbk_script_lua(struct dbk_script *script);
 const char *dbk_script_name(const struct dbk_script *script);

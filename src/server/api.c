@@ -16,7 +16,7 @@ const struct dbk_route dbk_routes[] = {
     {"GET", "/healthz", dbk_api_health, "", "Whether all is well; 503 when it is not", false},
     {"GET", "/metrics", dbk_api_metrics, "", "Counters and gauges for Prometheus", false},
     {"GET", "/openapi.json", dbk_api_openapi, "", "This contract", false},
-    {"GET", "/events", dbk_api_read_events, READ " limit backwards hidden removed wait_ms",
+    {"GET", "/events", dbk_api_read_events, READ " limit backwards hidden removed raw wait_ms",
      "Reads the book: JSON (wait_ms waits for the first event), lines (application/x-ndjson), or a "
      "live tail (text/event-stream)",
      false},
@@ -26,7 +26,7 @@ const struct dbk_route dbk_routes[] = {
      "type tag query correlation after before from_version to_version from_time to_time "
      "from_occurred "
      "to_occurred limit "
-     "backwards removed wait_ms",
+     "backwards removed raw wait_ms",
      "Reads a stream", false},
     {"POST", "/streams/{stream}", dbk_api_append_stream, "skip_known durability",
      "Appends to a stream; If-Match takes the expected version", true},
@@ -44,7 +44,7 @@ const struct dbk_route dbk_routes[] = {
     {"POST", "/reopen", dbk_api_reopen, "", "A book that has moved takes appends again", false},
     {"GET", "/streams/{stream}/state", dbk_api_state, "version at occurred_at explain",
      "The folded state, now, at a version or at a time", false},
-    {"GET", "/streams/{stream}/log", dbk_api_log, "from_version to_version diff",
+    {"GET", "/streams/{stream}/log", dbk_api_log, "from_version to_version diff raw",
      "Every event with the state after it; diff: with what it changed, as a JSON Patch", false},
     {"GET", "/trace/{id}", dbk_api_trace, "limit hidden",
      "The events of a correlation as a tree of causes and effects; id: the correlation's, or an "

@@ -152,6 +152,8 @@ static int read_filter(struct reading *reading, struct dbk_error *err)
     if (rc == DBK_OK)
         rc = dbk_call_flag(call, "removed", &filter->removed, err);
     if (rc == DBK_OK)
+        rc = dbk_call_flag(call, "raw", &filter->raw, err);
+    if (rc == DBK_OK)
         rc = read_wait(reading, err);
     filter->categories = reading->categories;
     filter->types = reading->types;

@@ -191,6 +191,7 @@ int dbk_call_begin(struct dbk_api_call *call, int status, const char *type)
     }
     dbk_assert(call->status == 0);
     call->status = status;
+    call->live = strcmp(type, "text/event-stream") == 0;
     int rc = call->response->begin(call->response->context, status, headers, count);
     return rc < 0 ? rc : status;
 }
@@ -262,18 +263,22 @@ int dbk_call_problem(struct dbk_api_call *call, int status, const struct dbk_err
     bool first = true;
     bool begun = call->status != 0;
     const char *detail = err->message[0] == 0 ? dbk_code_text(err->code) : err->message;
+    /* What an answer that comes in pieces has told so far stands. */
+    int rc = begun ? dbk_call_flush(call) : DBK_OK;
+    if (rc < 0)
+        return rc;
     dbk_buf_reset(out);
-    dbk_buf_append_char(out, '{');
+    dbk_buf_append_text(out, call->live ? "event: error\ndata: {" : "{");
     dbk_put_text(out, &first, "type", DBK_SLICE_LITERAL("about:blank"));
     dbk_put_text(out, &first, "title", dbk_slice_of(title_of(status)));
     dbk_put_u64(out, &first, "status", (uint64_t)status);
     dbk_put_text(out, &first, "detail", dbk_slice_of(detail));
     dbk_put_text(out, &first, "code", dbk_slice_of(dbk_code_name(err->code)));
     dbk_buf_append_text(out, extra == NULL ? "" : extra);
-    dbk_buf_append_text(out, "}\n");
+    dbk_buf_append_text(out, call->live ? "}\n\n" : "}\n");
     if (!begun)
         return dbk_call_send(call, status, "application/problem+json");
-    int rc = dbk_call_flush(call);
+    rc = dbk_call_flush(call);
     return rc < 0 ? rc : err->code;
 }
 

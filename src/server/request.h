@@ -24,6 +24,7 @@ struct dbk_api_call {
     struct dbk_api_field query[DBK_QUERY_MAX]; /* decoded, in order */
     size_t query_count;
     int status;        /* of the answer, once it has begun */
+    bool live;         /* it is text/event-stream */
     uint64_t position; /* for the header Daybook-Position; 0: none */
 };
 

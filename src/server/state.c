@@ -184,9 +184,9 @@ static int log_each(const struct dbk_event *event, struct dbk_slice state, void 
     return out->size < 65536 && out->rc == DBK_OK ? DBK_OK : dbk_call_flush(logging->call);
 }
 
-static int send_log(struct logging *logging, uint64_t to, struct dbk_error *err)
+static int send_log(struct logging *logging, struct dbk_fold_range range, struct dbk_error *err)
 {
-    uint64_t from = logging->diff && logging->from > 1 ? logging->from - 1 : logging->from;
+    range.version_min = logging->diff && logging->from > 1 ? logging->from - 1 : logging->from;
     struct dbk_api_call *call = logging->call;
     struct dbk_buf *out = &call->scratch->out;
     bool first = true;
@@ -199,8 +199,8 @@ static int send_log(struct logging *logging, uint64_t to, struct dbk_error *err)
         dbk_put_text(out, &first, "stream", call->parts[1]);
         dbk_buf_append_text(out, ",\"entries\":[");
     }
-    int rc = dbk_fold_log(dbk_engine_folds(call->engine), call->parts[1], from, to, log_each,
-                          logging, err);
+    int rc = dbk_fold_log(dbk_engine_folds(call->engine), call->parts[1], &range, log_each, logging,
+                          err);
     if (rc < 0)
         return rc;
     if (logging->lines) {
@@ -215,12 +215,14 @@ int dbk_api_log(struct dbk_api_call *call, struct dbk_error *err)
 {
     struct logging logging = {.call = call,
                               .lines = dbk_call_accepts(call, "application/x-ndjson")};
-    uint64_t to = 0;
+    struct dbk_fold_range range = {0};
     uint64_t version = 0;
     struct dbk_slice stream = call->parts[1];
     int rc = dbk_call_number(call, "from_version", &logging.from, err);
     if (rc == DBK_OK)
-        rc = dbk_call_number(call, "to_version", &to, err);
+        rc = dbk_call_number(call, "to_version", &range.version_max, err);
+    if (rc == DBK_OK)
+        rc = dbk_call_flag(call, "raw", &range.raw, err);
     if (rc == DBK_OK)
         rc = dbk_call_flag(call, "diff", &logging.diff, err);
     if (rc == DBK_OK)
@@ -233,7 +235,7 @@ int dbk_api_log(struct dbk_api_call *call, struct dbk_error *err)
     if (rc == DBK_OK && logging.diff)
         rc = begin_diff(&logging, err);
     if (rc == DBK_OK)
-        rc = send_log(&logging, to, err);
+        rc = send_log(&logging, range, err);
     dbk_json_free(logging.parsers[0]);
     dbk_json_free(logging.parsers[1]);
     return rc;

@@ -57,8 +57,8 @@ def caused(number, stream, kind, cause=None, correlation="transfer-17", **meta):
         meta["causationid"] = uuid_of(cause) if isinstance(cause, int) else cause
     if correlation is not None:
         meta["correlationid"] = correlation
-    return json.dumps({"stream": stream, "type": kind, "data": {}, "id": uuid_of(number),
-                       "meta": meta})
+    return json.dumps({"stream": stream, "type": kind, "data": {"amount": 1},
+                       "id": uuid_of(number), "meta": meta})
 
 
 def check_tree(rows, events):

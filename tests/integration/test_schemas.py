@@ -69,7 +69,7 @@ def test_an_event_that_fits_gets_version_and_tags(make):
     append(book, {"amount": 0}, "--schema-version", "1")
     append(book, GOOD, "--tags", "account:7,x")
     book.run("append", "account-1", "Other", "5")
-    first, old, tagged, other = book.run("read", "-o", "jsonl").lines
+    first, old, tagged, other = book.run("read", "--raw", "-o", "jsonl").lines
     assert first["schema_version"] == 2 and first["tags"] == ["account:7"]
     assert old["schema_version"] == 1 and "tags" not in old
     assert tagged["tags"] == ["account:7", "x"]

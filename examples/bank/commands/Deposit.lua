@@ -1,4 +1,5 @@
 -- daybook do Deposit '{"account":"123","amount":50}'
+-- An account has one currency: that of its first deposit.
 return {
     stream = function(command)
         local kind = math.type(command.account) or type(command.account)
@@ -13,6 +14,13 @@ return {
         if state.status ~= "active" then
             return refuse("not-open", "account " .. command.account .. " is not open")
         end
-        return event("Deposited", { amount = command.amount })
+        local currency = command.currency or state.currency
+        if type(currency) ~= "string" or not currency:find("^%u%u%u$") then
+            return refuse("currency-invalid", "currency: three capital letters are needed")
+        end
+        if state.balance > 0 and currency ~= state.currency then
+            return refuse("currency-other", "the account is kept in " .. state.currency)
+        end
+        return event("Deposited", { amount = command.amount, currency = currency })
     end,
 }

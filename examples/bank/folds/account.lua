@@ -1,6 +1,7 @@
--- The state of an account: what its events add up to.
+-- The state of an account: what its events add up to. Deposits of version 1 come with a currency,
+-- too: events/Deposited.schema.json says which.
 return {
-    initial = { balance = 0, status = "none" },
+    initial = { balance = 0, currency = "USD", status = "none" },
     snapshot = { every = 1000 },
     on = {
         AccountOpened = function(state, data)
@@ -9,6 +10,7 @@ return {
         end,
         Deposited = function(state, data)
             state.balance = state.balance + data.amount
+            state.currency = data.currency or state.currency
         end,
         Withdrawn = function(state, data)
             state.balance = state.balance - data.amount

@@ -480,13 +480,18 @@ static void test_fold_fold__the_log_shows_the_state_after_each_event(void **stat
     fill(fixture);
     for (int again = 0; again < 2; again++) {
         struct statement statement = {.fixture = fixture};
-        assert_ok(dbk_fold_log(fixture->folds, stream, 0, 0, check_line, &statement, &err), &err);
+        assert_ok(dbk_fold_log(fixture->folds, stream, &(struct dbk_fold_range){0}, check_line,
+                               &statement, &err),
+                  &err);
         assert_int_equal(statement.version, COUNT);
         statement = (struct statement){.fixture = fixture, .version = 22};
-        assert_ok(dbk_fold_log(fixture->folds, stream, 23, 31, check_line, &statement, &err), &err);
+        assert_ok(dbk_fold_log(fixture->folds, stream, &(struct dbk_fold_range){23, 31, false},
+                               check_line, &statement, &err),
+                  &err);
         assert_int_equal(statement.version, 31);
         statement = (struct statement){.fixture = fixture, .stop_at = 3};
-        assert_int_equal(dbk_fold_log(fixture->folds, stream, 0, 0, check_line, &statement, &err),
+        assert_int_equal(dbk_fold_log(fixture->folds, stream, &(struct dbk_fold_range){0},
+                                      check_line, &statement, &err),
                          DBK_ETIMEOUT);
         take_snapshots(fixture);
     }
@@ -767,7 +772,7 @@ static int read_sum(void *context, void *state, struct dbk_slice text, struct db
 static void use_functions(struct fixture *fixture, const char *version)
 {
     static const struct dbk_fold_functions functions = {
-        NULL, create_sum, destroy_sum, reset_sum, apply_sum, write_sum, read_sum};
+        NULL, create_sum, destroy_sum, reset_sum, apply_sum, NULL, write_sum, read_sum};
     struct dbk_error err = {0};
     struct dbk_slice category = DBK_SLICE_LITERAL("c");
     dbk_folds_free(fixture->folds);

@@ -88,7 +88,7 @@ static const struct dbk_schema *newest(const struct registry *registry)
     "    {\"version\": 1, \"schema\": {\"type\": \"object\"}},\n"                                  \
     "    {\"version\": 2,\n"                                                                       \
     "     \"upcast\": [{\"add\": \"currency\", \"value\": \"USD\"},\n"                             \
-    "                {\"rename\": \"a.b\", \"to\": \"c\"}, {\"remove\": \"d\"},\n"                 \
+    "                {\"rename\": \"a.b\", \"to\": \"a.c\"}, {\"remove\": \"d\"},\n"               \
     "                {\"convert\": \"e\", \"to\": \"integer\"}],\n"                                \
     "     \"schema\": {\"type\": \"object\", \"x-subject\": \"customer.id\",\n"                    \
     "        \"x-tags\": [\"customer:{customer.id}\", \"all\", \"{amount}/{currency}\"],\n"        \
@@ -128,7 +128,7 @@ static void test_schema_schema__versions_and_what_becomes_of_them(void **state)
     assert_int_equal(steps[1].kind, DBK_UPCAST_RENAME);
     assert_int_equal(steps[1].path.count, 2);
     assert_slice_equal(steps[1].path.steps[1].key, "b");
-    assert_slice_equal(steps[1].to.text, "c");
+    assert_slice_equal(steps[1].to.text, "a.c");
     assert_int_equal(steps[2].kind, DBK_UPCAST_REMOVE);
     assert_int_equal(steps[3].kind, DBK_UPCAST_CONVERT);
     assert_int_equal(steps[3].type, DBK_UPCAST_INTEGER);
@@ -183,7 +183,11 @@ static void test_schema_schema__faults_of_a_file_have_their_places(void **state)
         {STEPS("{\"add\": \"a\", \"valu\": 1}"), "2:25: there is no step `valu`\n"},
         {STEPS("{\"add\": \"a\", \"rename\": \"b\"}"), "2:25: there is no step `rename`\n"},
         {STEPS("{\"remove\": \"a..b\"}"), "2:23: this names no field\n"},
-        {STEPS("{\"remove\": \"a[]\"}"), "2:23: this names no field\n"},
+        {STEPS("{\"remove\": \"a[]\"}"),
+         "2:12: version 2: the path \"a[]\" must end with a name\n"},
+        {STEPS("{\"remove\": \"a[0].b\"}"), "2:23: this names no field\n"},
+        {STEPS("{\"add\": \"a\", \"value\": \"x\"}, {\"convert\": \"a\", \"to\": \"integer\"}"),
+         "2:40: version 2: a: \"x\" cannot become an integer, as added by an earlier version\n"},
         {STEPS("{\"remove\": 5}"), "2:23: this names no field\n"},
         {STEPS("{\"convert\": \"a\", \"to\": \"int\"}"),
          "2:35: there is no type to convert to `int`\n"},

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * program -- what a chain of upcasts comes to: a tree beside the tree of the data.
+ *
+ * A `change` says what becomes of a value, an `object` what becomes of an object's members by the
+ * names they have in the text. Members of that text and added ones are told apart all along the
+ * chain:
+ *
+ *     source    a member of the text; present or not; its name as of the last step so far
+ *     addition  a member that some step adds, unless one of the sources is present that had its
+ *               name then
+ *
+ * So "does the member exist" is, at each step, a set of sources any of which may be present, or
+ * certain when it was added. Two names that must not both exist when a step renames one to the
+ * other are a `conflict` of two such sets.
+ */
+#ifndef DBK_SCHEMA_PROGRAM_H
+#define DBK_SCHEMA_PROGRAM_H
+
+#include <stdbool.h>
+
+#include "schema/upcast.h"
+
+/* Where an error is said to be. */
+struct dbk_upcast_origin {
+    uint16_t version;
+    struct dbk_slice path;
+};
+
+struct dbk_upcast_conversion {
+    enum dbk_upcast_type type;
+    struct dbk_upcast_origin origin;
+    struct dbk_upcast_conversion *next;
+};
+
+struct dbk_upcast_change {
+    struct dbk_upcast_conversion *conversions; /* of a scalar, in order */
+    struct dbk_upcast_object *object;          /* of an object; NULL: stays as it is */
+    struct dbk_upcast_change *element;         /* of each element of an array; NULL: as object */
+    /* What adds something in the object, or below the elements; NULL: nothing does. */
+    const struct dbk_upcast_origin *adds_in_object;
+    const struct dbk_upcast_origin *adds_in_array;
+};
+
+struct dbk_upcast_source {
+    struct dbk_slice name; /* as in the text, unescaped */
+    struct dbk_slice now;  /* after the steps */
+    struct dbk_slice key;  /* `now` in quotes; empty: as in the text */
+    bool removed;
+    bool changes; /* `change` is not empty */
+    struct dbk_upcast_change change;
+};
+
+struct dbk_upcast_addition {
+    struct dbk_slice now;
+    struct dbk_slice member; /* "now":value */
+    struct dbk_slice value;
+    uint64_t unless; /* sources: bit i is sources[i] */
+    bool removed;
+};
+
+struct dbk_upcast_conflict {
+    uint64_t sources; /* of the renamed name, and of the one it gets */
+    uint64_t others;
+    bool certain; /* exists whatever is present; so does the other */
+    bool other_certain;
+    struct dbk_upcast_origin origin;
+    struct dbk_slice to;
+    struct dbk_upcast_conflict *next;
+};
+
+struct dbk_upcast_object {
+    struct dbk_upcast_source sources[DBK_UPCAST_NAMES_MAX];
+    size_t source_count;
+    struct dbk_upcast_addition additions[DBK_UPCAST_NAMES_MAX];
+    size_t addition_count;
+    struct dbk_upcast_conflict *conflicts;
+    bool only_adds; /* the root's, when it does nothing else: no source becomes anything */
+};
+
+struct dbk_upcast_program {
+    struct dbk_arena arena;
+    struct dbk_upcast_change root;
+};
+
+/* Runs a change over a text, as dbk_upcast_run. */
+int dbk_upcast_run_change(const struct dbk_upcast_change *change, struct dbk_slice text,
+                          struct dbk_buf *out, struct dbk_error *err) DBK_MUST_CHECK;
+
+/*
+ * Converts a scalar, as it stands in a text, and appends the new one to `out`, of which `text` must
+ * be no part. 0: it stays as it is, nothing is appended; 1: it was; negative: it cannot be.
+ */
+int dbk_upcast_convert(enum dbk_upcast_type type, struct dbk_slice text,
+                       struct dbk_buf *out) DBK_MUST_CHECK;
+
+/*
+ * The text between a string's quotes, unescaped into a buffer: its size, which is never more than
+ * the text's; or -1 when it is past the buffer's or no valid string.
+ */
+int64_t dbk_upcast_unescape(struct dbk_slice text, char *buffer, size_t buffer_size);
+
+#endif
