@@ -38,6 +38,7 @@ int dbk_run_bench_model(const struct dbk_arguments *arguments);
 int dbk_run_bench_keys(const struct dbk_arguments *arguments);
 int dbk_run_bench_open(const struct dbk_arguments *arguments);
 int dbk_run_bench_read(const struct dbk_arguments *arguments);
+int dbk_run_bench_schema(const struct dbk_arguments *arguments);
 int dbk_run_bench_state(const struct dbk_arguments *arguments);
 int dbk_run_bench_stream(const struct dbk_arguments *arguments);
 int dbk_run_check(const struct dbk_arguments *arguments);

@@ -53,6 +53,20 @@ def test_each_reports_figures_limits_and_environment(bench, tmp_path, name):
     assert not list(tmp_path.iterdir()), "nothing is left behind"
 
 
+def test_schema_reads_old_versions_in_each_way(bench, tmp_path):
+    """That all ways come to the same states is the benchmark's own check: it fails else."""
+    report = report_of(bench("schema", *SMALL, "-o", "json"))
+    for way in ["steps", "lua", "c", "migrated"]:
+        for reading in ["cursor", "fold_in_c", "fold_in_lua"]:
+            assert report[way][f"{reading}_ns"] > 0 and report[way][f"{reading}_ratio"] > 0
+    assert report["versioned"]["fold_in_lua_ratio"] > 0
+    assert report["migrated"]["once_seconds"] > 0
+    assert [way for way in ["steps", "lua", "c", "versioned", "migrated"]
+            if report[way]["original_remains"] != "yes"] == ["migrated"]
+    assert list(report["chain_ns"]) == [str(versions) for versions in range(1, 11)]
+    assert not list(tmp_path.iterdir()), "nothing is left behind"
+
+
 def test_append_appends_what_it_was_asked_for(bench):
     report = report_of(bench("append", "--events", "700", "--batch", "7", "--writers", "3",
                              "--fill", "1000", "-o", "json"))
