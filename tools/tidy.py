@@ -37,6 +37,8 @@ DRIVERS = {
     "lualib.h": {"script"},
     "sqlite3.h": {"target"},
     "sodium.h": {"vault"},
+    "libpq-fe.h": {"target"},
+    "pg_query.h": {"target"},
     "yaml.h": {"book"},
     "pcre2.h": {"schema"},
     "microhttpd.h": {"server"},
@@ -92,6 +94,7 @@ NAMES = {"Makefile", "run", "test"}
 SKIPPED = re.compile(
     r"^(build.*|\.git|\.cache|__pycache__|\.pytest_cache|corpus|data|.*-data|\.venv)$")
 
+CONFLICT = re.compile(r"<{7} |>{7} |={7}$")
 UNFINISHED = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b")
 MACHINE_PATH = re.compile(r"(?<![\w.$}{])/(?:work|home|root|Users)/\w")
 PAGE = re.compile(r"\bdocs/[\w/-]+\.md\b")
@@ -149,6 +152,8 @@ def check_text(report, root, path, lines, name):
         for page in PAGE.findall(line):
             if not (root / page).exists():
                 report.note(path, path, number, "page", f"{page} is not there")
+        if CONFLICT.match(line):
+            report.fault(path, number, "conflict", "what git could not merge stands here")
         if UNFINISHED.search(line):
             report.fault(path, number, "unfinished", "do it, or name it as a limit")
         if MACHINE_PATH.search(line):

@@ -26,7 +26,8 @@ struct dbk_book_file {
 
 struct dbk_book_database {
     const char *name;
-    const char *path; /* the SQLite file: absolute, or in the data directory */
+    const char *path; /* its address (target/target.h); a file's is absolute, or in the data
+                         directory */
 };
 
 /* A query: queries/<Name>.sql, one SELECT with :parameters, under an optional comment head

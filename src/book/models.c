@@ -155,6 +155,31 @@ static int take_personal(struct reading *reading, const char *file,
     return dbk_fault_add(reading->loader->faults, &fault, "`personal: %s` does not exist", word);
 }
 
+/* A server's transaction cannot be held open while the log commits, and it cannot look into the
+   log. */
+static int check_pair(struct reading *reading, const char *file, const struct dbk_yaml_node *sync,
+                      const struct dbk_yaml_node *personal)
+{
+    const char *path = reading->definition.database_path;
+    if (path == NULL || dbk_target_dialect(path) == DBK_DIALECT_SQLITE)
+        return DBK_OK;
+    if (personal != NULL && reading->definition.personal == DBK_PERSONAL_SEALED) {
+        struct dbk_fault place = dbk_settings_fault(file, personal);
+        place.fix = "write `personal: rebuild`, or a file with statements";
+        return dbk_fault_add(reading->loader->faults, &place,
+                             "`personal: sealed` needs a SQLite database, and `%s` is a server's",
+                             reading->definition.database);
+    }
+    if (sync == NULL || reading->definition.sync != DBK_SYNC_TRANSACTION)
+        return DBK_OK;
+    struct dbk_fault fault = dbk_settings_fault(file, sync);
+    fault.why = "the log and a server cannot commit as one";
+    fault.fix = "write `sync: events`, and ask with `after=` where a read must not be behind";
+    return dbk_fault_add(reading->loader->faults, &fault,
+                         "`sync: transaction` needs a SQLite database, and `%s` is a server's",
+                         reading->definition.database);
+}
+
 /* node is the `database:` of the file, NULL when it has none. */
 static int take_database(struct reading *reading, const char *file,
                          const struct dbk_yaml_node *root, const struct dbk_yaml_node *node)
@@ -189,7 +214,7 @@ static int take_settings(struct reading *reading, const char *file, struct dbk_s
         rc = take_on_error(reading, file, nodes[KEY_ON_ERROR]);
     if (rc == DBK_OK && nodes[KEY_PERSONAL] != NULL)
         rc = take_personal(reading, file, nodes[KEY_PERSONAL]);
-    return rc;
+    return rc == DBK_OK ? check_pair(reading, file, nodes[KEY_SYNC], nodes[KEY_PERSONAL]) : rc;
 }
 
 /* ---- The folder ---- */

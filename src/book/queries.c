@@ -125,6 +125,15 @@ static int take_view(struct dbk_book_loader *loader, const struct dbk_book_file 
                        &loader->book->arena, &views[*count], loader->faults, err);
     if (rc < 0)
         return rc;
+    if (database != NULL && dbk_target_dialect(database->path) != DBK_DIALECT_SQLITE) {
+        struct dbk_fault place = {.file = file->file, .line = 1, .column = 1};
+        place.why = "views are kept in SQLite databases";
+        place.fix = "name a SQLite database in its head: `-- database: <name>`";
+        if (dbk_fault_add(loader->faults, &place, "the view's database `%s` is a server's",
+                          database->name) < 0)
+            return dbk_book_no_memory(err);
+        database = NULL;
+    }
     if (what != NULL || database == NULL) {
         loader->scope_unknown = true;
         return DBK_OK;
@@ -278,6 +287,30 @@ static int read_parameters(struct dbk_book_loader *loader, struct dbk_book_query
     return DBK_OK;
 }
 
+/* A query to a server is parsed: which tables there are only the server knows. */
+static int check_at_server(struct dbk_book_loader *loader, const struct dbk_book_query *query,
+                           struct dbk_slice text)
+{
+    struct dbk_fault fault = {.file = query->file};
+    struct dbk_error failure = {0};
+    struct dbk_slice *names = NULL;
+    struct dbk_buf sql;
+    size_t count = 0;
+    int at = -1;
+    dbk_buf_init(&sql, DBK_BOOK_FILE_SIZE_MAX * 8);
+    int rc =
+        dbk_sql_rewrite(query->sql, NULL, 0, &sql, &loader->book->arena, &names, &count, &failure);
+    if (rc == DBK_OK)
+        rc = dbk_target_check(query->database->path, dbk_buf_slice(&sql), DBK_GUARD_QUERY, &at,
+                              &failure);
+    dbk_fault_place(&fault, text,
+                    (size_t)(query->sql.data - text.data) + (size_t)(at < 0 ? 0 : at));
+    dbk_buf_release(&sql);
+    return rc == DBK_OK || rc == DBK_ENOMEM
+               ? rc
+               : dbk_fault_add(loader->faults, &fault, "%s", failure.message);
+}
+
 /* check: the query as it is checked; its database is NULL when it cannot be. */
 static int take_query(struct dbk_book_loader *loader, const struct dbk_book_file *file,
                       struct dbk_book_query *query, struct dbk_view_definition *check,
@@ -293,7 +326,10 @@ static int take_query(struct dbk_book_loader *loader, const struct dbk_book_file
         return dbk_book_no_memory(err);
     query->database = database;
     *check = (struct dbk_view_definition){.file = file->file, .sql = file->source};
-    if (good && database != NULL)
+    bool server = database != NULL && dbk_target_dialect(database->path) != DBK_DIALECT_SQLITE;
+    if (good && server && check_at_server(loader, query, file->source) < 0)
+        return dbk_book_no_memory(err);
+    if (good && database != NULL && !server)
         check->database = database->name;
     return read_parameters(loader, query, err);
 }

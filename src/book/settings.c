@@ -158,35 +158,65 @@ static const char *path_fault(const char *path, const char **fix_out)
     return NULL;
 }
 
+static int check_secret(struct reading *reading, const struct dbk_yaml_node *node)
+{
+    struct dbk_fault fault = dbk_settings_fault(reading->file, node);
+    const char *value = node->text.data;
+    if (strchr(value, '@') == NULL && strstr(value, "password") == NULL)
+        return DBK_OK;
+    fault.why = "whoever can read the book could read it";
+    fault.fix = "change that secret, and keep it out of the book";
+    return dbk_fault_add(reading->loader->faults, &fault, "a secret seems to stand in this file");
+}
+
 /* Never says what stands behind the colon: it may be a secret. */
 static int refuse_kind(struct reading *reading, const struct dbk_yaml_node *node,
                        struct dbk_slice kind)
 {
-    static const char *const available[] = {"sqlite"};
+    static const char *const available[] = {"sqlite", "postgres"};
     struct dbk_diagnostics *faults = reading->loader->faults;
     struct dbk_fault fault = dbk_settings_fault(reading->file, node);
-    const char *value = node->text.data;
-    int rc = DBK_OK;
-    if (strchr(value, '@') != NULL || strstr(value, "password") != NULL) {
-        fault.why = "whoever can read the book could read it";
-        fault.fix = "change that secret, and keep it out of the book";
-        rc = dbk_fault_add(faults, &fault, "a secret seems to stand in this file");
-    }
+    int rc = check_secret(reading, node);
     if (rc < 0)
         return rc;
-    fault.why = NULL;
-    fault.fix = "write `sqlite:<file>`";
+    fault.fix = "write `sqlite:<file>`, or `postgres:file:<file with a connection string>`";
     if (kind.data == NULL)
         return dbk_fault_add(faults, &fault, "the database `%s` does not say of what kind it is",
                              node->key->text.data);
     const char *name = dbk_arena_copy(&faults->arena, kind).data;
     if (name == NULL)
         return DBK_ENOMEM;
-    rc = dbk_fault_suggest(faults, name, available, 1, fault.fix, &fault.fix);
+    rc = dbk_fault_suggest(faults, name, available, 2, fault.fix, &fault.fix);
     if (rc < 0)
         return rc;
-    return dbk_fault_add(faults, &fault, "`%s` databases cannot be used: only sqlite is available",
+    return dbk_fault_add(faults, &fault, "`%s` databases cannot be used: sqlite and postgres can",
                          name);
+}
+
+/*
+ * `postgres:file:secrets/users` or `postgres:env:USERS`: where the connection string stands, never
+ * the string. A file is looked for from the book's folder, and read with each connect.
+ */
+static int read_server(struct reading *reading, const struct dbk_yaml_node *node,
+                       const char **path_out)
+{
+    struct dbk_book *book = reading->loader->book;
+    struct dbk_fault fault = dbk_settings_fault(reading->file, node);
+    const char *rest = node->text.data + strlen("postgres:");
+    bool file = strncmp(rest, "file:", 5) == 0;
+    const char *name = strchr(rest, ':') == NULL ? "" : strchr(rest, ':') + 1;
+    fault.why = "whoever can read the book could read a password in it";
+    fault.fix = "write the connection string into a file of its own and name that: "
+                "`postgres:file:secrets/<name>`, or a variable: `postgres:env:<NAME>`";
+    if ((!file && strncmp(rest, "env:", 4) != 0) || *name == '\0')
+        return check_secret(reading, node) < 0
+                   ? DBK_ENOMEM
+                   : dbk_fault_add(reading->loader->faults, &fault,
+                                   "a server's connection string is named, not written here");
+    *path_out = file && *name != '/'
+                    ? dbk_arena_format(&book->arena, "postgres:file:%s/%s", book->folder, name)
+                    : node->text.data;
+    return *path_out == NULL ? DBK_ENOMEM : DBK_OK;
 }
 
 /* *path_out stays NULL when the value is faulty. */
@@ -198,7 +228,7 @@ static int read_path(struct reading *reading, const struct dbk_yaml_node *node,
     *path_out = NULL;
     if (node->kind == DBK_YAML_REFUSED)
         return DBK_OK;
-    fault.fix = "write `sqlite:<file>`";
+    fault.fix = "write `sqlite:<file>`, or `postgres:file:<file with a connection string>`";
     if (node->kind != DBK_YAML_SCALAR || dbk_yaml_is_null(node))
         return dbk_fault_add(reading->loader->faults, &fault,
                              "the database `%s` is %s, where a text is expected",
@@ -207,6 +237,8 @@ static int read_path(struct reading *reading, const struct dbk_yaml_node *node,
     struct dbk_slice kind = {0};
     if (colon != NULL)
         kind = dbk_slice(node->text.data, (size_t)(colon - node->text.data));
+    if (dbk_slice_equal_text(kind, "postgres"))
+        return read_server(reading, node, path_out);
     if (!dbk_slice_equal_text(kind, "sqlite"))
         return refuse_kind(reading, node, kind);
     const char *path = colon + 1;
@@ -263,8 +295,7 @@ static int check_path_is_new(struct reading *reading, const struct dbk_yaml_node
         fault.why = "tables of the one would be taken for the other's";
         fault.fix = "give each a file of its own";
         return dbk_fault_add(reading->loader->faults, &fault,
-                             "the databases `%s` and `%s` are the same file", other->name,
-                             entry->name);
+                             "the databases `%s` and `%s` are the same", other->name, entry->name);
     }
     return DBK_OK;
 }

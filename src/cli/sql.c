@@ -23,14 +23,19 @@ int dbk_run_sql(const struct dbk_arguments *arguments)
     bool first = true;
     bool at = dbk_arguments_has(arguments, "at");
     bool occurred = dbk_arguments_has(arguments, "occurred-at");
-    if (at && occurred)
-        return dbk_fail_usage(arguments, "sql takes one of --at and --occurred-at");
+    const char *database = dbk_arguments_text(arguments, "database");
+    if (at + occurred + (database != NULL) > 1)
+        return dbk_fail_usage(arguments, "sql takes one of --at, --occurred-at and --database");
     if (at || occurred)
         return ask_as_of(arguments);
     dbk_call_init(&call, "POST", "/sql");
     dbk_buf_append_char(&call.body, '{');
     dbk_json_write_key(&call.body, &first, "sql");
     dbk_json_write_string(&call.body, dbk_slice_of(arguments->positional[0]));
+    if (database != NULL) {
+        dbk_json_write_key(&call.body, &first, "database");
+        dbk_json_write_string(&call.body, dbk_slice_of(database));
+    }
     dbk_buf_append_char(&call.body, '}');
     return dbk_data_answer(
         arguments, &call,

@@ -226,7 +226,7 @@ int dbk_rows_open_as_of(struct dbk_engine *engine, const struct dbk_rows_options
     if (rc == DBK_OK)
         rc = dbk_target_attach_events(rows->connection, engine->store, err);
     if (rc == DBK_OK)
-        rc = dbk_connection_run(rows->connection, "BEGIN", err);
+        rc = dbk_connection_begin(rows->connection, DBK_BEGIN_READ, err);
     if (rc == DBK_OK)
         dbk_target_end_events(rows->connection, rows->position,
                               options->at->occurred ? &options->at->time_us : NULL);

@@ -20,9 +20,18 @@ bool dbk_rows_names_model(const struct dbk_engine *engine, struct dbk_slice sql,
     return false;
 }
 
-static bool in_scope(const struct dbk_rows_options *options, const char *database)
+static bool is_server(const struct dbk_engine *engine, const char *database)
 {
-    return options->database == NULL || strcmp(options->database, database) == 0;
+    const struct dbk_book_database *found = dbk_book_database(engine->book, database);
+    return found != NULL && dbk_target_dialect(found->path) != DBK_DIALECT_SQLITE;
+}
+
+/* Files are attached beside each other; a server is asked alone. */
+static bool in_scope(const struct dbk_engine *engine, const struct dbk_rows_options *options,
+                     const char *database)
+{
+    return options->database == NULL ? !is_server(engine, database)
+                                     : strcmp(options->database, database) == 0;
 }
 
 /* Models that share the append's commit are never read behind the log: that wait is ours, and not
@@ -36,7 +45,8 @@ static int wait_models(struct dbk_engine *engine, const struct dbk_rows_options 
     for (size_t i = 0; rc == DBK_OK && i < book->model_count; i++) {
         const struct dbk_model_definition *model = &book->models[i];
         bool together = engine->writer && model->sync == DBK_SYNC_TRANSACTION;
-        if (!in_scope(options, model->database) || !dbk_rows_names_model(engine, options->sql, i))
+        if (!in_scope(engine, options, model->database) ||
+            !dbk_rows_names_model(engine, options->sql, i))
             continue;
         if (together && last != 0)
             rc = dbk_models_wait(engine->models, model->name, last, CATCH_UP_US, err);
@@ -45,7 +55,7 @@ static int wait_models(struct dbk_engine *engine, const struct dbk_rows_options 
                                  err);
     }
     for (size_t i = 0; rc == DBK_OK && options->after != 0 && i < book->view_count; i++) {
-        if (in_scope(options, book->views[i].database) &&
+        if (in_scope(engine, options, book->views[i].database) &&
             dbk_sql_names(options->sql, book->views[i].name))
             rc = dbk_engine_wait(engine, book->views[i].name, options->after, options->timeout_us,
                                  err);
@@ -80,6 +90,8 @@ int dbk_rows_attach(struct dbk_rows *rows, const char *name, const char *path,
 static bool is_there(struct dbk_engine *engine, const struct dbk_book_database *database)
 {
     struct dbk_file file = DBK_FILE_CLOSED;
+    if (dbk_target_dialect(database->path) != DBK_DIALECT_SQLITE)
+        return true;
     int rc = engine->os->open(engine->os, database->path, DBK_OS_READ, &file, NULL);
     engine->os->close(engine->os, &file);
     return rc == DBK_OK;
@@ -100,10 +112,24 @@ static int open_databases(struct dbk_engine *engine, const struct dbk_rows_optio
     }
     rc = dbk_connection_open("", DBK_CONNECT_MEMORY | DBK_CONNECT_READ, &rows->connection, err);
     for (size_t i = 0; rc == DBK_OK && i < book->database_count; i++) {
-        if (is_there(engine, &book->databases[i]))
+        if (!is_server(engine, book->databases[i].name) && is_there(engine, &book->databases[i]))
             rc = dbk_rows_attach(rows, book->databases[i].name, book->databases[i].path, err);
     }
     return rc;
+}
+
+/* A statement that fails would end a server's transaction. */
+static bool has_catalog(struct dbk_rows *rows)
+{
+    struct dbk_statement *statement = NULL;
+    int rc = dbk_statement_open(rows->connection,
+                                DBK_SLICE_LITERAL("SELECT 1 FROM pg_class WHERE relname = "
+                                                  "'_daybook_models' AND pg_table_is_visible(oid)"),
+                                &statement, NULL, NULL);
+    if (rc == DBK_OK)
+        rc = dbk_statement_step(statement, NULL);
+    dbk_statement_free(statement);
+    return rc == 1;
 }
 
 /* A position from a catalog; what is not there yet is at 0. */
@@ -113,8 +139,15 @@ static int catalog_position(struct dbk_rows *rows, const char *database, const c
     struct dbk_statement *statement = NULL;
     struct dbk_error failure = {0};
     uint64_t found = 0;
-    const char *text = dbk_arena_format(&rows->arena, "SELECT position FROM \"%s\".%s",
-                                        database == NULL ? "main" : database, where);
+    bool server = dbk_connection_dialect(rows->connection) != DBK_DIALECT_SQLITE;
+    if (server && !has_catalog(rows))
+        return *position = 0, DBK_OK;
+    const char *text =
+        dbk_arena_format(&rows->arena, "SELECT position FROM %s%s%s%s", server ? "" : "\"",
+                         server             ? ""
+                         : database == NULL ? "main"
+                                            : database,
+                         server ? "" : "\".", where);
     if (text == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory reading");
     int rc = dbk_statement_open(rows->connection, dbk_slice_of(text), &statement, NULL, &failure);
@@ -143,14 +176,14 @@ static int find_position(struct dbk_engine *engine, const struct dbk_rows_option
     int rc = DBK_OK;
     for (size_t i = 0; rc == DBK_OK && i < book->model_count; i++) {
         const char *database = book->models[i].database;
-        if (in_scope(options, database) && dbk_rows_names_model(engine, options->sql, i))
+        if (in_scope(engine, options, database) && dbk_rows_names_model(engine, options->sql, i))
             rc = catalog_position(rows, options->database == NULL ? database : NULL,
-                                  "_daybook_models WHERE model = ?1 AND serving",
+                                  "_daybook_models WHERE model = ?1 AND serving = 1",
                                   book->models[i].name, &position, err);
     }
     for (size_t i = 0; rc == DBK_OK && i < book->view_count; i++) {
         const char *database = book->views[i].database;
-        if (in_scope(options, database) && dbk_sql_names(options->sql, book->views[i].name))
+        if (in_scope(engine, options, database) && dbk_sql_names(options->sql, book->views[i].name))
             rc = catalog_position(rows, options->database == NULL ? database : NULL,
                                   "_daybook_views WHERE name = ?1", book->views[i].name, &position,
                                   err);
@@ -195,18 +228,65 @@ static int check_reads(struct dbk_slice sql, struct dbk_error *err)
     }
 }
 
+static bool is_named(const struct dbk_rows *rows, int count, const char *name)
+{
+    for (int i = 0; i < count; i++) {
+        if (strcmp(rows->names[i], name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Two columns of one name, as two sums have in PostgreSQL, are told apart: sum, sum_2. */
+static int name_columns(struct dbk_rows *rows, struct dbk_error *err)
+{
+    int count = dbk_statement_column_count(rows->statement);
+    rows->names = dbk_arena_alloc_zero(&rows->arena, (size_t)count + 1, sizeof(*rows->names));
+    if (rows->names == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory reading");
+    for (int i = 0; i < count; i++) {
+        const char *plain = dbk_statement_column_name(rows->statement, i);
+        const char *name = plain;
+        for (int number = 2; name != NULL && is_named(rows, i, name); number++)
+            name = dbk_arena_format(&rows->arena, "%s_%d", plain, number);
+        if (name == NULL)
+            return dbk_error_set(err, DBK_ENOMEM, "out of memory reading");
+        rows->names[i] = name;
+    }
+    return DBK_OK;
+}
+
+/* A table that is not found may be a server's, which is asked alone. */
+static int hint_at_server(const struct dbk_engine *engine, const struct dbk_rows_options *options,
+                          const struct dbk_error *failure, int rc, struct dbk_error *err)
+{
+    const struct dbk_book *book = engine->book;
+    for (size_t i = 0; options->database == NULL && i < book->model_count; i++) {
+        const char *database = book->models[i].database;
+        if (is_server(engine, database) && dbk_rows_names_model(engine, options->sql, i))
+            return dbk_error_set(err, rc, "%s (model %s is in the database %s: ask it by name)",
+                                 failure->message, book->models[i].name, database);
+    }
+    if (err != NULL)
+        *err = *failure;
+    return rc;
+}
+
 /* The connection, in a transaction, that sees what it is to see. */
 static int open_now(struct dbk_engine *engine, const struct dbk_rows_options *options,
                     struct dbk_rows *rows, struct dbk_error *err)
 {
     int rc = open_databases(engine, options, rows, err);
-    if (rc == DBK_OK)
+    bool file = rc == DBK_OK && dbk_connection_dialect(rows->connection) == DBK_DIALECT_SQLITE;
+    if (rc == DBK_OK && file)
         rc = dbk_target_attach_events(rows->connection, engine->store, err);
+    if (rc == DBK_OK && !file)
+        dbk_connection_limit_us(rows->connection, options->limit_us);
     if (rc == DBK_OK)
-        rc = dbk_connection_run(rows->connection, "BEGIN", err);
+        rc = dbk_connection_begin(rows->connection, DBK_BEGIN_READ, err);
     if (rc == DBK_OK)
         rc = find_position(engine, options, rows, err);
-    if (rc == DBK_OK)
+    if (rc == DBK_OK && file)
         dbk_target_pin_events(rows->connection, rows->position);
     return rc;
 }
@@ -227,10 +307,16 @@ int dbk_engine_rows(struct dbk_engine *engine, const struct dbk_rows_options *op
     rc = options->at == NULL ? open_now(engine, options, rows, err)
                              : dbk_rows_open_as_of(engine, options, rows, err);
     if (rc == DBK_OK) {
-        dbk_connection_limit_us(rows->connection, options->limit_us);
+        if (dbk_connection_dialect(rows->connection) == DBK_DIALECT_SQLITE)
+            dbk_connection_limit_us(rows->connection, options->limit_us);
         dbk_connection_guard(rows->connection, DBK_GUARD_QUERY);
-        rc = dbk_statement_open(rows->connection, rows->sql, &rows->statement, NULL, err);
+        struct dbk_error failure = {0};
+        rc = dbk_statement_open(rows->connection, rows->sql, &rows->statement, NULL, &failure);
+        if (rc < 0)
+            rc = hint_at_server(engine, options, &failure, rc, err);
     }
+    if (rc == DBK_OK)
+        rc = name_columns(rows, err);
     if (rc == DBK_OK && !dbk_statement_is_read_only(rows->statement))
         rc = dbk_error_set(err, DBK_EDENIED, "only reading is possible here");
     if (rc == DBK_OK)
@@ -250,7 +336,7 @@ int dbk_rows_column_count(const struct dbk_rows *rows)
 
 const char *dbk_rows_column_name(const struct dbk_rows *rows, int column)
 {
-    return dbk_statement_column_name(rows->statement, column);
+    return rows->names[column];
 }
 
 int dbk_rows_next(struct dbk_rows *rows, struct dbk_error *err)
@@ -275,6 +361,9 @@ static void put_value(struct dbk_buf *out, const struct dbk_value *value)
         break;
     case DBK_VALUE_REAL:
         dbk_json_write_double(out, value->real);
+        break;
+    case DBK_VALUE_DECIMAL:
+        dbk_json_write_decimal(out, value->decimal);
         break;
     case DBK_VALUE_TEXT:
         if (dbk_slice_is_utf8(value->bytes)) {
@@ -373,8 +462,7 @@ static struct dbk_value value_of(const struct dbk_json_node *node)
     case DBK_JSON_INTEGER:
         return (struct dbk_value){.kind = DBK_VALUE_INTEGER, .integer = node->integer};
     case DBK_JSON_DECIMAL:
-        return (struct dbk_value){.kind = DBK_VALUE_REAL,
-                                  .real = dbk_decimal_to_double(node->decimal)};
+        return (struct dbk_value){.kind = DBK_VALUE_DECIMAL, .decimal = node->decimal};
     case DBK_JSON_STRING:
         return (struct dbk_value){.kind = DBK_VALUE_TEXT, .bytes = node->text};
     case DBK_JSON_ARRAY:

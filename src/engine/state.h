@@ -14,6 +14,7 @@ struct dbk_rows {
     struct dbk_arena arena;
     struct dbk_connection *connection;
     struct dbk_statement *statement;
+    const char **names; /* of the columns, each once */
     uint64_t position;
     struct dbk_slice sql;
 };

@@ -94,7 +94,7 @@ static int write_row(struct dbk_connection *connection, const struct dbk_as_of_m
 int dbk_as_of_mark_write(struct dbk_connection *connection, const struct dbk_as_of_mark *mark,
                          struct dbk_error *err)
 {
-    int rc = dbk_connection_run(connection, "BEGIN IMMEDIATE", err);
+    int rc = dbk_connection_begin(connection, DBK_BEGIN_WRITE, err);
     if (rc == DBK_OK)
         rc = dbk_generation_catalog(connection, err);
     if (rc == DBK_OK)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A definition is tried in an empty database in memory: SQLite itself says what does not fit. */
+/*
+ * A definition is tried in an empty database in memory: SQLite itself says what does not fit. What
+ * is for a server is parsed; which tables and columns there are only the server can tell.
+ */
 #include "model/lineage.h"
 #include "model/poster.h"
 #include "model/purge.h"
@@ -256,6 +259,113 @@ static int check_renamed(struct check *check)
                         "a table has the name of something else that the SQL uses: rename it");
 }
 
+/* PostgreSQL cuts names after 63 bytes; a generation's number stands behind them. */
+#define NAME_SIZE_MAX 50
+
+static int check_names(struct check *check, const struct dbk_object *objects, size_t count)
+{
+    int rc = DBK_OK;
+    for (size_t i = 0; rc == DBK_OK && i < count; i++) {
+        if (objects[i].name.size <= NAME_SIZE_MAX)
+            continue;
+        const char *what = dbk_arena_format(&check->arena, "the name `%.*s` is too long",
+                                            DBK_SLICE_ARGS(objects[i].name));
+        rc = what == NULL ? DBK_ENOMEM
+                          : schema_fault(check, 0, what, "choose one of at most 50 bytes");
+    }
+    return rc;
+}
+
+static int check_parsed_schema(struct check *check)
+{
+    const struct dbk_model_definition *definition = check->definition;
+    struct dbk_slice schema = definition->schema;
+    size_t offset = 0;
+    int rc = DBK_OK;
+    while (rc == DBK_OK) {
+        struct dbk_error failure = {0};
+        int at = -1;
+        struct dbk_slice sql = dbk_sql_statement(schema, offset, &offset);
+        if (sql.size == 0)
+            break;
+        int tried =
+            dbk_target_check(definition->database_path, sql, DBK_GUARD_SCHEMA, &at, &failure);
+        if (tried == DBK_ENOMEM)
+            return tried;
+        if (tried < 0)
+            rc = schema_fault(check, (size_t)(sql.data - schema.data) + (size_t)(at < 0 ? 0 : at),
+                              failure.message, "");
+    }
+    return rc;
+}
+
+/* One statement of a handler; offset_out: where in it the fault is. */
+static int try_parsed(struct check *check, struct dbk_slice sql, size_t *offset_out,
+                      struct dbk_error *failure)
+{
+    struct dbk_buf text;
+    struct dbk_slice *names = NULL;
+    size_t count = 0;
+    int at = -1;
+    dbk_buf_init(&text, SQL_SIZE_MAX);
+    *offset_out = 0;
+    int rc = dbk_sql_rewrite(sql, NULL, 0, &text, &check->arena, &names, &count, failure);
+    for (size_t i = 0; rc == DBK_OK && i < count; i++) {
+        if (dbk_parameter_kind(names[i]) == DBK_PARAMETER_UNKNOWN)
+            rc = dbk_error_set(failure, DBK_EINVAL, "there is no :%.*s in an event's envelope",
+                               DBK_SLICE_ARGS(names[i]));
+    }
+    if (rc == DBK_OK)
+        rc = dbk_target_check(check->definition->database_path, dbk_buf_slice(&text),
+                              DBK_GUARD_HANDLER, &at, failure);
+    if (at >= 0)
+        *offset_out = dbk_poster_offset(sql, dbk_buf_slice(&text), (size_t)at);
+    dbk_buf_release(&text);
+    return rc;
+}
+
+static int check_parsed_handler(struct check *check, const struct dbk_handler *handler)
+{
+    size_t offset = 0;
+    int rc = DBK_OK;
+    while (rc == DBK_OK) {
+        struct dbk_error failure = {0};
+        size_t at = 0;
+        struct dbk_slice sql = dbk_sql_statement(handler->sql, offset, &offset);
+        if (sql.size == 0)
+            break;
+        int tried = try_parsed(check, sql, &at, &failure);
+        if (tried == DBK_ENOMEM)
+            return tried;
+        if (tried < 0)
+            rc = fault(check, handler->file, handler->sql,
+                       (size_t)(sql.data - handler->sql.data) + at, handler->line,
+                       &(struct dbk_diagnostic){
+                           .what = failure.message,
+                           .why = "the model would stop at the first event of this type"});
+    }
+    return rc;
+}
+
+static int check_parsed(struct check *check)
+{
+    const struct dbk_model_definition *definition = check->definition;
+    struct dbk_object *objects = NULL;
+    struct dbk_error failure = {0};
+    size_t count = 0;
+    int rc = check_parsed_schema(check);
+    if (rc == DBK_OK && !check->faulty) {
+        rc = dbk_definition_objects(definition, &check->arena, &objects, &count, &failure);
+        if (rc < 0 && rc != DBK_ENOMEM)
+            rc = schema_fault(check, 0, failure.message, "");
+    }
+    if (rc == DBK_OK && !check->faulty)
+        rc = check_names(check, objects, count);
+    for (size_t i = 0; rc == DBK_OK && i < definition->handler_count; i++)
+        rc = check_parsed_handler(check, &definition->handlers[i]);
+    return rc == DBK_OK ? check_twice(check) : rc;
+}
+
 static int check_all(struct check *check)
 {
     struct dbk_object *objects = NULL;
@@ -283,10 +393,15 @@ int dbk_model_check(const struct dbk_model_definition *definition,
 {
     struct check check = {.definition = definition, .diagnostics = diagnostics};
     dbk_arena_init(&check.arena, SQL_SIZE_MAX);
-    int rc =
-        dbk_connection_open("", DBK_CONNECT_MEMORY | DBK_CONNECT_HANDLERS, &check.connection, err);
-    if (rc == DBK_OK)
-        rc = check_all(&check);
+    int rc = DBK_OK;
+    if (dbk_target_dialect(definition->database_path) != DBK_DIALECT_SQLITE) {
+        rc = check_parsed(&check);
+    } else {
+        rc = dbk_connection_open("", DBK_CONNECT_MEMORY | DBK_CONNECT_HANDLERS, &check.connection,
+                                 err);
+        if (rc == DBK_OK)
+            rc = check_all(&check);
+    }
     dbk_connection_free(check.connection);
     dbk_arena_release(&check.arena);
     return rc == DBK_ENOMEM

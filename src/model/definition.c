@@ -232,48 +232,56 @@ static enum dbk_object_kind kind_of(struct dbk_slice type)
     return dbk_slice_equal_text(type, "index") ? DBK_OBJECT_INDEX : DBK_OBJECT_TRIGGER;
 }
 
-static int list_objects(struct dbk_connection *connection, struct dbk_arena *arena,
-                        struct dbk_object **objects_out, size_t *count_out, struct dbk_error *err)
+struct listing {
+    struct dbk_arena *arena;
+    struct dbk_object *objects;
+    size_t count;
+    size_t capacity;
+};
+
+/* DBK_ENOMEM only. */
+static int list_object(void *context, enum dbk_object_kind kind, struct dbk_slice name)
+{
+    struct listing *listing = context;
+    if (listing->count == listing->capacity) {
+        size_t capacity = listing->capacity == 0 ? 16 : listing->capacity * 2;
+        struct dbk_object *grown = dbk_arena_alloc_zero(listing->arena, capacity, sizeof(*grown));
+        if (grown == NULL)
+            return DBK_ENOMEM;
+        if (listing->count > 0)
+            memcpy(grown, listing->objects, listing->count * sizeof(*grown));
+        listing->objects = grown;
+        listing->capacity = capacity;
+    }
+    struct dbk_object *object = &listing->objects[listing->count++];
+    object->kind = kind;
+    object->name = dbk_arena_copy(listing->arena, name);
+    return object->name.data == NULL ? DBK_ENOMEM : DBK_OK;
+}
+
+static int list_objects(struct dbk_connection *connection, struct listing *listing,
+                        struct dbk_error *err)
 {
     struct dbk_statement *statement = NULL;
-    size_t count = 0;
-    size_t capacity = 16;
-    struct dbk_object *objects = dbk_arena_alloc_zero(arena, capacity, sizeof(*objects));
-    int rc = objects == NULL
-                 ? dbk_error_set(err, DBK_ENOMEM, "out of memory reading a schema")
-                 : dbk_statement_open(
-                       connection,
-                       DBK_SLICE_LITERAL("SELECT type, name FROM sqlite_schema WHERE name NOT "
-                                         "LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY rowid"),
-                       &statement, NULL, err);
+    int rc =
+        dbk_statement_open(connection,
+                           DBK_SLICE_LITERAL("SELECT type, name FROM sqlite_schema WHERE name NOT "
+                                             "LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY rowid"),
+                           &statement, NULL, err);
     while (rc >= 0 && (rc = dbk_statement_step(statement, err)) == 1) {
-        if (count == capacity) {
-            struct dbk_object *grown = dbk_arena_alloc_zero(arena, capacity * 2, sizeof(*grown));
-            if (grown == NULL) {
-                rc = dbk_error_set(err, DBK_ENOMEM, "out of memory reading a schema");
-                break;
-            }
-            memcpy(grown, objects, count * sizeof(*grown));
-            objects = grown;
-            capacity *= 2;
-        }
-        objects[count].kind = kind_of(dbk_statement_column(statement, 0).bytes);
-        objects[count].name = dbk_arena_copy(arena, dbk_statement_column(statement, 1).bytes);
-        if (objects[count++].name.data == NULL)
+        enum dbk_object_kind kind = kind_of(dbk_statement_column(statement, 0).bytes);
+        if (list_object(listing, kind, dbk_statement_column(statement, 1).bytes) < 0)
             rc = dbk_error_set(err, DBK_ENOMEM, "out of memory reading a schema");
     }
     dbk_statement_free(statement);
-    *objects_out = objects;
-    *count_out = count;
     return rc < 0 ? rc : DBK_OK;
 }
 
-int dbk_definition_objects(const struct dbk_model_definition *definition, struct dbk_arena *arena,
-                           struct dbk_object **objects_out, size_t *count_out,
-                           struct dbk_error *err)
+static int run_in_memory(const struct dbk_model_definition *definition, struct listing *listing,
+                         struct dbk_error *err)
 {
     struct dbk_connection *connection = NULL;
-    struct dbk_slice text = dbk_arena_copy(arena, definition->schema);
+    struct dbk_slice text = dbk_arena_copy(listing->arena, definition->schema);
     int rc =
         text.data == NULL && definition->schema.size > 0
             ? dbk_error_set(err, DBK_ENOMEM, "out of memory reading a schema")
@@ -281,8 +289,22 @@ int dbk_definition_objects(const struct dbk_model_definition *definition, struct
     if (rc == DBK_OK && text.data != NULL)
         rc = dbk_connection_run(connection, text.data, err);
     if (rc == DBK_OK)
-        rc = list_objects(connection, arena, objects_out, count_out, err);
+        rc = list_objects(connection, listing, err);
     dbk_connection_free(connection);
+    return rc;
+}
+
+int dbk_definition_objects(const struct dbk_model_definition *definition, struct dbk_arena *arena,
+                           struct dbk_object **objects_out, size_t *count_out,
+                           struct dbk_error *err)
+{
+    struct listing listing = {.arena = arena};
+    int rc = dbk_target_dialect(definition->database_path) == DBK_DIALECT_SQLITE
+                 ? run_in_memory(definition, &listing, err)
+                 : dbk_target_objects(definition->database_path, definition->schema, list_object,
+                                      &listing, err);
+    *objects_out = listing.objects;
+    *count_out = listing.count;
     return rc;
 }
 

@@ -29,12 +29,11 @@ int dbk_definition_decode(struct dbk_slice text, struct dbk_arena *arena,
 void dbk_definition_fingerprint(struct dbk_slice text, char fingerprint_out[DBK_FINGERPRINT_SIZE]);
 
 /* The names a schema creates. */
-enum dbk_object_kind { DBK_OBJECT_TABLE, DBK_OBJECT_VIEW, DBK_OBJECT_INDEX, DBK_OBJECT_TRIGGER };
 struct dbk_object {
     enum dbk_object_kind kind;
     struct dbk_slice name;
 };
-/* Runs the schema in an empty database in memory and lists what is there then, in the arena. */
+/* What a schema makes, in the arena: SQLite runs it in an empty database in memory. */
 int dbk_definition_objects(const struct dbk_model_definition *definition, struct dbk_arena *arena,
                            struct dbk_object **objects_out, size_t *count_out,
                            struct dbk_error *err) DBK_MUST_CHECK;

@@ -69,7 +69,7 @@ static int purge_all(struct forgetting *forgetting, struct dbk_purge *purge, str
 {
     const struct dbk_model_forgetting *what = forgetting->what;
     struct dbk_model *model = forgetting->model;
-    int rc = dbk_connection_run(forgetting->connection, "BEGIN IMMEDIATE", err);
+    int rc = dbk_connection_begin(forgetting->connection, DBK_BEGIN_WRITE, err);
     for (size_t i = 0; rc == DBK_OK && i < what->count; i++) {
         if (what->subjects[i].position > forgetting->purged &&
             concerns(&model->serving.definition, &what->subjects[i]))

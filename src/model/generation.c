@@ -78,13 +78,13 @@ int dbk_generation_catalog(struct dbk_connection *connection, struct dbk_error *
 {
     return dbk_connection_run(connection,
                               "CREATE TABLE IF NOT EXISTS _daybook_models ("
-                              "model TEXT NOT NULL, generation INTEGER NOT NULL, "
-                              "serving INTEGER NOT NULL, position INTEGER NOT NULL, "
+                              "model TEXT NOT NULL, generation BIGINT NOT NULL, "
+                              "serving INTEGER NOT NULL, position BIGINT NOT NULL, "
                               "fingerprint TEXT NOT NULL, definition TEXT NOT NULL, "
                               "PRIMARY KEY (model, generation)); "
                               "CREATE TABLE IF NOT EXISTS _daybook_forgotten ("
-                              "model TEXT NOT NULL, generation INTEGER NOT NULL, "
-                              "position INTEGER NOT NULL, PRIMARY KEY (model, generation))",
+                              "model TEXT NOT NULL, generation BIGINT NOT NULL, "
+                              "position BIGINT NOT NULL, PRIMARY KEY (model, generation))",
                               err);
 }
 
@@ -104,8 +104,25 @@ int dbk_generation_set_purged(struct dbk_connection *connection, const char *mod
                               uint64_t position, struct dbk_error *err)
 {
     return dbk_generation_run(connection, err,
-                              "REPLACE INTO _daybook_forgotten VALUES ('%s', %ju, %ju)", model,
-                              (uintmax_t)number, (uintmax_t)position);
+                              "INSERT INTO _daybook_forgotten VALUES ('%s', %ju, %ju) ON CONFLICT "
+                              "(model, generation) DO UPDATE SET position = excluded.position",
+                              model, (uintmax_t)number, (uintmax_t)position);
+}
+
+int dbk_generation_has_catalog(struct dbk_connection *connection, bool *there_out,
+                               struct dbk_error *err)
+{
+    int64_t count = 0;
+    int rc = dbk_connection_dialect(connection) == DBK_DIALECT_SQLITE
+                 ? dbk_generation_integer(connection, &count, err,
+                                          "SELECT count(*) FROM sqlite_schema WHERE name = "
+                                          "'_daybook_models'")
+                 : dbk_generation_integer(connection, &count, err,
+                                          "SELECT count(*) FROM pg_class WHERE relname = "
+                                          "'_daybook_models' AND pg_table_is_visible(oid)");
+    if (rc == DBK_OK)
+        *there_out = count != 0;
+    return rc;
 }
 
 /* Objects and renames follow from the definition. */
@@ -236,7 +253,7 @@ static int insert_row(struct dbk_connection *connection, const struct dbk_genera
 static int create_all(struct dbk_connection *connection, struct dbk_generation *generation,
                       struct dbk_slice text, bool serving, uint64_t position, struct dbk_error *err)
 {
-    int rc = dbk_connection_run(connection, "BEGIN IMMEDIATE", err);
+    int rc = dbk_connection_begin(connection, DBK_BEGIN_WRITE, err);
     if (rc == DBK_OK)
         rc = run_schema(connection, generation, &generation->arena, err);
     if (rc == DBK_OK && serving)
@@ -292,7 +309,8 @@ int dbk_generation_swap(struct dbk_connection *connection, const struct dbk_gene
         rc = make_views(connection, next, err);
     if (rc == DBK_OK)
         rc = dbk_generation_run(connection, err,
-                                "UPDATE _daybook_models SET serving = (generation = %ju) "
+                                "UPDATE _daybook_models SET serving = CASE WHEN generation = %ju "
+                                "THEN 1 ELSE 0 END "
                                 "WHERE model = '%s'",
                                 (uintmax_t)next->number, next->definition.name);
     return rc;
@@ -338,12 +356,25 @@ static int drop_objects(struct dbk_connection *connection, const struct dbk_gene
     return rc;
 }
 
-int dbk_generation_drop(const struct dbk_generation *generation, struct dbk_error *err)
+/* A server drops a table at once; indexes and triggers go with it. */
+static int drop_at_server(struct dbk_connection *connection,
+                          const struct dbk_generation *generation, struct dbk_error *err)
 {
-    struct dbk_connection *connection = NULL;
-    int rc = dbk_connection_open(generation->definition.database_path, 0, &connection, err);
-    if (rc == DBK_OK)
-        rc = dbk_connection_run(connection, "PRAGMA foreign_keys = OFF", err);
+    int rc = DBK_OK;
+    for (size_t i = generation->object_count; rc == DBK_OK && i-- > 0;) {
+        if (is_table(&generation->objects[i]))
+            rc = dbk_generation_run(connection, err, "DROP %s IF EXISTS \"%.*s\" CASCADE",
+                                    generation->objects[i].kind == DBK_OBJECT_VIEW ? "VIEW"
+                                                                                   : "TABLE",
+                                    DBK_SLICE_ARGS(generation->renames[i].to));
+    }
+    return rc;
+}
+
+static int drop_bit_by_bit(struct dbk_connection *connection,
+                           const struct dbk_generation *generation, struct dbk_error *err)
+{
+    int rc = dbk_connection_run(connection, "PRAGMA foreign_keys = OFF", err);
     if (rc == DBK_OK)
         rc = drop_objects(connection, generation, DBK_OBJECT_TRIGGER, "TRIGGER", err);
     if (rc == DBK_OK)
@@ -352,10 +383,21 @@ int dbk_generation_drop(const struct dbk_generation *generation, struct dbk_erro
         rc = drop_objects(connection, generation, DBK_OBJECT_INDEX, "INDEX", err);
     if (rc == DBK_OK)
         rc = drop_objects(connection, generation, DBK_OBJECT_TABLE, "TABLE", err);
+    return rc;
+}
+
+int dbk_generation_drop(const struct dbk_generation *generation, struct dbk_error *err)
+{
+    struct dbk_connection *connection = NULL;
+    int rc = dbk_connection_open(generation->definition.database_path, 0, &connection, err);
+    if (rc == DBK_OK && dbk_connection_dialect(connection) == DBK_DIALECT_SQLITE)
+        rc = drop_bit_by_bit(connection, generation, err);
+    else if (rc == DBK_OK)
+        rc = drop_at_server(connection, generation, err);
     if (rc == DBK_OK)
         rc = dbk_generation_run(connection, err,
                                 "DELETE FROM _daybook_models WHERE model = '%s' AND generation = "
-                                "%ju AND NOT serving",
+                                "%ju AND serving = 0",
                                 generation->definition.name, (uintmax_t)generation->number);
     if (rc == DBK_OK)
         rc = dbk_generation_run(connection, err,

@@ -32,6 +32,8 @@ void dbk_generation_release(struct dbk_generation *generation);
 
 /* Creates the catalog when there is none. */
 int dbk_generation_catalog(struct dbk_connection *connection, struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_generation_has_catalog(struct dbk_connection *connection, bool *there_out,
+                               struct dbk_error *err) DBK_MUST_CHECK;
 /* Loads the serving generation, or the one being built (the newest that does not serve). number
    stays 0 when there is none. model gives the names. */
 int dbk_generation_find(struct dbk_connection *connection, const struct dbk_model_definition *model,

@@ -40,9 +40,7 @@ static void free_session(struct dbk_session *session)
 
 static void free_model(struct dbk_model *model)
 {
-    dbk_model_close_serving(model);
-    if (model->session != NULL && model->sync == DBK_SYNC_EVENTS)
-        free_session(model->session);
+    dbk_model_close(model);
     dbk_generation_release(&model->serving);
     dbk_arena_release(&model->arena);
     (void)pthread_mutex_destroy(&model->work);
@@ -61,9 +59,12 @@ void dbk_models_free(struct dbk_models *models)
         dbk_store_set_participant(models->store, NULL);
     dbk_store_wake(models->store);
     for (size_t i = 0; i < models->count; i++) {
-        if (models->items[i]->thread_runs)
-            dbk_connection_interrupt(models->items[i]->session->connection);
-        dbk_runner_stop(models->items[i]);
+        struct dbk_model *model = models->items[i];
+        (void)pthread_mutex_lock(&models->lock);
+        if (model->thread_runs && model->session != NULL)
+            dbk_connection_interrupt(model->session->connection);
+        (void)pthread_mutex_unlock(&models->lock);
+        dbk_runner_stop(model);
     }
     for (size_t i = 0; i < models->count; i++)
         free_model(models->items[i]);
@@ -122,11 +123,13 @@ int dbk_model_open_session(struct dbk_model *model, struct dbk_error *err)
         return rc;
     }
     dbk_connection_limit_us(session->connection, DBK_POST_LIMIT_US);
+    (void)pthread_mutex_lock(&model->models->lock);
     if (shared) {
         session->next = model->models->sessions;
         model->models->sessions = session;
     }
     model->session = session;
+    (void)pthread_mutex_unlock(&model->models->lock);
     return DBK_OK;
 }
 
@@ -140,6 +143,9 @@ int dbk_model_open_serving(struct dbk_model *model, struct dbk_error *err)
     if (rc == DBK_OK)
         rc = dbk_post_set_position(model->session->connection, model->definition.name,
                                    serving->number, &model->set_position, err);
+    if (rc == DBK_OK)
+        rc = dbk_post_fence(model->session->connection, model->definition.name, serving->number,
+                            &model->fence, err);
     return rc;
 }
 
@@ -147,15 +153,29 @@ void dbk_model_close_serving(struct dbk_model *model)
 {
     dbk_poster_free(model->poster);
     dbk_statement_free(model->set_position);
+    dbk_statement_free(model->fence);
     model->poster = NULL;
     model->set_position = NULL;
+    model->fence = NULL;
+}
+
+void dbk_model_close(struct dbk_model *model)
+{
+    dbk_model_close_serving(model);
+    if (model->sync == DBK_SYNC_EVENTS) {
+        (void)pthread_mutex_lock(&model->models->lock);
+        free_session(model->session);
+        model->session = NULL;
+        (void)pthread_mutex_unlock(&model->models->lock);
+    }
+    model->opened = false;
 }
 
 /* Generation 1 is made when there is none. */
-static int open_writer(struct dbk_model *model, struct dbk_error *err)
+static int find_serving(struct dbk_model *model, struct dbk_generation *serving,
+                        struct dbk_error *err)
 {
     struct dbk_connection *connection = NULL;
-    struct dbk_generation *serving = &model->serving;
     int rc = dbk_connection_open(model->definition.database_path, DBK_CONNECT_HANDLERS, &connection,
                                  err);
     if (rc == DBK_OK)
@@ -169,19 +189,37 @@ static int open_writer(struct dbk_model *model, struct dbk_error *err)
             rc = dbk_generation_find(connection, &model->definition, true, serving, err);
     }
     dbk_connection_free(connection);
-    model->sync = serving->definition.sync;
-    if (rc == DBK_OK)
-        rc = dbk_model_open_session(model, err);
-    if (rc == DBK_OK)
-        rc = dbk_model_open_serving(model, err);
-    model->position = serving->position;
     uint64_t last = dbk_store_last_position(model->models->store);
     if (rc == DBK_OK && serving->position > last)
         rc = dbk_error_set(err, DBK_ECORRUPT,
                            "model %s is at position %" PRIu64 " of a log that ends at %" PRIu64
-                           ": %s belongs to another book, or the log was cut",
+                           ": the database %s belongs to another book, or the log was cut",
                            model->definition.name, serving->position, last,
-                           model->definition.database_path);
+                           model->definition.database);
+    return rc;
+}
+
+int dbk_model_open(struct dbk_model *model, struct dbk_error *err)
+{
+    struct dbk_generation serving;
+    dbk_generation_init(&serving);
+    int rc = find_serving(model, &serving, err);
+    if (rc < 0) {
+        dbk_generation_release(&serving);
+        return rc;
+    }
+    (void)pthread_mutex_lock(&model->models->lock);
+    dbk_generation_release(&model->serving);
+    model->serving = serving;
+    model->sync = serving.definition.sync;
+    model->position = serving.position;
+    (void)pthread_mutex_unlock(&model->models->lock);
+    rc = dbk_model_open_session(model, err);
+    if (rc == DBK_OK)
+        rc = dbk_model_open_serving(model, err);
+    if (rc < 0)
+        dbk_model_close(model);
+    model->opened = rc == DBK_OK;
     return rc;
 }
 
@@ -189,16 +227,14 @@ static int open_writer(struct dbk_model *model, struct dbk_error *err)
 static int look(struct dbk_model *model, struct dbk_generation *serving, struct dbk_error *err)
 {
     struct dbk_connection *connection = NULL;
-    int64_t there = 0;
+    bool there = false;
     int rc =
         dbk_connection_open(model->definition.database_path, DBK_CONNECT_READ, &connection, err);
     if (rc == DBK_ENOTFOUND)
         return DBK_OK;
     if (rc == DBK_OK)
-        rc = dbk_generation_integer(
-            connection, &there, err,
-            "SELECT count(*) FROM sqlite_schema WHERE name = '_daybook_models'");
-    if (rc == DBK_OK && there != 0)
+        rc = dbk_generation_has_catalog(connection, &there, err);
+    if (rc == DBK_OK && there)
         rc = dbk_generation_find(connection, &model->definition, true, serving, err);
     dbk_connection_free(connection);
     return rc;
@@ -226,9 +262,18 @@ int dbk_models_add(struct dbk_models *models, const struct dbk_model_definition 
     dbk_arena_init(&model->arena, DBK_DEFINITION_SIZE_MAX);
     dbk_generation_init(&model->serving);
     (void)pthread_mutex_init(&model->work, NULL);
+    model->sync = definition->sync;
     int rc = copy_definition(model, definition, err);
-    if (rc == DBK_OK && writer)
-        rc = open_writer(model, err);
+    if (rc == DBK_OK && writer) {
+        struct dbk_error failure = {0};
+        rc = dbk_model_open(model, &failure);
+        if (rc == DBK_ECONNECT) {
+            model->error = failure; /* its runner tries again */
+            rc = DBK_OK;
+        } else if (rc < 0 && err != NULL) {
+            *err = failure;
+        }
+    }
     if (rc == DBK_OK)
         rc = keep(models, model, err);
     if (rc < 0)
@@ -432,8 +477,13 @@ int dbk_models_status(struct dbk_models *models, size_t index, struct dbk_model_
     struct dbk_generation seen;
     struct dbk_model_status status = {.name = model->definition.name,
                                       .database = model->definition.database};
+    struct dbk_error unreached = {0};
     dbk_generation_init(&seen);
-    int rc = model->writer ? DBK_OK : look(model, &seen, err);
+    int rc = model->writer ? DBK_OK : look(model, &seen, &unreached);
+    if (rc == DBK_ECONNECT)
+        rc = DBK_OK;
+    else if (rc < 0 && err != NULL)
+        *err = unreached;
     (void)pthread_mutex_lock(&models->lock);
     const struct dbk_generation *serving = model->writer ? &model->serving : &seen;
     status.sync = serving->number == 0 ? model->definition.sync : serving->definition.sync;
@@ -445,7 +495,7 @@ int dbk_models_status(struct dbk_models *models, size_t index, struct dbk_model_
     status.rebuild_position = model->rebuilding ? model->rebuild_position : 0;
     status.events_posted = model->posted;
     status.batches = model->batches;
-    status.error = model->error;
+    status.error = model->writer ? model->error : unreached;
     (void)pthread_mutex_unlock(&models->lock);
     dbk_generation_release(&seen);
     if (rc == DBK_OK)

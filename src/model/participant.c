@@ -63,7 +63,7 @@ static int open_group(struct dbk_models *models, struct dbk_error *err)
     }
     for (struct dbk_session *session = models->sessions; rc == DBK_OK && session != NULL;
          session = session->next) {
-        rc = dbk_connection_run(session->connection, "BEGIN IMMEDIATE", err);
+        rc = dbk_connection_begin(session->connection, DBK_BEGIN_WRITE, err);
         session->open = rc == DBK_OK;
         session->lost = false;
     }

@@ -9,6 +9,7 @@
 /* How long a runner sleeps without news, and after a failure that may pass. */
 #define IDLE_US 1000000
 #define RETRY_US 200000
+#define RETRY_US_MAX (25 * RETRY_US)
 
 static int64_t monotonic_us(void)
 {
@@ -47,6 +48,38 @@ int dbk_post_set_position(struct dbk_connection *connection, const char *model, 
     dbk_statement_bind(statement, 3, &number);
     *statement_out = statement;
     return DBK_OK;
+}
+
+int dbk_post_fence(struct dbk_connection *connection, const char *model, uint64_t generation,
+                   struct dbk_statement **statement_out, struct dbk_error *err)
+{
+    if (dbk_connection_dialect(connection) == DBK_DIALECT_SQLITE)
+        return DBK_OK;
+    int rc = dbk_statement_open(connection,
+                                DBK_SLICE_LITERAL("SELECT position FROM _daybook_models WHERE "
+                                                  "model = ?1 AND generation = ?2 FOR UPDATE"),
+                                statement_out, NULL, err);
+    if (rc < 0)
+        return rc;
+    struct dbk_value name = {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(model)};
+    struct dbk_value number = {.kind = DBK_VALUE_INTEGER, .integer = (int64_t)generation};
+    dbk_statement_bind(*statement_out, 1, &name);
+    dbk_statement_bind(*statement_out, 2, &number);
+    return DBK_OK;
+}
+
+/* DBK_ECONNECT: what was believed of the database is no longer true, it is to be opened again. */
+static int check_fence(struct dbk_batch_post *post, struct dbk_error *err)
+{
+    if (post->fence == NULL)
+        return DBK_OK;
+    int rc = dbk_statement_step(post->fence, err);
+    bool same = rc == 1 && dbk_statement_column(post->fence, 0).integer == (int64_t)post->position;
+    dbk_statement_reset(post->fence);
+    if (rc < 0 || same)
+        return rc < 0 ? rc : DBK_OK;
+    return dbk_error_set(err, DBK_ECONNECT, "model %s: its position in the database has changed",
+                         post->model);
 }
 
 static int set_position(struct dbk_statement *statement, uint64_t position, struct dbk_error *err)
@@ -102,13 +135,30 @@ static int post_events(struct dbk_batch_post *post, uint64_t stop, uint64_t *fai
     return rc < 0 ? rc : DBK_OK;
 }
 
+static bool may_pass(int rc)
+{
+    return rc == DBK_EBUSY || rc == DBK_EFULL || rc == DBK_EIO || rc == DBK_ENOMEM ||
+           rc == DBK_ECONNECT;
+}
+
+/* What a server was sent ahead may have failed, at an event that is only found one by one. */
+static int settle(struct dbk_batch_post *post, uint64_t *failed, struct dbk_error *err)
+{
+    int rc = dbk_connection_settle(post->connection, true, err);
+    if (rc < 0) {
+        *failed = post->position;
+        post->nameless = true;
+    }
+    return rc;
+}
+
 /* The commit would only say that there is such a key. */
 static int check_deferred(struct dbk_batch_post *post, uint64_t *failed, struct dbk_error *err)
 {
     if (!dbk_connection_deferred_violation(post->connection))
         return DBK_OK;
     *failed = post->position;
-    post->dangling = true;
+    post->nameless = true;
     return dbk_error_set(err, DBK_EREFUSED,
                          "model %s: a foreign key is left without its row behind event %" PRIu64,
                          post->model, post->position);
@@ -118,9 +168,14 @@ static int post_transaction(struct dbk_batch_post *post, uint64_t stop, uint64_t
                             bool *more, struct dbk_error *err)
 {
     uint64_t before = post->position;
-    int rc = dbk_connection_run(post->connection, "BEGIN IMMEDIATE", err);
+    int rc = dbk_connection_begin(post->connection, DBK_BEGIN_WRITE, err);
+    dbk_poster_set_careful(post->poster, stop != 0);
+    if (rc == DBK_OK)
+        rc = check_fence(post, err);
     if (rc == DBK_OK)
         rc = post_events(post, stop, failed, more, err);
+    if (rc == DBK_OK)
+        rc = settle(post, failed, err);
     if (rc == DBK_OK && !dbk_connection_in_transaction(post->connection))
         rc = dbk_error_set(err, DBK_ESCRIPT, "a handler ended the transaction it was run in");
     if (rc == DBK_OK)
@@ -147,11 +202,6 @@ static int rewind_cursor(struct dbk_batch_post *post, struct dbk_store *store,
     return dbk_post_cursor(store, definition, post->position, 0, &post->cursor, err);
 }
 
-static bool may_pass(int rc)
-{
-    return rc == DBK_EBUSY || rc == DBK_EFULL || rc == DBK_EIO || rc == DBK_ENOMEM;
-}
-
 int dbk_post_batch(struct dbk_batch_post *post, bool *failed_out, struct dbk_error *err)
 {
     uint64_t failed = 0;
@@ -173,7 +223,7 @@ static void post_before(struct dbk_model *model, struct dbk_batch_post *post, st
     struct dbk_error err = {0};
     struct dbk_event event;
     struct dbk_cursor *look = NULL;
-    bool dangling = post->dangling;
+    bool nameless = post->nameless;
     /* The failing event is the first that cannot be posted alone: one is tried after the other. */
     for (;;) {
         uint64_t failed = 0;
@@ -186,7 +236,7 @@ static void post_before(struct dbk_model *model, struct dbk_batch_post *post, st
         if (rc <= 0 || rewind_cursor(post, store, definition, &err) < 0)
             break;
         rc = post_transaction(post, event.position + 1, &failed, &more, &err);
-        if (failed != 0 && dangling)
+        if (failed != 0 && nameless)
             *why = err;
         if (rc < 0 || !more)
             break;
@@ -209,6 +259,7 @@ static struct dbk_batch_post begin_post(struct dbk_model *model)
                                    .connection = model->session->connection,
                                    .poster = model->poster,
                                    .set_position = model->set_position,
+                                   .fence = model->fence,
                                    .position = model->position};
 }
 
@@ -216,9 +267,13 @@ static struct dbk_batch_post begin_post(struct dbk_model *model)
 static int run_once(struct dbk_model *model, struct dbk_cursor **cursor, struct dbk_error *err)
 {
     bool failed = false;
+    int rc = model->opened ? DBK_OK : dbk_model_open(model, err);
+    if (rc < 0) {
+        dbk_model_troubled(model, err);
+        return rc;
+    }
     struct dbk_batch_post post = begin_post(model);
     uint64_t before = post.position;
-    int rc = DBK_OK;
     if (*cursor == NULL)
         rc = dbk_post_cursor(model->models->store, &model->serving.definition, post.position, 0,
                              cursor, err);
@@ -243,6 +298,9 @@ static int run_once(struct dbk_model *model, struct dbk_cursor **cursor, struct 
         dbk_model_stopped(model, err);
     else
         dbk_model_troubled(model, err);
+    /* Whether the last commit was done is not known: the database is asked where it is. */
+    if (rc == DBK_ECONNECT)
+        dbk_model_close(model);
     return rc;
 }
 
@@ -257,12 +315,29 @@ int dbk_model_catch_up(struct dbk_model *model, struct dbk_error *err)
     return rc;
 }
 
+/* Sleeps until it is worth trying again, or the models end. */
+static void back_off(struct dbk_model *model, int64_t duration_us)
+{
+    struct dbk_models *models = model->models;
+    struct timespec end;
+    (void)clock_gettime(CLOCK_MONOTONIC, &end);
+    int64_t nanoseconds = end.tv_nsec + duration_us % 1000000 * 1000;
+    end.tv_sec += duration_us / 1000000 + nanoseconds / 1000000000;
+    end.tv_nsec = nanoseconds % 1000000000;
+    int waited = 0;
+    (void)pthread_mutex_lock(&models->lock);
+    while (!models->stop && waited == 0)
+        waited = pthread_cond_timedwait(&models->moved, &models->lock, &end);
+    (void)pthread_mutex_unlock(&models->lock);
+}
+
 /* The cursor belongs to one generation: a rebuild's swap is noticed by the number. */
 static void *run_thread(void *context)
 {
     struct dbk_model *model = context;
     struct dbk_cursor *cursor = NULL;
     uint64_t generation = 0; /* that the cursor is of */
+    int64_t retry_us = RETRY_US;
     for (;;) {
         struct dbk_error err = {0};
         uint64_t wakes = dbk_store_wakes(model->models->store);
@@ -280,7 +355,8 @@ static void *run_thread(void *context)
         if (rc == 0)
             dbk_ignore(dbk_store_wait(model->models->store, wakes, position, IDLE_US, &err));
         else if (rc < 0 && !ends(model))
-            (void)nanosleep(&(struct timespec){.tv_nsec = RETRY_US * 1000}, NULL);
+            back_off(model, retry_us);
+        retry_us = rc >= 0 ? RETRY_US : retry_us < RETRY_US_MAX / 2 ? retry_us * 2 : RETRY_US_MAX;
     }
     dbk_cursor_free(cursor);
     return NULL;

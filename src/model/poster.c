@@ -21,7 +21,7 @@ struct parameter {
 struct statement {
     const struct dbk_handler *handler;
     unsigned line; /* in the handler's file */
-    struct dbk_statement *sqlite;
+    struct dbk_statement *prepared;
     struct parameter *parameters;
     size_t parameter_count;
     bool reads_data;
@@ -44,6 +44,7 @@ struct dbk_poster {
     struct dbk_json *json;
     struct dbk_value *values;
     size_t value_capacity;
+    bool careful;
 };
 
 enum dbk_parameter_kind dbk_parameter_kind(struct dbk_slice name)
@@ -162,7 +163,7 @@ static int add_statement(struct dbk_poster *poster, const struct dbk_handler *ha
     if (rc == DBK_OK)
         rc = make_parameters(poster, names, count, statement, err);
     if (rc == DBK_OK)
-        rc = dbk_statement_open(poster->connection, dbk_buf_slice(&text), &statement->sqlite,
+        rc = dbk_statement_open(poster->connection, dbk_buf_slice(&text), &statement->prepared,
                                 &offset, err);
     if (offset >= 0)
         *offset_out = dbk_poster_offset(sql, dbk_buf_slice(&text), (size_t)offset);
@@ -290,7 +291,7 @@ void dbk_poster_free(struct dbk_poster *poster)
     if (poster->store != NULL)
         dbk_store_end_lens(poster->store, &poster->lens);
     for (size_t i = 0; poster->statements != NULL && i < poster->statement_count; i++)
-        dbk_statement_free(poster->statements[i].sqlite);
+        dbk_statement_free(poster->statements[i].prepared);
     dbk_free(poster->statements);
     dbk_json_free(poster->json);
     dbk_arena_release(&poster->arena);
@@ -369,8 +370,7 @@ static struct dbk_value json_value(const struct dbk_json_node *node)
     case DBK_JSON_INTEGER:
         return (struct dbk_value){.kind = DBK_VALUE_INTEGER, .integer = node->integer};
     case DBK_JSON_DECIMAL:
-        return (struct dbk_value){.kind = DBK_VALUE_REAL,
-                                  .real = dbk_decimal_to_double(node->decimal)};
+        return (struct dbk_value){.kind = DBK_VALUE_DECIMAL, .decimal = node->decimal};
     case DBK_JSON_STRING:
         return text_value(node->text);
     case DBK_JSON_ARRAY:
@@ -472,13 +472,20 @@ static int run(struct dbk_poster *poster, struct statement *statement,
     struct dbk_error failure; /* only set where something failed: this runs for each event */
     for (size_t i = 0; i < statement->parameter_count; i++) {
         poster->values[i] = value_of(&statement->parameters[i], event, root, &texts);
-        dbk_statement_bind(statement->sqlite, (int)i + 1, &poster->values[i]);
+        dbk_statement_bind(statement->prepared, (int)i + 1, &poster->values[i]);
     }
     int rc = 1;
     while (rc == 1)
-        rc = dbk_statement_step(statement->sqlite, &failure);
-    dbk_statement_reset(statement->sqlite);
+        rc = dbk_statement_step(statement->prepared, &failure);
+    dbk_statement_reset(statement->prepared);
+    if (rc == DBK_OK && poster->careful)
+        rc = dbk_connection_settle(poster->connection, false, &failure);
     return rc < 0 ? explain(poster, statement, event, rc, &failure, err) : DBK_OK;
+}
+
+void dbk_poster_set_careful(struct dbk_poster *poster, bool careful)
+{
+    poster->careful = careful;
 }
 
 int dbk_poster_post(struct dbk_poster *poster, const struct dbk_event *event, struct dbk_error *err)

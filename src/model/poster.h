@@ -49,6 +49,10 @@ void dbk_poster_free(struct dbk_poster *poster);
 /* Whose lens upcasts events before they are handled; kept until free. NULL: nothing does. */
 void dbk_poster_upcast_by(struct dbk_poster *poster, struct dbk_store *store);
 
+/* Waits for each statement's end, where a server would be sent the next ones meanwhile: a failure
+   is then reported by the event that it belongs to. */
+void dbk_poster_set_careful(struct dbk_poster *poster, bool careful);
+
 /*
  * Runs the handler of an event, which comes as it was written: there may be one for its version,
  * and the plain one gets it upcast. The message names event and statement.

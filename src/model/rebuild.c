@@ -85,6 +85,9 @@ static int prepare(struct rebuild *rebuild, struct dbk_error *err)
     if (rc == DBK_OK)
         rc = dbk_post_set_position(post->connection, model->definition.name, rebuild->next.number,
                                    &post->set_position, err);
+    if (rc == DBK_OK)
+        rc = dbk_post_fence(post->connection, model->definition.name, rebuild->next.number,
+                            &post->fence, err);
     post->position = rebuild->next.position;
     if (rc == DBK_OK)
         rc = dbk_post_cursor(model->models->store, &rebuild->next.definition, post->position, 0,
@@ -122,6 +125,7 @@ static void close_post(struct dbk_batch_post *post)
     dbk_cursor_free(post->cursor);
     dbk_poster_free(post->poster);
     dbk_statement_free(post->set_position);
+    dbk_statement_free(post->fence);
     dbk_connection_free(post->connection);
     *post = (struct dbk_batch_post){0};
 }
@@ -157,7 +161,7 @@ static int adopt(struct rebuild *rebuild, struct dbk_error *err)
 static int swap(struct rebuild *rebuild, struct dbk_error *err)
 {
     struct dbk_connection *connection = rebuild->post.connection;
-    int rc = dbk_connection_run(connection, "BEGIN IMMEDIATE", err);
+    int rc = dbk_connection_begin(connection, DBK_BEGIN_WRITE, err);
     if (rc == DBK_OK)
         rc = dbk_generation_swap(connection, &rebuild->model->serving, &rebuild->next, err);
     if (rc == DBK_OK)

@@ -42,6 +42,8 @@ struct dbk_model {
     struct dbk_session *session;   /* of its own, or shared */
     struct dbk_poster *poster;
     struct dbk_statement *set_position;
+    struct dbk_statement *fence;
+    bool opened; /* what follows is set; a server that cannot be reached is tried again */
     bool behind; /* a `transaction` model that missed a commit */
     pthread_t thread;
     bool thread_runs;
@@ -70,6 +72,10 @@ struct dbk_models {
     void *lens; /* the participant's state of the store's lens */
 };
 
+/* Finds the serving generation in its database, or makes the first, and opens it. Under `work`,
+   or before there are others. */
+int dbk_model_open(struct dbk_model *model, struct dbk_error *err) DBK_MUST_CHECK;
+void dbk_model_close(struct dbk_model *model);
 /* Opens the serving generation: poster and statements on the model's session. */
 int dbk_model_open_serving(struct dbk_model *model, struct dbk_error *err) DBK_MUST_CHECK;
 void dbk_model_close_serving(struct dbk_model *model);
@@ -90,12 +96,13 @@ struct dbk_batch_post {
     struct dbk_connection *connection;
     struct dbk_poster *poster;
     struct dbk_statement *set_position;
+    struct dbk_statement *fence; /* see dbk_post_fence */
     struct dbk_cursor *cursor;
     uint64_t position; /* posted so far */
     uint64_t posted;   /* events in this batch */
     /* Events that occurred later are passed over; NULL: none. */
     const int64_t *occurred_max_us;
-    bool dangling; /* a batch failed for a foreign key without its row */
+    bool nameless; /* a batch failed, and which of its events did is not known */
 };
 int dbk_post_batch(struct dbk_batch_post *post, bool *failed_out,
                    struct dbk_error *err) DBK_MUST_CHECK;
@@ -106,6 +113,13 @@ int dbk_post_cursor(struct dbk_store *store, const struct dbk_model_definition *
 int dbk_post_set_position(struct dbk_connection *connection, const char *model, uint64_t generation,
                           struct dbk_statement **statement_out,
                           struct dbk_error *err) DBK_MUST_CHECK;
+/*
+ * A server may go on with a transaction whose client is gone: another of the same model first
+ * waits for it by a lock on the generation's row, and looks whether the position is still what it
+ * believes. NULL for SQLite, whose transactions end with their process.
+ */
+int dbk_post_fence(struct dbk_connection *connection, const char *model, uint64_t generation,
+                   struct dbk_statement **statement_out, struct dbk_error *err) DBK_MUST_CHECK;
 /* Brings a model up to the log's end. Under `work`. */
 int dbk_model_catch_up(struct dbk_model *model, struct dbk_error *err) DBK_MUST_CHECK;
 

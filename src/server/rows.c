@@ -93,6 +93,7 @@ static int read_instant(const struct dbk_json_node *root, const char *name, int6
 
 struct sql_body {
     struct dbk_slice sql;
+    const char *database; /* NULL: all files beside each other */
     bool timed;
     struct dbk_as_of_time at;
 };
@@ -105,18 +106,25 @@ static int read_body(struct dbk_api_call *call, struct sql_body *body, struct db
     if (rc < 0)
         return dbk_error_set(err, rc, "the body: %s", failure.message);
     const struct dbk_json_node *sql = dbk_json_member(root, "sql");
+    const struct dbk_json_node *database = dbk_json_member(root, "database");
     int at = read_instant(root, "at", &body->at.time_us, err);
     if (at < 0)
         return at;
     int occurred = read_instant(root, "occurred_at", &body->at.time_us, err);
     if (occurred < 0)
         return occurred;
-    if (sql == NULL || sql->kind != DBK_JSON_STRING ||
-        root->count != 1 + (uint32_t)at + (uint32_t)occurred || at + occurred > 1)
+    uint32_t one = at + occurred > 0 || database != NULL;
+    if (sql == NULL || sql->kind != DBK_JSON_STRING || root->count != 1 + one ||
+        (database != NULL && database->kind != DBK_JSON_STRING))
         return dbk_error_set(err, DBK_EINVAL,
                              "the body is {\"sql\":\"SELECT …\"}, with \"at\" or \"occurred_at\" "
-                             "where it is as of a time");
+                             "where it is as of a time, or with \"database\"");
     body->sql = sql->text;
+    if (database != NULL) {
+        body->database = dbk_arena_copy(&call->scratch->arena, database->text).data;
+        if (body->database == NULL)
+            return dbk_error_set(err, DBK_ENOMEM, "out of memory reading");
+    }
     body->timed = at + occurred > 0;
     body->at.occurred = occurred > 0;
     return DBK_OK;
@@ -138,6 +146,7 @@ int dbk_api_sql(struct dbk_api_call *call, struct dbk_error *err)
     return rc < 0 ? rc
                   : read_rows(call,
                               &(struct dbk_rows_options){.sql = body.sql,
+                                                         .database = body.database,
                                                          .limit_us = SQL_LIMIT_US,
                                                          .at = body.timed ? &body.at : NULL,
                                                          .progress = tell,

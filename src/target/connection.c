@@ -1,407 +1,141 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "target/connection.h"
+/* The interface of target/target.h: each call goes to the driver. */
+#include "target/driver.h"
 
-#include <pthread.h>
-#include <stdio.h>
-#include <time.h>
-
-#include "base/assert.h"
-
-#define BUSY_MS 10000
-/* Instructions of SQLite's machine between two looks at the clock. */
-#define LOOK_STEPS 1000
-#define CLOCKLESS "daybook-clockless"
-
-struct dbk_statement {
-    struct dbk_connection *connection;
-    sqlite3_stmt *sqlite;
-    bool running;
-};
-
-/* What a SQLite result means here. */
-static int code_of(const struct dbk_connection *connection, int result)
-{
-    switch (result & 0xff) {
-    case SQLITE_CONSTRAINT:
-        return DBK_EREFUSED;
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-        return DBK_EBUSY;
-    case SQLITE_INTERRUPT:
-        return connection->late ? DBK_ETIMEOUT : DBK_ESCRIPT;
-    case SQLITE_FULL:
-        return DBK_EFULL;
-    case SQLITE_IOERR:
-        return DBK_EIO;
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-        return DBK_ECORRUPT;
-    case SQLITE_READONLY:
-    case SQLITE_PERM:
-    case SQLITE_AUTH:
-        return DBK_EDENIED;
-    case SQLITE_NOMEM:
-        return DBK_ENOMEM;
-    default:
-        return DBK_ESCRIPT;
-    }
-}
-
-static int no_clock(sqlite3_vfs *vfs, sqlite3_int64 *now_out)
-{
-    (void)vfs;
-    (void)now_out;
-    return SQLITE_ERROR;
-}
-
-static int no_old_clock(sqlite3_vfs *vfs, double *now_out)
-{
-    (void)vfs;
-    (void)now_out;
-    return SQLITE_ERROR;
-}
-
-static sqlite3_vfs clockless;
-
-static void register_clockless(void)
-{
-    clockless = *sqlite3_vfs_find(NULL);
-    clockless.zName = CLOCKLESS;
-    clockless.xCurrentTimeInt64 = no_clock;
-    clockless.xCurrentTime = no_old_clock;
-    clockless.pNext = NULL;
-    dbk_ignore(sqlite3_vfs_register(&clockless, 0));
-}
-
-static int open_sqlite(const char *path, unsigned flags, struct dbk_connection *connection,
-                       struct dbk_error *err)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    bool memory = (flags & DBK_CONNECT_MEMORY) != 0;
-    int how = SQLITE_OPEN_NOMUTEX |
-              ((flags & DBK_CONNECT_READ) != 0 ? SQLITE_OPEN_READONLY
-                                               : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
-    (void)pthread_once(&once, register_clockless);
-    int result = sqlite3_open_v2(memory ? ":memory:" : path, &connection->sqlite, how,
-                                 (flags & DBK_CONNECT_HANDLERS) != 0 ? CLOCKLESS : NULL);
-    if (result == SQLITE_OK)
-        return DBK_OK;
-    int rc = result == SQLITE_CANTOPEN && (flags & DBK_CONNECT_READ) != 0
-                 ? DBK_ENOTFOUND
-                 : code_of(connection, result);
-    return dbk_error_set(err, result == SQLITE_CANTOPEN && rc != DBK_ENOTFOUND ? DBK_EIO : rc,
-                         "database %s: %s", memory ? "in memory" : path,
-                         connection->sqlite == NULL ? "out of memory"
-                                                    : sqlite3_errmsg(connection->sqlite));
-}
-
-static int set_up(struct dbk_connection *connection, const char *path, unsigned flags,
-                  struct dbk_error *err)
-{
-    (void)sqlite3_busy_timeout(connection->sqlite, BUSY_MS);
-    (void)sqlite3_extended_result_codes(connection->sqlite, 1);
-    (void)sqlite3_db_config(connection->sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-    (void)sqlite3_db_config(connection->sqlite, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
-    (void)sqlite3_db_config(connection->sqlite, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
-    /* NORMAL: a machine's crash may take back the last commits, whole: rows together with the
-       position they belong to, from which the log is posted again. */
-    /* The file is opened with the first read of it: now, so that a failure is the file's. */
-    const char *sql = (flags & (DBK_CONNECT_READ | DBK_CONNECT_MEMORY)) != 0
-                          ? "PRAGMA foreign_keys = ON; SELECT 1 FROM sqlite_schema LIMIT 1"
-                          : "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; "
-                            "PRAGMA foreign_keys = ON; PRAGMA cache_size = -32768; "
-                            "PRAGMA secure_delete = ON";
-    int rc = dbk_connection_run(connection, sql, NULL);
-    if (rc == DBK_OK && (flags & DBK_CONNECT_HANDLERS) != 0)
-        rc = dbk_connection_run(connection, "PRAGMA temp_store = MEMORY", NULL);
-    return rc < 0
-               ? dbk_error_set(err, rc, "database %s: %s", path, sqlite3_errmsg(connection->sqlite))
-               : rc;
-}
-
-int dbk_connection_open(const char *path, unsigned flags, struct dbk_connection **connection_out,
+int dbk_connection_open(const char *address, unsigned flags, struct dbk_connection **connection_out,
                         struct dbk_error *err)
 {
-    struct dbk_connection *connection = dbk_alloc_zero(1, sizeof(*connection));
-    if (connection == NULL)
-        return dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", path);
-    int rc = open_sqlite(path, flags, connection, err);
-    if (rc == DBK_OK)
-        rc = set_up(connection, path, flags, err);
-    if (rc < 0) {
-        dbk_connection_free(connection);
-        return rc;
-    }
-    *connection_out = connection;
-    return DBK_OK;
+    const struct dbk_driver *driver = NULL;
+    const char *rest = NULL;
+    int rc = dbk_driver_of(address, &driver, &rest, err);
+    return rc < 0 ? rc : driver->open(rest, flags, connection_out, err);
+}
+
+enum dbk_dialect dbk_target_dialect(const char *address)
+{
+    return strncmp(address, "postgres:", 9) == 0 ? DBK_DIALECT_POSTGRES : DBK_DIALECT_SQLITE;
+}
+
+int dbk_target_check(const char *address, struct dbk_slice sql, enum dbk_guard guard,
+                     int *offset_out, struct dbk_error *err)
+{
+    const struct dbk_driver *driver = NULL;
+    const char *rest = NULL;
+    int rc = dbk_driver_of(address, &driver, &rest, err);
+    *offset_out = -1;
+    return rc < 0 ? rc : driver->check(sql, guard, offset_out, err);
+}
+
+int dbk_target_objects(const char *address, struct dbk_slice schema, dbk_object_fn each,
+                       void *context, struct dbk_error *err)
+{
+    const struct dbk_driver *driver = NULL;
+    const char *rest = NULL;
+    int rc = dbk_driver_of(address, &driver, &rest, err);
+    return rc < 0 ? rc : driver->objects(schema, each, context, err);
+}
+
+enum dbk_dialect dbk_connection_dialect(const struct dbk_connection *connection)
+{
+    return connection->driver->dialect;
 }
 
 void dbk_connection_free(struct dbk_connection *connection)
 {
-    if (connection == NULL)
-        return;
-    int result = sqlite3_close(connection->sqlite);
-    dbk_assert(result == SQLITE_OK);
-    dbk_free(connection);
+    if (connection != NULL)
+        connection->driver->close(connection);
 }
 
 int dbk_connection_run(struct dbk_connection *connection, const char *sql, struct dbk_error *err)
 {
-    char *message = NULL;
-    int result = sqlite3_exec(connection->sqlite, sql, NULL, NULL, &message);
-    if (result == SQLITE_OK)
-        return DBK_OK;
-    const char *path = sqlite3_db_filename(connection->sqlite, "main");
-    int rc = dbk_error_set(err, code_of(connection, result), "database %s: %s (%.200s)",
-                           path == NULL || path[0] == 0 ? "in memory" : path,
-                           message == NULL ? sqlite3_errstr(result) : message, sql);
-    sqlite3_free(message);
-    return rc;
+    return connection->driver->run(connection, sql, err);
+}
+
+int dbk_connection_begin(struct dbk_connection *connection, enum dbk_begin how,
+                         struct dbk_error *err)
+{
+    return connection->driver->begin(connection, how, err);
+}
+
+int dbk_connection_settle(struct dbk_connection *connection, bool constraints,
+                          struct dbk_error *err)
+{
+    return connection->driver->settle(connection, constraints, err);
 }
 
 void dbk_connection_guard(struct dbk_connection *connection, enum dbk_guard guard)
 {
-    connection->guard = guard;
-    (void)sqlite3_set_authorizer(connection->sqlite,
-                                 guard == DBK_GUARD_NONE ? NULL : dbk_guard_authorize, connection);
+    connection->driver->guard(connection, guard);
 }
 
 int dbk_connection_checkpoint(struct dbk_connection *connection, struct dbk_error *err)
 {
-    int left = 0;
-    int done = 0;
-    int result = sqlite3_wal_checkpoint_v2(connection->sqlite, "main", SQLITE_CHECKPOINT_TRUNCATE,
-                                           &left, &done);
-    return result == SQLITE_OK
-               ? DBK_OK
-               : dbk_error_set(err, code_of(connection, result),
-                               "database %s: its write-ahead log cannot be emptied: %s",
-                               sqlite3_db_filename(connection->sqlite, "main"),
-                               sqlite3_errmsg(connection->sqlite));
-}
-
-static int64_t monotonic_us(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
-/* The first look of a statement begins its time: one too short for a look never needs the clock. */
-static int look_at_clock(void *context)
-{
-    struct dbk_connection *connection = context;
-    int64_t now_us = monotonic_us();
-    if (connection->deadline_us == 0)
-        connection->deadline_us = now_us + connection->limit_us;
-    connection->late = now_us > connection->deadline_us;
-    return connection->late ? 1 : 0;
+    return connection->driver->checkpoint(connection, err);
 }
 
 void dbk_connection_limit_us(struct dbk_connection *connection, int64_t limit_us)
 {
-    connection->limit_us = limit_us;
-    sqlite3_progress_handler(connection->sqlite, LOOK_STEPS, limit_us == 0 ? NULL : look_at_clock,
-                             connection);
+    connection->driver->limit_us(connection, limit_us);
 }
 
 void dbk_connection_interrupt(struct dbk_connection *connection)
 {
-    sqlite3_interrupt(connection->sqlite);
+    connection->driver->interrupt(connection);
 }
 
 bool dbk_connection_deferred_violation(struct dbk_connection *connection)
 {
-    int current = 0;
-    int highest = 0;
-    int result =
-        sqlite3_db_status(connection->sqlite, SQLITE_DBSTATUS_DEFERRED_FKS, &current, &highest, 0);
-    return result == SQLITE_OK && current != 0;
+    return connection->driver->deferred_violation(connection);
 }
 
 bool dbk_connection_in_transaction(struct dbk_connection *connection)
 {
-    return sqlite3_get_autocommit(connection->sqlite) == 0;
-}
-
-/* Nothing but space may follow the statement. */
-static bool ends(struct dbk_slice rest)
-{
-    size_t at = 0;
-    for (;;) {
-        struct dbk_sql_token token = dbk_sql_next(rest, at);
-        if (token.kind == DBK_SQL_END)
-            return true;
-        if (token.kind != DBK_SQL_SPACE && token.kind != DBK_SQL_SEMICOLON)
-            return false;
-        at += token.text.size;
-    }
-}
-
-static int prepare_failed(struct dbk_connection *connection, int result, int *offset_out,
-                          struct dbk_error *err)
-{
-    if (offset_out != NULL)
-        *offset_out = sqlite3_error_offset(connection->sqlite);
-    /* A function that is denied is a plain error to SQLite, not SQLITE_AUTH. */
-    if (connection->denied[0] != 0)
-        return dbk_error_set(err, DBK_EDENIED, "%s", connection->denied);
-    int rc = code_of(connection, result);
-    return dbk_error_set(err, rc == DBK_ESCRIPT ? DBK_EINVAL : rc, "%s",
-                         sqlite3_errmsg(connection->sqlite));
+    return connection->driver->in_transaction(connection);
 }
 
 int dbk_statement_open(struct dbk_connection *connection, struct dbk_slice sql,
                        struct dbk_statement **statement_out, int *offset_out, struct dbk_error *err)
 {
-    const char *tail = NULL;
-    if (offset_out != NULL)
-        *offset_out = -1;
-    if (sql.size > INT32_MAX)
-        return dbk_error_set(err, DBK_ELIMIT, "the statement has %zu bytes", sql.size);
-    const char *nul = sql.size == 0 ? NULL : memchr(sql.data, 0, sql.size);
-    if (nul != NULL)
-        return dbk_error_set(err, DBK_EINVAL, "the statement has a NUL byte at %td",
-                             nul - sql.data);
-    if (connection->guard != DBK_GUARD_NONE) {
-        int rc = dbk_guard_text(connection, sql, offset_out, err);
-        if (rc < 0)
-            return rc;
-    }
-    struct dbk_statement *statement = dbk_alloc_zero(1, sizeof(*statement));
-    if (statement == NULL)
-        return dbk_error_set(err, DBK_ENOMEM, "out of memory preparing a statement");
-    connection->denied[0] = 0;
-    connection->late = false;
-    connection->deadline_us = 0;
-    int result =
-        sqlite3_prepare_v3(connection->sqlite, sql.data == NULL ? "" : sql.data, (int)sql.size,
-                           SQLITE_PREPARE_PERSISTENT, &statement->sqlite, &tail);
-    statement->connection = connection;
-    int rc = result == SQLITE_OK ? DBK_OK : prepare_failed(connection, result, offset_out, err);
-    if (rc == DBK_OK && statement->sqlite == NULL)
-        rc = dbk_error_set(err, DBK_EINVAL, "there is no statement");
-    if (rc == DBK_OK && !ends(dbk_slice(tail, sql.size - (size_t)(tail - sql.data)))) {
-        if (offset_out != NULL)
-            *offset_out = (int)(tail - sql.data);
-        rc = dbk_error_set(err, DBK_EINVAL, "there is a second statement");
-    }
-    if (rc < 0) {
-        dbk_statement_free(statement);
-        return rc;
-    }
-    *statement_out = statement;
-    return DBK_OK;
+    return connection->driver->statement_open(connection, sql, statement_out, offset_out, err);
 }
 
 void dbk_statement_free(struct dbk_statement *statement)
 {
-    if (statement == NULL)
-        return;
-    (void)sqlite3_finalize(statement->sqlite);
-    dbk_free(statement);
+    if (statement != NULL)
+        statement->driver->statement_free(statement);
 }
 
 void dbk_statement_bind(struct dbk_statement *statement, int index, const struct dbk_value *value)
 {
-    static const char nothing[1] = "";
-    int result = SQLITE_OK;
-    const char *bytes = nothing;
-    switch (value->kind) {
-    case DBK_VALUE_NULL:
-        result = sqlite3_bind_null(statement->sqlite, index);
-        break;
-    case DBK_VALUE_INTEGER:
-        result = sqlite3_bind_int64(statement->sqlite, index, value->integer);
-        break;
-    case DBK_VALUE_REAL:
-        result = sqlite3_bind_double(statement->sqlite, index, value->real);
-        break;
-    case DBK_VALUE_TEXT:
-        bytes = value->bytes.data == NULL ? nothing : value->bytes.data;
-        result = sqlite3_bind_text64(statement->sqlite, index, bytes, value->bytes.size,
-                                     SQLITE_STATIC, SQLITE_UTF8);
-        break;
-    case DBK_VALUE_BLOB:
-        bytes = value->bytes.data == NULL ? nothing : value->bytes.data;
-        result =
-            sqlite3_bind_blob64(statement->sqlite, index, bytes, value->bytes.size, SQLITE_STATIC);
-        break;
-    }
-    dbk_assert(result == SQLITE_OK || result == SQLITE_NOMEM || result == SQLITE_TOOBIG);
+    statement->driver->bind(statement, index, value);
 }
 
 int dbk_statement_step(struct dbk_statement *statement, struct dbk_error *err)
 {
-    struct dbk_connection *connection = statement->connection;
-    if (!statement->running) {
-        connection->late = false;
-        connection->deadline_us = 0;
-        if (connection->store != NULL)
-            connection->events_position =
-                connection->pinned ? connection->pin : dbk_store_last_position(connection->store);
-    }
-    statement->running = true;
-    int result = sqlite3_step(statement->sqlite);
-    if (result == SQLITE_ROW)
-        return 1;
-    statement->running = false;
-    if (result == SQLITE_DONE)
-        return 0;
-    int rc = code_of(connection, result);
-    return dbk_error_set(err, rc, "%s",
-                         rc == DBK_ETIMEOUT ? "the statement ran too long"
-                                            : sqlite3_errmsg(connection->sqlite));
+    return statement->driver->step(statement, err);
 }
 
 void dbk_statement_reset(struct dbk_statement *statement)
 {
-    (void)sqlite3_reset(statement->sqlite);
-    statement->running = false;
+    statement->driver->reset(statement);
 }
 
 bool dbk_statement_is_read_only(const struct dbk_statement *statement)
 {
-    return sqlite3_stmt_readonly(statement->sqlite) != 0;
+    return statement->driver->is_read_only(statement);
 }
 
 int dbk_statement_column_count(const struct dbk_statement *statement)
 {
-    return sqlite3_column_count(statement->sqlite);
+    return statement->driver->column_count(statement);
 }
 
 const char *dbk_statement_column_name(const struct dbk_statement *statement, int column)
 {
-    const char *name = sqlite3_column_name(statement->sqlite, column);
-    return name == NULL ? "" : name;
+    return statement->driver->column_name(statement, column);
 }
 
 struct dbk_value dbk_statement_column(struct dbk_statement *statement, int column)
 {
-    sqlite3_stmt *sqlite = statement->sqlite;
-    struct dbk_value value = {.kind = DBK_VALUE_NULL};
-    const void *bytes = NULL;
-    switch (sqlite3_column_type(sqlite, column)) {
-    case SQLITE_INTEGER:
-        value = (struct dbk_value){.kind = DBK_VALUE_INTEGER,
-                                   .integer = sqlite3_column_int64(sqlite, column)};
-        break;
-    case SQLITE_FLOAT:
-        value = (struct dbk_value){.kind = DBK_VALUE_REAL,
-                                   .real = sqlite3_column_double(sqlite, column)};
-        break;
-    case SQLITE_TEXT:
-        bytes = sqlite3_column_text(sqlite, column);
-        value.kind = DBK_VALUE_TEXT;
-        value.bytes = dbk_slice(bytes, (size_t)sqlite3_column_bytes(sqlite, column));
-        break;
-    case SQLITE_BLOB:
-        bytes = sqlite3_column_blob(sqlite, column);
-        value.kind = DBK_VALUE_BLOB;
-        value.bytes = dbk_slice(bytes, (size_t)sqlite3_column_bytes(sqlite, column));
-        break;
-    default:
-        break;
-    }
-    return value;
+    return statement->driver->column(statement, column);
 }

@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 #include "base/assert.h"
-#include "target/connection.h"
+#include "target/sqlite.h"
 
 enum column {
     COLUMN_POSITION,
@@ -31,12 +31,12 @@ enum column {
 
 struct table {
     sqlite3_vtab base;
-    struct dbk_connection *connection;
+    struct dbk_sqlite *connection;
 };
 
 struct cursor {
     sqlite3_vtab_cursor base;
-    struct dbk_connection *connection;
+    struct dbk_sqlite *connection;
     struct dbk_cursor *cursor;
     struct dbk_event event;
     bool ended;
@@ -410,10 +410,11 @@ static const sqlite3_module module = {
 int dbk_target_attach_events(struct dbk_connection *connection, struct dbk_store *store,
                              struct dbk_error *err)
 {
-    connection->store = store;
-    int result = sqlite3_create_module_v2(connection->sqlite, "events", &module, connection, NULL);
+    struct dbk_sqlite *session = dbk_sqlite_of(connection);
+    session->store = store;
+    int result = sqlite3_create_module_v2(session->sqlite, "events", &module, session, NULL);
     if (result != SQLITE_OK)
-        return dbk_error_set(err, DBK_ENOMEM, "%s", sqlite3_errmsg(connection->sqlite));
+        return dbk_error_set(err, DBK_ENOMEM, "%s", sqlite3_errmsg(session->sqlite));
     int rc = dbk_target_attach_unseal(connection, err);
     if (rc < 0)
         return rc;
@@ -424,20 +425,22 @@ int dbk_target_attach_events(struct dbk_connection *connection, struct dbk_store
 
 void dbk_target_pin_events(struct dbk_connection *connection, uint64_t position_max)
 {
-    connection->pinned = position_max != 0;
-    connection->pin = position_max;
+    struct dbk_sqlite *session = dbk_sqlite_of(connection);
+    session->pinned = position_max != 0;
+    session->pin = position_max;
 }
 
 void dbk_target_end_events(struct dbk_connection *connection, uint64_t position,
                            const int64_t *occurred_max_us)
 {
-    connection->pinned = true;
-    connection->pin = position;
-    connection->occurred_ends = occurred_max_us != NULL;
-    connection->occurred_max_us = occurred_max_us == NULL ? 0 : *occurred_max_us;
+    struct dbk_sqlite *session = dbk_sqlite_of(connection);
+    session->pinned = true;
+    session->pin = position;
+    session->occurred_ends = occurred_max_us != NULL;
+    session->occurred_max_us = occurred_max_us == NULL ? 0 : *occurred_max_us;
 }
 
-uint64_t dbk_target_events_position(const struct dbk_connection *connection)
+uint64_t dbk_target_events_position(struct dbk_connection *connection)
 {
-    return connection->events_position;
+    return dbk_sqlite_of(connection)->events_position;
 }

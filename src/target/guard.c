@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The guard: what SQLite's authorizer can tell while a statement is prepared, and what only its
- * text can. The clock is shut off a second time, by a VFS without one (connection.c).
+ * text can. The clock is shut off a second time, by a VFS without one (sqlite.c).
  */
 #include <stdio.h>
 #include <strings.h>
 
-#include "target/connection.h"
+#include "target/sqlite.h"
 
 static bool is_any(const char *name, const char *const *names)
 {
@@ -24,7 +24,7 @@ static const char *const who[] = {
     [DBK_GUARD_QUERY] = "a query",
 };
 
-static int deny(struct dbk_connection *connection, const char *what)
+static int deny(struct dbk_sqlite *connection, const char *what)
 {
     if (connection->denied[0] == 0)
         (void)snprintf(connection->denied, sizeof(connection->denied), "%s may not %s",
@@ -42,7 +42,7 @@ static bool is_catalog(const char *table)
     return table != NULL && strncasecmp(table, "sqlite_", 7) == 0;
 }
 
-static int authorize_function(struct dbk_connection *connection, const char *name)
+static int authorize_function(struct dbk_sqlite *connection, const char *name)
 {
     static const char *const chance[] = {"random", "randomblob", NULL};
     static const char *const clock[] = {"current_timestamp", "current_date", "current_time", NULL};
@@ -57,7 +57,7 @@ static int authorize_function(struct dbk_connection *connection, const char *nam
     return SQLITE_OK;
 }
 
-static int authorize_change(struct dbk_connection *connection, const char *table)
+static int authorize_change(struct dbk_sqlite *connection, const char *table)
 {
     if (connection->guard == DBK_GUARD_QUERY)
         return deny(connection, "change anything");
@@ -70,14 +70,14 @@ static int authorize_change(struct dbk_connection *connection, const char *table
     return SQLITE_OK;
 }
 
-static int authorize_read(struct dbk_connection *connection, const char *table)
+static int authorize_read(struct dbk_sqlite *connection, const char *table)
 {
     if (connection->guard != DBK_GUARD_QUERY && is_own(table))
         return deny(connection, "read the book's own tables");
     return SQLITE_OK;
 }
 
-static int authorize_create(struct dbk_connection *connection, const char *table)
+static int authorize_create(struct dbk_sqlite *connection, const char *table)
 {
     if (connection->guard != DBK_GUARD_SCHEMA)
         return deny(connection, "create or drop anything");
@@ -89,7 +89,7 @@ static int authorize_create(struct dbk_connection *connection, const char *table
 int dbk_guard_authorize(void *context, int action, const char *first, const char *second,
                         const char *database, const char *trigger)
 {
-    struct dbk_connection *connection = context;
+    struct dbk_sqlite *connection = context;
     (void)database;
     (void)trigger;
     switch (action) {
@@ -211,7 +211,7 @@ static bool is_vacuum(struct reader reader)
     return any && is_text(&reader, "vacuum");
 }
 
-int dbk_guard_text(const struct dbk_connection *connection, struct dbk_slice sql, int *offset_out,
+int dbk_guard_text(const struct dbk_sqlite *connection, struct dbk_slice sql, int *offset_out,
                    struct dbk_error *err)
 {
     struct reader reader = {.sql = sql};

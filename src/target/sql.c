@@ -60,6 +60,41 @@ static size_t quoted_size(struct dbk_slice text, char close)
     return 0;
 }
 
+/* PostgreSQL's E'it\\'s': a backslash takes the next character with it. */
+static size_t escaped_size(struct dbk_slice text)
+{
+    for (size_t at = 1; at < text.size; at++) {
+        if (text.data[at] == '\\')
+            at++;
+        else if (text.data[at] == '\'' && at + 1 < text.size && text.data[at + 1] == '\'')
+            at++;
+        else if (text.data[at] == '\'')
+            return at + 1;
+    }
+    return 0;
+}
+
+/* PostgreSQL's $tag$ … $tag$; 1 when it is none, 0 when it does not end. */
+static size_t dollar_size(struct dbk_slice text)
+{
+    size_t tag = 1;
+    while (tag < text.size && in_name(text.data[tag]) && text.data[tag] != '$')
+        tag++;
+    if (tag == text.size || text.data[tag++] != '$')
+        return 1;
+    for (size_t at = tag; at + tag <= text.size; at++) {
+        if (memcmp(text.data + at, text.data, tag) == 0)
+            return at + tag;
+    }
+    return 0;
+}
+
+/* Behind a value '[' begins a subscript, not a name: "a[1]", "ARRAY[:x]". */
+static bool ends_value(char c)
+{
+    return in_name(c) || c == ']' || c == ')' || c == '"';
+}
+
 static size_t number_size(struct dbk_slice text)
 {
     size_t at = 0;
@@ -109,12 +144,23 @@ struct dbk_sql_token dbk_sql_next(struct dbk_slice sql, size_t offset)
         return token_of(DBK_SQL_STRING, rest, quoted_size(rest, '\''));
     if (first == '"' || first == '`')
         return token_of(DBK_SQL_NAME, rest, quoted_size(rest, first));
-    if (first == '[')
+    if (first == '[' && (offset == 0 || !ends_value(sql.data[offset - 1])))
         return token_of(DBK_SQL_NAME, rest, quoted_size(rest, ']'));
     if ((first == 'x' || first == 'X') && second == '\'') {
         size = quoted_size(dbk_slice(rest.data + 1, rest.size - 1), '\'');
         return token_of(DBK_SQL_STRING, rest, size == 0 ? 0 : size + 1);
     }
+    if ((first == 'e' || first == 'E') && second == '\'') {
+        size = escaped_size(dbk_slice(rest.data + 1, rest.size - 1));
+        return token_of(DBK_SQL_STRING, rest, size == 0 ? 0 : size + 1);
+    }
+    if (first == '$' && !is_digit(second)) {
+        size = dollar_size(rest);
+        if (size > 1)
+            return token_of(DBK_SQL_STRING, rest, size);
+    }
+    if (first == ':' && second == ':')
+        return token_of(DBK_SQL_OTHER, rest, 2);
     if (is_digit(first) || (first == '.' && is_digit(second)))
         return token_of(DBK_SQL_NUMBER, rest, number_size(rest));
     if (first == ':' && begins_name(second))

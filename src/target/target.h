@@ -2,19 +2,21 @@
 /*
  * target -- databases that are written to or read from.
  *
- * One interface, one implementation so far: SQLite, built in. A database is named in book.yaml
- * (`reading: sqlite:reading.db`). A connection is one session; statements are prepared once and
- * run with parameters bound by index.
+ * One interface: SQLite is built in, PostgreSQL is a module (target/driver.h) that is loaded when
+ * a book names one. A database is named in book.yaml (`reading: sqlite:reading.db`, `users:
+ * postgres:file:secrets/users`) and known here by its address: a file's path, or `postgres:` and
+ * where its connection string stands. A connection is one session; statements are prepared once
+ * and run with parameters bound by index.
  *
- * Read-only sessions may use the virtual table `events` (dbk_target_attach_events): the log
- * itself, eponymous, read-only, pinned to one position per statement, with constraints on
+ * Read-only sessions of SQLite may use the virtual table `events` (dbk_target_attach_events): the
+ * log itself, eponymous, read-only, pinned to one position per statement, with constraints on
  * position, stream, version, category, type, time and occurred pushed down to the store. Its
  * columns: position, stream, category, version, type, time, occurred (RFC 3339 text in UTC;
  * occurred is the event's time where none was given), id, tags (JSON array), data, meta,
  * schema_version.
  *
  * Threads: a database from any thread; a connection and its statements from one at a time.
- * Source:  sqlite.org/c3ref, sqlite.org/vtab.html.
+ * Source:  sqlite.org/c3ref, sqlite.org/vtab.html; PostgreSQL's manual, libpq.
  */
 #ifndef DBK_TARGET_TARGET_H
 #define DBK_TARGET_TARGET_H
@@ -32,6 +34,7 @@ enum dbk_value_kind {
     DBK_VALUE_NULL,
     DBK_VALUE_INTEGER,
     DBK_VALUE_REAL,
+    DBK_VALUE_DECIMAL, /* exact; a REAL to SQLite */
     DBK_VALUE_TEXT,
     DBK_VALUE_BLOB,
 };
@@ -41,6 +44,7 @@ struct dbk_value {
     union {
         int64_t integer;
         double real;
+        struct dbk_decimal decimal;
         struct dbk_slice bytes; /* TEXT, BLOB */
     };
 };
@@ -51,10 +55,20 @@ enum dbk_connect_flags {
     DBK_CONNECT_HANDLERS = 1 << 2 /* guard what runs (dbk_target_guard) */
 };
 
-/* Opens a session on a SQLite file (created when missing, WAL, foreign keys on, a busy timeout).
-   What is deleted is overwritten; handlers' sessions keep what is temporary in memory. */
-int dbk_connection_open(const char *path, unsigned flags, struct dbk_connection **connection_out,
+enum dbk_dialect { DBK_DIALECT_SQLITE, DBK_DIALECT_POSTGRES };
+enum dbk_dialect dbk_target_dialect(const char *address);
+
+/*
+ * Opens a session. A SQLite file is created when missing (WAL, foreign keys on, a busy timeout);
+ * what is deleted is overwritten, and handlers' sessions keep what is temporary in memory.
+ *
+ * DBK_ECONNECT  the server cannot be reached, or refuses; the message says why, and never what the
+ *               connection string holds
+ * DBK_ENOTFOUND its module is not installed, or (DBK_CONNECT_READ) there is no such file
+ */
+int dbk_connection_open(const char *address, unsigned flags, struct dbk_connection **connection_out,
                         struct dbk_error *err) DBK_MUST_CHECK;
+enum dbk_dialect dbk_connection_dialect(const struct dbk_connection *connection);
 /* Statements must be freed before. NULL is fine. */
 void dbk_connection_free(struct dbk_connection *connection);
 
@@ -66,6 +80,22 @@ int dbk_connection_run(struct dbk_connection *connection, const char *sql,
    older state. */
 int dbk_connection_checkpoint(struct dbk_connection *connection,
                               struct dbk_error *err) DBK_MUST_CHECK;
+
+/*
+ * Begins a transaction: COMMIT and ROLLBACK end it. A server's session that was lost is made again
+ * first, and its statements are prepared again with their next use. DBK_ECONNECT.
+ */
+enum dbk_begin { DBK_BEGIN_READ, DBK_BEGIN_WRITE };
+int dbk_connection_begin(struct dbk_connection *connection, enum dbk_begin how,
+                         struct dbk_error *err) DBK_MUST_CHECK;
+/*
+ * A server's session sends statements that return no rows ahead, without waiting for their ends:
+ * this waits for all of them, and checks deferred constraints where asked to. The first that failed
+ * says why, and then the transaction is lost. dbk_statement_step may report the failure of an
+ * earlier statement.
+ */
+int dbk_connection_settle(struct dbk_connection *connection, bool constraints,
+                          struct dbk_error *err) DBK_MUST_CHECK;
 
 /*
  * What handlers may do: INSERT, UPDATE, DELETE, SELECT on ordinary tables. While the guard is on
@@ -81,7 +111,8 @@ void dbk_connection_guard(struct dbk_connection *connection, enum dbk_guard guar
 /* Ends a statement that runs too long with DBK_ETIMEOUT; 0: no limit. */
 void dbk_connection_limit_us(struct dbk_connection *connection, int64_t limit_us);
 
-/* Ends the statement that runs now, from any thread: it fails with DBK_ESCRIPT. */
+/* Ends the statement that runs now, from any thread: it fails with DBK_ESCRIPT. A server's session
+   is over then. */
 void dbk_connection_interrupt(struct dbk_connection *connection);
 
 /*
@@ -109,6 +140,18 @@ struct dbk_value dbk_statement_column(struct dbk_statement *statement, int colum
 bool dbk_connection_deferred_violation(struct dbk_connection *connection);
 /* False when a handler ended the transaction it was run in. */
 bool dbk_connection_in_transaction(struct dbk_connection *connection);
+
+/*
+ * The same without a server, where SQLite would be asked in memory: whether a statement is one, and
+ * one that the guard allows. offset_out: the byte where it is not, or -1. Not for SQLite.
+ */
+int dbk_target_check(const char *address, struct dbk_slice sql, enum dbk_guard guard,
+                     int *offset_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* What a schema creates, in its order; the name is valid for the call. Not for SQLite. */
+enum dbk_object_kind { DBK_OBJECT_TABLE, DBK_OBJECT_VIEW, DBK_OBJECT_INDEX, DBK_OBJECT_TRIGGER };
+typedef int (*dbk_object_fn)(void *context, enum dbk_object_kind kind, struct dbk_slice name);
+int dbk_target_objects(const char *address, struct dbk_slice schema, dbk_object_fn each,
+                       void *context, struct dbk_error *err) DBK_MUST_CHECK;
 
 /* ---- SQL text ---- */
 
@@ -172,6 +215,6 @@ void dbk_target_pin_events(struct dbk_connection *connection, uint64_t position_
    occurred after an instant (NULL: nothing; an event without one counts by its time). */
 void dbk_target_end_events(struct dbk_connection *connection, uint64_t position,
                            const int64_t *occurred_max_us);
-uint64_t dbk_target_events_position(const struct dbk_connection *connection);
+uint64_t dbk_target_events_position(struct dbk_connection *connection);
 
 #endif

@@ -9,7 +9,7 @@
  *
  * Threads: that of its session.
  */
-#include "target/connection.h"
+#include "target/sqlite.h"
 
 #include <stdlib.h>
 
@@ -19,7 +19,7 @@
 #define DATA_SIZE_MAX ((size_t)64 << 20)
 
 struct unsealing {
-    struct dbk_connection *connection;
+    const struct dbk_sqlite *session;
     struct dbk_json *json; /* made with the first use */
 };
 
@@ -131,12 +131,12 @@ static void unseal(sqlite3_context *call, int count, sqlite3_value **values)
                             : NULL;
     struct dbk_slice text =
         dbk_slice(bytes, bytes == NULL ? 0 : (size_t)sqlite3_value_bytes(values[0]));
-    if (unsealing->connection->store == NULL || !parse(text, &position, &path)) {
+    if (unsealing->session->store == NULL || !parse(text, &position, &path)) {
         sqlite3_result_value(call, values[0]);
         return;
     }
     int rc = dbk_cursor_open(
-        unsealing->connection->store,
+        unsealing->session->store,
         &(struct dbk_filter){.position_min = position, .position_max = position, .hidden = true},
         &cursor, &failure);
     if (rc == DBK_OK)
@@ -150,15 +150,16 @@ static void unseal(sqlite3_context *call, int count, sqlite3_value **values)
 
 int dbk_target_attach_unseal(struct dbk_connection *connection, struct dbk_error *err)
 {
+    struct dbk_sqlite *session = dbk_sqlite_of(connection);
     struct unsealing *unsealing = dbk_alloc_zero(1, sizeof(*unsealing));
     if (unsealing == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory opening a session");
-    unsealing->connection = connection;
+    unsealing->session = session;
     /* Also when it fails the context is ended. */
     int result =
-        sqlite3_create_function_v2(connection->sqlite, "unseal", 1, SQLITE_UTF8 | SQLITE_DIRECTONLY,
+        sqlite3_create_function_v2(session->sqlite, "unseal", 1, SQLITE_UTF8 | SQLITE_DIRECTONLY,
                                    unsealing, unseal, NULL, NULL, end);
     return result == SQLITE_OK
                ? DBK_OK
-               : dbk_error_set(err, DBK_ENOMEM, "%s", sqlite3_errmsg(connection->sqlite));
+               : dbk_error_set(err, DBK_ENOMEM, "%s", sqlite3_errmsg(session->sqlite));
 }

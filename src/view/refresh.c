@@ -52,7 +52,7 @@ static int run_format(struct dbk_connection *connection, struct dbk_error *err, 
 static int run_transaction(struct dbk_connection *connection, const char *sql,
                            struct dbk_error *err)
 {
-    int rc = dbk_connection_run(connection, "BEGIN IMMEDIATE", err);
+    int rc = dbk_connection_begin(connection, DBK_BEGIN_WRITE, err);
     if (rc == DBK_OK)
         rc = dbk_connection_run(connection, sql, err);
     if (rc == DBK_OK)
@@ -169,7 +169,7 @@ static int begin_read(struct work *work, struct dbk_error *err)
     if (rc == DBK_OK)
         rc = dbk_target_attach_events(work->read, refresh->store, err);
     if (rc == DBK_OK)
-        rc = dbk_connection_run(work->read, "BEGIN", err);
+        rc = dbk_connection_begin(work->read, DBK_BEGIN_READ, err);
     if (rc == DBK_OK)
         rc = source_position(work, &position, &found, err);
     if (rc < 0)
@@ -261,7 +261,7 @@ static int write_chunk(struct work *work, struct dbk_error *err)
 {
     if (work->row_count == 0)
         return DBK_OK;
-    int rc = dbk_connection_run(work->write, "BEGIN IMMEDIATE", err);
+    int rc = dbk_connection_begin(work->write, DBK_BEGIN_WRITE, err);
     for (size_t i = 0; i < work->row_count && rc == DBK_OK; i++) {
         const struct dbk_value *values = work->values + i * (size_t)work->column_count;
         for (int column = 0; column < work->column_count; column++)
@@ -298,7 +298,7 @@ static int copy_rows(struct work *work, struct dbk_error *err)
 static int swap(struct work *work, struct dbk_error *err)
 {
     const char *name = work->refresh->definition->name;
-    int rc = dbk_connection_run(work->write, "BEGIN IMMEDIATE", err);
+    int rc = dbk_connection_begin(work->write, DBK_BEGIN_WRITE, err);
     if (rc == DBK_OK)
         rc = run_format(work->write, err,
                         "DROP VIEW IF EXISTS \"%s\"; CREATE VIEW \"%s\" AS SELECT * FROM "

@@ -11,12 +11,14 @@ import select
 import signal
 import socket
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests"))  # for tests/services
 BANK = ROOT / "examples" / "bank"
 SHOP = ROOT / "examples" / "shop"
 TIMEOUT_S = 60

@@ -104,9 +104,9 @@ static void test_book_settings__each_fault_is_named_by_its_place(void **state)
         {"book: b\ndatabases: {r: r.db}\n",
          "book.yaml:2:16: the database `r` does not say of what kind it is\n"},
         {"book: b\ndatabases: {r: sqlit:r.db}\n",
-         "book.yaml:2:16: `sqlit` databases cannot be used: only sqlite is available\n"},
-        {"book: b\ndatabases: {r: postgres:file:secrets/r}\n",
-         "book.yaml:2:16: `postgres` databases cannot be used: only sqlite is available\n"},
+         "book.yaml:2:16: `sqlit` databases cannot be used: sqlite and postgres can\n"},
+        {"book: b\ndatabases: {r: postgres:secrets/r}\n",
+         "book.yaml:2:16: a server's connection string is named, not written here\n"},
         {"book: b\ndatabases: {r: \"sqlite:\"}\n",
          "book.yaml:2:16: \"sqlite:\": no file is named\n"},
         {"book: b\ndatabases: {r: sqlite:x/}\n",
@@ -122,7 +122,7 @@ static void test_book_settings__each_fault_is_named_by_its_place(void **state)
         {"book: b\ndatabases: {r: sqlite:LOCK}\n",
          "book.yaml:2:16: \"sqlite:LOCK\": this name in the data directory is Daybook's own\n"},
         {"book: b\ndatabases: {r: sqlite:x, q: sqlite:x}\n",
-         "book.yaml:2:29: the databases `r` and `q` are the same file\n"},
+         "book.yaml:2:29: the databases `r` and `q` are the same\n"},
         {"book: b\ndatabases: {r-2: sqlite:x}\n", "book.yaml:2:13: `r-2` is no name\n"},
         {"book: b\nlimits: {event_bytes: much}\n", "book.yaml:2:23: \"much\" is no size\n"},
         {"book: b\nlimits: {event_bytes: 1 MB}\n", "book.yaml:2:23: \"1 MB\" is no size\n"},
@@ -150,7 +150,7 @@ static void test_book_settings__each_fault_is_named_by_its_place(void **state)
          "book.yaml:1:1: unknown key `bok`\n"
          "book.yaml:1:1: `book` is missing\n"
          "book.yaml:2:24: a batch cannot be limited to \"x\" events\n"
-         "book.yaml:3:16: `mysql` databases cannot be used: only sqlite is available\n"},
+         "book.yaml:3:16: `mysql` databases cannot be used: sqlite and postgres can\n"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct folder folder;
@@ -192,6 +192,19 @@ static void test_book_settings__a_secret_is_refused_and_never_shown(void **state
         }
         folder_release(&folder);
     }
+}
+
+static void test_book_settings__a_server_is_known_by_where_its_secret_stands(void **state)
+{
+    (void)state;
+    struct folder folder;
+    load(&folder, "book: b\ndatabases: {a: postgres:file:secrets/a, b: postgres:file:/etc/b, "
+                  "c: postgres:env:C}\n");
+    assert_int_equal(folder.rc, DBK_OK);
+    assert_string_equal(folder.book->databases[0].path, "postgres:file:b/secrets/a");
+    assert_string_equal(folder.book->databases[1].path, "postgres:file:/etc/b");
+    assert_string_equal(folder.book->databases[2].path, "postgres:env:C");
+    folder_release(&folder);
 }
 
 static void test_book_settings__an_environment_lies_on_top(void **state)
@@ -295,6 +308,7 @@ int main(void)
         cmocka_unit_test(test_book_settings__each_fault_is_named_by_its_place),
         cmocka_unit_test(test_book_settings__a_close_name_is_suggested),
         cmocka_unit_test(test_book_settings__a_secret_is_refused_and_never_shown),
+        cmocka_unit_test(test_book_settings__a_server_is_known_by_where_its_secret_stands),
         cmocka_unit_test(test_book_settings__an_environment_lies_on_top),
         cmocka_unit_test(test_book_settings__missing_files_are_told_apart),
         cmocka_unit_test(test_book_settings__a_large_file_is_refused),

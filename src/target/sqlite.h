@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * connection -- a SQLite session, shared by this room's sources.
+ * sqlite -- a SQLite session, shared by this room's sources.
  */
-#ifndef DBK_TARGET_CONNECTION_H
-#define DBK_TARGET_CONNECTION_H
+#ifndef DBK_TARGET_SQLITE_H
+#define DBK_TARGET_SQLITE_H
 
 #include <sqlite3.h>
 
-#include "target/target.h"
+#include "target/driver.h"
 
-struct dbk_connection {
+struct dbk_sqlite {
+    struct dbk_connection base; /* first: a connection is cast to it */
     sqlite3 *sqlite;
     enum dbk_guard guard;
     char denied[200]; /* why the guard said no to the statement being prepared */
@@ -25,12 +26,19 @@ struct dbk_connection {
     uint64_t events_position; /* what the running, or last, statement sees */
 };
 
+extern const struct dbk_driver dbk_driver_sqlite;
+
+static inline struct dbk_sqlite *dbk_sqlite_of(struct dbk_connection *connection)
+{
+    return (struct dbk_sqlite *)connection;
+}
+
 /* The authorizer for sqlite3_set_authorizer; context is the connection. */
 int dbk_guard_authorize(void *context, int action, const char *first, const char *second,
                         const char *database, const char *trigger);
 /* What only the text can tell: rollbacks by conflict clause, the clock, and chance in
    a schema's defaults. */
-int dbk_guard_text(const struct dbk_connection *connection, struct dbk_slice sql, int *offset_out,
+int dbk_guard_text(const struct dbk_sqlite *connection, struct dbk_slice sql, int *offset_out,
                    struct dbk_error *err) DBK_MUST_CHECK;
 
 #endif

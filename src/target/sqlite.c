@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "target/sqlite.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "base/assert.h"
+
+#define BUSY_MS 10000
+/* Instructions of SQLite's machine between two looks at the clock. */
+#define LOOK_STEPS 1000
+#define CLOCKLESS "daybook-clockless"
+
+struct statement {
+    struct dbk_statement base; /* first: a statement is cast to it */
+    struct dbk_sqlite *connection;
+    sqlite3_stmt *sqlite;
+    bool running;
+};
+
+static struct statement *of(const struct dbk_statement *statement)
+{
+    union {
+        const struct dbk_statement *given;
+        struct statement *own;
+    } cast = {.given = statement};
+    return cast.own;
+}
+
+/* What a SQLite result means here. */
+static int code_of(const struct dbk_sqlite *connection, int result)
+{
+    switch (result & 0xff) {
+    case SQLITE_CONSTRAINT:
+        return DBK_EREFUSED;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return DBK_EBUSY;
+    case SQLITE_INTERRUPT:
+        return connection->late ? DBK_ETIMEOUT : DBK_ESCRIPT;
+    case SQLITE_FULL:
+        return DBK_EFULL;
+    case SQLITE_IOERR:
+        return DBK_EIO;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        return DBK_ECORRUPT;
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+    case SQLITE_AUTH:
+        return DBK_EDENIED;
+    case SQLITE_NOMEM:
+        return DBK_ENOMEM;
+    default:
+        return DBK_ESCRIPT;
+    }
+}
+
+static int no_clock(sqlite3_vfs *vfs, sqlite3_int64 *now_out)
+{
+    (void)vfs;
+    (void)now_out;
+    return SQLITE_ERROR;
+}
+
+static int no_old_clock(sqlite3_vfs *vfs, double *now_out)
+{
+    (void)vfs;
+    (void)now_out;
+    return SQLITE_ERROR;
+}
+
+static sqlite3_vfs clockless;
+
+static void register_clockless(void)
+{
+    clockless = *sqlite3_vfs_find(NULL);
+    clockless.zName = CLOCKLESS;
+    clockless.xCurrentTimeInt64 = no_clock;
+    clockless.xCurrentTime = no_old_clock;
+    clockless.pNext = NULL;
+    dbk_ignore(sqlite3_vfs_register(&clockless, 0));
+}
+
+static int open_sqlite(const char *path, unsigned flags, struct dbk_sqlite *connection,
+                       struct dbk_error *err)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    bool memory = (flags & DBK_CONNECT_MEMORY) != 0;
+    int how = SQLITE_OPEN_NOMUTEX |
+              ((flags & DBK_CONNECT_READ) != 0 ? SQLITE_OPEN_READONLY
+                                               : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+    (void)pthread_once(&once, register_clockless);
+    int result = sqlite3_open_v2(memory ? ":memory:" : path, &connection->sqlite, how,
+                                 (flags & DBK_CONNECT_HANDLERS) != 0 ? CLOCKLESS : NULL);
+    if (result == SQLITE_OK)
+        return DBK_OK;
+    int rc = result == SQLITE_CANTOPEN && (flags & DBK_CONNECT_READ) != 0
+                 ? DBK_ENOTFOUND
+                 : code_of(connection, result);
+    return dbk_error_set(err, result == SQLITE_CANTOPEN && rc != DBK_ENOTFOUND ? DBK_EIO : rc,
+                         "database %s: %s", memory ? "in memory" : path,
+                         connection->sqlite == NULL ? "out of memory"
+                                                    : sqlite3_errmsg(connection->sqlite));
+}
+
+static int run(struct dbk_connection *connection, const char *sql, struct dbk_error *err)
+{
+    const struct dbk_sqlite *session = dbk_sqlite_of(connection);
+    char *message = NULL;
+    int result = sqlite3_exec(session->sqlite, sql, NULL, NULL, &message);
+    if (result == SQLITE_OK)
+        return DBK_OK;
+    const char *path = sqlite3_db_filename(session->sqlite, "main");
+    int rc = dbk_error_set(err, code_of(session, result), "database %s: %s (%.200s)",
+                           path == NULL || path[0] == 0 ? "in memory" : path,
+                           message == NULL ? sqlite3_errstr(result) : message, sql);
+    sqlite3_free(message);
+    return rc;
+}
+
+static int begin(struct dbk_connection *connection, enum dbk_begin how, struct dbk_error *err)
+{
+    return run(connection, how == DBK_BEGIN_READ ? "BEGIN" : "BEGIN IMMEDIATE", err);
+}
+
+/* Nothing is sent ahead: there is nothing to wait for. */
+static int settle(struct dbk_connection *connection, bool constraints, struct dbk_error *err)
+{
+    (void)connection;
+    (void)constraints;
+    (void)err;
+    return DBK_OK;
+}
+
+static int set_up(struct dbk_sqlite *connection, const char *path, unsigned flags,
+                  struct dbk_error *err)
+{
+    (void)sqlite3_busy_timeout(connection->sqlite, BUSY_MS);
+    (void)sqlite3_extended_result_codes(connection->sqlite, 1);
+    (void)sqlite3_db_config(connection->sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    (void)sqlite3_db_config(connection->sqlite, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
+    (void)sqlite3_db_config(connection->sqlite, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
+    /* NORMAL: a machine's crash may take back the last commits, whole: rows together with the
+       position they belong to, from which the log is posted again. */
+    /* The file is opened with the first read of it: now, so that a failure is the file's. */
+    const char *sql = (flags & (DBK_CONNECT_READ | DBK_CONNECT_MEMORY)) != 0
+                          ? "PRAGMA foreign_keys = ON; SELECT 1 FROM sqlite_schema LIMIT 1"
+                          : "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; "
+                            "PRAGMA foreign_keys = ON; PRAGMA cache_size = -32768; "
+                            "PRAGMA secure_delete = ON";
+    int rc = run(&connection->base, sql, NULL);
+    if (rc == DBK_OK && (flags & DBK_CONNECT_HANDLERS) != 0)
+        rc = run(&connection->base, "PRAGMA temp_store = MEMORY", NULL);
+    return rc < 0
+               ? dbk_error_set(err, rc, "database %s: %s", path, sqlite3_errmsg(connection->sqlite))
+               : rc;
+}
+
+static void close_session(struct dbk_connection *connection)
+{
+    struct dbk_sqlite *session = dbk_sqlite_of(connection);
+    int result = sqlite3_close(session->sqlite);
+    dbk_assert(result == SQLITE_OK);
+    dbk_free(session);
+}
+
+static int open_session(const char *path, unsigned flags, struct dbk_connection **connection_out,
+                        struct dbk_error *err)
+{
+    struct dbk_sqlite *session = dbk_alloc_zero(1, sizeof(*session));
+    if (session == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", path);
+    session->base.driver = &dbk_driver_sqlite;
+    int rc = open_sqlite(path, flags, session, err);
+    if (rc == DBK_OK)
+        rc = set_up(session, path, flags, err);
+    if (rc < 0) {
+        close_session(&session->base);
+        return rc;
+    }
+    *connection_out = &session->base;
+    return DBK_OK;
+}
+
+static void set_guard(struct dbk_connection *connection, enum dbk_guard guard)
+{
+    struct dbk_sqlite *session = dbk_sqlite_of(connection);
+    session->guard = guard;
+    (void)sqlite3_set_authorizer(session->sqlite,
+                                 guard == DBK_GUARD_NONE ? NULL : dbk_guard_authorize, session);
+}
+
+static int checkpoint(struct dbk_connection *connection, struct dbk_error *err)
+{
+    const struct dbk_sqlite *session = dbk_sqlite_of(connection);
+    int left = 0;
+    int done = 0;
+    int result = sqlite3_wal_checkpoint_v2(session->sqlite, "main", SQLITE_CHECKPOINT_TRUNCATE,
+                                           &left, &done);
+    return result == SQLITE_OK
+               ? DBK_OK
+               : dbk_error_set(err, code_of(session, result),
+                               "database %s: its write-ahead log cannot be emptied: %s",
+                               sqlite3_db_filename(session->sqlite, "main"),
+                               sqlite3_errmsg(session->sqlite));
+}
+
+static int64_t monotonic_us(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* The first look of a statement begins its time: one too short for a look never needs the clock. */
+static int look_at_clock(void *context)
+{
+    struct dbk_sqlite *connection = context;
+    int64_t now_us = monotonic_us();
+    if (connection->deadline_us == 0)
+        connection->deadline_us = now_us + connection->limit_us;
+    connection->late = now_us > connection->deadline_us;
+    return connection->late ? 1 : 0;
+}
+
+static void limit_us(struct dbk_connection *connection, int64_t limit)
+{
+    struct dbk_sqlite *session = dbk_sqlite_of(connection);
+    session->limit_us = limit;
+    sqlite3_progress_handler(session->sqlite, LOOK_STEPS, limit == 0 ? NULL : look_at_clock,
+                             session);
+}
+
+static void interrupt(struct dbk_connection *connection)
+{
+    sqlite3_interrupt(dbk_sqlite_of(connection)->sqlite);
+}
+
+static bool deferred_violation(struct dbk_connection *connection)
+{
+    int current = 0;
+    int highest = 0;
+    int result = sqlite3_db_status(dbk_sqlite_of(connection)->sqlite, SQLITE_DBSTATUS_DEFERRED_FKS,
+                                   &current, &highest, 0);
+    return result == SQLITE_OK && current != 0;
+}
+
+static bool in_transaction(struct dbk_connection *connection)
+{
+    return sqlite3_get_autocommit(dbk_sqlite_of(connection)->sqlite) == 0;
+}
+
+/* Nothing but space may follow the statement. */
+static bool ends(struct dbk_slice rest)
+{
+    size_t at = 0;
+    for (;;) {
+        struct dbk_sql_token token = dbk_sql_next(rest, at);
+        if (token.kind == DBK_SQL_END)
+            return true;
+        if (token.kind != DBK_SQL_SPACE && token.kind != DBK_SQL_SEMICOLON)
+            return false;
+        at += token.text.size;
+    }
+}
+
+static int prepare_failed(struct dbk_sqlite *connection, int result, int *offset_out,
+                          struct dbk_error *err)
+{
+    if (offset_out != NULL)
+        *offset_out = sqlite3_error_offset(connection->sqlite);
+    /* A function that is denied is a plain error to SQLite, not SQLITE_AUTH. */
+    if (connection->denied[0] != 0)
+        return dbk_error_set(err, DBK_EDENIED, "%s", connection->denied);
+    int rc = code_of(connection, result);
+    return dbk_error_set(err, rc == DBK_ESCRIPT ? DBK_EINVAL : rc, "%s",
+                         sqlite3_errmsg(connection->sqlite));
+}
+
+static void free_statement(struct dbk_statement *statement)
+{
+    (void)sqlite3_finalize(of(statement)->sqlite);
+    dbk_free(statement);
+}
+
+static int open_statement(struct dbk_connection *base, struct dbk_slice sql,
+                          struct dbk_statement **statement_out, int *offset_out,
+                          struct dbk_error *err)
+{
+    struct dbk_sqlite *connection = dbk_sqlite_of(base);
+    const char *tail = NULL;
+    if (offset_out != NULL)
+        *offset_out = -1;
+    if (sql.size > INT32_MAX)
+        return dbk_error_set(err, DBK_ELIMIT, "the statement has %zu bytes", sql.size);
+    const char *nul = sql.size == 0 ? NULL : memchr(sql.data, 0, sql.size);
+    if (nul != NULL)
+        return dbk_error_set(err, DBK_EINVAL, "the statement has a NUL byte at %td",
+                             nul - sql.data);
+    if (connection->guard != DBK_GUARD_NONE) {
+        int rc = dbk_guard_text(connection, sql, offset_out, err);
+        if (rc < 0)
+            return rc;
+    }
+    struct statement *statement = dbk_alloc_zero(1, sizeof(*statement));
+    if (statement == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory preparing a statement");
+    connection->denied[0] = 0;
+    connection->late = false;
+    connection->deadline_us = 0;
+    int result =
+        sqlite3_prepare_v3(connection->sqlite, sql.data == NULL ? "" : sql.data, (int)sql.size,
+                           SQLITE_PREPARE_PERSISTENT, &statement->sqlite, &tail);
+    statement->base.driver = &dbk_driver_sqlite;
+    statement->connection = connection;
+    int rc = result == SQLITE_OK ? DBK_OK : prepare_failed(connection, result, offset_out, err);
+    if (rc == DBK_OK && statement->sqlite == NULL)
+        rc = dbk_error_set(err, DBK_EINVAL, "there is no statement");
+    if (rc == DBK_OK && !ends(dbk_slice(tail, sql.size - (size_t)(tail - sql.data)))) {
+        if (offset_out != NULL)
+            *offset_out = (int)(tail - sql.data);
+        rc = dbk_error_set(err, DBK_EINVAL, "there is a second statement");
+    }
+    if (rc < 0) {
+        free_statement(&statement->base);
+        return rc;
+    }
+    *statement_out = &statement->base;
+    return DBK_OK;
+}
+
+static void bind(struct dbk_statement *base, int index, const struct dbk_value *value)
+{
+    const struct statement *statement = of(base);
+    static const char nothing[1] = "";
+    int result = SQLITE_OK;
+    const char *bytes = nothing;
+    switch (value->kind) {
+    case DBK_VALUE_NULL:
+        result = sqlite3_bind_null(statement->sqlite, index);
+        break;
+    case DBK_VALUE_INTEGER:
+        result = sqlite3_bind_int64(statement->sqlite, index, value->integer);
+        break;
+    case DBK_VALUE_REAL:
+        result = sqlite3_bind_double(statement->sqlite, index, value->real);
+        break;
+    case DBK_VALUE_DECIMAL:
+        result =
+            sqlite3_bind_double(statement->sqlite, index, dbk_decimal_to_double(value->decimal));
+        break;
+    case DBK_VALUE_TEXT:
+        bytes = value->bytes.data == NULL ? nothing : value->bytes.data;
+        result = sqlite3_bind_text64(statement->sqlite, index, bytes, value->bytes.size,
+                                     SQLITE_STATIC, SQLITE_UTF8);
+        break;
+    case DBK_VALUE_BLOB:
+        bytes = value->bytes.data == NULL ? nothing : value->bytes.data;
+        result =
+            sqlite3_bind_blob64(statement->sqlite, index, bytes, value->bytes.size, SQLITE_STATIC);
+        break;
+    }
+    dbk_assert(result == SQLITE_OK || result == SQLITE_NOMEM || result == SQLITE_TOOBIG);
+}
+
+static int step(struct dbk_statement *base, struct dbk_error *err)
+{
+    struct statement *statement = of(base);
+    struct dbk_sqlite *connection = statement->connection;
+    if (!statement->running) {
+        connection->late = false;
+        connection->deadline_us = 0;
+        if (connection->store != NULL)
+            connection->events_position =
+                connection->pinned ? connection->pin : dbk_store_last_position(connection->store);
+    }
+    statement->running = true;
+    int result = sqlite3_step(statement->sqlite);
+    if (result == SQLITE_ROW)
+        return 1;
+    statement->running = false;
+    if (result == SQLITE_DONE)
+        return 0;
+    int rc = code_of(connection, result);
+    return dbk_error_set(err, rc, "%s",
+                         rc == DBK_ETIMEOUT ? "the statement ran too long"
+                                            : sqlite3_errmsg(connection->sqlite));
+}
+
+static void reset(struct dbk_statement *base)
+{
+    struct statement *statement = of(base);
+    (void)sqlite3_reset(statement->sqlite);
+    statement->running = false;
+}
+
+static bool is_read_only(const struct dbk_statement *statement)
+{
+    return sqlite3_stmt_readonly(of(statement)->sqlite) != 0;
+}
+
+static int column_count(const struct dbk_statement *statement)
+{
+    return sqlite3_column_count(of(statement)->sqlite);
+}
+
+static const char *column_name(const struct dbk_statement *statement, int column)
+{
+    const char *name = sqlite3_column_name(of(statement)->sqlite, column);
+    return name == NULL ? "" : name;
+}
+
+static struct dbk_value column(struct dbk_statement *statement, int index)
+{
+    sqlite3_stmt *sqlite = of(statement)->sqlite;
+    struct dbk_value value = {.kind = DBK_VALUE_NULL};
+    const void *bytes = NULL;
+    switch (sqlite3_column_type(sqlite, index)) {
+    case SQLITE_INTEGER:
+        value = (struct dbk_value){.kind = DBK_VALUE_INTEGER,
+                                   .integer = sqlite3_column_int64(sqlite, index)};
+        break;
+    case SQLITE_FLOAT:
+        value = (struct dbk_value){.kind = DBK_VALUE_REAL,
+                                   .real = sqlite3_column_double(sqlite, index)};
+        break;
+    case SQLITE_TEXT:
+        bytes = sqlite3_column_text(sqlite, index);
+        value.kind = DBK_VALUE_TEXT;
+        value.bytes = dbk_slice(bytes, (size_t)sqlite3_column_bytes(sqlite, index));
+        break;
+    case SQLITE_BLOB:
+        bytes = sqlite3_column_blob(sqlite, index);
+        value.kind = DBK_VALUE_BLOB;
+        value.bytes = dbk_slice(bytes, (size_t)sqlite3_column_bytes(sqlite, index));
+        break;
+    default:
+        break;
+    }
+    return value;
+}
+
+const struct dbk_driver dbk_driver_sqlite = {
+    .version = DBK_DRIVER_VERSION,
+    .dialect = DBK_DIALECT_SQLITE,
+    .open = open_session,
+    .close = close_session,
+    .run = run,
+    .begin = begin,
+    .settle = settle,
+    .guard = set_guard,
+    .checkpoint = checkpoint,
+    .limit_us = limit_us,
+    .interrupt = interrupt,
+    .deferred_violation = deferred_violation,
+    .in_transaction = in_transaction,
+    .statement_open = open_statement,
+    .statement_free = free_statement,
+    .bind = bind,
+    .step = step,
+    .reset = reset,
+    .is_read_only = is_read_only,
+    .column_count = column_count,
+    .column_name = column_name,
+    .column = column,
+};

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A proxy before a server, which cuts a connection at a chosen message, and counts messages.
+
+A message is a piece of what the client sends: PostgreSQL's begin with a byte of type and a size
+(the very first has the size alone).
+"""
+import socket
+import struct
+import threading
+
+
+def postgres_messages(buffer, first):
+    """Takes whole messages off a buffer: (messages, whether the next is the first)."""
+    messages = []
+    while True:
+        start = 0 if first else 1
+        if len(buffer) < start + 4:
+            return messages, first
+        size = struct.unpack_from(">I", buffer, start)[0] + start
+        if len(buffer) < size:
+            return messages, first
+        messages.append(bytes(buffer[:size]))
+        del buffer[:size]
+        first = False
+
+
+class Proxy:
+    """`cut_at`: the message, counted from 1 over all connections since `arm`, at which the
+    connection ends: before it is passed on, or (`after`) after the server has it and before the
+    client hears of it."""
+
+    def __init__(self, port):
+        self.target = port
+        self.lock = threading.Lock()
+        self.count = 0
+        self.cut_at = None
+        self.after = False
+        self.reset = False
+        self.cuts = 0
+        self.listener = socket.socket()
+        self.listener.bind(("127.0.0.1", 0))
+        self.listener.listen(64)
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def arm(self, cut_at, after=False, reset=False):
+        with self.lock:
+            self.count = 0
+            self.cut_at = cut_at
+            self.after = after
+            self.reset = reset
+
+    def close(self):
+        self.listener.close()
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self.target))
+            muted = threading.Event()
+            for run, ends in ((self._forward, (client, server)), (self._back, (server, client))):
+                threading.Thread(target=run, args=(*ends, muted), daemon=True).start()
+
+    def _end(self, *sockets):
+        for one in sockets:
+            try:
+                if self.reset:
+                    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                # Whoever reads from it in another thread lets go of it.
+                one.shutdown(socket.SHUT_RD if self.reset else socket.SHUT_RDWR)
+            except OSError:
+                pass
+            one.close()
+
+    def _forward(self, client, server, muted):
+        buffer = bytearray()
+        first = True
+        try:
+            while data := client.recv(65536):
+                buffer += data
+                messages, first = postgres_messages(buffer, first)
+                for message in messages:
+                    with self.lock:
+                        self.count += 1
+                        cut = self.count == self.cut_at
+                        self.cuts += cut
+                    if not cut:
+                        server.sendall(message)
+                        continue
+                    if self.after:
+                        muted.set()
+                        server.sendall(message)
+                        server.shutdown(socket.SHUT_WR)
+                        # The server does what it was sent, up to its end of this connection.
+                        while server.recv(65536):
+                            pass
+                    self._end(client, server)
+                    return
+        except OSError:
+            pass
+        self._end(client, server)
+
+    def _back(self, server, client, muted):
+        try:
+            while not muted.is_set():
+                data = server.recv(65536)
+                if not data:
+                    break
+                if muted.is_set():
+                    return
+                client.sendall(data)
+        except OSError:
+            pass
+        if not muted.is_set():
+            self._end(client, server)
