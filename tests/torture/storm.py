@@ -7,19 +7,12 @@
 Four clients write, two read, and the daemon is killed (SIGKILL) every 50 to 450 ms, one time in
 four before it has answered anything, that is, while it recovers. What a client writes is a function
 of seed, client and sequence, with ids and expected versions, so that a batch whose answer was lost
-<<<<<<< HEAD
 is sent again and stored once. One client also deletes streams and compacts. A migration follows the
-book into a new one, and is killed as often. Readers look at
-everything as it comes: positions without a gap, nothing that changes, nothing that nobody wrote. At
-the end all is read once more: what was acknowledged is there, once, and nothing else is. Prints a
-JSON line; ends with 1 at the first violation.
-=======
-is sent again and stored once. One client also deletes streams and compacts. Readers look at
-everything as it comes: positions without a gap, nothing that changes, nothing that nobody wrote;
-and they keep signed checkpoints. At the end all is read once more: what was acknowledged is there,
-once, and nothing else is; and the book is the one that was signed, as the last kill has left it,
-and when it was opened again. Prints a JSON line; ends with 1 at the first violation.
->>>>>>> b30d2e5 (verify: daybook-verify, offline, without the daemon's code)
+book into a new one, and is killed as often. Readers look at everything as it comes: positions
+without a gap, nothing that changes, nothing that nobody wrote; and they keep signed checkpoints. At
+the end all is read once more: what was acknowledged is there, once, and nothing else is; and the
+book is the one that was signed, as the last kill has left it, and when it was opened again. Prints
+a JSON line; ends with 1 at the first violation.
 """
 import argparse
 import http.client
@@ -125,14 +118,10 @@ class Storm:
         self.faults = []
         self.acknowledged = [0] * WRITERS  # events of each writer, from its first on
         self.attempted = [0] * WRITERS
-<<<<<<< HEAD
-        self.counts = {"kills": 0, "recovery_kills": 0, "compactions": 0, "resent": 0, "read": 0,
-                       "migration_kills": 0}
-=======
         self.checkpoints = []
         self.key = None
-        self.counts = {"kills": 0, "recovery_kills": 0, "compactions": 0, "resent": 0, "read": 0}
->>>>>>> b30d2e5 (verify: daybook-verify, offline, without the daemon's code)
+        self.counts = {"kills": 0, "recovery_kills": 0, "compactions": 0, "resent": 0, "read": 0,
+                       "migration_kills": 0}
         self.random = random.Random(seed)
 
     # ---- Clients ----
