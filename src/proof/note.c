@@ -159,22 +159,28 @@ static bool has_signed(const struct dbk_key *key, struct dbk_slice text,
     return right;
 }
 
+int dbk_note_sign(const struct dbk_key *key, size_t begin, struct dbk_buf *out,
+                  struct dbk_error *err)
+{
+    uint8_t signature[sizeof(key->id) + SIGNATURE_SIZE];
+    memcpy(signature, key->id, sizeof(key->id));
+    if (out->rc < 0 ||
+        !sign(key, dbk_slice(out->data + begin, out->size - begin), signature + sizeof(key->id)))
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory signing a note");
+    dbk_buf_append_format(out, "\n" DASH "%s ", key->name);
+    dbk_base64_encode(dbk_slice(signature, sizeof(signature)), out);
+    dbk_buf_append_char(out, '\n');
+    return out->rc < 0 ? dbk_error_set(err, out->rc, "out of memory signing a note") : DBK_OK;
+}
+
 int dbk_checkpoint_sign(const struct dbk_key *key, uint64_t size, const struct dbk_hash *root,
                         struct dbk_buf *out, struct dbk_error *err)
 {
-    uint8_t signature[sizeof(key->id) + SIGNATURE_SIZE];
     size_t begin = out->size;
     dbk_buf_append_format(out, "%s\n%" PRIu64 "\n", key->name, size);
     dbk_base64_encode(dbk_slice(root->bytes, sizeof(root->bytes)), out);
     dbk_buf_append_char(out, '\n');
-    memcpy(signature, key->id, sizeof(key->id));
-    if (out->rc < 0 ||
-        !sign(key, dbk_slice(out->data + begin, out->size - begin), signature + sizeof(key->id)))
-        return dbk_error_set(err, DBK_ENOMEM, "out of memory signing a checkpoint");
-    dbk_buf_append_format(out, "\n" DASH "%s ", key->name);
-    dbk_base64_encode(dbk_slice(signature, sizeof(signature)), out);
-    dbk_buf_append_char(out, '\n');
-    return out->rc < 0 ? dbk_error_set(err, out->rc, "out of memory signing a checkpoint") : DBK_OK;
+    return dbk_note_sign(key, begin, out, err);
 }
 
 /* Where the text of the first note ends and its signature lines begin; 0: nowhere. */

@@ -53,6 +53,10 @@ struct dbk_checkpoint {
     struct dbk_hash root;
 };
 
+/* Makes a signed note of the text that stands in a buffer from `begin` on, and ends with a newline.
+   DBK_ENOMEM */
+int dbk_note_sign(const struct dbk_key *key, size_t begin, struct dbk_buf *out,
+                  struct dbk_error *err) DBK_MUST_CHECK;
 /* Appends the signed note to a buffer. DBK_ENOMEM */
 int dbk_checkpoint_sign(const struct dbk_key *key, uint64_t size, const struct dbk_hash *root,
                         struct dbk_buf *out, struct dbk_error *err) DBK_MUST_CHECK;

@@ -400,6 +400,24 @@ static int no_checkpoint(struct dbk_error *err)
                          "since");
 }
 
+int dbk_proof_sign_text(struct dbk_proof *proof, struct dbk_slice text, struct dbk_buf *note_out,
+                        struct dbk_error *err)
+{
+    dbk_assert(text.size > 0 && text.data[text.size - 1] == '\n');
+    (void)pthread_mutex_lock(&proof->lock);
+    dbk_assert(!dbk_slice_starts_with(text, dbk_slice_of(proof->origin)));
+    int rc = refresh(proof, false, err);
+    if (rc == DBK_OK)
+        rc = need_key(proof, err);
+    if (rc == DBK_OK) {
+        size_t begin = note_out->size;
+        dbk_buf_append(note_out, text);
+        rc = dbk_note_sign(&proof->key, begin, note_out, err);
+    }
+    (void)pthread_mutex_unlock(&proof->lock);
+    return rc;
+}
+
 int dbk_proof_checkpoint(struct dbk_proof *proof, struct dbk_buf *note_out, uint64_t *size_out,
                          struct dbk_error *err)
 {

@@ -66,6 +66,13 @@ int dbk_proof_key(struct dbk_proof *proof, struct dbk_buf *text_out,
 int dbk_proof_checkpoint(struct dbk_proof *proof, struct dbk_buf *note_out, uint64_t *size_out,
                          struct dbk_error *err) DBK_MUST_CHECK;
 
+/*
+ * Appends a text, which ends with a newline, as a note that the book's key has signed. Its first
+ * line must not be the book's origin: that is what makes a checkpoint.
+ */
+int dbk_proof_sign_text(struct dbk_proof *proof, struct dbk_slice text, struct dbk_buf *note_out,
+                        struct dbk_error *err) DBK_MUST_CHECK;
+
 /* Everything that shows that an event is in the tree of a checkpoint. */
 struct dbk_proof_inclusion {
     uint64_t position;
