@@ -81,13 +81,32 @@ static int read_prefix(struct dbk_group_settings *settings, const struct dbk_jso
     return DBK_OK;
 }
 
+/* `$subjects` tells consumers who is forgotten. What groups themselves append is delivered to none:
+   each delivery would give another. */
+static int read_categories(struct dbk_group_settings *settings, const struct dbk_json_node *node,
+                           struct dbk_error *err)
+{
+    struct dbk_filter *filter = &settings->filter;
+    int rc = dbk_names_read(&settings->arena, node, "categories", &filter->categories,
+                            &filter->category_count, err);
+    for (size_t i = 0; rc == DBK_OK && i < filter->category_count; i++) {
+        struct dbk_slice name = filter->categories[i];
+        if (name.size == 0 || name.data[0] != '$')
+            continue;
+        filter->hidden = true;
+        if (!dbk_slice_equal_text(name, "$subjects"))
+            rc = dbk_error_set(err, DBK_EINVAL, "categories: \"%.*s\" is the book's own",
+                               DBK_SLICE_ARGS(name));
+    }
+    return rc;
+}
+
 static int read_member(struct dbk_group_settings *settings, const struct dbk_json_node *node,
                        uint64_t last, struct dbk_error *err)
 {
     struct dbk_filter *filter = &settings->filter;
     if (dbk_slice_equal_text(node->key, "categories"))
-        return dbk_names_read(&settings->arena, node, "categories", &filter->categories,
-                              &filter->category_count, err);
+        return read_categories(settings, node, err);
     if (dbk_slice_equal_text(node->key, "types"))
         return dbk_names_read(&settings->arena, node, "types", &filter->types, &filter->type_count,
                               err);
