@@ -51,6 +51,7 @@ struct dbk_book {
     const struct dbk_book_database *databases;
     size_t database_count;
     enum dbk_schema_mode schema_mode; /* what an append does about events that do not fit */
+    int64_t horizon_us;               /* how long backups of keys are kept at most */
     struct dbk_schemas *schemas;
     const char *keys_root; /* file with the passphrase that keys are under; NULL: none */
     const struct dbk_book_file *folds;

@@ -380,12 +380,69 @@ static int check_categories(struct dbk_book_loader *loader,
     return DBK_OK;
 }
 
+static bool handles(const struct dbk_model_definition *model, struct dbk_slice type)
+{
+    for (size_t i = 0; i < model->handler_count; i++) {
+        if (dbk_slice_equal(model->handlers[i].type, type))
+            return true;
+    }
+    return false;
+}
+
+/* The personal fields of all versions of a type: without an array only counted. */
+static size_t list_type(const struct dbk_schemas *schemas, const struct dbk_schema *newest,
+                        struct dbk_personal_field *fields)
+{
+    struct dbk_slice type = dbk_schema_type(newest);
+    size_t found = 0;
+    for (uint16_t version = 1; version <= dbk_schema_version(newest); version++) {
+        const struct dbk_schema *schema = dbk_schemas_find(schemas, type, version);
+        size_t count = 0;
+        const struct dbk_schema_path *paths =
+            schema == NULL ? NULL : dbk_schema_personal(schema, &count);
+        for (size_t i = 0; i < count; i++) {
+            if (fields != NULL)
+                fields[found] = (struct dbk_personal_field){type, paths[i].text};
+            found++;
+        }
+    }
+    return found;
+}
+
+static size_t list_personal(const struct dbk_book *book, const struct dbk_model_definition *model,
+                            struct dbk_personal_field *fields)
+{
+    size_t found = 0;
+    for (size_t i = 0; book->schemas != NULL && i < dbk_schemas_count(book->schemas); i++) {
+        const struct dbk_schema *newest = dbk_schemas_at(book->schemas, i);
+        if (handles(model, dbk_schema_type(newest)))
+            found += list_type(book->schemas, newest, fields == NULL ? NULL : fields + found);
+    }
+    return found;
+}
+
+/* What the schemas of the events that a model handles call personal. */
+static int take_personal_fields(struct dbk_book_loader *loader, struct dbk_model_definition *model,
+                                struct dbk_error *err)
+{
+    size_t count = list_personal(loader->book, model, NULL);
+    struct dbk_personal_field *fields =
+        dbk_arena_alloc_zero(&loader->book->arena, count + 1, sizeof(*fields));
+    if (fields == NULL)
+        return dbk_book_no_memory(err);
+    model->personal_field_count = list_personal(loader->book, model, fields);
+    model->personal_fields = fields;
+    return DBK_OK;
+}
+
 static int take_model(struct dbk_book_loader *loader, const char *name,
                       struct dbk_model_definition *models, size_t *count, struct dbk_error *err)
 {
     bool good = false;
     struct dbk_model_definition *model = &models[*count];
     int rc = read_model(loader, name, model, &good, err);
+    if (rc == DBK_OK && good)
+        rc = take_personal_fields(loader, model, err);
     if (rc == DBK_OK && good)
         rc = dbk_model_check(model, loader->faults, err);
     if (rc == DBK_OK && good)

@@ -8,8 +8,19 @@
 #define BATCH_COUNT_DEFAULT 10000
 #define BATCH_COUNT_MAX 100000
 #define DATABASES_MAX 64
+/* Shorter than the month in which such a wish is to be answered. */
+#define HORIZON_DEFAULT_US (INT64_C(28) * 24 * 3600 * 1000000)
 
-enum key { KEY_DATABASES, KEY_LIMITS, KEY_BOOK, KEY_DATA, KEY_SCHEMA, KEY_KEYS, KEY_COUNT };
+enum key {
+    KEY_DATABASES,
+    KEY_LIMITS,
+    KEY_BOOK,
+    KEY_DATA,
+    KEY_SCHEMA,
+    KEY_KEYS,
+    KEY_HORIZON,
+    KEY_COUNT
+};
 static const struct dbk_setting keys[KEY_COUNT] = {
     [KEY_DATABASES] = {"databases", DBK_YAML_MAPPING, false, NULL,
                        "write `reading: sqlite:reading.db` under it"},
@@ -19,6 +30,7 @@ static const struct dbk_setting keys[KEY_COUNT] = {
     [KEY_DATA] = {"data", DBK_YAML_SCALAR, false, NULL, "write a folder's path"},
     [KEY_SCHEMA] = {"schema", DBK_YAML_SCALAR, false, NULL, "write strict, warn or off"},
     [KEY_KEYS] = {"keys", DBK_YAML_MAPPING, false, NULL, "write `root: file:<path>` under it"},
+    [KEY_HORIZON] = {"horizon", DBK_YAML_SCALAR, false, NULL, "write `horizon: 28 days`"},
 };
 /* An environment has the first two. */
 #define ENVIRONMENT_KEY_COUNT KEY_BOOK
@@ -395,6 +407,19 @@ static int take_keys(struct reading *reading, const struct dbk_yaml_node *mappin
     return book->keys_root == NULL ? DBK_ENOMEM : DBK_OK;
 }
 
+static int take_horizon(struct reading *reading, const struct dbk_yaml_node *node)
+{
+    struct dbk_fault fault = dbk_settings_fault(reading->file, node);
+    int64_t horizon_us = 0;
+    fault.why = "it is how long backups of keys are kept at most";
+    fault.fix = keys[KEY_HORIZON].fix;
+    if (!dbk_duration_parse(node->text, &horizon_us) || horizon_us < 0)
+        return dbk_fault_add(reading->loader->faults, &fault, "\"%s\" is no duration",
+                             node->text.data);
+    reading->loader->book->horizon_us = horizon_us;
+    return DBK_OK;
+}
+
 static int take_file(struct reading *reading, struct dbk_slice text)
 {
     const struct dbk_yaml_node *root = NULL;
@@ -411,6 +436,8 @@ static int take_file(struct reading *reading, struct dbk_slice text)
         rc = take_schema(reading, nodes[KEY_SCHEMA]);
     if (rc == DBK_OK && nodes[KEY_KEYS] != NULL)
         rc = take_keys(reading, nodes[KEY_KEYS]);
+    if (rc == DBK_OK && nodes[KEY_HORIZON] != NULL)
+        rc = take_horizon(reading, nodes[KEY_HORIZON]);
     if (rc == DBK_OK && nodes[KEY_DATABASES] != NULL)
         rc = take_databases(reading, nodes[KEY_DATABASES]);
     if (rc == DBK_OK && nodes[KEY_LIMITS] != NULL)
@@ -462,6 +489,7 @@ int dbk_book_read_settings(struct dbk_book_loader *loader, struct dbk_error *err
     book->name = "";
     book->event_size_max = EVENT_SIZE_DEFAULT;
     book->batch_count_max = BATCH_COUNT_DEFAULT;
+    book->horizon_us = HORIZON_DEFAULT_US;
     reading.databases =
         dbk_arena_alloc_zero(&book->arena, DATABASES_MAX, sizeof(*reading.databases));
     if (reading.databases == NULL)

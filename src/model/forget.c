@@ -21,6 +21,16 @@ void dbk_models_set_forgotten(struct dbk_models *models, uint64_t position)
     (void)pthread_mutex_unlock(&models->lock);
 }
 
+void dbk_models_hold(struct dbk_models *models)
+{
+    (void)pthread_mutex_lock(&models->beginning);
+}
+
+void dbk_models_let_go(struct dbk_models *models)
+{
+    (void)pthread_mutex_unlock(&models->beginning);
+}
+
 static bool is_source(const struct dbk_model_definition *definition, struct dbk_slice stream)
 {
     struct dbk_slice category = dbk_stream_category(stream);

@@ -36,6 +36,10 @@ enum dbk_model_forgot {
     DBK_FORGOT_PURGED,
 };
 
+/* No generation is begun between the two: what is forgotten there is in none that is begun at a
+   position behind it. */
+void dbk_models_hold(struct dbk_models *models);
+void dbk_models_let_go(struct dbk_models *models);
 /* Unfinished generations begun before this position are not gone on with; it never goes back. */
 void dbk_models_set_forgotten(struct dbk_models *models, uint64_t position);
 

@@ -51,15 +51,3 @@ const struct dbk_personal_field *dbk_lineage_of(const struct dbk_model_definitio
     }
     return NULL;
 }
-
-bool dbk_lineage_is_sealed(const struct dbk_event *event)
-{
-    static const struct dbk_slice prefix = {.data = "$key:", .size = 5};
-    struct dbk_slice tags = event->tags;
-    struct dbk_slice tag;
-    while (dbk_event_next_tag(&tags, &tag)) {
-        if (dbk_slice_starts_with(tag, prefix))
-            return true;
-    }
-    return false;
-}

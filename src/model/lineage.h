@@ -22,7 +22,5 @@ const struct dbk_personal_field *dbk_lineage_of(const struct dbk_model_definitio
  * says where the value is found, and not what it is; `unseal()` in SQL looks it up (target.h).
  */
 #define DBK_LINEAGE_SEALED_SIZE 40 /* beside the parameter's name */
-/* True when the event's personal fields are sealed. */
-bool dbk_lineage_is_sealed(const struct dbk_event *event);
 
 #endif

@@ -415,7 +415,7 @@ static struct dbk_value reference(const struct parameter *parameter, const struc
 static struct dbk_value value_of(const struct parameter *parameter, const struct dbk_event *event,
                                  const struct dbk_json_node *root, struct envelope *texts)
 {
-    if (parameter->reference != NULL && dbk_lineage_is_sealed(event))
+    if (parameter->reference != NULL && event->sealed.size > 0)
         return reference(parameter, event);
     switch (parameter->kind) {
     case DBK_PARAMETER_DATA:

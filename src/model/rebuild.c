@@ -50,9 +50,12 @@ static int find_or_create(struct rebuild *rebuild, struct dbk_error *err)
                                     "SELECT max(generation) FROM _daybook_models WHERE model = "
                                     "'%s'",
                                     model->definition.name);
-    if (rc == DBK_OK)
+    if (rc == DBK_OK) {
+        (void)pthread_mutex_lock(&model->models->beginning);
         rc = dbk_generation_create(connection, &model->definition, (uint64_t)newest + 1, false,
                                    dbk_store_last_position(model->models->store), err);
+        (void)pthread_mutex_unlock(&model->models->beginning);
+    }
     return rc < 0 ? rc
                   : dbk_generation_find(connection, &model->definition, false, &rebuild->next, err);
 }

@@ -210,7 +210,8 @@ void dbk_store_set_participant(struct dbk_store *store, const struct dbk_partici
  */
 struct dbk_lens {
     void *context;
-    /* 1: the event, perhaps with other data; 0: it is left out; negative: a code. */
+    /* 1: the event, perhaps with other data, its sealed section as it was; 0: it is left out;
+       negative: a code. */
     int (*open)(void *context, void **state, struct dbk_event *event, struct dbk_error *err);
     /* The event's data becomes that of its type's newest version. As open. */
     int (*upcast)(void *context, void **state, struct dbk_event *event, struct dbk_error *err);

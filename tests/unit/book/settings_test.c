@@ -143,6 +143,8 @@ static void test_book_settings__each_fault_is_named_by_its_place(void **state)
         {"book: b\nkeys: {}\n", "book.yaml:2:7: `root` is missing\n"},
         {"book: b\nkeys: {root: secret}\n", "book.yaml:2:14: `root` names no file\n"},
         {"book: b\nkeys: {root: 'file:'}\n", "book.yaml:2:14: `root` names no file\n"},
+        {"book: b\nhorizon: 28\n", "book.yaml:2:10: \"28\" is no duration\n"},
+        {"book: b\nhorizon: 2 moons\n", "book.yaml:2:10: \"2 moons\" is no duration\n"},
         {"book: b\nkeys: {rot: file:s}\n",
          "book.yaml:2:7: `root` is missing\nbook.yaml:2:8: unknown key `rot`\n"},
         /* All faults come in one run, in the order of their places. */
@@ -168,7 +170,7 @@ static void test_book_settings__a_close_name_is_suggested(void **state)
     load(&folder, "book: b\ndatbases: {r: sqlite:r.db}\nxyz: 1\nlimits: {event_byte: 1}\n");
     assert_string_equal(folder.faults.items[0].fix, "did you mean `databases`?");
     assert_string_equal(folder.faults.items[1].fix,
-                        "known here: databases, limits, book, data, schema, keys");
+                        "known here: databases, limits, book, data, schema, keys, horizon");
     assert_string_equal(folder.faults.items[2].fix, "did you mean `event_bytes`?");
     folder_release(&folder);
 }
