@@ -1,0 +1,1 @@
+DELETE FROM mailing WHERE customer_id = :_subject;
