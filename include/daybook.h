@@ -418,6 +418,25 @@ DAYBOOK_API int daybook_proof_inclusion(struct daybook *book, uint64_t position,
 DAYBOOK_API int daybook_proof_key(struct daybook *book, char **key_out,
                                   struct daybook_error *error);
 
+/*
+ * Forgets a person, named as their events do: what is personal in these is not read any more, and
+ * that is durable. tombstone: instead, all of the events are left out, and the key is kept. What
+ * was made of them is cleaned behind it, by a thread of the book's, also after it is opened again.
+ *
+ * key_out  room for 33 bytes: the id of the person's key, by which certificates are asked for; may
+ *          be NULL
+ *
+ * DAYBOOK_ENOTFOUND  no event names the person, or they were forgotten before
+ */
+DAYBOOK_API int daybook_forget(struct daybook *book, const char *subject, int tombstone,
+                               char *key_out, struct daybook_error *error);
+/*
+ * The signed certificate of a key, once it is final: ends with daybook_free. DAYBOOK_ENOTFOUND: the
+ * message says why there is none.
+ */
+DAYBOOK_API int daybook_forget_certificate(struct daybook *book, const char *key, char **note_out,
+                                           struct daybook_error *error);
+
 #ifdef __cplusplus
 }
 #endif

@@ -29,6 +29,9 @@ FRONTS = {"log/backup.h", "log/record.h", "migrate/finish.h", "migrate/verify.h"
 # Those of personal fields.
 FRONTS |= {"log/sealed.h", "vault/copies.h", "vault/keys.h"}
 
+# What forgets calls the rooms that it cleans.
+FRONTS |= {"model/forget.h"}
+
 # Whose header a library's is: the others use the room.
 DRIVERS = {
     "simdjson.h": {"json"},

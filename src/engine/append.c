@@ -107,8 +107,11 @@ static int seal(struct passing *passing, size_t index, const struct dbk_schema *
                              "event %zu: %.*s belongs to a subject, and its data is bytes, where "
                              "JSON is expected",
                              index, DBK_SLICE_ARGS(dbk_schema_type(schema)));
-    return dbk_vault_seal(passing->engine->vault, schema, data, index, &passing->events[index],
-                          &passing->scratch->arena, err);
+    struct dbk_new_event *event = &passing->events[index];
+    int rc = dbk_engine_check_personal(schema, data, index, event, err);
+    return rc < 0 ? rc
+                  : dbk_vault_seal(passing->engine->vault, schema, data, index, event,
+                                   &passing->scratch->arena, err);
 }
 
 /* data is NULL where it is no JSON. */
@@ -242,10 +245,15 @@ static int append(struct dbk_engine *engine, const struct dbk_batch *batch, bool
         .engine = engine, .batch = batch, .own_json = own_json, .result = result_out};
     *result_out = (struct dbk_append_result){0};
     int rc = dbk_engine_check_writer(engine, err);
+    /* What is sealed under a key is stored before the key is forgotten, or not at all. */
+    if (engine->vault != NULL)
+        (void)pthread_rwlock_rdlock(&engine->appending);
     if (rc == DBK_OK)
         rc = check_events(&passing, err);
     if (rc == DBK_OK)
         rc = store(&passing, err);
+    if (engine->vault != NULL)
+        (void)pthread_rwlock_unlock(&engine->appending);
     dbk_engine_scratch_give(engine, passing.scratch);
     result_out->warnings = passing.warnings;
     if (rc == DBK_EUNKNOWN || rc == DBK_ESTOPPED)

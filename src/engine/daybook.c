@@ -558,3 +558,46 @@ int daybook_proof_key(struct daybook *book, char **key_out, struct daybook_error
     dbk_buf_release(&text);
     return rc < 0 ? dbk_library_fail(error, rc, &err) : rc;
 }
+
+int daybook_forget(struct daybook *book, const char *subject, int tombstone, char *key_out,
+                   struct daybook_error *error)
+{
+    struct dbk_error err = {0};
+    struct dbk_uuid key;
+    if (book == NULL || subject == NULL)
+        return dbk_library_wrong(error, "daybook_forget: a book and a subject are needed");
+    int rc = dbk_engine_check_writer(book->engine, &err);
+    if (rc == DBK_OK)
+        rc = dbk_forget_subject(dbk_engine_forget(book->engine),
+                                &(struct dbk_forget_request){.subject = dbk_slice_of(subject),
+                                                             .mode = tombstone != 0
+                                                                         ? DBK_FORGET_TOMBSTONE
+                                                                         : DBK_FORGET_ERASE},
+                                &key, &err);
+    for (size_t i = 0; rc == DBK_OK && key_out != NULL && i < DBK_UUID_SIZE; i++)
+        (void)snprintf(key_out + 2 * i, 3, "%02x", key.bytes[i]);
+    return rc < 0 ? dbk_library_fail(error, rc, &err) : rc;
+}
+
+int daybook_forget_certificate(struct daybook *book, const char *key, char **note_out,
+                               struct daybook_error *error)
+{
+    struct dbk_error err = {0};
+    struct dbk_uuid id;
+    struct dbk_buf note;
+    if (book == NULL || key == NULL || note_out == NULL)
+        return dbk_library_wrong(error, "daybook_forget_certificate: a book, a key and a place for "
+                                        "the certificate are needed");
+    if (!dbk_key_id_parse(dbk_slice_of(key), &id))
+        return dbk_library_wrong(error, "daybook_forget_certificate: a key's id has 32 hexadecimal "
+                                        "digits");
+    dbk_buf_init(&note, DBK_ENGINE_TEXT_SIZE_MAX);
+    int rc = dbk_forget_certificate(dbk_engine_forget(book->engine), &id, &note, &err);
+    dbk_buf_append_char(&note, '\0');
+    if (rc == DBK_OK && note.rc < 0)
+        rc = dbk_error_set(&err, note.rc, "out of memory");
+    *note_out = rc < 0 ? NULL : note.data; /* the caller's now */
+    if (rc < 0)
+        dbk_buf_release(&note);
+    return rc < 0 ? dbk_library_fail(error, rc, &err) : rc;
+}

@@ -202,7 +202,12 @@ int dbk_engine_open(const struct dbk_engine_options *options, struct dbk_diagnos
         return dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", options->folder);
     engine->os = options->os;
     dbk_arena_init(&engine->arena, DBK_ENGINE_TEXT_SIZE_MAX);
+    pthread_rwlockattr_t fair;
     (void)pthread_mutex_init(&engine->scratch_lock, NULL);
+    (void)pthread_rwlockattr_init(&fair);
+    (void)pthread_rwlockattr_setkind_np(&fair, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    (void)pthread_rwlock_init(&engine->appending, &fair);
+    (void)pthread_rwlockattr_destroy(&fair);
     int rc = dbk_book_load(&(struct dbk_book_options){.os = options->os,
                                                       .folder = options->folder,
                                                       .data = options->data,
@@ -221,10 +226,14 @@ int dbk_engine_open(const struct dbk_engine_options *options, struct dbk_diagnos
         rc = open_scripts(engine, err);
     if (rc == DBK_OK)
         rc = open_models(engine, err);
+    if (rc == DBK_OK)
+        rc = dbk_engine_open_forget(engine, err);
     if (rc == DBK_OK && engine->writer)
         rc = dbk_models_start(engine->models, err);
     if (rc == DBK_OK && engine->writer && options->schedule)
         rc = dbk_views_start(engine->views, err);
+    if (rc == DBK_OK && engine->writer && engine->vault != NULL)
+        rc = dbk_forget_start(engine->forget, err);
     if (rc == DBK_OK && engine->writer && engine->book->fold_count > 0)
         rc = dbk_upkeep_start(engine, err);
     if (rc < 0) {
@@ -258,6 +267,7 @@ void dbk_engine_free(struct dbk_engine *engine)
     if (engine == NULL)
         return;
     dbk_upkeep_stop(engine);
+    dbk_forget_free(engine->forget);
     dbk_views_free(engine->views);
     dbk_models_free(engine->models);
     dbk_commands_free(engine->commands);
@@ -274,6 +284,7 @@ void dbk_engine_free(struct dbk_engine *engine)
     }
     dbk_arena_release(&engine->arena);
     (void)pthread_mutex_destroy(&engine->scratch_lock);
+    (void)pthread_rwlock_destroy(&engine->appending);
     dbk_free(engine);
 }
 
@@ -330,6 +341,11 @@ struct dbk_models *dbk_engine_models(struct dbk_engine *engine)
 struct dbk_views *dbk_engine_views(struct dbk_engine *engine)
 {
     return engine->views;
+}
+
+struct dbk_forget *dbk_engine_forget(struct dbk_engine *engine)
+{
+    return engine->forget;
 }
 
 int dbk_engine_check_writer(const struct dbk_engine *engine, struct dbk_error *err)

@@ -9,6 +9,7 @@
 
 #include "book/book.h"
 #include "command/command.h"
+#include "forget/forget.h"
 #include "group/group.h"
 #include "migrate/migrate.h"
 #include "model/as_of.h"
@@ -60,6 +61,7 @@ struct dbk_folds *dbk_engine_folds(struct dbk_engine *engine);
 struct dbk_commands *dbk_engine_commands(struct dbk_engine *engine);
 struct dbk_models *dbk_engine_models(struct dbk_engine *engine);
 struct dbk_views *dbk_engine_views(struct dbk_engine *engine);
+struct dbk_forget *dbk_engine_forget(struct dbk_engine *engine);
 
 /* DBK_OK in a process that holds the book; else DBK_EBUSY, and the message names who does, or
    DBK_EDENIED: it was opened for reading. */
@@ -69,6 +71,11 @@ bool dbk_engine_is_stopped(const struct dbk_engine *engine);
 /* The tables and views a model's schema creates, by its index; valid until free. */
 const char *const *dbk_engine_model_tables(const struct dbk_engine *engine, size_t model_index,
                                            size_t *count_out);
+
+/* dbk_store_compact, with the ciphertexts of all keys that are erased: they are not set here. */
+int dbk_engine_compact(struct dbk_engine *engine, const struct dbk_store_compaction *options,
+                       struct dbk_store_compacted *result_out,
+                       struct dbk_error *err) DBK_MUST_CHECK;
 
 /* What a request needs of memory, taken from a pool and given back cleared. */
 struct dbk_scratch {

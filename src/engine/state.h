@@ -8,6 +8,7 @@
 #include <pthread.h>
 
 #include "engine/engine.h"
+#include "vault/vault.h"
 
 /* A read of SQL under way. */
 struct dbk_rows {
@@ -34,6 +35,8 @@ struct dbk_engine {
     struct dbk_commands *commands;
     struct dbk_models *models;
     struct dbk_views *views;
+    struct dbk_forget *forget;
+    pthread_rwlock_t appending; /* read by appends; written while a subject is forgotten */
     struct dbk_arena arena;
     const char *as_of;    /* the folder of models as of a time */
     const char ***tables; /* by model */
@@ -60,6 +63,13 @@ int dbk_rows_open_as_of(struct dbk_engine *engine, const struct dbk_rows_options
 
 /* Opens the vault where the book needs one, and sets the store's lens. Before the first cursor. */
 int dbk_lens_open(struct dbk_engine *engine, bool schedule, struct dbk_error *err) DBK_MUST_CHECK;
+/* Refuses an event that tells a personal value of its own in the stream, a tag or the meta.
+   DBK_EINVAL names event and field. */
+int dbk_engine_check_personal(const struct dbk_schema *schema, const struct dbk_json_node *root,
+                              size_t index, const struct dbk_new_event *event,
+                              struct dbk_error *err) DBK_MUST_CHECK;
+/* Opens what forgets; behind everything that it cleans. */
+int dbk_engine_open_forget(struct dbk_engine *engine, struct dbk_error *err) DBK_MUST_CHECK;
 
 /* Takes the snapshots that are due behind the appends, in a thread of its own. */
 int dbk_upkeep_start(struct dbk_engine *engine, struct dbk_error *err) DBK_MUST_CHECK;

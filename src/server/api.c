@@ -97,6 +97,16 @@ const struct dbk_route dbk_routes[] = {
      "That the tree of one size is how that of another (the newest checkpoint's) began", false},
     {"GET", "/proof/key", dbk_api_proof_key, "", "The public key that checkpoints are signed with",
      false},
+    {"POST", "/subjects/{subject}/forget", dbk_api_forget, "tombstone now wait",
+     "Forgets a person: what is personal in their events (tombstone: the events) is not read any "
+     "more. The rest is a job; wait: until it has purged, now: and until it is final",
+     false},
+    {"GET", "/forgotten", dbk_api_forgotten, "", "Whom was forgotten, and how far that is", false},
+    {"POST", "/forgotten/run", dbk_api_forgotten_run, "now",
+     "Goes on with what is left to do; now: also begins a new epoch, and compacts", false},
+    {"GET", "/forgotten/{key}", dbk_api_forgotten_one, "", "One of them, by the key's id", false},
+    {"GET", "/forgotten/{key}/certificate", dbk_api_certificate, "",
+     "The signed certificate, once it is final", false},
     {"POST", "/sql", dbk_api_sql, "", "Reads by SQL over all tables, views and `events`", true},
 };
 const size_t dbk_route_count = sizeof(dbk_routes) / sizeof(dbk_routes[0]);

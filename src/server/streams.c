@@ -173,20 +173,21 @@ static bool wait_for_space(struct compacting *compacting, const struct dbk_error
     return call->response->wait(call->response->context) >= 0;
 }
 
-typedef int (*rewrite_fn)(struct dbk_store *store, const struct dbk_store_compaction *options,
+typedef int (*rewrite_fn)(struct dbk_engine *engine, const struct dbk_store_compaction *options,
                           struct dbk_store_compacted *result_out, struct dbk_error *err);
 
 static int rewrite(struct compacting *compacting, rewrite_fn how, unsigned percent,
                    struct dbk_store_compacted *sum, struct dbk_error *err)
 {
-    struct dbk_store *store = dbk_engine_store(compacting->progress.call->engine);
+    struct dbk_engine *engine = compacting->progress.call->engine;
     for (;;) {
         struct dbk_store_compacted compacted;
         compacting->begun_us = compacting->os->monotonic_us(compacting->os);
         int rc =
-            how(store, &(struct dbk_store_compaction){percent, step, compacting}, &compacted, err);
+            how(engine, &(struct dbk_store_compaction){percent, step, compacting}, &compacted, err);
         sum->segments += compacted.segments;
         sum->removed += compacted.removed;
+        sum->dropped += compacted.dropped;
         sum->size_before += compacted.size_before;
         sum->size += compacted.size;
         if (rc != DBK_EFULL || !compacting->lines)
@@ -223,6 +224,7 @@ static int answer(struct dbk_api_call *call, rewrite_fn how, uint64_t percent,
     dbk_buf_append_char(out, '{');
     dbk_put_u64(out, &first, "segments", sum.segments);
     dbk_put_u64(out, &first, "removed", sum.removed);
+    dbk_put_u64(out, &first, "erased", sum.dropped);
     dbk_put_u64(out, &first, "bytes_before", sum.size_before);
     dbk_put_u64(out, &first, "bytes", sum.size);
     dbk_buf_append_char(out, '}');
@@ -235,10 +237,16 @@ int dbk_api_compact(struct dbk_api_call *call, struct dbk_error *err)
     int rc = dbk_call_number(call, "percent", &percent, err);
     if (rc == DBK_OK && percent > 100)
         rc = dbk_error_set(err, DBK_EINVAL, "percent: %ju is more than all", (uintmax_t)percent);
-    return rc < 0 ? rc : answer(call, dbk_store_compact, percent, err);
+    return rc < 0 ? rc : answer(call, dbk_engine_compact, percent, err);
+}
+
+static int upgrade(struct dbk_engine *engine, const struct dbk_store_compaction *options,
+                   struct dbk_store_compacted *result_out, struct dbk_error *err)
+{
+    return dbk_store_upgrade(dbk_engine_store(engine), options, result_out, err);
 }
 
 int dbk_api_upgrade(struct dbk_api_call *call, struct dbk_error *err)
 {
-    return answer(call, dbk_store_upgrade, 0, err);
+    return answer(call, upgrade, 0, err);
 }

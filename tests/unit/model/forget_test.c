@@ -145,7 +145,8 @@ static void append(unsigned person)
                                   .tags = &tag,
                                   .tag_count = 1,
                                   .occurred_us = DBK_TIME_NONE,
-                                  .flags = DBK_RECORD_JSON};
+                                  .flags = DBK_RECORD_JSON,
+                                  .sealed = dbk_slice("\0\0", 2)};
     assert_ok(
         dbk_store_append(store, &(struct dbk_batch){.events = &event, .count = 1}, &result, &err),
         &err);
