@@ -5,8 +5,8 @@
  *     states --kind crash|calls|alloc|bits [--seed N] [--count N] [--seconds N]
  *            [--larger BYTES] [--from BIT]
  *
- * A workload made of the seed appends batches to several streams, with expectations, tags and ids,
- * sets rules, deletes, compacts, reopens. It is struck
+ * A workload made of the seed appends batches to several streams, with expectations, tags, ids and
+ * sealed fields, sets rules, deletes, erases keys, compacts, reopens. It is struck
  *
  *     crash  by a crash at some call, of which some part of the unsynced is kept; the recovery
  *            often by another one; what it showed must then survive that nothing unsynced is kept
@@ -18,8 +18,9 @@
  * --larger gives every event so many bytes more.
  *
  * The judge is a list: what was attempted at each position, and how much of it was acknowledged.
- * Nothing acknowledged may be lost, nothing else may appear, damage must be named. Prints counts as
- * a JSON line; ends with 1 and the seed that shows it at the first violation.
+ * Nothing acknowledged may be lost, nothing else may appear, no ciphertext that a compaction took
+ * may come back, damage must be named. Prints counts as a JSON line; ends with 1 and the seed that
+ * shows it at the first violation.
  *
  * Threads: the store's own one behind the index; so a seed nearly always, not always, repeats.
  */
@@ -29,13 +30,18 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/bytes.h"
 #include "base/hash.h"
 #include "base/memory.h"
+#include "log/sealed.h"
 #include "os/sim.h"
 #include "store/store.h"
 
 #define STREAMS 5
 #define TAGS 4
+#define KEYS 3
+#define SEALED_EVERY 3 /* so many-th positions have a sealed field */
+#define CIPHERTEXT_SIZE 80
 #define EVENTS_MAX 700
 #define STEPS_MAX 40
 #define KEEPS 5
@@ -59,6 +65,8 @@ struct world {
     uint64_t attempted;
     uint64_t cut_known[STREAMS]; /* truncate before, acknowledged */
     uint64_t cut_tried[STREAMS]; /* or perhaps stored */
+    unsigned erased_tried;       /* keys whose ciphertexts a compaction perhaps took */
+    uint64_t erased_up_to[KEYS]; /* and took for certain, up to a position */
     unsigned nonce;
     bool stopped; /* the store takes no more */
     char why[1024];
@@ -130,6 +138,53 @@ static struct dbk_slice known_data_of(uint64_t position, unsigned nonce)
     return dbk_slice(known[position].text, known[position].size);
 }
 
+/* ---- Sealed fields: one of every third event's, under one of a few keys ---- */
+
+static bool is_sealed(uint64_t position)
+{
+    return position % SEALED_EVERY == 0;
+}
+
+static unsigned key_number(uint64_t position)
+{
+    return (unsigned)(position / SEALED_EVERY % KEYS);
+}
+
+static struct dbk_uuid key_of(unsigned number)
+{
+    return (struct dbk_uuid){.bytes = {(uint8_t)number, 0xfe}};
+}
+
+#define SEALED_SIZE_MAX 200
+
+/* As it was appended, or as compaction leaves it: made by hand, as memory may fail. */
+static struct dbk_slice sealed_of(uint64_t position, unsigned nonce, bool dropped,
+                                  char text[SEALED_SIZE_MAX])
+{
+    static const char path[] = "name";
+    char value[CIPHERTEXT_SIZE];
+    size_t size = sizeof(value);
+    struct dbk_uuid key = key_of(key_number(position));
+    char *at = text + sizeof(uint16_t);
+    if (!is_sealed(position))
+        return (struct dbk_slice){0};
+    memset(value, (int)(position * 31 + nonce), sizeof(value));
+    if (dropped) {
+        uint8_t digest[DBK_SHA256_SIZE];
+        dbk_sha256_of(dbk_slice(value, sizeof(value)), digest);
+        size = sizeof(digest);
+        memcpy(value, digest, size);
+    }
+    dbk_put_u16(text, 1);
+    dbk_put_u16(at, sizeof(path) - 1);
+    dbk_put_u16(at + 2, dropped ? DBK_SEALED_DIGEST : DBK_SEALED_CIPHERTEXT);
+    dbk_put_u32(at + 4, (uint32_t)size);
+    memcpy(at + 8, key.bytes, DBK_UUID_SIZE);
+    memcpy(at + 24, path, sizeof(path) - 1);
+    memcpy(at + 24 + sizeof(path) - 1, value, size);
+    return dbk_slice(text, (size_t)(at - text) + 24 + sizeof(path) - 1 + size);
+}
+
 static struct dbk_uuid id_of(uint64_t position, unsigned nonce)
 {
     struct dbk_uuid id = {{1}};
@@ -189,7 +244,9 @@ static void conclude(struct world *world, int rc, uint64_t last)
 static void append(struct world *world)
 {
     struct dbk_new_event events[4];
-    struct dbk_slice tags[4][TAGS];
+    struct dbk_slice tags[4][TAGS + 1];
+    char sealed[4][SEALED_SIZE_MAX];
+    char key_tags[4][DBK_KEY_TAG_SIZE + 1];
     struct dbk_append_result result;
     struct dbk_error err = {0};
     char names[4][24];
@@ -209,13 +266,20 @@ static void append(struct world *world)
                                 .tags = (unsigned)chance(world, 1 << TAGS),
                                 .nonce = world->nonce,
                                 .batch_end = i + 1 == count};
-        events[i] = (struct dbk_new_event){.stream = stream_name(stream, names[i]),
-                                           .type = DBK_SLICE_LITERAL("T"),
-                                           .data = data_of(position, world->nonce, texts[i]),
-                                           .tags = tags[i],
-                                           .id = id_of(position, world->nonce),
-                                           .occurred_us = DBK_TIME_NONE,
-                                           .flags = DBK_RECORD_JSON};
+        events[i] =
+            (struct dbk_new_event){.stream = stream_name(stream, names[i]),
+                                   .type = DBK_SLICE_LITERAL("T"),
+                                   .data = data_of(position, world->nonce, texts[i]),
+                                   .tags = tags[i],
+                                   .id = id_of(position, world->nonce),
+                                   .occurred_us = DBK_TIME_NONE,
+                                   .flags = DBK_RECORD_JSON,
+                                   .sealed = sealed_of(position, world->nonce, false, sealed[i])};
+        if (events[i].sealed.size > 0) {
+            struct dbk_uuid key = key_of(key_number(position));
+            dbk_key_tag(&key, key_tags[i]);
+            tags[i][events[i].tag_count++] = dbk_slice(key_tags[i], DBK_KEY_TAG_SIZE);
+        }
         for (unsigned tag = 0; tag < TAGS; tag++) {
             if ((entry->tags >> tag & 1) != 0)
                 tags[i][events[i].tag_count++] = dbk_slice(&"g0g1g2g3"[2 * tag], 2);
@@ -296,8 +360,26 @@ static void change_rules(struct world *world)
 static void compact(struct world *world)
 {
     struct dbk_store_compacted compacted;
-    int rc = dbk_store_compact(world->store, &(struct dbk_store_compaction){0}, &compacted, NULL);
-    (void)rc; /* whatever it says, the book must be right afterwards */
+    struct dbk_uuid erased[KEYS];
+    unsigned which = (unsigned)chance(world, 1 << KEYS);
+    size_t count = 0;
+    for (unsigned key = 0; key < KEYS; key++) {
+        if ((which >> key & 1) != 0)
+            erased[count++] = key_of(key);
+    }
+    if (chance(world, 3) == 0)
+        dbk_store_seal(world->store);
+    uint64_t position = dbk_store_sealed_position(world->store);
+    world->erased_tried |= which;
+    int rc = dbk_store_compact(
+        world->store,
+        &(struct dbk_store_compaction){.percent = 50, .erased = erased, .erased_count = count},
+        &compacted, NULL);
+    /* Whatever it says, the book must be right afterwards. */
+    for (unsigned key = 0; key < KEYS; key++) {
+        if (rc == DBK_OK && (which >> key & 1) != 0 && position > world->erased_up_to[key])
+            world->erased_up_to[key] = position;
+    }
 }
 
 static void reopen(struct world *world)
@@ -351,9 +433,16 @@ static const uint8_t *digest_of(const struct entry *entry, const struct dbk_even
     } known[EVENTS_MAX + 1];
     uint64_t nonce = (uint64_t)entry->nonce << 32 | (current_seed & UINT32_MAX);
     uint32_t meta = dbk_crc32c(1, event->meta);
-    char tags[3 * TAGS];
+    char tags[3 * TAGS + DBK_KEY_TAG_SIZE + 2];
+    char sealed[SEALED_SIZE_MAX];
     struct dbk_event whole = *event;
     size_t size = 0;
+    if (is_sealed(event->position)) {
+        struct dbk_uuid key = key_of(key_number(event->position));
+        tags[0] = (char)DBK_KEY_TAG_SIZE;
+        dbk_key_tag(&key, tags + 1);
+        size = DBK_KEY_TAG_SIZE + 1;
+    }
     for (unsigned tag = 0; tag < TAGS; tag++) {
         if ((entry->tags >> tag & 1) != 0) {
             memcpy(tags + size, (char[]){2, 'g', (char)('0' + tag)}, 3);
@@ -365,11 +454,32 @@ static const uint8_t *digest_of(const struct entry *entry, const struct dbk_even
     whole.flags &= ~(uint32_t)DBK_RECORD_REMOVED;
     whole.data = data;
     whole.tags = dbk_slice(tags, size);
+    whole.sealed = sealed_of(event->position, entry->nonce, false, sealed);
     require(dbk_record_content(&whole, known[event->position].digest) == DBK_OK,
             "a removed event has no digest", event->position, 0);
     known[event->position].nonce = nonce;
     known[event->position].meta = meta;
     return known[event->position].digest;
+}
+
+/* The ciphertext, or the digest that compaction left of it. */
+static void check_sealed(const struct world *world, const struct entry *entry,
+                         const struct dbk_event *event)
+{
+    char text[SEALED_SIZE_MAX];
+    unsigned key = key_number(event->position);
+    if (!is_sealed(event->position)) {
+        require(event->sealed.size == 0, "an event has sealed fields", event->position, 0);
+        return;
+    }
+    bool whole =
+        dbk_slice_equal(event->sealed, sealed_of(event->position, entry->nonce, false, text));
+    bool dropped =
+        dbk_slice_equal(event->sealed, sealed_of(event->position, entry->nonce, true, text));
+    require(whole || (dropped && (world->erased_tried >> key & 1) != 0),
+            "an event has other sealed fields", event->position, key);
+    require(dropped || event->position > world->erased_up_to[key], "a ciphertext is there again",
+            event->position, key);
 }
 
 static void check_event(const struct world *world, const struct dbk_event *event, uint64_t last)
@@ -390,6 +500,7 @@ static void check_event(const struct world *world, const struct dbk_event *event
     if (!removed) {
         require(dbk_slice_equal(event->data, data), "an event has other content", event->position,
                 0);
+        check_sealed(world, entry, event);
         return;
     }
     require(event->data.size == DBK_SHA256_SIZE &&
