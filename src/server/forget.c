@@ -186,9 +186,10 @@ int dbk_api_forget(struct dbk_api_call *call, struct dbk_error *err)
                                     .subject = call->parts[1],
                                     .mode = tombstone ? DBK_FORGET_TOMBSTONE : DBK_FORGET_ERASE},
                                 &key, err);
-    if (rc == DBK_OK && (now || wait))
-        rc = run_job(call, now, false, err);
-    if (rc == DBK_OK)
-        rc = dbk_forget_show(forget_of(call), &key, put_status, &listing, err);
-    return rc < 0 ? rc : dbk_call_send_json(call, now || wait ? 200 : 202);
+    if (rc < 0)
+        return rc;
+    /* The person is forgotten, whatever becomes of the job: /forgotten says why it stands. */
+    bool done = (now || wait) && run_job(call, now, false, NULL) == DBK_OK;
+    rc = dbk_forget_show(forget_of(call), &key, put_status, &listing, err);
+    return rc < 0 ? rc : dbk_call_send_json(call, done ? 200 : 202);
 }

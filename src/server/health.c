@@ -72,6 +72,24 @@ static void put_proof(struct dbk_api_call *call, bool *degraded)
     *degraded = *degraded || status.failure.code == DBK_ECORRUPT;
 }
 
+/* What is left to do for those who were forgotten. */
+static void put_forgetting(struct dbk_api_call *call, bool *degraded)
+{
+    struct dbk_buf *out = &call->scratch->out;
+    struct dbk_forget_counts counts;
+    bool first = true;
+    dbk_forget_counts(dbk_engine_forget(call->engine), &counts);
+    dbk_buf_append_text(out, ",\"forgetting\":{");
+    dbk_put_u64(out, &first, "waiting", counts.waiting);
+    dbk_put_u64(out, &first, "waiting_for_epoch", counts.purged);
+    if (counts.step[0] != '\0')
+        dbk_put_text(out, &first, "step", dbk_slice_of(counts.step));
+    if (counts.failure.code != DBK_OK)
+        dbk_put_text(out, &first, "failure", dbk_slice_of(counts.failure.message));
+    dbk_buf_append_char(out, '}');
+    *degraded = *degraded || counts.failure.code != DBK_OK;
+}
+
 int dbk_api_health(struct dbk_api_call *call, struct dbk_error *err)
 {
     struct dbk_buf *out = &call->scratch->out;
@@ -93,6 +111,7 @@ int dbk_api_health(struct dbk_api_call *call, struct dbk_error *err)
     if (rc < 0)
         return rc;
     put_proof(call, &degraded);
+    put_forgetting(call, &degraded);
     dbk_buf_append_char(out, '}');
     if (out->rc == DBK_OK)
         memcpy(out->data + at, degraded ? "\"degraded\"" : "\"ok\"      ", 10);
