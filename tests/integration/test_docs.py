@@ -9,7 +9,7 @@ from test_readme import Session
 
 PATTERNS = sorted((ROOT / "docs" / "patterns").glob("*.md"))
 PAGES = [*(ROOT / "docs" / f"{name}.md" for name in [
-    "cli", "import", "time", "audit", "subscriptions", "migration"]), *PATTERNS]
+    "cli", "import", "time", "audit", "subscriptions", "migration", "forgetting"]), *PATTERNS]
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

@@ -13,7 +13,7 @@ import time
 import pytest
 
 import ed25519
-from conftest import ROOT, Book, clean_environment
+from conftest import ROOT, Book, clean_environment, missing
 
 PERSONAL = ROOT / "examples" / "shop-personal"
 HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
@@ -151,7 +151,14 @@ def certificate(server, book, one):
 
 
 def verify(book):
+    """By the book itself, and offline by the program that shares nothing with it."""
     book.run("verify")
+    offline = book.binary.parent / "daybook-verify"
+    if not offline.exists():
+        missing("daybook-verify")
+    result = subprocess.run([str(offline), str(book.data)], capture_output=True, text=True,
+                            timeout=60, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_killed_at_any_step_it_goes_on(personal, tmp_path):
