@@ -125,12 +125,13 @@ static int check_there(struct build *build, struct dbk_error *err)
     return 1;
 }
 
-/* In the folder nothing else has a right to the name: damage is built anew. */
+/* In the folder nothing else has a right to the name: damage is built anew, and so is what was
+   killed in its very first transaction, which a reader may not take back. */
 static int make_room(struct build *build, struct dbk_error *err)
 {
     struct dbk_error failure = {0};
     int rc = check_there(build, &failure);
-    if (rc == DBK_EEXISTS && build->options->file == NULL)
+    if ((rc == DBK_EEXISTS || rc == DBK_EDENIED) && build->options->file == NULL)
         return dbk_as_of_erase(build->options->os, build->path, err);
     if (rc < 0 && err != NULL)
         *err = failure;

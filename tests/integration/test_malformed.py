@@ -191,7 +191,7 @@ WRONG = [
     (("backup", ""), 1, "make folder"),
     (("restore", "none"), 1, "is not empty, it has"),
     (("sql", "select 1", "--at", "2026-02-30"), 2, "--at takes an instant"),
-    (("sql", "select 1", "--at", THEN, "--occurred-at", THEN), 2, "one of --at and"),
+    (("sql", "select 1", "--at", THEN, "--occurred-at", THEN), 2, "one of --at, --occurred-at"),
     (("sql", "delete from balances", "--at", THEN), 5, "only reading is possible here"),
     (("model", "as-of", "none", THEN), 1, "there is no model none"),
     (("model", "as-of", "balances", "then"), 2, "TIME is an instant"),

@@ -38,7 +38,7 @@ return {
 
 FOLD = """
 return {
-    initial = { balance = 0, status = "none" },
+    initial = { balance = 0, currency = "USD", status = "none" },
     on = {
         AccountOpened = function(state, data) state.id = data.id state.status = "active" end,
         PaidIn = function(state, data) state.balance = state.balance + data.amount end,

@@ -65,7 +65,7 @@ def write_book(folder, connection):
     (folder / "secrets").mkdir()
     (folder / "secrets" / "people").write_text(connection + "\n", encoding="utf-8")
     (folder / "book.yaml").write_text(
-        "book: bank\ndatabases:\n  reading: sqlite:reading.db\n"
+        "book: bank\nschema: off\ndatabases:\n  reading: sqlite:reading.db\n"
         "  people: postgres:file:secrets/people\n", encoding="utf-8")
     for file in [*folder.glob("queries/*.sql")]:
         file.write_text("-- database: reading\n" + file.read_text(encoding="utf-8"),
