@@ -61,8 +61,13 @@ static int check_data(struct passing *passing, size_t index, const struct dbk_sc
     struct dbk_slice text = passing->batch->events[index].data;
     if (passing->engine->book->schema_mode == DBK_SCHEMA_OFF)
         return DBK_OK;
-    int rc = data == NULL ? dbk_error_set(&why, DBK_EINVAL, "it is bytes, where JSON is expected")
-                          : dbk_schema_validate(schema, data, text, &why);
+    int rc = DBK_OK;
+    if (data == NULL)
+        rc = dbk_error_set(&why, DBK_EINVAL, "it is bytes, where JSON is expected");
+    else if ((passing->batch->flags & DBK_APPEND_MIGRATED) != 0)
+        rc = dbk_schema_validate_carried(schema, data, text, &why);
+    else
+        rc = dbk_schema_validate(schema, data, text, &why);
     if (rc == DBK_OK)
         return DBK_OK;
     (void)dbk_error_set(&failure, rc, "its data: %s", why.message);
@@ -110,7 +115,8 @@ static int seal(struct passing *passing, size_t index, const struct dbk_schema *
     struct dbk_new_event *event = &passing->events[index];
     int rc = dbk_engine_check_personal(schema, data, index, event, err);
     return rc < 0 ? rc
-                  : dbk_vault_seal(passing->engine->vault, schema, data, index, event,
+                  : dbk_vault_seal(passing->engine->vault, schema, data,
+                                   (passing->batch->flags & DBK_APPEND_MIGRATED) != 0, index, event,
                                    &passing->scratch->arena, err);
 }
 

@@ -421,16 +421,16 @@ int dbk_engine_open_migration(struct dbk_engine *engine, const struct dbk_engine
                               struct dbk_migration **migration_out, struct dbk_error *err)
 {
     int rc = options->look ? DBK_OK : dbk_engine_check_writer(engine, err);
-    if (rc == DBK_OK && !options->look && engine->vault != NULL)
-        rc = dbk_error_set(err, DBK_EDENIED,
-                           "the new book's schemas declare personal fields: a migration cannot "
-                           "fill it");
     if (rc < 0)
         return rc;
+    if (!options->look && engine->vault != NULL)
+        dbk_vault_hold_epochs(engine->vault);
     return dbk_migration_open(
         &(struct dbk_migration_options){.source = options->source->store,
                                         .source_folder = options->source->book->folder,
+                                        .source_schemas = options->source->book->schemas,
                                         .target = engine->store,
+                                        .target_schemas = engine->book->schemas,
                                         .os = engine->os,
                                         .script_name = options->script_name,
                                         .script = options->script,

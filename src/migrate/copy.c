@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "base/assert.h"
+#include "migrate/forgotten.h"
 #include "migrate/record.h"
 #include "migrate/state.h"
 
@@ -128,7 +129,9 @@ int dbk_migration_open_map(const struct dbk_migration *migration, struct dbk_mig
     return dbk_migrate_map_open(
         &(struct dbk_migrate_map_options){.name = options->script_name,
                                           .source = options->script,
-                                          .made_max = options->batch_count_max - OWN_EVENTS},
+                                          .made_max = options->batch_count_max - OWN_EVENTS,
+                                          .source_schemas = options->source_schemas,
+                                          .target_schemas = options->target_schemas},
         map_out, err);
 }
 
@@ -353,6 +356,17 @@ static int take_event(struct dbk_migration *migration, const struct dbk_event *e
     return rc < 0 ? rc : add_event(migration, &kept, made, count, err);
 }
 
+/* Somebody is forgotten in the old book: what was copied before is not forgotten in the new one. */
+static int take_forgotten(struct dbk_migration *migration, const struct dbk_event *event,
+                          struct dbk_error *err)
+{
+    int rc = migration->count > 0 ? store_batch(migration, err) : DBK_OK;
+    return rc < 0
+               ? rc
+               : dbk_migrate_check_forgotten(migration->options.source, migration->options.target,
+                                             event, migration->position, err);
+}
+
 static int take(struct dbk_migration *migration, const struct dbk_event *event,
                 struct dbk_error *err)
 {
@@ -361,6 +375,8 @@ static int take(struct dbk_migration *migration, const struct dbk_event *event,
     add_run(migration, event->position - migration->read - 1, 0);
     migration->read = event->position - 1;
     if (event->stream.data[0] == '$' || (event->flags & DBK_RECORD_REMOVED) != 0) {
+        if (dbk_migrate_is_forgetting(event))
+            rc = take_forgotten(migration, event, err);
         migration->report.own += event->stream.data[0] == '$';
         migration->report.removed += event->stream.data[0] != '$';
         add_run(migration, 1, 0);

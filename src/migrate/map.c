@@ -8,14 +8,24 @@
 #include "base/assert.h"
 #include "base/diagnostics.h"
 #include "migrate/names.h"
+#include "migrate/personal.h"
 
 #define TEXT_SIZE_MAX ((size_t)64 << 20)
 #define VERSION 1
 
-static const char *const fields[] = {
-    "version",           "raw",          "events",          "any",          "states",
-    "drop_types",        "drop_streams", "drop_categories", "rename_types", "rename_streams",
-    "rename_categories", "retag"};
+static const char *const fields[] = {"version",
+                                     "raw",
+                                     "events",
+                                     "any",
+                                     "states",
+                                     "drop_types",
+                                     "drop_streams",
+                                     "drop_categories",
+                                     "rename_types",
+                                     "rename_streams",
+                                     "rename_categories",
+                                     "retag",
+                                     "plain"};
 #define FIELDS (sizeof(fields) / sizeof(fields[0]))
 
 static const char *const event_fields[] = {"stream", "type",     "data",    "meta",
@@ -39,6 +49,8 @@ struct dbk_migrate_map {
     struct dbk_migrate_names rename_streams;
     struct dbk_migrate_names rename_categories;
     struct dbk_migrate_names retag;
+    struct dbk_migrate_names plain;
+    struct dbk_migrate_personal *personal;
     struct dbk_json *json;  /* of the event's data */
     struct dbk_json *other; /* of what is compared with it, and of meta */
     struct dbk_buf text;
@@ -136,6 +148,7 @@ static int read_definition(lua_State *lua)
     dbk_migrate_names_read(lua, "rename_categories", DBK_MIGRATE_NAMES_PAIRS, arena,
                            &map->rename_categories);
     dbk_migrate_names_read(lua, "retag", DBK_MIGRATE_NAMES_LISTS, arena, &map->retag);
+    dbk_migrate_names_read(lua, "plain", DBK_MIGRATE_NAMES_LIST, arena, &map->plain);
     for (size_t i = 0; i < map->retag.count; i++)
         for (size_t j = 0; j < map->retag.names[i].text_count; j++)
             check_template(lua, map->retag.names[i].texts[j]);
@@ -170,6 +183,15 @@ int dbk_migrate_map_open(const struct dbk_migrate_map_options *options,
         lua_pushlightuserdata(lua, map);
         rc = dbk_script_call(map->script, 2, 0, err);
     }
+    if (rc == DBK_OK) {
+        map->personal = dbk_migrate_personal_create(
+            &(struct dbk_migrate_personal_options){.source = options->source_schemas,
+                                                   .target = options->target_schemas,
+                                                   .plain = &map->plain,
+                                                   .as_written = map->raw});
+        if (map->personal == NULL)
+            rc = dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", options->name);
+    }
     if (rc < 0) {
         dbk_migrate_map_free(map);
         return rc;
@@ -183,6 +205,7 @@ void dbk_migrate_map_free(struct dbk_migrate_map *map)
     if (map == NULL)
         return;
     dbk_script_free(map->script);
+    dbk_migrate_personal_free(map->personal);
     dbk_json_free(map->json);
     dbk_json_free(map->other);
     dbk_buf_release(&map->text);
@@ -748,17 +771,6 @@ static void give_id(const struct dbk_event *event, size_t ordinal, struct dbk_ma
         made->event.id = dbk_migrate_made_id(&event->id, ordinal);
 }
 
-/* Opened, a personal field would become plain data of the new book, and a forgotten one would read
-   as a value. */
-static int check_personal(const struct call *call, struct dbk_error *err)
-{
-    if (call->event->sealed.size == 0)
-        return DBK_OK;
-    return dbk_error_set(err, DBK_EDENIED,
-                         "it has personal fields, which a migration cannot carry over; the script "
-                         "may drop the event");
-}
-
 static int finish(const struct call *call, struct dbk_error *err)
 {
     struct dbk_migrate_map *map = call->map;
@@ -772,7 +784,8 @@ static int finish(const struct call *call, struct dbk_error *err)
         if (rc == DBK_OK)
             rc = find_changes(call, made);
         if (rc == DBK_OK)
-            rc = check_personal(call, err);
+            rc = dbk_migrate_personal_check(map->personal, call->event, &made->event, call->arena,
+                                            err);
         give_id(call->event, i, made);
     }
     return rc;

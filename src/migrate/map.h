@@ -16,6 +16,7 @@
 #ifndef DBK_MIGRATE_MAP_H
 #define DBK_MIGRATE_MAP_H
 
+#include "schema/schema.h"
 #include "script/script.h"
 #include "store/store.h"
 
@@ -41,7 +42,9 @@ struct dbk_migrate_map;
 struct dbk_migrate_map_options {
     const char *name; /* for messages; kept until free, as is the source */
     struct dbk_slice source;
-    size_t made_max; /* events that one may become */
+    size_t made_max;                          /* events that one may become */
+    const struct dbk_schemas *source_schemas; /* kept until free; NULL: none are declared */
+    const struct dbk_schemas *target_schemas;
 };
 
 /* DBK_EINVAL, DBK_ESCRIPT: the script is wrong; the message says where. DBK_ENOMEM */
@@ -61,7 +64,7 @@ uint64_t dbk_migrate_map_begin(const struct dbk_migrate_map *map, uint64_t posit
  * borrowed from the event, and valid as long as both.
  *
  * DBK_ESCRIPT, DBK_EINVAL, DBK_ELIMIT  the message names the event
- * DBK_EDENIED  it has personal fields, and is not dropped
+ * DBK_EDENIED  what is personal in it would become plain (migrate/personal.h)
  * DBK_ENOMEM
  */
 int dbk_migrate_map_event(struct dbk_migrate_map *map, const struct dbk_event *event,

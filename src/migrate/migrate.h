@@ -21,14 +21,17 @@
 #define DBK_MIGRATE_MIGRATE_H
 
 #include "migrate/report.h"
+#include "schema/schema.h"
 #include "store/store.h"
 
 struct dbk_migration;
 
 struct dbk_migration_options {
     struct dbk_store *source;
-    const char *source_folder; /* kept in the new book, for people */
+    const char *source_folder;                /* kept in the new book, for people */
+    const struct dbk_schemas *source_schemas; /* NULL: none are declared */
     struct dbk_store *target;
+    const struct dbk_schemas *target_schemas;
     struct dbk_os *os;
     /* What the script is called and says; a source of NULL: the one that the new book keeps. */
     const char *script_name;
@@ -62,6 +65,8 @@ void dbk_migration_free(struct dbk_migration *migration);
  *
  * DBK_ESCRIPT, DBK_EINVAL  the script, or the new book's schema, does not take an event: the
  *                          message names it
+ * DBK_EDENIED              what is personal would become plain, or was copied before it was
+ *                          forgotten in the old book
  * and all of dbk_store_append and dbk_cursor_next, or what step returned
  */
 int dbk_migration_copy(struct dbk_migration *migration, struct dbk_error *err) DBK_MUST_CHECK;

@@ -162,6 +162,10 @@ bool dbk_schema_is_program(const struct dbk_schema *schema);
  */
 int dbk_schema_validate(const struct dbk_schema *schema, const struct dbk_json_node *data,
                         struct dbk_slice text, struct dbk_error *err) DBK_MUST_CHECK;
+/* The same for data that comes from another book: what stands for a forgotten field there,
+   {"$forgotten":…}, fits whatever is demanded in its place. */
+int dbk_schema_validate_carried(const struct dbk_schema *schema, const struct dbk_json_node *data,
+                                struct dbk_slice text, struct dbk_error *err) DBK_MUST_CHECK;
 
 /*
  * The tags that `x-tags` makes of data, in the arena; one whose field is missing or null is left

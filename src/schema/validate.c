@@ -17,6 +17,7 @@ struct walk {
     uint64_t steps;
     unsigned depth; /* rules within rules */
     unsigned level; /* containers around the value */
+    bool carried;   /* what stands for a forgotten value fits */
     struct dbk_matcher matcher;
     struct dbk_finding finding;
 };
@@ -557,8 +558,16 @@ static int check_kind(struct walk *walk, const struct dbk_rule *rule,
     return 1;
 }
 
+static bool is_forgotten(const struct dbk_json_node *node)
+{
+    return node->kind == DBK_JSON_OBJECT && node->count == 1 &&
+           dbk_slice_equal_text(dbk_json_first(node)->key, "$forgotten");
+}
+
 static int apply(struct walk *walk, const struct dbk_rule *rule, const struct dbk_json_node *node)
 {
+    if (walk->carried && is_forgotten(node))
+        return 1;
     if (rule->never)
         return miss(walk, rule, DBK_CHECK_NEVER, node);
     if ((rule->types & type_of(node)) == 0)
@@ -589,10 +598,10 @@ int dbk_rule_fits(const struct dbk_rule *rule, const struct dbk_json_node *value
     return fits;
 }
 
-int dbk_schema_validate(const struct dbk_schema *schema, const struct dbk_json_node *data,
-                        struct dbk_slice text, struct dbk_error *err)
+static int validate(const struct dbk_schema *schema, const struct dbk_json_node *data,
+                    struct dbk_slice text, bool carried, struct dbk_error *err)
 {
-    struct walk walk = {0};
+    struct walk walk = {.carried = carried};
     int fits = apply(&walk, schema->root, data);
     dbk_matcher_release(&walk.matcher);
     if (fits == 1)
@@ -605,4 +614,16 @@ int dbk_schema_validate(const struct dbk_schema *schema, const struct dbk_json_n
                              "each other: simplify it",
                              (unsigned)schema->version, DBK_SCHEMA_STEPS_MAX, DEPTH_MAX);
     return dbk_finding_explain(&walk.finding, schema, data, text, fits == DBK_ELIMIT, err);
+}
+
+int dbk_schema_validate(const struct dbk_schema *schema, const struct dbk_json_node *data,
+                        struct dbk_slice text, struct dbk_error *err)
+{
+    return validate(schema, data, text, false, err);
+}
+
+int dbk_schema_validate_carried(const struct dbk_schema *schema, const struct dbk_json_node *data,
+                                struct dbk_slice text, struct dbk_error *err)
+{
+    return validate(schema, data, text, true, err);
 }

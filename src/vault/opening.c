@@ -124,6 +124,11 @@ static int open_field(struct dbk_vault *vault, const struct dbk_event *event,
                       struct dbk_buf *values, struct dbk_error *err)
 {
     struct dbk_keys *keys = NULL;
+    /* Without its ciphertext is only what was forgotten, here or where it was copied from. */
+    if (field->kind == DBK_SEALED_DIGEST) {
+        append_forgotten(values, &field->key_id);
+        return DBK_OK;
+    }
     int rc = dbk_vault_keys(vault, false, &keys, err);
     if (rc < 0)
         return rc;
@@ -142,8 +147,7 @@ static int open_field(struct dbk_vault *vault, const struct dbk_event *event,
                                    .event_id = event->id,
                                    .stream = event->stream,
                                    .path = field->path};
-    rc = field->kind == DBK_SEALED_CIPHERTEXT ? dbk_unseal(key, &place, field->value, values)
-                                              : DBK_ECORRUPT;
+    rc = dbk_unseal(key, &place, field->value, values);
     if (rc == DBK_ECORRUPT)
         return dbk_error_set(err, rc,
                              "position %" PRIu64 ": its field %.*s was not sealed there, or was "

@@ -2,6 +2,7 @@
 /* What an event becomes before it is stored. */
 #include <inttypes.h>
 
+#include "base/hash.h"
 #include "base/memory.h"
 #include "log/sealed.h"
 #include "vault/fields.h"
@@ -115,32 +116,88 @@ static int add_tag(const struct dbk_uuid *key, struct dbk_new_event *event, stru
     return DBK_OK;
 }
 
-static int seal_fields(struct dbk_vault *vault, const struct dbk_key *key,
-                       const struct dbk_cut *cut, struct dbk_new_event *event,
-                       struct dbk_arena *arena, struct dbk_error *err)
+/* {"$forgotten":"<key id>"} */
+static bool read_forgotten(struct dbk_slice value, struct dbk_uuid *key_out)
+{
+    static const char begin[] = "{\"$forgotten\":\"";
+    const size_t size = sizeof(begin) - 1;
+    return value.size == size + 2 * (size_t)DBK_UUID_SIZE + 2 &&
+           memcmp(value.data, begin, size) == 0 &&
+           memcmp(value.data + value.size - 2, "\"}", 2) == 0 &&
+           dbk_key_id_parse(dbk_slice(value.data + size, value.size - size - 2), key_out);
+}
+
+/* An event being sealed. */
+struct sealing {
+    struct dbk_vault *vault;
+    struct dbk_cut cut;
+    struct dbk_key key;   /* of the subject */
+    const bool *carried;  /* of each field: it was forgotten in another book; NULL: none was */
+    size_t carried_count; /* of the fields */
+    struct dbk_arena *arena;
+};
+
+/* Marks the fields that were forgotten elsewhere; the event has the tag of each such key. */
+static int find_carried(struct sealing *sealing, struct dbk_new_event *event, struct dbk_error *err)
+{
+    const struct dbk_cut *cut = &sealing->cut;
+    struct dbk_uuid last = {0};
+    struct dbk_uuid key;
+    bool *carried = dbk_arena_alloc_zero(sealing->arena, cut->count + 1, sizeof(*carried));
+    if (carried == NULL)
+        return out_of_memory(err);
+    int rc = DBK_OK;
+    for (size_t i = 0; rc == DBK_OK && i < cut->count; i++) {
+        carried[i] = read_forgotten(cut->fields[i].value, &key);
+        if (!carried[i])
+            continue;
+        if (sealing->carried_count++ == 0 || !dbk_uuid_equal(&key, &last))
+            rc = add_tag(&key, event, sealing->arena, err);
+        last = key;
+    }
+    sealing->carried = carried;
+    return rc;
+}
+
+static void seal_field(const struct sealing *sealing, size_t index, struct dbk_seal_place *place,
+                       struct dbk_buf *value, struct dbk_buf *section)
+{
+    const struct dbk_field *field = &sealing->cut.fields[index];
+    struct dbk_sealed_field sealed = {
+        .path = field->path, .kind = DBK_SEALED_CIPHERTEXT, .key_id = sealing->key.id};
+    uint8_t digest[DBK_SHA256_SIZE];
+    if (sealing->carried != NULL && sealing->carried[index]) {
+        dbk_sha256_of(field->value, digest);
+        sealed.kind = DBK_SEALED_DIGEST;
+        sealed.value = dbk_slice(digest, sizeof(digest));
+        dbk_ignore(read_forgotten(field->value, &sealed.key_id));
+    } else {
+        place->path = field->path;
+        dbk_buf_reset(value);
+        dbk_seal(&sealing->key, place, field->value, value);
+        if (value->rc < 0)
+            section->rc = value->rc;
+        sealed.value = dbk_buf_slice(value);
+    }
+    dbk_sealed_append(section, &sealed);
+}
+
+static int seal_fields(const struct sealing *sealing, struct dbk_new_event *event,
+                       struct dbk_error *err)
 {
     struct dbk_buf value;
     struct dbk_buf section;
-    struct dbk_seal_place place = {.book_id = *dbk_store_book_id(vault->store),
+    struct dbk_seal_place place = {.book_id = *dbk_store_book_id(sealing->vault->store),
                                    .event_id = event->id,
                                    .stream = event->stream};
     dbk_buf_init(&value, SEALED_SIZE_MAX);
     dbk_buf_init(&section, SEALED_SIZE_MAX);
-    dbk_sealed_begin(&section, (uint16_t)cut->count);
-    for (size_t i = 0; i < cut->count; i++) {
-        place.path = cut->fields[i].path;
-        dbk_buf_reset(&value);
-        dbk_seal(key, &place, cut->fields[i].value, &value);
-        if (value.rc < 0)
-            section.rc = value.rc;
-        dbk_sealed_append(&section, &(struct dbk_sealed_field){.path = place.path,
-                                                               .kind = DBK_SEALED_CIPHERTEXT,
-                                                               .key_id = key->id,
-                                                               .value = dbk_buf_slice(&value)});
-    }
+    dbk_sealed_begin(&section, (uint16_t)sealing->cut.count);
+    for (size_t i = 0; i < sealing->cut.count; i++)
+        seal_field(sealing, i, &place, &value, &section);
     struct dbk_slice sealed = {0};
     if (section.rc == DBK_OK)
-        sealed = dbk_arena_copy(arena, dbk_buf_slice(&section));
+        sealed = dbk_arena_copy(sealing->arena, dbk_buf_slice(&section));
     dbk_buf_release(&value);
     dbk_buf_release(&section);
     if (sealed.data == NULL)
@@ -149,29 +206,36 @@ static int seal_fields(struct dbk_vault *vault, const struct dbk_key *key,
     return DBK_OK;
 }
 
-static int seal_under(struct dbk_vault *vault, struct dbk_slice subject, const struct dbk_cut *cut,
-                      struct dbk_new_event *event, struct dbk_arena *arena, struct dbk_error *err)
+static int take_key(struct sealing *sealing, struct dbk_slice subject, struct dbk_new_event *event,
+                    struct dbk_error *err)
 {
     struct dbk_keys *keys = NULL;
-    struct dbk_key key;
-    int rc = dbk_vault_keys(vault, true, &keys, err);
+    int rc = dbk_vault_keys(sealing->vault, true, &keys, err);
     if (rc == DBK_OK)
-        rc = dbk_keys_make(keys, subject, &key, err);
-    if (rc < 0)
-        return rc;
-    rc = add_tag(&key.id, event, arena, err);
-    if (rc == DBK_OK && cut->count > 0)
-        rc = seal_fields(vault, &key, cut, event, arena, err);
-    dbk_key_wipe(&key);
+        rc = dbk_keys_make(keys, subject, &sealing->key, err);
+    return rc < 0 ? rc : add_tag(&sealing->key.id, event, sealing->arena, err);
+}
+
+static int seal_under(struct sealing *sealing, struct dbk_slice subject, bool carried,
+                      struct dbk_new_event *event, struct dbk_error *err)
+{
+    int rc = carried ? find_carried(sealing, event, err) : DBK_OK;
+    /* Of whom nothing but what was forgotten is left needs no key. */
+    if (rc == DBK_OK &&
+        (sealing->carried_count == 0 || sealing->carried_count < sealing->cut.count))
+        rc = take_key(sealing, subject, event, err);
+    if (rc == DBK_OK && sealing->cut.count > 0)
+        rc = seal_fields(sealing, event, err);
+    dbk_key_wipe(&sealing->key);
     return rc;
 }
 
 int dbk_vault_seal(struct dbk_vault *vault, const struct dbk_schema *schema,
-                   const struct dbk_json_node *nodes, size_t index, struct dbk_new_event *event,
-                   struct dbk_arena *arena, struct dbk_error *err)
+                   const struct dbk_json_node *nodes, bool carried, size_t index,
+                   struct dbk_new_event *event, struct dbk_arena *arena, struct dbk_error *err)
 {
     struct dbk_slice subject = {0};
-    struct dbk_cut cut = {0};
+    struct sealing sealing = {.vault = vault, .arena = arena};
     struct dbk_error failure = {0};
     size_t count = 0;
     if (dbk_schema_subject(schema) == NULL)
@@ -182,16 +246,16 @@ int dbk_vault_seal(struct dbk_vault *vault, const struct dbk_schema *schema,
     if (event->stream.size > DBK_STREAM_SIZE_MAX)
         return DBK_OK; /* the store refuses it by name */
     const struct dbk_schema_path *paths = dbk_schema_personal(schema, &count);
-    rc = dbk_fields_cut(nodes, paths, count, arena, &cut, &failure);
+    rc = dbk_fields_cut(nodes, paths, count, arena, &sealing.cut, &failure);
     if (rc < 0)
         return dbk_error_set(err, rc, "event %zu: %s", index, failure.message);
-    if (cut.count > 0)
-        event->data = cut.data;
+    if (sealing.cut.count > 0)
+        event->data = sealing.cut.data;
     if (dbk_uuid_is_none(&event->id))
         rc = make_id(vault, &event->id, err);
     else
         rc = is_forgotten(vault, &event->id, &event->same_by_id, err);
-    return rc < 0 || event->same_by_id ? rc : seal_under(vault, subject, &cut, event, arena, err);
+    return rc < 0 || event->same_by_id ? rc : seal_under(&sealing, subject, carried, event, err);
 }
 
 int dbk_vault_sync(struct dbk_vault *vault, struct dbk_error *err)

@@ -30,8 +30,10 @@ struct dbk_vault {
     struct dbk_ids tombstoned;
     _Atomic size_t tombstoned_count;
     uint64_t log_epoch;
-    uint64_t seen;    /* position up to which the log was looked at */
-    uint64_t changes; /* of the keys, when it was */
+    _Atomic bool unsaid;       /* the log does not tell of the keys' epoch */
+    _Atomic bool holds_epochs; /* it is not to be told now */
+    uint64_t seen;             /* position up to which the log was looked at */
+    uint64_t changes;          /* of the keys, when it was */
     pthread_t keeper;
     pthread_cond_t woken;
     bool keeps; /* the keeper runs */

@@ -108,6 +108,11 @@ int dbk_vault_read_log(struct dbk_vault *vault, struct dbk_error *err)
 
 static int append_epoch(struct dbk_vault *vault, uint64_t epoch, struct dbk_error *err)
 {
+    struct dbk_standing standing;
+    vault->unsaid = true;
+    int rc = dbk_store_standing(vault->store, &standing, err);
+    if (rc < 0 || vault->holds_epochs || standing.state == DBK_STANDING_FILLED)
+        return rc;
     char data[64];
     struct dbk_append_result result;
     (void)snprintf(data, sizeof(data), "{\"epoch\":%" PRIu64 "}", epoch);
@@ -117,9 +122,11 @@ static int append_epoch(struct dbk_vault *vault, uint64_t epoch, struct dbk_erro
                                   .occurred_us = DBK_TIME_NONE,
                                   .flags = DBK_RECORD_JSON};
     struct dbk_batch batch = {.events = &event, .count = 1, .flags = DBK_APPEND_OWN};
-    int rc = dbk_store_append(vault->store, &batch, &result, err);
-    if (rc == DBK_OK)
+    rc = dbk_store_append(vault->store, &batch, &result, err);
+    if (rc == DBK_OK) {
         vault->log_epoch = epoch;
+        vault->unsaid = false;
+    }
     return rc;
 }
 
@@ -170,24 +177,35 @@ static int open_keys(struct dbk_vault *vault, bool make, struct dbk_keys **keys_
     return rc;
 }
 
+/* Tells the log of the keys' epoch, where it does not know of it. An empty book is told with the
+   first event that needs a key, because a migration may be about to fill it. */
+static int say_epoch(struct dbk_vault *vault, bool make, struct dbk_keys *keys,
+                     struct dbk_error *err)
+{
+    uint64_t epoch = dbk_keys_epoch(keys);
+    if (!vault->writer || epoch <= vault->log_epoch)
+        return DBK_OK;
+    vault->unsaid = true;
+    return make || dbk_store_last_position(vault->store) > 0 ? append_epoch(vault, epoch, err)
+                                                             : DBK_OK;
+}
+
 int dbk_vault_keys(struct dbk_vault *vault, bool make, struct dbk_keys **keys_out,
                    struct dbk_error *err)
 {
     struct dbk_keys *keys = vault->keys;
     *keys_out = keys;
-    if (keys != NULL)
+    if (keys != NULL && !(make && vault->unsaid && !vault->holds_epochs))
         return DBK_OK;
     (void)pthread_mutex_lock(&vault->making);
     keys = vault->keys;
     int rc = keys != NULL ? DBK_OK : open_keys(vault, make, &keys, err);
-    if (rc == DBK_OK && keys != NULL && vault->keys == NULL) {
-        if (vault->writer && dbk_keys_epoch(keys) > vault->log_epoch)
-            rc = append_epoch(vault, dbk_keys_epoch(keys), err);
-        if (rc < 0)
-            dbk_keys_free(keys);
-        else
-            vault->keys = keys;
-    }
+    if (rc == DBK_OK && keys != NULL)
+        rc = say_epoch(vault, make, keys, err);
+    if (rc < 0 && vault->keys == NULL)
+        dbk_keys_free(keys);
+    else
+        vault->keys = keys;
     *keys_out = vault->keys;
     (void)pthread_mutex_unlock(&vault->making);
     return rc;
@@ -205,6 +223,11 @@ int dbk_vault_refresh(struct dbk_vault *vault, struct dbk_error *err)
         vault->changes = changes;
     (void)pthread_mutex_unlock(&vault->lock);
     return rc;
+}
+
+void dbk_vault_hold_epochs(struct dbk_vault *vault)
+{
+    vault->holds_epochs = true;
 }
 
 /* ---- The keeper ---- */

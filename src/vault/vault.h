@@ -74,17 +74,23 @@ void dbk_vault_free(struct dbk_vault *vault);
  * and is durable with dbk_vault_sync. An event that is stored already and whose key was erased is
  * marked as the same by its id. Types without a subject are left alone.
  *
- * nodes  the parse of event->data
- * index  for messages
- * arena  what the event gets lies in it
+ * nodes    the parse of event->data
+ * carried  what reads as {"$forgotten":"<key id>"} in a personal field's place was forgotten in
+ *          another book: it stays so, under that id
+ * index    for messages
+ * arena    what the event gets lies in it
  *
  * DBK_EINVAL  it names no subject, or all of its data would be sealed
  * DBK_ELIMIT  too many fields, or too long a way to one
  * DBK_ENOMEM, DBK_EIO, DBK_EFULL, DBK_ESTOPPED, and as dbk_vault_open
  */
 int dbk_vault_seal(struct dbk_vault *vault, const struct dbk_schema *schema,
-                   const struct dbk_json_node *nodes, size_t index, struct dbk_new_event *event,
-                   struct dbk_arena *arena, struct dbk_error *err) DBK_MUST_CHECK;
+                   const struct dbk_json_node *nodes, bool carried, size_t index,
+                   struct dbk_new_event *event, struct dbk_arena *arena,
+                   struct dbk_error *err) DBK_MUST_CHECK;
+/* A migration fills the book, whose log takes no EpochRotated: the vault says it when it is opened
+   for writing afterwards. Before anything is sealed. */
+void dbk_vault_hold_epochs(struct dbk_vault *vault);
 /* Before the events are stored: one sync for all keys made since the last, none where there are
    none. */
 int dbk_vault_sync(struct dbk_vault *vault, struct dbk_error *err) DBK_MUST_CHECK;

@@ -466,3 +466,181 @@ def test_a_switch_killed_and_done_again(old, new, index):
     assert [group["name"] for group in new.json("group", "ls")] == ["mailer"]
     new.run("append", "konto-9", "PaidIn", '{"amount":1}')
     assert "has moved" in old.run("append", "a", "T", "{}", status=5).errors
+
+
+# ---- Personal fields ----
+
+PEOPLE = {"versions": [{"version": 1, "schema": {
+    "type": "object", "x-subject": "who", "required": ["who", "name"],
+    "properties": {"who": {"type": "string"}, "amount": {"type": "integer"},
+                   "name": {"type": "string", "x-personal": True},
+                   "lines": {"type": "array", "items": {"type": "object", "properties": {
+                       "n": {"type": "integer"},
+                       "note": {"type": "string", "x-personal": True}}}}}}}]}
+PEOPLE_FOLD = """return {
+    initial = { amount = 0, names = {} },
+    on = { Placed = function(state, data)
+        state.names[#state.names + 1] = data.name
+        state.amount = state.amount + data.amount
+    end },
+}
+"""
+PEOPLE_SCRIPT = """return {
+    version = 1,
+    rename_categories = { order = "purchase" },
+    events = { Placed = function(event) event.data.amount = event.data.amount * 2 end },
+    states = function(state) state.amount = state.amount * 2 return state end,
+}
+"""
+
+
+@pytest.fixture
+def shops(binary, tmp_path):
+    """Two books of people's orders; what is personal holds MARKER."""
+    made = []
+    for name, fold in (("shop", "order"), ("shop-2", "purchase")):
+        folder = tmp_path / name
+        (folder / "events").mkdir(parents=True)
+        (folder / "folds").mkdir()
+        (folder / "book.yaml").write_text(f"book: {name}\nkeys: {{root: file:secret}}\n"
+                                          "data: data\n")
+        (folder / "secret").write_text(f"the secret of {name}\n")
+        (folder / "events" / "Placed.schema.json").write_text(json.dumps(PEOPLE))
+        (folder / "folds" / f"{fold}.lua").write_text(PEOPLE_FOLD)
+        (folder / "migration.lua").write_text(PEOPLE_SCRIPT)
+        made.append(Book(binary, folder, folder / "data"))
+    return made
+
+
+def order(number):
+    who = f"p{number % 20}"
+    return {"stream": f"order-{who}", "type": "Placed", "data": {
+        "who": who, "amount": number, "name": f"MARKER-{who}",
+        "lines": [{"note": f"MARKER-{number}-{line}", "n": line} for line in range(number % 3)]}}
+
+
+def place_orders(book, count):
+    book.run("append", "--file", "-",
+             text_in="\n".join(json.dumps(order(number)) for number in range(count)))
+
+
+def holds(folder, text):
+    return subprocess.run(["grep", "-rqF", text, str(folder)], check=False).returncode == 0
+
+
+def check_people(old, new):
+    """The new book says of each event what the old one does: opened, forgotten, or nothing."""
+    want, got = events_of(old), events_of(new)
+    assert len(want) == len(got) > 0
+    for event, other in zip(want, got):
+        data = dict(event["data"], amount=event["data"]["amount"] * 2)
+        assert other["data"] == data
+        assert other["stream"] == event["stream"].replace("order-", "purchase-")
+        assert (other["id"], other["time"]) == (event["id"], event["time"])
+    assert not holds(new.data, "MARKER")
+    return got
+
+
+def test_personal_fields_are_sealed_anew(shops):
+    old, new = shops
+    place_orders(old, 200)
+    old.run("forget", "p3", "--now")
+    old.run("forget", "p4", "--tombstone", "--wait")
+    place_orders(old, 3)
+    migrate(old, new)
+    got = check_people(old, new)
+    forgotten = [e["data"]["name"] for e in got if e["data"]["who"] == "p3"]
+    assert len(forgotten) == 10 and all(list(name) == ["$forgotten"] for name in forgotten)
+    assert len({name["$forgotten"] for name in forgotten}) == 1
+    assert not [e for e in got if e["data"]["who"] == "p4"]
+    assert len([e for e in got if isinstance(e["data"]["name"], str)]) == 183
+    assert look(old, new, "verify")["differences"] == 0
+    switch(old, new)
+    check_people(old, new)
+    new.run("verify")
+    # It has keys of its own, tells of their epoch now, and forgets with them.
+    new.run("append", "purchase-p5", "Placed", json.dumps(order(5)["data"]))
+    hidden = new.run("read", "--hidden", "-o", "jsonl").lines
+    assert [e["type"] for e in hidden if e["stream"] == "$subjects"] == ["EpochRotated"]
+    assert new.json("keys", "ls")["subjects"] == 18
+    new.run("forget", "p5", "--now")
+    assert {json.dumps(e["data"]["name"])[:13] for e in events_of(new)
+            if e["data"]["who"] == "p5"} == {'{"$forgotten"'}
+    shutil.rmtree(old.data)
+    assert not holds(new.data, "MARKER")
+    assert len([e for e in events_of(new) if isinstance(e["data"]["name"], str)]) == 173
+
+
+def test_forgotten_after_it_was_copied(shops):
+    """Forgotten in the old book while the migration goes on: what was copied shall not stay."""
+    old, new = shops
+    place_orders(old, 40)
+    old.run("forget", "p1", "--now")
+    migrate(old, new)
+    old.run("append", "order-p1", "Placed", json.dumps(order(1)["data"]))
+    migrate(old, new)
+    check_people(old, new)
+    old.run("forget", "p2", "--now")
+    answer = migrate(old, new, status=5)
+    assert "was copied before: delete the new book's data, with its keys, and begin again" in \
+        answer.errors
+    assert "position 4 " in answer.errors
+    switch(old, new, status=5)
+    shutil.rmtree(new.data)
+    migrate(old, new)
+    check_people(old, new)
+    old.run("forget", "p6", "--tombstone", "--wait")
+    assert "position 8 was copied before" in migrate(old, new, status=5).errors
+
+
+def test_nothing_personal_becomes_plain_unasked(shops):
+    old, new = shops
+    place_orders(old, 40)
+    schema = json.loads(json.dumps(PEOPLE))
+    items = schema["versions"][0]["schema"]["properties"]["lines"]["items"]
+    items["properties"]["note"].pop("x-personal")
+    (new.folder / "events" / "Placed.schema.json").write_text(json.dumps(schema))
+    answer = migrate(old, new, status=5)
+    assert "position 3, Placed, version 1 of order-p1: its personal field lines[0].note would be " \
+        "plain in the new book" in answer.errors
+    assert "Placed.lines[].note" in answer.errors
+    assert events_of(new) == [] and not holds(new.data, "MARKER")
+    script = new.folder / "migration.lua"
+    script.write_text(PEOPLE_SCRIPT.replace("version = 1,", """version = 1,
+    plain = { "Placed.lines[].note" },"""))
+    migrate(old, new)
+    assert holds(new.data / "log", "MARKER-1-0") and not holds(new.data / "log", "MARKER-p1")
+    shutil.rmtree(new.data)
+    script.write_text(PEOPLE_SCRIPT.replace("function(event)", """function(event)
+        for _, line in ipairs(event.data.lines) do line.note = "left out" end"""))
+    migrate(old, new)
+    assert not holds(new.data, "MARKER")
+    assert events_of(new)[1]["data"]["lines"] == [{"note": "left out", "n": 0}]
+    # A book that declares nothing gets nothing.
+    shutil.rmtree(new.data)
+    (new.folder / "events" / "Placed.schema.json").unlink()
+    assert "its personal field" in migrate(old, new, status=5).errors
+    assert not holds(new.data, "MARKER")
+
+
+@pytest.mark.parametrize("index", range(KILLS))
+def test_sealing_killed_and_done_again(shops, index):
+    old, new = shops
+    source = random.Random(SEED * 7000 + index)
+    for _ in range(4):
+        place_orders(old, 2500)
+    old.run("forget", "p3", "--now")
+    old.run("forget", "p4", "--tombstone", "--wait")
+    command = old.command(*migrating(old, new, "--with", new.folder / "migration.lua"))
+    for _ in range(4):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                   env=clean_environment())
+        time.sleep(source.uniform(0, 0.4))
+        process.kill()
+        process.wait()
+    migrate(old, new)
+    check_people(old, new)
+    assert look(old, new, "verify")["differences"] == 0
+    # Each subject has one key, whatever was killed.
+    assert new.json("keys", "ls")["subjects"] == 18
+    switch(old, new)

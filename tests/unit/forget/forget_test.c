@@ -196,8 +196,8 @@ static void append(struct book *book, unsigned person)
                                   .schema_version = 1};
     dbk_arena_init(&arena, TEXT_SIZE_MAX);
     assert_ok(dbk_json_parse(json, event.data, &root, &err), &err);
-    assert_ok(dbk_vault_seal(book->vault, dbk_schemas_newest(schemas, event.type), root, 0, &event,
-                             &arena, &err),
+    assert_ok(dbk_vault_seal(book->vault, dbk_schemas_newest(schemas, event.type), root, false, 0,
+                             &event, &arena, &err),
               &err);
     assert_ok(dbk_vault_sync(book->vault, &err), &err);
     assert_ok(dbk_store_append(book->store, &(struct dbk_batch){.events = &event, .count = 1},

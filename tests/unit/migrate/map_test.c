@@ -4,6 +4,9 @@
  */
 #include "test.h"
 
+#include <stdio.h>
+
+#include "log/sealed.h"
 #include "migrate/map.h"
 
 static struct dbk_arena arena;
@@ -251,23 +254,61 @@ static void test_migrate_map__events_of_bytes(void **state)
     dbk_migrate_map_free(map);
 }
 
-/* Personal fields would become plain data; what is dropped does not. */
-static void test_migrate_map__personal_fields_are_not_carried_over(void **state)
+/* What was sealed does not become plain unasked: it has to be sealed again, changed or dropped. */
+static void test_migrate_map__personal_fields_do_not_become_plain(void **state)
 {
-    static const char *const sources[] = {"return { version = 1 }", ANY("return event"),
-                                          ANY("return false")};
+    static const struct {
+        const char *path; /* of what is sealed */
+        const char *source;
+        const char *field; /* that is refused, and has to be named to be plain; NULL: it is not */
+        const char *name;
+    } cases[] = {
+        {"b", "return { version = 1 }", "b", "Placed.b"},
+        {"b", ANY("return event"), "b", "Placed.b"},
+        {"b", ANY("return { event, { type = 'Other' } }"), "b", "Placed.b"},
+        {"b", "return { version = 1, rename_types = { Placed = 'X' } }", "b", "Placed.b"},
+        {"b", "return { version = 1, plain = { 'Placed.a' } }", "b", "Placed.b"},
+        {"b", "return { version = 1, plain = { 'Placed.b' } }", NULL, NULL},
+        {"b", ANY("return false"), NULL, NULL},
+        {"b", ANY("event.data.b = nil"), NULL, NULL},
+        {"b", ANY("event.data.b = 2"), NULL, NULL},
+        {"b", ANY("return { json = false, data = 'x' }"), NULL, NULL},
+        {"c", "return { version = 1 }", NULL, NULL},
+        {"a", "return { version = 1 }", "a", "Placed.a"},
+        {"a[0]", "return { version = 1 }", "a[0]", "Placed.a[]"},
+        {"a[0]", "return { version = 1, plain = { 'Placed.a[]' } }", NULL, NULL},
+        {"a[1].c", "return { version = 1 }", NULL, NULL}, /* it is null */
+        {"a[2]", "return { version = 1 }", NULL, NULL},
+        {"a.b", "return { version = 1 }", NULL, NULL},
+    };
     (void)state;
-    event.sealed = DBK_SLICE_LITERAL("sealed");
-    for (int i = 0; i < 3; i++) {
+    struct dbk_buf section;
+    dbk_buf_init(&section, 1000);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct dbk_error err = {0};
         struct dbk_migrate_map *map = NULL;
         const struct dbk_made *made = NULL;
         size_t count = 0;
-        int rc = map_with(sources[i], &map, &made, &count, &err);
-        assert_int_equal(rc, i < 2 ? DBK_EDENIED : DBK_OK);
-        assert_true(i == 2 || strstr(err.message, "it has personal fields") != NULL);
+        char texts[2][64];
+        dbk_buf_reset(&section);
+        dbk_sealed_begin(&section, 1);
+        dbk_sealed_append(&section, &(struct dbk_sealed_field){.path = dbk_slice_of(cases[i].path),
+                                                               .value = DBK_SLICE_LITERAL("?")});
+        event.sealed = dbk_buf_slice(&section);
+        int rc = map_with(cases[i].source, &map, &made, &count, &err);
+        if (cases[i].field == NULL) {
+            assert_ok(rc, &err);
+        } else {
+            assert_int_equal(rc, DBK_EDENIED);
+            (void)snprintf(texts[0], sizeof(texts[0]), "its personal field %s would be plain",
+                           cases[i].field);
+            (void)snprintf(texts[1], sizeof(texts[1]), "plain = { \"%s\" }", cases[i].name);
+            assert_non_null(strstr(err.message, texts[0]));
+            assert_non_null(strstr(err.message, texts[1]));
+        }
         dbk_migrate_map_free(map);
     }
+    dbk_buf_release(&section);
 }
 
 static void test_migrate_map__states(void **state)
@@ -310,7 +351,7 @@ int main(void)
         TEST(test_migrate_map__order_of_the_rules),
         TEST(test_migrate_map__nonsense_is_named),
         TEST(test_migrate_map__events_of_bytes),
-        TEST(test_migrate_map__personal_fields_are_not_carried_over),
+        TEST(test_migrate_map__personal_fields_do_not_become_plain),
         TEST(test_migrate_map__states),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

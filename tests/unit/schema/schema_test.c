@@ -367,6 +367,48 @@ static void assert_says(const char *schema, const char *data, const char *expect
     registry_release(&registry);
 }
 
+/* What stands for a forgotten field fits where it was carried over, and only there. */
+static void test_schema_schema__forgotten_fields_fit_where_they_are_carried(void **state)
+{
+    (void)state;
+#define MARK "{\"$forgotten\": \"00\"}"
+    static const struct {
+        const char *data;
+        bool fits;
+    } cases[] = {
+        {"{\"id\": \"7\", \"name\": " MARK "}", true},
+        {"{\"id\": \"7\", \"name\": " MARK ", \"lines\": [{\"n\": 1, \"note\": " MARK "}]}", true},
+        {"{\"id\": \"7\", \"name\": " MARK ", \"lines\": [{\"note\": " MARK "}]}", false},
+        {"{\"id\": 7, \"name\": " MARK "}", false},
+        {"{\"id\": \"7\"}", false},
+        {"{\"id\": \"7\", \"name\": {\"$forgotten\": \"00\", \"x\": 1}}", false},
+        {"{\"id\": \"7\", \"name\": {\"forgotten\": \"00\"}}", false},
+    };
+    struct registry registry;
+    registry_init(&registry);
+    add(&registry, "T",
+        "{\"versions\": [{\"version\": 1, \"schema\": {\"x-subject\": \"id\", \"required\": "
+        "[\"name\"], \"properties\": {\"id\": {\"type\": \"string\"}, \"name\": {\"type\": "
+        "\"string\", \"minLength\": 1, \"x-personal\": true}, \"lines\": {\"items\": "
+        "{\"required\": [\"n\"], \"properties\": {\"note\": {\"enum\": [\"a\"], \"x-personal\": "
+        "true}}}}}}}]}");
+    finish(&registry);
+    assert_faults(&registry, "");
+    struct dbk_json *json = dbk_json_create(1 << 20);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct dbk_json_node *root = NULL;
+        const struct dbk_slice text = dbk_slice_of(cases[i].data);
+        struct dbk_error err = {0};
+        assert_ok(dbk_json_parse(json, text, &root, &err), &err);
+        assert_int_equal(dbk_schema_validate_carried(newest(&registry), root, text, NULL),
+                         cases[i].fits ? DBK_OK : DBK_EINVAL);
+        assert_int_equal(dbk_schema_validate(newest(&registry), root, text, NULL), DBK_EINVAL);
+    }
+    dbk_json_free(json);
+    registry_release(&registry);
+#undef MARK
+}
+
 static void test_schema_schema__what_does_not_fit_is_explained(void **state)
 {
     (void)state;
@@ -571,6 +613,7 @@ int main(void)
         cmocka_unit_test(test_schema_schema__scripts_stand_for_steps),
         cmocka_unit_test(test_schema_schema__faults_of_keywords),
         cmocka_unit_test(test_schema_schema__personal_fields_have_paths_or_are_refused),
+        cmocka_unit_test(test_schema_schema__forgotten_fields_fit_where_they_are_carried),
         cmocka_unit_test(test_schema_schema__what_does_not_fit_is_explained),
         cmocka_unit_test(test_schema_schema__tags_are_made_of_fields),
         cmocka_unit_test(test_schema_schema__hostile_data_is_bounded),

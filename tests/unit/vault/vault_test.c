@@ -87,8 +87,8 @@ static void open_book(struct book *book, bool writer)
     assert_ok(try_open(book, writer, &err), &err);
 }
 
-static int append(struct book *book, const char *id, const char *data,
-                  struct dbk_append_result *result, struct dbk_error *err)
+static int append_as(struct book *book, bool carried, const char *id, const char *data,
+                     struct dbk_append_result *result, struct dbk_error *err)
 {
     const struct dbk_json_node *nodes = NULL;
     const struct dbk_slice tags[] = {DBK_SLICE_LITERAL("!vip")};
@@ -103,12 +103,18 @@ static int append(struct book *book, const char *id, const char *data,
     if (id != NULL)
         memcpy(event.id.bytes, id, DBK_UUID_SIZE);
     assert_ok(dbk_json_parse(json, event.data, &nodes, err), err);
-    int rc = dbk_vault_seal(book->vault, dbk_schemas_newest(schemas, event.type), nodes, 0, &event,
-                            &arena, err);
+    int rc = dbk_vault_seal(book->vault, dbk_schemas_newest(schemas, event.type), nodes, carried, 0,
+                            &event, &arena, err);
     if (rc == DBK_OK)
         rc = dbk_vault_sync(book->vault, err);
     struct dbk_batch batch = {.events = &event, .count = 1};
     return rc < 0 ? rc : dbk_store_append(book->store, &batch, result, err);
+}
+
+static int append(struct book *book, const char *id, const char *data,
+                  struct dbk_append_result *result, struct dbk_error *err)
+{
+    return append_as(book, false, id, data, result, err);
 }
 
 static void append_data(struct book *book, const char *data)
@@ -325,6 +331,87 @@ static void test_vault_vault__a_tombstone_leaves_events_out(void **state)
     close_book(&book);
 }
 
+/* What was forgotten in another book is forgotten in this one, which never had its key. */
+static void test_vault_vault__what_was_forgotten_elsewhere_stays_so(void **state)
+{
+    (void)state;
+#define MARK "{\"$forgotten\":\"00112233445566778899aabbccddeeff\"}"
+    static const char all[] = "{\"who\":\"ann\",\"lines\":[{\"note\":" MARK "}],\"name\":" MARK "}";
+    static const char some[] = "{\"who\":\"bob\",\"lines\":[{\"note\":" MARK "}],\"name\":\"Bob\"}";
+    struct book book;
+    struct dbk_error err = {0};
+    struct dbk_append_result result;
+    struct dbk_uuid key;
+    char text[512];
+    open_book(&book, true);
+    assert_ok(append_as(&book, true, "0123456789abcdef", all, &result, &err), &err);
+    assert_string_equal(read_all(&book, true), "{\"who\":\"ann\",\"lines\":[{}]}");
+    assert_string_equal(read_all(&book, false), all);
+    /* The same again is the same, and nobody got a key. */
+    assert_ok(append_as(&book, true, "0123456789abcdef", all, &result, &err), &err);
+    assert_int_equal(result.appended, 0);
+    assert_int_equal(dbk_vault_find_subject(book.vault, DBK_SLICE_LITERAL("ann"), &key, &err),
+                     DBK_ENOTFOUND);
+    assert_ok(append_as(&book, true, NULL, some, &result, &err), &err);
+    (void)snprintf(text, sizeof(text), "%s%s", all, some);
+    assert_string_equal(read_all(&book, false), text);
+    forget(&book, "bob", DBK_FORGET_ERASE);
+    close_book(&book);
+    open_book(&book, true);
+    assert_int_equal(dbk_vault_find_subject(book.vault, DBK_SLICE_LITERAL("bob"), &key, &err),
+                     DBK_ENOTFOUND);
+    assert_non_null(strstr(read_all(&book, false), MARK "}],\"name\":{\"$forgotten\":"));
+    /* Given by a caller, it is a value as any other. */
+    assert_ok(append(&book, NULL, "{\"who\":\"cy\",\"name\":" MARK "}", &result, &err), &err);
+    assert_ok(dbk_vault_find_subject(book.vault, DBK_SLICE_LITERAL("cy"), &key, &err), &err);
+    close_book(&book);
+#undef MARK
+}
+
+/* While a migration fills the book the log does not tell of the epoch; afterwards it does. */
+static void test_vault_vault__an_epoch_is_told_when_the_log_takes_it(void **state)
+{
+    (void)state;
+    static const char *const types[] = {"MigrationCopied", "MigrationSwitched"};
+    struct book book;
+    struct dbk_error err = {0};
+    struct dbk_append_result result;
+    uint64_t version = 0;
+    for (int i = 0; i < 2; i++) {
+        struct dbk_new_event event = {.stream = DBK_SLICE_LITERAL("$migration"),
+                                      .type = dbk_slice_of(types[i]),
+                                      .data = DBK_SLICE_LITERAL("{}"),
+                                      .time_us = 1000 + i,
+                                      .occurred_us = DBK_TIME_NONE,
+                                      .flags = DBK_RECORD_JSON};
+        struct dbk_batch batch = {.events = &event, .count = 1, .flags = DBK_APPEND_MIGRATED};
+        struct dbk_new_event sealed = {.type = DBK_SLICE_LITERAL("Placed"),
+                                       .stream = DBK_SLICE_LITERAL("order-1"),
+                                       .data = DBK_SLICE_LITERAL(DATA)};
+        const struct dbk_json_node *nodes = NULL;
+        open_book(&book, true);
+        dbk_vault_hold_epochs(book.vault);
+        /* Killed with a key and no event: the book is empty, and stays so when it is opened. */
+        assert_ok(dbk_json_parse(json, sealed.data, &nodes, &err), &err);
+        assert_ok(dbk_vault_seal(book.vault, dbk_schemas_newest(schemas, sealed.type), nodes, true,
+                                 0, &sealed, &arena, &err),
+                  &err);
+        assert_ok(dbk_vault_sync(book.vault, &err), &err);
+        close_book(&book);
+        open_book(&book, true);
+        assert_int_equal(dbk_store_last_position(book.store), i);
+        dbk_vault_hold_epochs(book.vault);
+        assert_ok(dbk_store_append(book.store, &batch, &result, &err), &err);
+        close_book(&book);
+        open_book(&book, true);
+        assert_ok(dbk_store_stream_version(book.store, DBK_SLICE_LITERAL(DBK_SUBJECTS_STREAM),
+                                           &version, &err),
+                  &err);
+        assert_int_equal(version, i);
+        close_book(&book);
+    }
+}
+
 static void test_vault_vault__missing_keys_are_refused_at_open(void **state)
 {
     (void)state;
@@ -357,6 +444,10 @@ int main(void)
             test_vault_vault__what_was_forgotten_reads_as_such_in_all_processes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_vault_vault__a_tombstone_leaves_events_out, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(test_vault_vault__what_was_forgotten_elsewhere_stays_so,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_vault_vault__an_epoch_is_told_when_the_log_takes_it,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_vault_vault__missing_keys_are_refused_at_open, set_up,
                                         tear_down),
     };
