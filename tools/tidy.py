@@ -27,7 +27,7 @@ FRONTS = {"log/backup.h", "log/record.h", "migrate/finish.h", "migrate/verify.h"
           "schema/upcaster.h", "view/schedule.h", "os/sim.h", "server/api.h"}
 
 # Those of personal fields.
-FRONTS |= {"log/sealed.h", "vault/copies.h", "vault/fields.h", "vault/keys.h"}
+FRONTS |= {"log/sealed.h", "vault/backup.h", "vault/copies.h", "vault/fields.h", "vault/keys.h"}
 
 # What forgets calls the rooms that it cleans.
 FRONTS |= {"model/forget.h"}

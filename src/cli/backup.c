@@ -59,12 +59,9 @@ static int run(struct job *job, const char *what, job_fn function, struct dbk_er
 static int show(struct job *job, const char *size_name, struct dbk_error *err)
 {
     const struct dbk_backup_result *result = &job->result;
-    const struct dbk_json_node *root = NULL;
-    struct dbk_table_options options = dbk_data_options(job->arguments, &(struct dbk_data_show){0});
     char id[DBK_UUID_TEXT_SIZE];
     char time[DBK_TIME_TEXT_SIZE];
     struct dbk_buf text;
-    struct dbk_json *json = dbk_json_create(ANSWER_SIZE_MAX);
     dbk_buf_init(&text, ANSWER_SIZE_MAX);
     dbk_uuid_format(&result->book_id, id);
     (void)dbk_time_format(result->taken_us, time);
@@ -73,12 +70,7 @@ static int show(struct job *job, const char *size_name, struct dbk_error *err)
                           "\"bytes\":%ju,\"%s\":%ju}",
                           id, (uintmax_t)result->last_position, time, (uintmax_t)result->segments,
                           (uintmax_t)result->size, size_name, (uintmax_t)result->copied_size);
-    int rc = json == NULL || text.rc < 0
-                 ? dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM))
-                 : dbk_json_parse(json, dbk_buf_slice(&text), &root, err);
-    if (rc == DBK_OK)
-        rc = dbk_table_object(&options, root, NULL, err);
-    dbk_json_free(json);
+    int rc = dbk_data_object(job->arguments, &text, err);
     dbk_buf_release(&text);
     return rc;
 }

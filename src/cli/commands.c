@@ -208,6 +208,40 @@ const struct dbk_cli_command dbk_cli_commands[] = {
      .options = OPTIONS(FLAG("now", "also when nothing was erased")),
      .book = true,
      .run = dbk_run_keys_rotate},
+    {.name = "keys backup",
+     .positional = "FILE",
+     .summary = "copy the subjects' keys into one file, sealed",
+     .details =
+         "Beside a running server, too. The file is under the passphrase given, else under the "
+         "one in\nbook.yaml; without either it is refused. Keep it elsewhere than backups of the "
+         "log, and destroy\nit when somebody was forgotten: it still holds that key.",
+     .examples = EXAMPLES("daybook keys backup /safe/shop.keys",
+                          "daybook keys backup /safe/shop.keys --passphrase /secrets/keys-backup"),
+     .options =
+         OPTIONS(OPTION("passphrase", TEXT, "FILE", "a file with the passphrase (the book's root)"),
+                 FLAG("plain", "under no passphrase: whoever has the file has the keys")),
+     .positional_min = 1,
+     .positional_max = 1,
+     .book = true,
+     .run = dbk_run_keys_backup},
+    {.name = "keys restore",
+     .positional = "FILE",
+     .summary = "put a backup of the keys beside a log, without those erased since",
+     .details =
+         "Nobody may hold the book. Keys that the newest list of erased keys or the log names "
+         "stay erased;\nthe others become a new epoch, under the book's root. The list is the "
+         "newest of the data\ndirectory's, the backup's and the one given.",
+     .examples = EXAMPLES("daybook keys restore /safe/shop.keys",
+                          ("daybook keys restore /safe/shop.keys --data data-again --erased-list "
+                           "/backups/shop/erased.list")),
+     .options = OPTIONS(
+         OPTION("passphrase", TEXT, "FILE", "a file with the backup's passphrase (the root)"),
+         OPTION("erased-list", TEXT, "FILE", "a newer list of erased keys"),
+         FLAG("replace", "also where there are keys already: they are destroyed")),
+     .positional_min = 1,
+     .positional_max = 1,
+     .book = true,
+     .run = dbk_run_keys_restore},
     {.name = "group set",
      .positional = "GROUP",
      .summary = "make a group of competing consumers, or change its settings",

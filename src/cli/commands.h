@@ -48,6 +48,8 @@ int dbk_run_get(const struct dbk_arguments *arguments);
 int dbk_run_group_set(const struct dbk_arguments *arguments);
 int dbk_run_keys_ls(const struct dbk_arguments *arguments);
 int dbk_run_keys_rotate(const struct dbk_arguments *arguments);
+int dbk_run_keys_backup(const struct dbk_arguments *arguments);
+int dbk_run_keys_restore(const struct dbk_arguments *arguments);
 int dbk_run_group_ls(const struct dbk_arguments *arguments);
 int dbk_run_group_show(const struct dbk_arguments *arguments);
 int dbk_run_group_read(const struct dbk_arguments *arguments);

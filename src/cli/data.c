@@ -124,6 +124,21 @@ out:
     return rc;
 }
 
+int dbk_data_object(const struct dbk_arguments *arguments, const struct dbk_buf *text,
+                    struct dbk_error *err)
+{
+    const struct dbk_json_node *root = NULL;
+    struct dbk_table_options options = dbk_data_options(arguments, &(struct dbk_data_show){0});
+    struct dbk_json *json = dbk_json_create(text->size + 1);
+    int rc = json == NULL || text->rc < 0
+                 ? dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM))
+                 : dbk_json_parse(json, dbk_buf_slice(text), &root, err);
+    if (rc == DBK_OK)
+        rc = dbk_table_object(&options, root, NULL, err);
+    dbk_json_free(json);
+    return rc;
+}
+
 int dbk_data_answer_over(const struct dbk_arguments *arguments, struct dbk_link *link,
                          struct dbk_call *call, const struct dbk_data_show *show,
                          struct dbk_error *err)

@@ -33,6 +33,9 @@ struct dbk_data_show {
 struct dbk_table_options dbk_data_options(const struct dbk_arguments *arguments,
                                           const struct dbk_data_show *show);
 
+/* Shows an answer that was made here, the JSON of an object. */
+int dbk_data_object(const struct dbk_arguments *arguments, const struct dbk_buf *text,
+                    struct dbk_error *err) DBK_MUST_CHECK;
 /* Sends a call over a link and shows an answer that comes whole. */
 int dbk_data_answer_over(const struct dbk_arguments *arguments, struct dbk_link *link,
                          struct dbk_call *call, const struct dbk_data_show *show,

@@ -82,21 +82,6 @@ void dbk_migrating_release(struct dbk_migrating *migrating)
     dbk_buf_release(&migrating->script);
 }
 
-int dbk_migrating_show(const struct dbk_arguments *arguments, struct dbk_buf *text,
-                       struct dbk_error *err)
-{
-    const struct dbk_json_node *root = NULL;
-    struct dbk_table_options options = dbk_data_options(arguments, &(struct dbk_data_show){0});
-    struct dbk_json *json = dbk_json_create(ANSWER_SIZE_MAX);
-    int rc = json == NULL || text->rc < 0
-                 ? dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM))
-                 : dbk_json_parse(json, dbk_buf_slice(text), &root, err);
-    if (rc == DBK_OK)
-        rc = dbk_table_object(&options, root, NULL, err);
-    dbk_json_free(json);
-    return rc;
-}
-
 /* ---- migrate ---- */
 
 int dbk_migrating_copy(struct dbk_migrating *migrating, bool follow, struct dbk_error *err)
@@ -141,7 +126,7 @@ static int show_copied(struct dbk_migrating *migrating, uint64_t before, int64_t
                           (uintmax_t)report->changed, (uintmax_t)report->split,
                           (uintmax_t)report->dropped, (uintmax_t)report->removed, seconds,
                           seconds > 0 ? (double)(position - before) / seconds : 0);
-    int rc = dbk_migrating_show(migrating->arguments, &text, err);
+    int rc = dbk_data_object(migrating->arguments, &text, err);
     dbk_buf_release(&text);
     return rc;
 }

@@ -43,8 +43,5 @@ int dbk_migrating_verify(struct dbk_migrating *migrating, uint64_t after, uint64
 void dbk_migrating_put_verified(struct dbk_buf *out, const struct dbk_migrating *migrating,
                                 const struct dbk_migrate_verified *verified,
                                 const struct dbk_buf *differences);
-/* Shows an object as -o asks. */
-int dbk_migrating_show(const struct dbk_arguments *arguments, struct dbk_buf *text,
-                       struct dbk_error *err) DBK_MUST_CHECK;
 
 #endif

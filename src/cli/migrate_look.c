@@ -151,7 +151,7 @@ int dbk_run_migrate_verify(const struct dbk_arguments *arguments)
                                   &verified, &differences, &err);
     if (rc == DBK_OK) {
         dbk_migrating_put_verified(&text, &migrating, &verified, &differences);
-        rc = dbk_migrating_show(arguments, &text, &err);
+        rc = dbk_data_object(arguments, &text, &err);
     }
     dbk_migrating_release(&migrating);
     dbk_buf_release(&differences);
@@ -197,7 +197,7 @@ int dbk_run_migrate_status(const struct dbk_arguments *arguments)
         rc = dbk_store_standing(dbk_engine_store(migrating.target), &standing, &err);
     if (rc == DBK_OK) {
         put_status(&text, &migrating, &standing);
-        rc = dbk_migrating_show(arguments, &text, &err);
+        rc = dbk_data_object(arguments, &text, &err);
     }
     dbk_migrating_release(&migrating);
     dbk_buf_release(&text);
@@ -230,7 +230,7 @@ static int show_report(const struct dbk_arguments *arguments, struct dbk_buf *te
     struct dbk_table_options options = dbk_data_options(
         arguments, &(struct dbk_data_show){.table_columns = columns, .csv_columns = columns});
     if (options.output == DBK_OUTPUT_JSON || options.output == DBK_OUTPUT_JSONL)
-        return dbk_migrating_show(arguments, text, err);
+        return dbk_data_object(arguments, text, err);
     struct dbk_json *json = dbk_json_create(TEXT_SIZE_MAX);
     struct dbk_table *table = json == NULL ? NULL : dbk_table_create(&options);
     int rc = table == NULL ? dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM))
@@ -283,7 +283,7 @@ int dbk_run_migrate_position(const struct dbk_arguments *arguments)
         dbk_buf_append_format(&text, "{\"position\":%ju,\"up_to\":%ju,\"first\":%ju,\"count\":%ju}",
                               (uintmax_t)position, (uintmax_t)place.up_to, (uintmax_t)place.first,
                               (uintmax_t)place.count);
-        rc = dbk_migrating_show(arguments, &text, &err);
+        rc = dbk_data_object(arguments, &text, &err);
     }
     dbk_migrating_release(&migrating);
     dbk_buf_release(&text);

@@ -152,7 +152,7 @@ int dbk_run_migrate_switch(const struct dbk_arguments *arguments)
     if (rc == DBK_OK)
         rc = take_over(&migrating, &differs, &text, &err);
     if (rc == DBK_OK)
-        rc = dbk_migrating_show(arguments, &text, &err);
+        rc = dbk_data_object(arguments, &text, &err);
     dbk_migrating_release(&migrating);
     dbk_buf_release(&text);
     if (rc < 0)
@@ -192,7 +192,7 @@ int dbk_run_migrate_undo(const struct dbk_arguments *arguments)
         rc = reopen_old(arguments, &err);
     dbk_buf_append_text(&text, "{\"state\":\"open\"}");
     if (rc == DBK_OK)
-        rc = dbk_migrating_show(arguments, &text, &err);
+        rc = dbk_data_object(arguments, &text, &err);
     dbk_buf_release(&text);
     return rc < 0 ? dbk_fail(arguments, &err) : DBK_EXIT_OK;
 }

@@ -120,52 +120,17 @@ int dbk_erased_copy_all(struct dbk_os *os, const char *data, dbk_copy_failed_fn 
 
 /* ---- Restoring ---- */
 
-/* A list that must be whole; found_out: there is one. */
+/* A list that must be whole. */
 static int read_whole(struct dbk_os *os, const char *path, const struct dbk_uuid *book_id,
-                      struct dbk_erased *list, bool *found_out, struct dbk_error *err)
+                      struct dbk_erased *list, struct dbk_error *err)
 {
-    struct dbk_error failure = {0};
-    bool torn = false;
-    int rc = dbk_erased_read(os, path, NULL, list, &torn, &failure);
-    *found_out = rc == DBK_OK;
-    if (rc == DBK_OK && torn)
-        return dbk_error_set(err, DBK_ECORRUPT, "%s is damaged behind entry %zu", path,
-                             list->ids.count);
-    if (rc == DBK_OK && !dbk_uuid_equal(&list->header.book_id, book_id))
-        return dbk_error_set(err, DBK_ECONFLICT, "%s is of another book", path);
-    if (rc < 0 && err != NULL)
-        *err = failure;
+    struct dbk_buf bytes;
+    dbk_buf_init(&bytes, LIST_SIZE_MAX);
+    int rc = dbk_os_read_file(os, path, LIST_SIZE_MAX, &bytes, err);
+    if (rc == DBK_OK)
+        rc = dbk_erased_parse(dbk_buf_slice(&bytes), path, NULL, book_id, list, err);
+    dbk_buf_release(&bytes);
     return rc;
-}
-
-static int compare_lists(const struct dbk_erased *a, const struct dbk_erased *b,
-                         struct dbk_error *err)
-{
-    size_t both = a->ids.count < b->ids.count ? a->ids.count : b->ids.count;
-    for (size_t i = 0; i < both; i++)
-        if (!dbk_uuid_equal(&a->ids.items[i], &b->ids.items[i]))
-            return dbk_error_set(err, DBK_ECONFLICT,
-                                 "the backup's list of erased keys and the one given differ at "
-                                 "entry %zu: one of them is no copy of this book's",
-                                 i + 1);
-    return DBK_OK;
-}
-
-/* Every key that the log says was erased stands in the list. */
-static int check_covers(const struct dbk_vault *log, const struct dbk_erased *list,
-                        const char *path, struct dbk_error *err)
-{
-    for (size_t i = 0; i < log->erased.count; i++) {
-        char text[DBK_UUID_TEXT_SIZE];
-        if (dbk_erased_has(list, &log->erased.items[i]))
-            continue;
-        dbk_uuid_format(&log->erased.items[i], text);
-        return dbk_error_set(err, DBK_ECORRUPT,
-                             "%s lacks the key %s, which the log says was erased: it is an older "
-                             "copy; give the newest with --erased-list",
-                             path, text);
-    }
-    return DBK_OK;
 }
 
 static int install(struct dbk_os *os, const char *data, const char *from, struct dbk_error *err)
@@ -188,12 +153,11 @@ int dbk_erased_restore(struct dbk_store *store, struct dbk_os *os, const char *d
     struct dbk_erased given = {0};
     const struct dbk_uuid *book_id = dbk_store_book_id(store);
     struct dbk_error failure = {0};
-    bool found = false;
     char *path = dbk_keys_path(backup, DBK_ERASED_NAME);
     int rc = path == NULL ? no_memory(err) : dbk_vault_read_log(&log, err);
     if (rc < 0)
         goto out;
-    rc = read_whole(os, path, book_id, &own, &found, &failure);
+    rc = read_whole(os, path, book_id, &own, &failure);
     if (rc < 0 && rc != DBK_ENOTFOUND) {
         if (err != NULL)
             *err = failure;
@@ -202,9 +166,9 @@ int dbk_erased_restore(struct dbk_store *store, struct dbk_os *os, const char *d
     const char *from = rc == DBK_OK ? path : file;
     rc = DBK_OK;
     if (file != NULL) {
-        rc = read_whole(os, file, book_id, &given, &found, err);
+        rc = read_whole(os, file, book_id, &given, err);
         if (rc == DBK_OK)
-            rc = compare_lists(&own, &given, err);
+            rc = dbk_erased_compare(&own, &given, err);
         if (given.ids.count > own.ids.count)
             from = file;
     }
@@ -219,7 +183,8 @@ int dbk_erased_restore(struct dbk_store *store, struct dbk_os *os, const char *d
                                path);
         goto out;
     }
-    rc = check_covers(&log, from == path ? &own : &given, from, err);
+    rc = dbk_erased_check_covers(from == path ? &own : &given, from, log.erased.items,
+                                 log.erased.count, err);
     if (rc == DBK_OK)
         rc = install(os, data, from, err);
 out:

@@ -161,6 +161,20 @@ static int destroy(struct dbk_keys *keys, uint64_t epoch, struct dbk_error *err)
     return rc;
 }
 
+int dbk_epoch_newest(struct dbk_keys *keys, uint64_t *epoch_out, struct dbk_error *err)
+{
+    struct epochs epochs = {.keep = 0};
+    int rc = keys->os->list(keys->os, keys->folder, look_at, &epochs, err);
+    if (rc == DBK_ENOMEM)
+        rc = dbk_error_set(err, rc, "out of memory looking into %s", keys->folder);
+    *epoch_out = 0;
+    for (size_t i = 0; rc == DBK_OK && i < epochs.count; i++)
+        if (epochs.found[i] > *epoch_out)
+            *epoch_out = epochs.found[i];
+    dbk_free(epochs.found);
+    return rc;
+}
+
 int dbk_epoch_destroy_others(struct dbk_keys *keys, uint64_t epoch, struct dbk_error *err)
 {
     struct epochs epochs = {.keep = epoch};

@@ -59,16 +59,11 @@ int dbk_erased_create(struct dbk_os *os, const char *path, const struct dbk_uuid
     return rc;
 }
 
-static int read_header(struct dbk_os *os, const struct dbk_file *file, const char *path,
-                       struct dbk_erased *erased, struct dbk_error *err)
+static int take_header(struct dbk_slice bytes, const char *path, struct dbk_erased *erased,
+                       struct dbk_error *err)
 {
-    char bytes[DBK_ERASED_HEADER_SIZE];
-    size_t size = 0;
     uint32_t version = 0;
-    int rc = os->pread(os, file, bytes, sizeof(bytes), 0, &size, err);
-    if (rc < 0)
-        return rc;
-    rc = dbk_erased_header_decode(dbk_slice(bytes, size), &erased->header, &version);
+    int rc = dbk_erased_header_decode(bytes, &erased->header, &version);
     if (rc == DBK_EFORMAT)
         return dbk_error_set(err, rc,
                              "%s has format version %" PRIu32 ", this Daybook reads up to %d", path,
@@ -78,6 +73,15 @@ static int read_header(struct dbk_os *os, const struct dbk_file *file, const cha
     erased->crc = erased->header.crc;
     erased->size = DBK_ERASED_HEADER_SIZE;
     return DBK_OK;
+}
+
+static int read_header(struct dbk_os *os, const struct dbk_file *file, const char *path,
+                       struct dbk_erased *erased, struct dbk_error *err)
+{
+    char bytes[DBK_ERASED_HEADER_SIZE];
+    size_t size = 0;
+    int rc = os->pread(os, file, bytes, sizeof(bytes), 0, &size, err);
+    return rc < 0 ? rc : take_header(dbk_slice(bytes, size), path, erased, err);
 }
 
 /* Takes the whole entries of some bytes; fewer than there are: what follows is not whole. */
@@ -136,6 +140,52 @@ out:
     if (rc < 0)
         dbk_erased_release(erased);
     return rc;
+}
+
+int dbk_erased_parse(struct dbk_slice bytes, const char *path, const struct dbk_secrets *secrets,
+                     const struct dbk_uuid *book_id, struct dbk_erased *erased,
+                     struct dbk_error *err)
+{
+    int rc = take_header(bytes, path, erased, err);
+    if (rc == DBK_OK && !dbk_uuid_equal(&erased->header.book_id, book_id))
+        rc = dbk_error_set(err, DBK_ECONFLICT, "%s is of another book", path);
+    if (rc == DBK_OK)
+        rc = take_entries(
+            dbk_slice(bytes.data + DBK_ERASED_HEADER_SIZE, bytes.size - DBK_ERASED_HEADER_SIZE),
+            path, secrets, erased, err);
+    if (rc == DBK_OK && erased->size < bytes.size)
+        rc = dbk_error_set(err, DBK_ECORRUPT, "%s is damaged behind entry %zu", path,
+                           erased->ids.count);
+    return rc;
+}
+
+int dbk_erased_compare(const struct dbk_erased *a, const struct dbk_erased *b,
+                       struct dbk_error *err)
+{
+    size_t both = a->ids.count < b->ids.count ? a->ids.count : b->ids.count;
+    for (size_t i = 0; i < both; i++)
+        if (!dbk_uuid_equal(&a->ids.items[i], &b->ids.items[i]))
+            return dbk_error_set(err, DBK_ECONFLICT,
+                                 "two lists of erased keys differ at entry %zu: one of them is no "
+                                 "copy of this book's",
+                                 i + 1);
+    return DBK_OK;
+}
+
+int dbk_erased_check_covers(const struct dbk_erased *list, const char *path,
+                            const struct dbk_uuid *ids, size_t count, struct dbk_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        char text[DBK_UUID_TEXT_SIZE];
+        if (dbk_erased_has(list, &ids[i]))
+            continue;
+        dbk_uuid_format(&ids[i], text);
+        return dbk_error_set(err, DBK_ECORRUPT,
+                             "%s lacks the key %s, which the log says was erased: it is an older "
+                             "copy; give the newest with --erased-list",
+                             path, text);
+    }
+    return DBK_OK;
 }
 
 int dbk_erased_append(struct dbk_os *os, const char *path, const struct dbk_secrets *secrets,

@@ -16,8 +16,6 @@
 #include "vault/secret.h"
 
 #define DBK_ERASED_NAME "erased.list"
-/* So many keys can have been destroyed. */
-#define DBK_ERASED_MAX ((size_t)100 << 20)
 
 struct dbk_erased {
     struct dbk_erased_header header;
@@ -45,6 +43,18 @@ int dbk_erased_create(struct dbk_os *os, const char *path, const struct dbk_uuid
 int dbk_erased_read(struct dbk_os *os, const char *path, const struct dbk_secrets *secrets,
                     struct dbk_erased *erased, bool *torn_out,
                     struct dbk_error *err) DBK_MUST_CHECK;
+/* The same of bytes that must be a whole list of this book; erased is all zero before. Release it
+   whatever is returned. DBK_ECONFLICT: another book's. */
+int dbk_erased_parse(struct dbk_slice bytes, const char *path, const struct dbk_secrets *secrets,
+                     const struct dbk_uuid *book_id, struct dbk_erased *erased,
+                     struct dbk_error *err) DBK_MUST_CHECK;
+/* DBK_ECONFLICT: neither goes on from the other. */
+int dbk_erased_compare(const struct dbk_erased *a, const struct dbk_erased *b,
+                       struct dbk_error *err) DBK_MUST_CHECK;
+/* DBK_ECORRUPT: the log says that one of these was erased, and the list does not. */
+int dbk_erased_check_covers(const struct dbk_erased *list, const char *path,
+                            const struct dbk_uuid *ids, size_t count,
+                            struct dbk_error *err) DBK_MUST_CHECK;
 /* Adds entries behind the last whole one, with one sync. On failure the list is as before. */
 int dbk_erased_append(struct dbk_os *os, const char *path, const struct dbk_secrets *secrets,
                       const struct dbk_uuid *ids, size_t count, struct dbk_erased *erased,

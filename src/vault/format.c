@@ -16,6 +16,7 @@ static const char epoch_name[] = "dbkepoch";
 static const char table_name[] = "dbkkeys\n";
 static const char erased_name[] = "dbkerasd";
 static const char mark_name[] = "dbkmark\n";
+static const char backup_name[] = "dbkkeysb";
 
 static uint32_t header_crc(const char *bytes, size_t size)
 {
@@ -313,4 +314,36 @@ void dbk_mark_encode(const struct dbk_mark *mark, char bytes_out[DBK_MARK_SIZE])
 struct dbk_mark dbk_mark_peek(const char *bytes)
 {
     return (struct dbk_mark){.epoch = dbk_get_u64(bytes + 16), .changes = dbk_get_u64(bytes + 24)};
+}
+
+/* ---- Backup ---- */
+
+int dbk_keys_backup_decode(struct dbk_slice bytes, struct dbk_keys_backup_header *header_out,
+                           uint32_t *version_out)
+{
+    int rc = check(bytes, DBK_KEYS_BACKUP_HEADER_SIZE, backup_name, version_out);
+    if (rc < 0)
+        return rc;
+    get(header_out->book_id.bytes, bytes.data + 16, DBK_UUID_SIZE);
+    header_out->epoch = dbk_get_u64(bytes.data + 32);
+    header_out->taken_us = dbk_get_i64(bytes.data + 40);
+    header_out->slots = dbk_get_u64(bytes.data + 48);
+    header_out->erased = dbk_get_u64(bytes.data + 56);
+    return header_out->epoch > 0 && header_out->slots <= DBK_KEYS_MAX &&
+                   header_out->erased <= DBK_ERASED_MAX &&
+                   is_zero(bytes.data + 64, DBK_KEYS_BACKUP_HEADER_SIZE - 64)
+               ? DBK_OK
+               : DBK_ECORRUPT;
+}
+
+void dbk_keys_backup_encode(const struct dbk_keys_backup_header *header,
+                            char bytes_out[DBK_KEYS_BACKUP_HEADER_SIZE])
+{
+    begin(bytes_out, DBK_KEYS_BACKUP_HEADER_SIZE, backup_name);
+    memcpy(bytes_out + 16, header->book_id.bytes, DBK_UUID_SIZE);
+    dbk_put_u64(bytes_out + 32, header->epoch);
+    dbk_put_i64(bytes_out + 40, header->taken_us);
+    dbk_put_u64(bytes_out + 48, header->slots);
+    dbk_put_u64(bytes_out + 56, header->erased);
+    end(bytes_out, DBK_KEYS_BACKUP_HEADER_SIZE);
 }

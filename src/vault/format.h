@@ -9,6 +9,7 @@
  *     subjects.keys   header, two counters, and from 4096 on a slot of 128 bytes a subject
  *     erased.list     header of 64 bytes, and an entry of 72 bytes a key that was destroyed
  *     epoch           64 bytes that every process looks at before it uses a key it remembers
+ *     a backup        header of 128 bytes, an epoch's key, slots, the list, and a mac of 32 bytes
  *
  * A slot never lies across a sector, so that writing one cannot tear another.
  *
@@ -34,6 +35,12 @@
 #define DBK_ERASED_HEADER_SIZE 64
 #define DBK_ERASED_ENTRY_SIZE 72
 #define DBK_MARK_SIZE 64
+#define DBK_KEYS_BACKUP_HEADER_SIZE 128
+#define DBK_KEYS_BACKUP_MAC_SIZE 32
+
+#define DBK_KEYS_MAX ((uint64_t)1 << 31)
+/* So many keys can have been destroyed. */
+#define DBK_ERASED_MAX ((size_t)100 << 20)
 
 #define DBK_SECRETS_SIZE 64 /* the epoch's key and the book's own secret, 32 bytes each */
 #define DBK_NONCE_SIZE 24
@@ -112,6 +119,14 @@ struct dbk_mark {
     uint64_t changes; /* counts what makes remembered keys doubtful */
 };
 
+struct dbk_keys_backup_header {
+    struct dbk_uuid book_id;
+    uint64_t epoch; /* that it was taken in */
+    int64_t taken_us;
+    uint64_t slots;  /* that follow */
+    uint64_t erased; /* entries of the list behind them */
+};
+
 /* DBK_ECORRUPT: it is none, or damaged; DBK_EFORMAT: newer, and the version says which. */
 int dbk_epoch_decode(struct dbk_slice bytes, struct dbk_epoch_file *file_out,
                      uint32_t *version_out) DBK_MUST_CHECK;
@@ -138,6 +153,10 @@ void dbk_erased_entry_encode(struct dbk_erased_entry *entry, uint32_t previous,
                              char bytes_out[DBK_ERASED_ENTRY_SIZE]);
 int dbk_mark_decode(struct dbk_slice bytes, struct dbk_mark *mark_out) DBK_MUST_CHECK;
 void dbk_mark_encode(const struct dbk_mark *mark, char bytes_out[DBK_MARK_SIZE]);
+int dbk_keys_backup_decode(struct dbk_slice bytes, struct dbk_keys_backup_header *header_out,
+                           uint32_t *version_out) DBK_MUST_CHECK;
+void dbk_keys_backup_encode(const struct dbk_keys_backup_header *header,
+                            char bytes_out[DBK_KEYS_BACKUP_HEADER_SIZE]);
 /* The two numbers of a mark's bytes, unchecked: for those who only compare. */
 struct dbk_mark dbk_mark_peek(const char *bytes);
 

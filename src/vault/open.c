@@ -242,10 +242,9 @@ static int clean_up(struct dbk_keys *keys, struct dbk_error *err)
     return dbk_epoch_destroy_others(keys, keys->table.header.epoch, err);
 }
 
-int dbk_keys_open(const struct dbk_keys_options *options, struct dbk_keys **keys_out,
-                  struct dbk_error *err)
+int dbk_keys_begin(const struct dbk_keys_options *options, struct dbk_keys **keys_out,
+                   struct dbk_error *err)
 {
-    bool torn = false;
     struct dbk_keys *keys = dbk_alloc_zero(1, sizeof(*keys));
     if (keys == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", options->folder);
@@ -257,8 +256,23 @@ int dbk_keys_open(const struct dbk_keys_options *options, struct dbk_keys **keys
     int rc = copy_options(keys, options, err);
     if (rc == DBK_OK)
         rc = dbk_ring_create(&keys->ring, err);
-    if (rc == DBK_OK)
-        rc = load_table(keys, options, err);
+    if (rc < 0) {
+        dbk_keys_free(keys);
+        return rc;
+    }
+    *keys_out = keys;
+    return DBK_OK;
+}
+
+int dbk_keys_open(const struct dbk_keys_options *options, struct dbk_keys **keys_out,
+                  struct dbk_error *err)
+{
+    bool torn = false;
+    struct dbk_keys *keys = NULL;
+    int rc = dbk_keys_begin(options, &keys, err);
+    if (rc < 0)
+        return rc;
+    rc = load_table(keys, options, err);
     keys->synced_slots = keys->table.slots;
     if (rc == DBK_OK)
         rc = dbk_epoch_read(keys, keys->table.header.epoch, &keys->ring->secrets, err);

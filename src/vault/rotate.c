@@ -49,17 +49,14 @@ static int flush(struct rotation *rotation, struct dbk_error *err)
 
 static int wrap_anew(struct rotation *rotation, struct dbk_slot *slot, struct dbk_error *err)
 {
-    uint8_t subject_key[DBK_KEY_SIZE];
     struct dbk_keys *keys = rotation->keys;
     struct dbk_table *table = &rotation->table;
-    int rc = dbk_slot_unwrap(keys->ring->secrets.epoch, &keys->table.header, slot, subject_key);
+    int rc = dbk_slot_wrap_anew(keys->ring->secrets.epoch, &keys->table.header,
+                                rotation->ring->secrets.epoch, &table->header,
+                                rotation->nonces + rotation->written_count * DBK_NONCE_SIZE, slot);
     if (rc < 0)
         return dbk_error_set(err, rc, "%s: a key in it is not under the key of epoch %" PRIu64,
                              keys->table_path, keys->table.header.epoch);
-    memcpy(slot->nonce, rotation->nonces + rotation->written_count * DBK_NONCE_SIZE,
-           DBK_NONCE_SIZE);
-    dbk_slot_wrap(rotation->ring->secrets.epoch, &table->header, subject_key, slot);
-    dbk_wipe(subject_key, sizeof(subject_key));
     if (dbk_table_index(table, table->slots, slot) < 0)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory beginning an epoch");
     dbk_slot_encode(slot, table->slots,

@@ -261,6 +261,25 @@ int dbk_slot_unwrap(const uint8_t epoch_key[DBK_KEY_SIZE], const struct dbk_tabl
                : DBK_ECORRUPT;
 }
 
+int dbk_slot_wrap_anew(const uint8_t from_key[DBK_KEY_SIZE], const struct dbk_table_header *from,
+                       const uint8_t to_key[DBK_KEY_SIZE], const struct dbk_table_header *to,
+                       const uint8_t nonce[DBK_NONCE_SIZE], struct dbk_slot *slot)
+{
+    uint8_t subject_key[DBK_KEY_SIZE];
+    int rc = dbk_slot_unwrap(from_key, from, slot, subject_key);
+    if (rc < 0)
+        return rc;
+    memcpy(slot->nonce, nonce, DBK_NONCE_SIZE);
+    dbk_slot_wrap(to_key, to, subject_key, slot);
+    dbk_wipe(subject_key, sizeof(subject_key));
+    return DBK_OK;
+}
+
+void dbk_secrets_backup_key(const struct dbk_secrets *secrets, uint8_t key_out[DBK_KEY_SIZE])
+{
+    derive(secrets->epoch, "daybook backup 1", key_out);
+}
+
 void dbk_erased_mac(const struct dbk_secrets *secrets, const struct dbk_erased_header *header,
                     const uint8_t *previous, const struct dbk_erased_entry *entry,
                     uint8_t mac_out[32])

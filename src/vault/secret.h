@@ -93,6 +93,13 @@ void dbk_slot_wrap(const uint8_t epoch_key[DBK_KEY_SIZE], const struct dbk_table
 int dbk_slot_unwrap(const uint8_t epoch_key[DBK_KEY_SIZE], const struct dbk_table_header *header,
                     const struct dbk_slot *slot,
                     uint8_t subject_key_out[DBK_KEY_SIZE]) DBK_MUST_CHECK;
+/* Wraps the key of a slot anew, from one epoch into another; nonce is the new one. DBK_ECORRUPT:
+   it was not wrapped so. */
+int dbk_slot_wrap_anew(const uint8_t from_key[DBK_KEY_SIZE], const struct dbk_table_header *from,
+                       const uint8_t to_key[DBK_KEY_SIZE], const struct dbk_table_header *to,
+                       const uint8_t nonce[DBK_NONCE_SIZE], struct dbk_slot *slot) DBK_MUST_CHECK;
+/* Under what a backup of keys is authenticated. */
+void dbk_secrets_backup_key(const struct dbk_secrets *secrets, uint8_t key_out[DBK_KEY_SIZE]);
 /* An entry's mac; previous is that of the entry before it, or NULL: it is the first. */
 void dbk_erased_mac(const struct dbk_secrets *secrets, const struct dbk_erased_header *header,
                     const uint8_t *previous, const struct dbk_erased_entry *entry,

@@ -20,7 +20,6 @@
 #define DBK_EPOCH_NAME "epoch-%010" PRIu64 ".key"
 /* Slots that are read, wrapped or written ahead at once. */
 #define DBK_SLOTS_AT_ONCE 512
-#define DBK_KEYS_MAX ((uint64_t)1 << 31)
 
 /* A table of slots: the file, and where in it names and ids are. */
 struct dbk_table {
@@ -62,6 +61,9 @@ struct dbk_keys {
     bool rotating;
 };
 
+/* Keys with nothing read: paths, root, and locked memory. */
+int dbk_keys_begin(const struct dbk_keys_options *options, struct dbk_keys **keys_out,
+                   struct dbk_error *err) DBK_MUST_CHECK;
 /* "folder/name", owned by the caller; NULL when out of memory. */
 char *dbk_keys_path(const char *folder, const char *name);
 
@@ -111,6 +113,9 @@ int dbk_epoch_write(struct dbk_keys *keys, uint64_t epoch, const struct dbk_secr
                     struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_epoch_read(struct dbk_keys *keys, uint64_t epoch, struct dbk_secrets *secrets_out,
                    struct dbk_error *err) DBK_MUST_CHECK;
+/* The highest number that a file of an epoch's key has; 0: there is none. */
+int dbk_epoch_newest(struct dbk_keys *keys, uint64_t *epoch_out,
+                     struct dbk_error *err) DBK_MUST_CHECK;
 /* Overwrites, syncs and removes the keys of all other epochs. */
 int dbk_epoch_destroy_others(struct dbk_keys *keys, uint64_t epoch,
                              struct dbk_error *err) DBK_MUST_CHECK;

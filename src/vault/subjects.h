@@ -44,6 +44,13 @@ struct dbk_vault {
 /* Takes in what the log says behind `seen`. Under the lock, if others know the vault. */
 int dbk_vault_read_log(struct dbk_vault *vault, struct dbk_error *err) DBK_MUST_CHECK;
 
+#define DBK_PASSPHRASE_SIZE_MAX ((size_t)64 << 10)
+/* A passphrase's file, without the ends of lines behind it; NULL: nothing is read. */
+int dbk_passphrase_read(struct dbk_os *os, const char *path, struct dbk_buf *out,
+                        struct dbk_error *err) DBK_MUST_CHECK;
+/* Wipes it, too. */
+void dbk_passphrase_release(struct dbk_buf *text);
+
 /* The keys; *keys_out is NULL where there are none and they are not to be made. */
 int dbk_vault_keys(struct dbk_vault *vault, bool make, struct dbk_keys **keys_out,
                    struct dbk_error *err) DBK_MUST_CHECK;

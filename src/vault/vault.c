@@ -11,7 +11,6 @@
 #include "vault/copies.h"
 #include "vault/subjects.h"
 
-#define PASSPHRASE_SIZE_MAX ((size_t)64 << 10)
 #define EVENT_SIZE_MAX ((size_t)1 << 20)
 #define EPOCH_MIN_US (INT64_C(3600) * 1000000)
 /* The keeper looks so often whether an epoch is due. */
@@ -132,17 +131,25 @@ static int append_epoch(struct dbk_vault *vault, uint64_t epoch, struct dbk_erro
 
 /* ---- Keys ---- */
 
-static int read_passphrase(struct dbk_vault *vault, struct dbk_buf *out, struct dbk_error *err)
+int dbk_passphrase_read(struct dbk_os *os, const char *path, struct dbk_buf *out,
+                        struct dbk_error *err)
 {
-    if (vault->root == NULL)
+    if (path == NULL)
         return DBK_OK;
-    int rc = dbk_os_read_file(vault->os, vault->root, PASSPHRASE_SIZE_MAX, out, err);
+    int rc = dbk_os_read_file(os, path, DBK_PASSPHRASE_SIZE_MAX, out, err);
     while (rc == DBK_OK && out->size > 0 &&
            (out->data[out->size - 1] == '\n' || out->data[out->size - 1] == '\r'))
         out->size--;
     if (rc == DBK_OK && out->size == 0)
-        rc = dbk_error_set(err, DBK_EINVAL, "%s holds no passphrase", vault->root);
+        rc = dbk_error_set(err, DBK_EINVAL, "%s holds no passphrase", path);
     return rc;
+}
+
+void dbk_passphrase_release(struct dbk_buf *text)
+{
+    if (text->data != NULL)
+        dbk_wipe(text->data, text->size);
+    dbk_buf_release(text);
 }
 
 static int open_keys(struct dbk_vault *vault, bool make, struct dbk_keys **keys_out,
@@ -150,9 +157,9 @@ static int open_keys(struct dbk_vault *vault, bool make, struct dbk_keys **keys_
 {
     struct dbk_buf passphrase;
     struct dbk_error failure = {0};
-    dbk_buf_init(&passphrase, PASSPHRASE_SIZE_MAX + 1);
+    dbk_buf_init(&passphrase, DBK_PASSPHRASE_SIZE_MAX + 1);
     *keys_out = NULL;
-    int rc = read_passphrase(vault, &passphrase, err);
+    int rc = dbk_passphrase_read(vault->os, vault->root, &passphrase, err);
     if (rc == DBK_OK) {
         rc = dbk_keys_open(
             &(struct dbk_keys_options){
@@ -171,9 +178,7 @@ static int open_keys(struct dbk_vault *vault, bool make, struct dbk_keys **keys_
         else if (rc < 0 && err != NULL)
             *err = failure;
     }
-    if (passphrase.data != NULL)
-        dbk_wipe(passphrase.data, passphrase.size);
-    dbk_buf_release(&passphrase);
+    dbk_passphrase_release(&passphrase);
     return rc;
 }
 

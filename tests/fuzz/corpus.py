@@ -110,6 +110,10 @@ def key_files():
     erased = headed(b"dbkerasd", b"b" * 16 + struct.pack("<q", 1700000000000000) + bytes(24))
     yield "erased", erased
     yield "erased-entry", entry(1, 0)
+    for name, count, version in (("backup", 1000, 1), ("backup-many", 1 << 32, 1),
+                                 ("backup-newer", 1000, 2)):
+        yield name, headed(b"dbkkeysb", b"b" * 16 + struct.pack(
+            "<QqQQ", 3, 1700000000000000, count, 7) + bytes(64), version)
     yield "mark", headed(b"dbkmark\n", struct.pack("<QQ", 3, 99) + bytes(32))
 
 

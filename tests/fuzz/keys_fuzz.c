@@ -28,6 +28,7 @@ static void check_headers(struct dbk_slice bytes)
     struct dbk_table_header table;
     struct dbk_erased_header erased;
     struct dbk_mark mark;
+    struct dbk_keys_backup_header backup;
     if (dbk_epoch_decode(bytes, &epoch, &version) == DBK_OK) {
         dbk_epoch_encode(&epoch, again);
         expect(again, bytes, DBK_EPOCH_SIZE);
@@ -39,6 +40,10 @@ static void check_headers(struct dbk_slice bytes)
     if (dbk_erased_header_decode(bytes, &erased, &version) == DBK_OK) {
         dbk_erased_header_encode(&erased, again);
         expect(again, bytes, DBK_ERASED_HEADER_SIZE);
+    }
+    if (dbk_keys_backup_decode(bytes, &backup, &version) == DBK_OK) {
+        dbk_keys_backup_encode(&backup, again);
+        expect(again, bytes, DBK_KEYS_BACKUP_HEADER_SIZE);
     }
     if (dbk_mark_decode(bytes, &mark) == DBK_OK) {
         dbk_mark_encode(&mark, again);
@@ -83,7 +88,8 @@ static void mend_header(char *bytes, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const size_t headers[] = {DBK_EPOCH_SIZE, DBK_TABLE_HEADER_SIZE, DBK_ERASED_HEADER_SIZE};
+    static const size_t headers[] = {DBK_EPOCH_SIZE, DBK_TABLE_HEADER_SIZE, DBK_ERASED_HEADER_SIZE,
+                                     DBK_KEYS_BACKUP_HEADER_SIZE};
     char mended[INPUT_SIZE_MAX];
     if (size > sizeof(mended))
         return 0;
