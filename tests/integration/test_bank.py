@@ -161,3 +161,22 @@ def test_status_4_conflict(loaded):
 def test_status_5_not_allowed(loaded, arguments):
     assert loaded.run(*arguments, status=5).errors
     assert balance(loaded, "123") == 120
+
+
+def test_both_ways_to_forget_an_owner(bank):
+    """Erased, the event stays without its name; behind a tombstone it was never there."""
+    bank.run("import", BANK / "sample.jsonl", "--as", "sample")
+    bank.run("append", "account-123", "OwnerNamed", '{"customer":"c-1","owner":"Anna Berg"}')
+    bank.run("append", "account-456", "OwnerNamed", '{"customer":"c-2","owner":"Bert Tal"}')
+    assert bank.json("state", "account-123")["state"]["owner"] == "Anna Berg"
+    erased = bank.json("forget", "c-1")["key"]
+    state = bank.json("state", "account-123")
+    assert state["version"] == 5 and state["state"]["owner"] == {"$forgotten": erased}
+    bank.run("forget", "c-2", "--tombstone")
+    assert "owner" not in bank.json("state", "account-456")["state"]
+    log = bank.json("log", "account-456", "--from-version", "2347")
+    assert [e["version"] for e in log] == [2347]
+    # As stored, the name itself is sealed.
+    raw = bank.json("read", "account-456", "--from-version", "2348", "--raw")
+    assert [e["data"] for e in raw] == [{"customer": "c-2"}]
+    assert [m["state"] for m in bank.json("forgotten", "ls")][1] == "final"

@@ -455,3 +455,40 @@ def test_a_text_that_it_cannot_keep_stops_the_model_by_name(book):
     book.run("append", "account-a", "AccountOpened", '{"id":"a\\u0000b"}')
     said = book.run("get", "GetTotal", "account=a", "--after", "1", status=1).errors
     assert "NUL character" in said and "event 1" in said, said
+
+
+@pytest.mark.parametrize("way", ["rebuild", "purge.sql"])
+def test_a_person_is_forgotten_in_it(way, book, postgres, database):
+    """As in SQLite: no row tells the name any more, in no generation."""
+    folder = book.folder / "models" / "owners"
+    folder.mkdir()
+    (folder / "model.yaml").write_text(MODEL + f"personal: {way}\n", encoding="utf-8")
+    (folder / "schema.sql").write_text(
+        "CREATE TABLE owners (customer text PRIMARY KEY, owner text, n bigint)", encoding="utf-8")
+    (folder / "OwnerNamed.sql").write_text(
+        "INSERT INTO owners VALUES (:customer, :owner, 1) ON CONFLICT (customer) "
+        "DO UPDATE SET owner = excluded.owner, n = owners.n + 1", encoding="utf-8")
+    if way != "rebuild":
+        (folder / way).write_text("UPDATE owners SET owner = NULL WHERE customer = :_subject",
+                                  encoding="utf-8")
+    for n in range(5):
+        book.run("append", f"account-{n}", "OwnerNamed",
+                 json.dumps({"customer": f"c-{n}", "owner": f"Marker{n} Berg"}))
+    book.run("model", "read", "owners", "--after", "5")
+    key = book.json("forget", "c-3", "--wait")["key"]
+    rows = dict(postgres.sql("SELECT customer, owner FROM owners ORDER BY 1", database))
+    assert rows.pop("c-3") in ("", '{"$forgotten":"%s"}' % key)
+    assert rows == {f"c-{n}": f"Marker{n} Berg" for n in (0, 1, 2, 4)}
+    tables = [t for (t,) in postgres.sql("SELECT relname FROM pg_class WHERE relname LIKE "
+                                         "'owners\\_\\_g%' AND relkind = 'r'", database)]
+    assert len(tables) == 1 and "Marker3" not in str(postgres.sql(f"TABLE {tables[0]}", database))
+
+
+def test_sealed_fields_stay_in_files(book):
+    folder = book.folder / "models" / "owners"
+    folder.mkdir()
+    (folder / "model.yaml").write_text(MODEL + "personal: sealed\n", encoding="utf-8")
+    (folder / "schema.sql").write_text("CREATE TABLE owners (owner text)", encoding="utf-8")
+    (folder / "OwnerNamed.sql").write_text("INSERT INTO owners VALUES (:owner)", encoding="utf-8")
+    said = book.run("check", status=1)
+    assert "`personal: sealed` needs a SQLite database" in said.text + said.errors

@@ -12,6 +12,9 @@ return {
             state.balance = state.balance + data.amount
             state.currency = data.currency or state.currency
         end,
+        OwnerNamed = function(state, data)
+            state.owner = data.owner
+        end,
         Withdrawn = function(state, data)
             state.balance = state.balance - data.amount
         end,
