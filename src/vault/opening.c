@@ -136,7 +136,7 @@ static int open_field(struct dbk_vault *vault, const struct dbk_event *event,
         rc = keys == NULL ? DBK_ENOTFOUND : dbk_keys_find(keys, &field->key_id, key, err);
     if (rc == DBK_ENOTFOUND) {
         dbk_key_wipe(key);
-        if (!dbk_vault_is_erased(vault, &field->key_id))
+        if (!dbk_vault_was_forgotten(vault, &field->key_id))
             return missing(vault, event, field, err);
         append_forgotten(values, &field->key_id);
         return DBK_OK;

@@ -43,6 +43,8 @@ struct dbk_vault {
 
 /* Takes in what the log says behind `seen`. Under the lock, if others know the vault. */
 int dbk_vault_read_log(struct dbk_vault *vault, struct dbk_error *err) DBK_MUST_CHECK;
+/* Of a key that is not there: whether it was destroyed, also a moment ago by another process. */
+bool dbk_vault_was_forgotten(struct dbk_vault *vault, const struct dbk_uuid *key);
 
 #define DBK_PASSPHRASE_SIZE_MAX ((size_t)64 << 10)
 /* A passphrase's file, without the ends of lines behind it; NULL: nothing is read. */

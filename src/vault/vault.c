@@ -383,6 +383,21 @@ bool dbk_vault_is_erased(void *context, const struct dbk_uuid *key)
     return erased || (keys != NULL && dbk_keys_is_erased(keys, key));
 }
 
+/* A writer destroys a key before it tells that it did, and may be killed in between: only the log,
+   which knew before, can say that a key is missing for another reason. */
+bool dbk_vault_was_forgotten(struct dbk_vault *vault, const struct dbk_uuid *key)
+{
+    if (dbk_vault_is_erased(vault, key))
+        return true;
+    if (vault->writer)
+        return false;
+    (void)pthread_mutex_lock(&vault->lock);
+    dbk_ignore(dbk_vault_read_log(vault, NULL));
+    bool erased = dbk_ids_has(&vault->erased, key);
+    (void)pthread_mutex_unlock(&vault->lock);
+    return erased;
+}
+
 enum dbk_key_state dbk_vault_key_state(struct dbk_vault *vault, const struct dbk_uuid *id)
 {
     struct dbk_key key;

@@ -4,15 +4,16 @@
 
     tests/torture/storm.py [--kills N | --seconds N] [--seed N] [--parallel N] [--daybook PATH]
 
-Four clients write, two read, and the daemon is killed (SIGKILL) every 50 to 450 ms, one time in
-four before it has answered anything, that is, while it recovers. What a client writes is a function
-of seed, client and sequence, with ids and expected versions, so that a batch whose answer was lost
-is sent again and stored once. One client also deletes streams and compacts. A migration follows the
-book into a new one, and is killed as often. Readers look at everything as it comes: positions
-without a gap, nothing that changes, nothing that nobody wrote; and they keep signed checkpoints. At
-the end all is read once more: what was acknowledged is there, once, and nothing else is; and the
-book is the one that was signed, as the last kill has left it, and when it was opened again. Prints
-a JSON line; ends with 1 at the first violation.
+Four clients write, two read, one names people and has half of them forgotten, and the daemon is
+killed (SIGKILL) every 50 to 450 ms, one time in four before it has answered anything, that is,
+while it recovers. What a client writes is a function of seed, client and sequence, with ids and
+expected versions, so that a batch whose answer was lost is sent again and stored once. One client
+also deletes streams and compacts. A migration follows the book into a new one, and is killed as
+often. Readers look at everything as it comes: positions without a gap, nothing that changes,
+nothing that nobody wrote; and they keep signed checkpoints. At the end all is read once more: what
+was acknowledged is there, once, and nothing else is; no byte tells a name; and the book is the one
+that was signed, as the last kill has left it, and when it was opened again. Prints a JSON line;
+ends with 1 at the first violation.
 """
 import argparse
 import http.client
@@ -37,7 +38,12 @@ KILL_S = (0.05, 0.45)
 PATIENCE_S = 60
 
 
-MIGRATION = """return { version = 1, rename_types = { T1 = "Tea" }, events = {
+PERSON = """{"versions": [{"version": 1, "schema": {"type": "object", "x-subject": "who",
+    "properties": {"who": {"type": "string"}, "name": {"type": "string", "x-personal": true}}}}]}
+"""
+
+MIGRATION = """return { version = 1, rename_types = { T1 = "Tea" }, drop_types = { "Person" },
+events = {
     T2 = function(event)
         if event.data.n % 3 == 0 then return false end
         return { event, { type = "Copy", data = { n = event.data.n } } }
@@ -109,6 +115,8 @@ class Storm:
         self.end = time.monotonic() + arguments.seconds if arguments.seconds else None
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="storm-"))
         (self.folder / "book.yaml").write_text("book: storm\ndata: data\n", encoding="utf-8")
+        (self.folder / "events").mkdir()
+        (self.folder / "events" / "Person.schema.json").write_text(PERSON, encoding="utf-8")
         self.new = self.folder / "new"
         self.new.mkdir()
         (self.new / "book.yaml").write_text("book: new\ndata: data\n", encoding="utf-8")
@@ -118,10 +126,11 @@ class Storm:
         self.faults = []
         self.acknowledged = [0] * WRITERS  # events of each writer, from its first on
         self.attempted = [0] * WRITERS
+        self.named = {}  # people: their marker, or None once they are forgotten
         self.checkpoints = []
         self.key = None
         self.counts = {"kills": 0, "recovery_kills": 0, "compactions": 0, "resent": 0, "read": 0,
-                       "migration_kills": 0}
+                       "migration_kills": 0, "forgotten": 0}
         self.random = random.Random(seed)
 
     # ---- Clients ----
@@ -161,6 +170,42 @@ class Storm:
                 raise Violation(f"{method} {path}: {status} {answer}")
         self.counts["compactions"] += 1
 
+    def name_and_forget(self, _):
+        """People are named, and every other one is forgotten as soon as it is there."""
+        client = Client(self)
+        chance = random.Random(f"{self.seed}-people")
+        while not self.over.is_set():
+            who, name = f"s{len(self.named)}", f"Marker-{self.seed}-{len(self.named)}-person"
+            status, answer = client.send("POST", f"/streams/p-{who}", {
+                "type": "Person", "id": str(uuid.UUID(int=(self.seed << 80) + (9 << 64) +
+                                                      len(self.named), version=4)),
+                "data": {"who": who, "name": name}})
+            if status is None:
+                return
+            if status not in (200, 201):
+                raise Violation(f"naming {who}: {status} {answer}")
+            forgets = chance.randrange(2) == 0
+            if forgets:
+                status, answer = client.send("POST", f"/subjects/{who}/forget")
+                if status is None:
+                    return
+                # When the answer was lost it is done: there is nothing left to forget.
+                if status not in (200, 201, 202, 404):
+                    raise Violation(f"forgetting {who}: {status} {answer}")
+                self.counts["forgotten"] += 1
+            self.named[who] = None if forgets else name
+            status, answer = client.send("GET", f"/streams/p-{who}")
+            if status is None:
+                return
+            self.check_person(who, answer["events"][0]["data"]["name"])
+            time.sleep(chance.random() * 0.02)
+
+    def check_person(self, who, name):
+        wanted = self.named.get(who)
+        told = isinstance(name, str)
+        if who in self.named and (told if wanted is None else name != wanted):
+            raise Violation(f"{who} reads as {name}, not as {wanted or 'forgotten'}")
+
     def follow(self, _):
         client = Client(self)
         position, seen = 0, [0] * WRITERS
@@ -192,6 +237,8 @@ class Storm:
         """One event behind a position; seen counts each writer's events."""
         if event["position"] != position + 1:
             raise Violation(f"position {event['position']} comes behind {position}")
+        if event["stream"].startswith("p-") and not event.get("removed"):
+            self.check_person(event["stream"][2:], event["data"]["name"])
         if not event["stream"].startswith("w"):
             return position + 1
         writer = int(event["stream"][1])
@@ -271,7 +318,8 @@ class Storm:
                    for n in range(WRITERS)]
         threads += [threading.Thread(target=self.guard, args=(self.follow, n), daemon=True)
                     for n in range(READERS)]
-        threads += [threading.Thread(target=self.guard, args=(self.migrate, 0), daemon=True)]
+        threads += [threading.Thread(target=self.guard, args=(work, 0), daemon=True)
+                    for work in (self.migrate, self.name_and_forget)]
         for thread in threads:
             thread.start()
         self.kill_again_and_again()
@@ -304,8 +352,16 @@ class Storm:
                 raise Violation(f"daybook-verify {when}: {result.stdout}{result.stderr}")
         self.counts["checkpoints"] = len(self.checkpoints)
 
+    def search(self):
+        """No name is anywhere in the data, whoever is forgotten and whoever is not."""
+        marker = f"Marker-{self.seed}-".encode()
+        for path in (self.folder / "data").rglob("*"):
+            if path.is_file() and marker in path.read_bytes():
+                raise Violation(f"{path} tells a name")
+
     def check_all(self, _):
         """Everything that was acknowledged is there, once, in order, and nothing else is."""
+        self.search()
         if self.checkpoints:
             self.verify("as the last kill left it")
         process = subprocess.run([self.daybook, "read", "--book", self.folder, "--hidden",
