@@ -445,10 +445,12 @@ def test_reading_only(book, postgres, database):
     assert "in the database people" in answer.errors
     rows = book.json("sql", "select 1 as a, 2 as a, null as n, true as t, 1.50 as d, "
                      "2.5::float8 as f, '\\x00ff'::bytea as b, "
-                     "timestamptz '2011-03-01 08:26:00+00' as at, '{\"x\":1}'::jsonb as j",
+                     "timestamptz '2011-03-01 08:26:00+00' as at, '{\"x\":1}'::jsonb as j, "
+                     "timestamptz '2011-03-01 08:26:00.02422+00' as u",
                      "--database", "people")
     assert rows == [{"a": 1, "a_2": 2, "n": None, "t": 1, "d": 1.5, "f": 2.5, "b": "\\x00ff",
-                     "at": "2011-03-01T08:26:00Z", "j": '{"x": 1}'}]
+                     "at": "2011-03-01T08:26:00Z", "j": '{"x": 1}',
+                     "u": "2011-03-01T08:26:00.024220Z"}]
 
 
 def test_a_text_that_it_cannot_keep_stops_the_model_by_name(book):

@@ -23,6 +23,7 @@
 #include <sys/socket.h>
 
 #include "base/assert.h"
+#include "base/time.h"
 #include "json/decimal.h"
 #include "os/os.h"
 #include "target/driver.h"
@@ -737,6 +738,14 @@ static struct dbk_value time_of(struct statement *statement, struct dbk_slice te
                       : memchr(statement->made.data, ' ', statement->made.size);
     if (space != NULL && (size_t)(space - statement->made.data) == strlen("2011-03-01"))
         *space = 'T';
+    /* The server leaves out the zeros at the end of a second's fraction. */
+    char again[DBK_TIME_TEXT_SIZE];
+    int64_t time_us = 0;
+    if (utc && dbk_time_parse(dbk_buf_slice(&statement->made), &time_us)) {
+        size_t size = dbk_time_format(time_us, again);
+        dbk_buf_reset(&statement->made);
+        dbk_buf_append(&statement->made, dbk_slice(again, size));
+    }
     return (struct dbk_value){.kind = DBK_VALUE_TEXT, .bytes = dbk_buf_slice(&statement->made)};
 }
 
