@@ -60,21 +60,19 @@ static size_t quoted_size(struct dbk_slice text, char close)
     return 0;
 }
 
-/* PostgreSQL's E'it\\'s': a backslash takes the next character with it. */
+/* PostgreSQL's E'it\'s': a backslash takes the next character with it. */
 static size_t escaped_size(struct dbk_slice text)
 {
     for (size_t at = 1; at < text.size; at++) {
-        if (text.data[at] == '\\')
-            at++;
-        else if (text.data[at] == '\'' && at + 1 < text.size && text.data[at + 1] == '\'')
-            at++;
-        else if (text.data[at] == '\'')
+        bool doubled = text.data[at] == '\'' && at + 1 < text.size && text.data[at + 1] == '\'';
+        if (text.data[at] == '\'' && !doubled)
             return at + 1;
+        at += doubled || text.data[at] == '\\';
     }
     return 0;
 }
 
-/* PostgreSQL's $tag$ … $tag$; 1 when it is none, 0 when it does not end. */
+/* PostgreSQL's $tag$ … $tag$; 1 when it is none, or does not end. */
 static size_t dollar_size(struct dbk_slice text)
 {
     size_t tag = 1;
@@ -86,7 +84,7 @@ static size_t dollar_size(struct dbk_slice text)
         if (memcmp(text.data + at, text.data, tag) == 0)
             return at + tag;
     }
-    return 0;
+    return 1;
 }
 
 /* Behind a value '[' begins a subscript, not a name: "a[1]", "ARRAY[:x]". */

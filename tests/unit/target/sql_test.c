@@ -54,6 +54,23 @@ static void test_target_sql__tokens_are_sqlites(void **state)
     ASSERT_TOKENS("x'0", {DBK_SQL_BROKEN, "x'0"});
 }
 
+static void test_target_sql__tokens_are_postgresqls(void **state)
+{
+    (void)state;
+    ASSERT_TOKENS(":a::numeric", {DBK_SQL_PARAMETER, ":a"}, {DBK_SQL_OTHER, "::"},
+                  {DBK_SQL_NAME, "numeric"});
+    ASSERT_TOKENS("E'a\\':x''b'e", {DBK_SQL_STRING, "E'a\\':x''b'"}, {DBK_SQL_NAME, "e"});
+    ASSERT_TOKENS("E'a\\\\':x", {DBK_SQL_STRING, "E'a\\\\'"}, {DBK_SQL_PARAMETER, ":x"});
+    ASSERT_TOKENS("$t$;$$:x$t$;", {DBK_SQL_STRING, "$t$;$$:x$t$"}, {DBK_SQL_SEMICOLON, ";"});
+    ASSERT_TOKENS("$1$$;$$", {DBK_SQL_OTHER, "$"}, {DBK_SQL_NUMBER, "1$$"},
+                  {DBK_SQL_SEMICOLON, ";"}, {DBK_SQL_OTHER, "$"}, {DBK_SQL_OTHER, "$"});
+    ASSERT_TOKENS("a[:x]", {DBK_SQL_NAME, "a"}, {DBK_SQL_OTHER, "["}, {DBK_SQL_PARAMETER, ":x"},
+                  {DBK_SQL_OTHER, "]"});
+    ASSERT_TOKENS(" [:x]", {DBK_SQL_SPACE, " "}, {DBK_SQL_NAME, "[:x]"});
+    ASSERT_TOKENS("E'open\\'", {DBK_SQL_BROKEN, "E'open\\'"});
+    ASSERT_TOKENS("$t$open$$", {DBK_SQL_OTHER, "$"}, {DBK_SQL_NAME, "t$open$$"});
+}
+
 static void test_target_sql__statements_end_where_sqlite_ends_them(void **state)
 {
     (void)state;
@@ -144,6 +161,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_target_sql__tokens_are_sqlites),
+        cmocka_unit_test(test_target_sql__tokens_are_postgresqls),
         cmocka_unit_test(test_target_sql__statements_end_where_sqlite_ends_them),
         cmocka_unit_test(test_target_sql__names_are_compared_as_sql_does),
         cmocka_unit_test(test_target_sql__parameters_are_numbered_and_names_replaced),
