@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from conftest import Book
+from conftest import Book, SHOP
 
 SCHEMA = {"versions": [{"version": 1, "schema": {
     "type": "object", "x-subject": "who", "x-tags": ["order:{who}"],
@@ -112,11 +112,12 @@ def test_keys_that_do_not_fit_are_refused(shop, tmp_path):
     assert "it is an older copy" in shop.run("read", status=4).errors
 
 
-def test_a_book_without_subjects_has_no_keys(bank):
-    bank.run("append", "account-1", "AccountOpened", '{"id":"c-1"}')
-    assert not (bank.data / "keys").exists()
-    assert bank.json("keys", "ls")["epoch"] == 0
-    bank.run("keys", "rotate", status=1)
+def test_a_book_without_subjects_has_no_keys(make_book):
+    book = make_book(SHOP)
+    book.run("append", "note-1", "Noted", '{"id":"c-1"}')
+    assert not (book.data / "keys").exists()
+    assert book.json("keys", "ls")["epoch"] == 0
+    book.run("keys", "rotate", status=1)
 
 
 def test_backup_takes_the_list_of_erased_keys(shop, tmp_path):

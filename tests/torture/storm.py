@@ -197,19 +197,21 @@ class Storm:
             status, answer = client.send("GET", f"/streams/p-{who}")
             if status is None:
                 return
-            self.check_person(who, answer["events"][0]["data"]["name"])
+            self.check_person(self.named, who, answer["events"][0]["data"]["name"])
             time.sleep(chance.random() * 0.02)
 
-    def check_person(self, who, name):
-        wanted = self.named.get(who)
+    def check_person(self, named, who, name):
+        """What was read of a person, against what was known of them before it was asked for."""
+        wanted = named.get(who)
         told = isinstance(name, str)
-        if who in self.named and (told if wanted is None else name != wanted):
+        if who in named and (told if wanted is None else name != wanted):
             raise Violation(f"{who} reads as {name}, not as {wanted or 'forgotten'}")
 
     def follow(self, _):
         client = Client(self)
         position, seen = 0, [0] * WRITERS
         while not self.over.is_set():
+            named = dict(self.named)
             status, answer = client.send(
                 "GET", f"/events?after={position}&limit=500&hidden=true&removed=true")
             if status is None:
@@ -217,7 +219,7 @@ class Storm:
             if status != 200:
                 raise Violation(f"a reader: {status} {answer}")
             for event in answer["events"]:
-                position = self.check(event, position, seen)
+                position = self.check(event, position, seen, named)
             self.counts["read"] += len(answer["events"])
             if len(answer["events"]) > 20:
                 self.keep_checkpoint(client)
@@ -233,12 +235,12 @@ class Storm:
         if status == 200:
             self.checkpoints.append(answer["checkpoint"])
 
-    def check(self, event, position, seen):
+    def check(self, event, position, seen, named):
         """One event behind a position; seen counts each writer's events."""
         if event["position"] != position + 1:
             raise Violation(f"position {event['position']} comes behind {position}")
         if event["stream"].startswith("p-") and not event.get("removed"):
-            self.check_person(event["stream"][2:], event["data"]["name"])
+            self.check_person(named, event["stream"][2:], event["data"]["name"])
         if not event["stream"].startswith("w"):
             return position + 1
         writer = int(event["stream"][1])
@@ -371,7 +373,7 @@ class Storm:
             raise Violation("the last read: " + process.stderr)
         position, seen = 0, [0] * WRITERS
         for line in process.stdout.splitlines():
-            position = self.check(json.loads(line), position, seen)
+            position = self.check(json.loads(line), position, seen, self.named)
         self.check_migrated()
         for writer in range(WRITERS):
             if seen[writer] < self.acknowledged[writer]:
