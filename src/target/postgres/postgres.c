@@ -179,21 +179,24 @@ static int await_result(struct session *session)
     return DBK_OK;
 }
 
-/* The last result of what was sent outside of a pipeline; NULL: it could not be sent. */
+/* The first failure, else the last result, of what was sent outside of a pipeline. NULL: it was not
+   sent, or the connection ended before all of it was answered, whatever had succeeded by then. */
 static PGresult *finish(struct session *session, int sent)
 {
     PGresult *last = NULL;
     PGresult *next = NULL;
-    if (sent != 1)
-        return NULL;
-    while (await_result(session) == DBK_OK && (next = PQgetResult(session->server)) != NULL) {
-        bool failed_before = last != NULL && PQresultStatus(last) == PGRES_FATAL_ERROR;
+    bool ended = sent == 1;
+    while (ended && (ended = await_result(session) == DBK_OK) &&
+           (next = PQgetResult(session->server)) != NULL) {
+        bool failed_before = last != NULL && !is_good(last);
         PQclear(failed_before ? next : last);
         last = failed_before ? last : next;
-        if (PQstatus(session->server) == CONNECTION_BAD)
-            break;
+        ended = PQstatus(session->server) != CONNECTION_BAD;
     }
-    return last;
+    if (ended || last == NULL || !is_good(last))
+        return last;
+    PQclear(last);
+    return NULL;
 }
 
 static PGresult *execute(struct session *session, const char *sql)
