@@ -8,6 +8,7 @@
 #include "test.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "schema/upcaster.h"
 
@@ -33,7 +34,7 @@ struct fixture {
     struct dbk_schemas *schemas;
     struct dbk_upcasts *upcasts;
     struct dbk_upcaster *upcaster;
-    int calls;
+    atomic_int calls;
     const char *answer; /* what the function writes; NULL: it fails */
 };
 
