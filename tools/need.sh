@@ -10,10 +10,11 @@ libtest-json-schema-acceptance-perl nodejs postgresql python3-pytest zstd"
 # Prints those of the packages that are not installed.
 missing_of() {
     local installed package
-    installed=$(dpkg-query -W -f='${db:Status-Status} ${Package}\n' "$@" 2>/dev/null || true)
+    # dpkg also tells of packages that it only knows of: `not-installed`.
+    installed=$(dpkg-query -W -f=':${db:Status-Status} ${Package}:\n' "$@" 2>/dev/null || true)
     for package in "$@"; do
         case "$installed" in
-        *"installed $package"*) ;;
+        *":installed $package:"*) ;;
         *) echo "$package" ;;
         esac
     done
