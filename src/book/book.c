@@ -28,7 +28,7 @@ void dbk_book_free(struct dbk_book *book)
 static int check_folder_names(struct dbk_book_loader *loader, struct dbk_error *err)
 {
     static const char *const known[] = {"events",  "folds",  "commands", "imports",
-                                        "queries", "models", "views"};
+                                        "queries", "models", "views",    "services"};
     const size_t known_count = sizeof(known) / sizeof(known[0]);
     struct dbk_book_names names;
     int rc = dbk_book_list(loader, "", &names, err);
@@ -50,6 +50,8 @@ static int read_all(struct dbk_book_loader *loader, struct dbk_error *err)
     int rc = dbk_book_read_settings(loader, err);
     if (rc == DBK_OK)
         rc = check_folder_names(loader, err);
+    if (rc == DBK_OK)
+        rc = dbk_book_read_services(loader, err);
     if (rc == DBK_OK)
         rc = dbk_book_read_schemas(loader, err);
     if (rc == DBK_OK)

@@ -13,6 +13,7 @@
 #define DBK_BOOK_BOOK_H
 
 #include "base/diagnostics.h"
+#include "capture/capture.h"
 #include "model/model.h"
 #include "os/os.h"
 #include "schema/schema.h"
@@ -66,6 +67,8 @@ struct dbk_book {
     size_t model_count;
     const struct dbk_view_definition *views;
     size_t view_count;
+    const struct dbk_capture_service *services; /* services/<name>.yaml, in byte order */
+    size_t service_count;
 };
 
 struct dbk_book_options {
@@ -88,5 +91,9 @@ void dbk_book_free(struct dbk_book *book);
 
 /* A model's or view's database by name, NULL when there is none. */
 const struct dbk_book_database *dbk_book_database(const struct dbk_book *book, const char *name);
+
+/* A service by name, NULL when there is none. */
+const struct dbk_capture_service *dbk_book_service(const struct dbk_book *book,
+                                                   struct dbk_slice name);
 
 #endif

@@ -10,6 +10,7 @@
  *     scripts     folds, commands, imports
  *     models      models/<name>/
  *     queries     queries, views
+ *     services    services
  *
  * Functions answer DBK_OK, or DBK_ENOMEM or DBK_EIO with err filled; faults are no failure.
  *
@@ -105,6 +106,7 @@ struct dbk_fault dbk_settings_fault(const char *file, const struct dbk_yaml_node
 
 /* DBK_ENOTFOUND: no book.yaml, or none for the environment. */
 int dbk_book_read_settings(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_book_read_services(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_book_read_schemas(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_book_read_scripts(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_book_read_models(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;

@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* services/<name>.yaml: the databases of services, and what is captured of their tables. */
+#include "book/loader.h"
+
+enum key { KEY_DATABASE, KEY_TABLES, KEY_COUNT };
+static const struct dbk_setting keys[KEY_COUNT] = {
+    [KEY_DATABASE] = {"database", DBK_YAML_SCALAR, true, "it says where the service's tables are",
+                      "write a name of book.yaml's databases: `database: users`"},
+    [KEY_TABLES] = {"tables", DBK_YAML_MAPPING, true, "nothing would be captured",
+                    "write the tables' names under it, each with a colon: `tables: {users: }`"},
+};
+
+enum table_key {
+    TABLE_COLUMNS,
+    TABLE_MASK,
+    TABLE_SUBJECT,
+    TABLE_PERSONAL,
+    TABLE_CAPTURE,
+    TABLE_KEY_COUNT
+};
+static const struct dbk_setting table_keys[TABLE_KEY_COUNT] = {
+    [TABLE_COLUMNS] = {"columns", DBK_YAML_SEQUENCE, false, NULL,
+                       "write the columns in a list: `columns: [id, name]`"},
+    [TABLE_MASK] = {"mask", DBK_YAML_SEQUENCE, false, NULL,
+                    "write the columns in a list: `mask: [email]`"},
+    [TABLE_SUBJECT] = {"subject", DBK_YAML_SCALAR, false, NULL, "write a column: `subject: id`"},
+    [TABLE_PERSONAL] = {"personal", DBK_YAML_SEQUENCE, false, NULL,
+                        "write the columns in a list: `personal: [name]`"},
+    [TABLE_CAPTURE] = {"capture", DBK_YAML_SCALAR, false, NULL, "write `capture: cdc`"},
+};
+
+struct reading {
+    struct dbk_book_loader *loader;
+    const char *file;
+    struct dbk_capture_service *service;
+};
+
+/* ---- Columns ---- */
+
+static bool is_listed(const char *const *names, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(names[i], name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A column's name may be any text that a database takes for one. */
+static int take_column(struct reading *reading, const struct dbk_yaml_node *node,
+                       const struct dbk_setting *setting, const char **names, size_t *count)
+{
+    struct dbk_diagnostics *faults = reading->loader->faults;
+    struct dbk_fault fault = dbk_settings_fault(reading->file, node);
+    if (node->kind == DBK_YAML_REFUSED)
+        return DBK_OK;
+    fault.fix = setting->fix;
+    if (node->kind != DBK_YAML_SCALAR || dbk_yaml_is_null(node) || node->text.size == 0)
+        return dbk_fault_add(faults, &fault, "a column is %s, where a name is expected",
+                             dbk_yaml_kind_text(node));
+    fault.fix = "keep one of them";
+    if (is_listed(names, *count, node->text.data))
+        return dbk_fault_add(faults, &fault, "the column `%s` stands twice", node->text.data);
+    names[(*count)++] = node->text.data;
+    return DBK_OK;
+}
+
+static int take_columns(struct reading *reading, const struct dbk_yaml_node *list,
+                        const struct dbk_setting *setting, const char *const **names_out,
+                        size_t *count_out)
+{
+    size_t capacity = 0;
+    int rc = DBK_OK;
+    for (const struct dbk_yaml_node *node = list->first; node != NULL; node = node->next)
+        capacity++;
+    const char **names =
+        dbk_arena_alloc_zero(&reading->loader->book->arena, capacity + 1, sizeof(*names));
+    if (names == NULL)
+        return DBK_ENOMEM;
+    for (const struct dbk_yaml_node *node = list->first; node != NULL && rc == DBK_OK;
+         node = node->next)
+        rc = take_column(reading, node, setting, names, count_out);
+    *names_out = names;
+    if (rc < 0 || capacity > 0)
+        return rc;
+    struct dbk_fault fault = dbk_settings_fault(reading->file, list);
+    fault.fix = setting->fix;
+    return dbk_fault_add(reading->loader->faults, &fault, "`%s` names no column", setting->key);
+}
+
+/* A column that a setting names must be one that is captured. */
+static int check_captured(struct reading *reading, const struct dbk_capture_table *table,
+                          const struct dbk_yaml_node *node, const char *key)
+{
+    struct dbk_diagnostics *faults = reading->loader->faults;
+    struct dbk_fault fault = dbk_settings_fault(reading->file, node);
+    if (table->column_count == 0 || node->kind != DBK_YAML_SCALAR ||
+        is_listed(table->columns, table->column_count, node->text.data))
+        return DBK_OK;
+    fault.why = "what is not captured is in no event";
+    int rc = dbk_fault_suggest(faults, node->text.data, table->columns, table->column_count,
+                               "add it to `columns`, or leave it out here", &fault.fix);
+    if (rc < 0)
+        return rc;
+    return dbk_fault_add(faults, &fault, "`%s` names the column `%s`, which `columns` leaves out",
+                         key, node->text.data);
+}
+
+static int check_all_captured(struct reading *reading, const struct dbk_capture_table *table,
+                              const struct dbk_yaml_node *list, const char *key)
+{
+    int rc = DBK_OK;
+    if (list == NULL)
+        return DBK_OK;
+    for (const struct dbk_yaml_node *node = list->first; node != NULL && rc == DBK_OK;
+         node = node->next)
+        rc = check_captured(reading, table, node, key);
+    return rc;
+}
+
+/* ---- Personal columns ---- */
+
+static int check_not_masked(struct reading *reading, const struct dbk_capture_table *table,
+                            const struct dbk_yaml_node *node)
+{
+    struct dbk_fault fault = dbk_settings_fault(reading->file, node);
+    if (node->kind != DBK_YAML_SCALAR ||
+        !is_listed(table->masked, table->masked_count, node->text.data))
+        return DBK_OK;
+    fault.why = "of a masked column only whether it was there is captured";
+    fault.fix = "leave it out of `mask`, or here";
+    return dbk_fault_add(reading->loader->faults, &fault, "the column `%s` is masked",
+                         node->text.data);
+}
+
+static int check_personal(struct reading *reading, const struct dbk_capture_table *table,
+                          const struct dbk_yaml_node *const nodes[TABLE_KEY_COUNT])
+{
+    const struct dbk_yaml_node *personal = nodes[TABLE_PERSONAL];
+    const struct dbk_yaml_node *subject = nodes[TABLE_SUBJECT];
+    struct dbk_diagnostics *faults = reading->loader->faults;
+    int rc = DBK_OK;
+    if (personal != NULL && subject == NULL) {
+        struct dbk_fault fault = dbk_settings_fault(reading->file, personal);
+        fault.why = "personal columns are sealed under the person's key";
+        fault.fix = "name the column that says who it is: `subject: id`";
+        return dbk_fault_add(faults, &fault, "`personal` stands without `subject`");
+    }
+    if (subject != NULL && personal == NULL) {
+        struct dbk_fault fault = dbk_settings_fault(reading->file, subject);
+        fault.why = "nothing is sealed under the person's key";
+        fault.fix = "name the personal columns: `personal: [name]`";
+        return dbk_fault_add(faults, &fault, "`subject` stands without `personal`");
+    }
+    if (personal == NULL)
+        return DBK_OK;
+    rc = check_captured(reading, table, subject, "subject");
+    if (rc == DBK_OK)
+        rc = check_not_masked(reading, table, subject);
+    for (const struct dbk_yaml_node *node = personal->first; node != NULL && rc == DBK_OK;
+         node = node->next)
+        rc = check_not_masked(reading, table, node);
+    if (rc < 0 || !is_listed(table->personal, table->personal_count, table->subject))
+        return rc;
+    struct dbk_fault fault = dbk_settings_fault(reading->file, subject);
+    fault.why = "who a row is about must be known before it can be opened";
+    fault.fix = "name the person by a number of their own";
+    return dbk_fault_add(faults, &fault, "the column `%s` is personal, and names the person",
+                         table->subject);
+}
+
+/* ---- Tables ---- */
+
+static int take_capture(struct reading *reading, struct dbk_capture_table *table,
+                        const struct dbk_yaml_node *node)
+{
+    static const char *const words[] = {"cdc"};
+    struct dbk_fault fault = dbk_settings_fault(reading->file, node);
+    if (strcmp(node->text.data, words[0]) == 0) {
+        table->kind = DBK_CAPTURE_CDC;
+        return DBK_OK;
+    }
+    int rc = dbk_fault_suggest(reading->loader->faults, node->text.data, words, 1,
+                               table_keys[TABLE_CAPTURE].fix, &fault.fix);
+    return rc < 0 ? rc
+                  : dbk_fault_add(reading->loader->faults, &fault, "`%s` is no way to capture",
+                                  node->text.data);
+}
+
+static int take_lists(struct reading *reading, struct dbk_capture_table *table,
+                      const struct dbk_yaml_node *const nodes[TABLE_KEY_COUNT])
+{
+    int rc = DBK_OK;
+    if (nodes[TABLE_COLUMNS] != NULL)
+        rc = take_columns(reading, nodes[TABLE_COLUMNS], &table_keys[TABLE_COLUMNS],
+                          &table->columns, &table->column_count);
+    if (rc == DBK_OK && nodes[TABLE_MASK] != NULL)
+        rc = take_columns(reading, nodes[TABLE_MASK], &table_keys[TABLE_MASK], &table->masked,
+                          &table->masked_count);
+    if (rc == DBK_OK && nodes[TABLE_PERSONAL] != NULL)
+        rc = take_columns(reading, nodes[TABLE_PERSONAL], &table_keys[TABLE_PERSONAL],
+                          &table->personal, &table->personal_count);
+    if (rc == DBK_OK)
+        rc = check_all_captured(reading, table, nodes[TABLE_MASK], "mask");
+    return rc == DBK_OK ? check_all_captured(reading, table, nodes[TABLE_PERSONAL], "personal")
+                        : rc;
+}
+
+/* A name that can stand in a category and a type. */
+static int check_table_name(struct reading *reading, const struct dbk_yaml_node *key)
+{
+    struct dbk_fault fault = dbk_settings_fault(reading->file, key);
+    if (dbk_fault_is_name(key->text))
+        return DBK_OK;
+    fault.why = "it becomes a part of the events' category and types";
+    fault.fix = "use letters, digits and `_`: a view of the table can have such a name, or its "
+                "schema can be in the connection's search_path";
+    return dbk_fault_add(reading->loader->faults, &fault, "`%s` is no name", key->text.data);
+}
+
+static int take_table(struct reading *reading, const struct dbk_yaml_node *node,
+                      struct dbk_capture_table *table)
+{
+    const struct dbk_yaml_node *nodes[TABLE_KEY_COUNT] = {NULL};
+    struct dbk_diagnostics *faults = reading->loader->faults;
+    table->name = node->key->text.data;
+    table->line = node->key->line;
+    table->column = node->key->column;
+    int rc = check_table_name(reading, node->key);
+    if (rc < 0 || node->kind == DBK_YAML_REFUSED || dbk_yaml_is_null(node))
+        return rc;
+    if (node->kind != DBK_YAML_MAPPING) {
+        struct dbk_fault fault = dbk_settings_fault(reading->file, node);
+        fault.fix = "write nothing behind its colon, or `columns`, `mask` and so on under it";
+        return dbk_fault_add(faults, &fault, "the table `%s` is %s, where settings are expected",
+                             table->name, dbk_yaml_kind_text(node));
+    }
+    rc =
+        dbk_settings_read(reading->loader, reading->file, node, table_keys, TABLE_KEY_COUNT, nodes);
+    if (rc == DBK_OK && nodes[TABLE_SUBJECT] != NULL)
+        table->subject = nodes[TABLE_SUBJECT]->text.data;
+    if (rc == DBK_OK)
+        rc = take_lists(reading, table, nodes);
+    if (rc == DBK_OK)
+        rc = check_personal(reading, table, nodes);
+    if (rc == DBK_OK && nodes[TABLE_CAPTURE] != NULL)
+        rc = take_capture(reading, table, nodes[TABLE_CAPTURE]);
+    return rc;
+}
+
+static int take_tables(struct reading *reading, const struct dbk_yaml_node *mapping)
+{
+    size_t capacity = 0;
+    size_t count = 0;
+    int rc = DBK_OK;
+    for (const struct dbk_yaml_node *node = mapping->first; node != NULL; node = node->next)
+        capacity++;
+    struct dbk_capture_table *tables =
+        dbk_arena_alloc_zero(&reading->loader->book->arena, capacity + 1, sizeof(*tables));
+    if (tables == NULL)
+        return DBK_ENOMEM;
+    for (const struct dbk_yaml_node *node = mapping->first; node != NULL && rc == DBK_OK;
+         node = node->next)
+        rc = take_table(reading, node, &tables[count++]);
+    reading->service->tables = tables;
+    reading->service->table_count = count;
+    if (rc < 0 || capacity > 0)
+        return rc;
+    struct dbk_fault fault = dbk_settings_fault(reading->file, mapping);
+    fault.why = keys[KEY_TABLES].why;
+    fault.fix = keys[KEY_TABLES].fix;
+    return dbk_fault_add(reading->loader->faults, &fault, "`tables` names no table");
+}
+
+/* ---- Services ---- */
+
+static int take_database(struct reading *reading, const struct dbk_yaml_node *node)
+{
+    const struct dbk_book_database *database = NULL;
+    struct dbk_fault place = dbk_settings_fault(reading->file, node);
+    int rc = dbk_book_choose(reading->loader, node->text.data, &place, &database);
+    if (rc == DBK_OK && database != NULL) {
+        reading->service->database = database->name;
+        reading->service->address = database->path;
+    }
+    return rc;
+}
+
+static int take_service(struct dbk_book_loader *loader, const struct dbk_book_file *file,
+                        struct dbk_capture_service *service)
+{
+    const struct dbk_yaml_node *root = NULL;
+    const struct dbk_yaml_node *nodes[KEY_COUNT] = {NULL};
+    struct reading reading = {.loader = loader, .file = file->file, .service = service};
+    service->name = file->name;
+    service->file = file->file;
+    int rc = dbk_settings_open(loader, file->file, file->source, &root);
+    if (rc < 0 || root == NULL)
+        return rc;
+    rc = dbk_settings_read(loader, file->file, root, keys, KEY_COUNT, nodes);
+    if (rc == DBK_OK && nodes[KEY_DATABASE] != NULL)
+        rc = take_database(&reading, nodes[KEY_DATABASE]);
+    if (rc == DBK_OK && nodes[KEY_TABLES] != NULL)
+        rc = take_tables(&reading, nodes[KEY_TABLES]);
+    return rc;
+}
+
+int dbk_book_read_services(struct dbk_book_loader *loader, struct dbk_error *err)
+{
+    struct dbk_book *book = loader->book;
+    const struct dbk_book_file *files = NULL;
+    size_t count = 0;
+    int rc = dbk_book_read_folder(loader, "services", ".yaml", &files, &count, err);
+    if (rc < 0)
+        return rc;
+    struct dbk_capture_service *services =
+        dbk_arena_alloc_zero(&book->arena, count + 1, sizeof(*services));
+    if (services == NULL)
+        return dbk_book_no_memory(err);
+    for (size_t i = 0; i < count; i++) {
+        rc = take_service(loader, &files[i], &services[i]);
+        if (rc < 0)
+            return rc == DBK_ENOMEM ? dbk_book_no_memory(err) : rc;
+    }
+    book->services = services;
+    book->service_count = count;
+    return DBK_OK;
+}
+
+const struct dbk_capture_service *dbk_book_service(const struct dbk_book *book,
+                                                   struct dbk_slice name)
+{
+    for (size_t i = 0; i < book->service_count; i++) {
+        if (dbk_slice_equal_text(name, book->services[i].name))
+            return &book->services[i];
+    }
+    return NULL;
+}
