@@ -22,7 +22,8 @@ def test_run_installs_what_dpkg_only_knows_of(tmp_path):
     query.write_text("""#!/bin/sh
 for format in "$@"; do case "$format" in *Status*) break ;; esac; done
 for line in "installed gcc" "not-installed meson" "installed ninja-build-extra"; do
-    echo "$format" | sed -e "s/-f=//" -e "s/\\${db:Status-Status} \\${Package}/$line/" -e 's/\\\\n//'
+    echo "$format" |
+        sed -e "s/-f=//" -e "s/\\${db:Status-Status} \\${Package}/$line/" -e 's/\\\\n//'
 done
 """, encoding="utf-8")
     query.chmod(0o755)
