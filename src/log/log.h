@@ -110,6 +110,13 @@ void dbk_log_group_cut(struct dbk_log_group *group, uint64_t position);
 int dbk_log_write_group(struct dbk_log *log, struct dbk_log_group *group, bool sync,
                         struct dbk_error *err) DBK_MUST_CHECK;
 
+/*
+ * Does a bit of what is due to prepare the next segment; false: nothing is. A thread of the log's
+ * own does it where segments have a MiB or more, so this is for smaller ones, whose every call is
+ * to be counted. By the writer.
+ */
+bool dbk_log_prepare(struct dbk_log *log);
+
 /* Who reads single records, one after the other: keeps what the last one lies in. */
 struct dbk_log_reader {
     struct dbk_buf bytes;

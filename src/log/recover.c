@@ -253,7 +253,7 @@ static int carry_over(struct dbk_log *log, struct survey *survey, struct dbk_err
     struct dbk_segment_header header = header_for_kept(log, survey, old);
     struct dbk_segment *segment = NULL;
     bool named = false;
-    int rc = dbk_segment_begin(log->os, log->folder, &header, &segment, err);
+    int rc = dbk_segment_begin(log->os, log->folder, &header, NULL, &segment, err);
     if (rc < 0)
         return rc;
     log->tail = start_of(segment);
@@ -355,7 +355,7 @@ static int begin_log(struct dbk_log *log, uint64_t sequence, struct dbk_error *e
     };
     bool named = false;
     memcpy(header.hash_key, log->hash_key, sizeof(header.hash_key));
-    rc = dbk_segment_begin(os, log->folder, &header, &segment, err);
+    rc = dbk_segment_begin(os, log->folder, &header, NULL, &segment, err);
     if (rc < 0)
         return rc;
     rc = dbk_segment_settle(os, log->folder, segment, &named, err);

@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "log/ahead.h"
 #include "log/log.h"
 #include "log/path.h"
 
@@ -118,42 +119,52 @@ int dbk_segment_load(struct dbk_os *os, const char *folder, uint64_t first_posit
     return DBK_OK;
 }
 
+static int make_file(struct dbk_os *os, const char *folder, struct dbk_file *file_out,
+                     struct dbk_error *err)
+{
+    char *path = dbk_path_join(folder, BEGUN_NAME);
+    if (path == NULL)
+        return no_memory(folder, err);
+    int rc = os->open(os, path, DBK_OS_WRITE | DBK_OS_CREATE, file_out, err);
+    if (rc == DBK_OK)
+        rc = os->truncate(os, file_out, 0, err);
+    dbk_free(path);
+    return rc;
+}
+
 int dbk_segment_begin(struct dbk_os *os, const char *folder,
-                      const struct dbk_segment_header *header, struct dbk_segment **segment_out,
-                      struct dbk_error *err)
+                      const struct dbk_segment_header *header, struct dbk_file *prepared,
+                      struct dbk_segment **segment_out, struct dbk_error *err)
 {
     struct dbk_segment *segment = NULL;
     char bytes[DBK_SEGMENT_HEADER_SIZE];
     int rc = create(folder, header->first_position, &segment, err);
-    if (rc < 0)
+    if (rc < 0) {
+        if (prepared != NULL)
+            os->close(os, prepared);
         return rc;
-    char *path = dbk_path_join(folder, BEGUN_NAME);
-    if (path == NULL) {
-        rc = no_memory(folder, err);
-        goto out;
     }
     segment->header = *header;
     dbk_segment_header_encode(&segment->header, bytes);
-    rc = os->open(os, path, DBK_OS_WRITE | DBK_OS_CREATE, &segment->file, err);
-    if (rc == DBK_OK)
-        rc = os->truncate(os, &segment->file, 0, err);
+    if (prepared != NULL)
+        segment->file = *prepared;
+    else
+        rc = make_file(os, folder, &segment->file, err);
     if (rc == DBK_OK)
         rc = os->pwrite(os, &segment->file, dbk_slice(bytes, sizeof(bytes)), 0, err);
-    if (rc < 0)
-        goto out;
+    if (rc < 0) {
+        dbk_segment_free(os, segment);
+        return rc;
+    }
     *segment_out = segment;
-    segment = NULL;
-out:
-    dbk_free(path);
-    dbk_segment_free(os, segment);
-    return rc;
+    return DBK_OK;
 }
 
 int dbk_segment_settle(struct dbk_os *os, const char *folder, struct dbk_segment *segment,
                        bool *named_out, struct dbk_error *err)
 {
     *named_out = false;
-    char *path = dbk_path_join(folder, BEGUN_NAME);
+    char *path = dbk_path_join(folder, segment->file.name);
     if (path == NULL)
         return no_memory(folder, err);
     int rc = os->sync(os, &segment->file, err);
@@ -184,8 +195,11 @@ static int discard(struct dbk_os *os, const char *folder, const char *name, stru
 
 int dbk_segment_discard_begun(struct dbk_os *os, const char *folder, struct dbk_error *err)
 {
-    int rc = discard(os, folder, BEGUN_NAME, err);
-    return rc < 0 ? rc : discard(os, folder, DBK_SEGMENT_COMPACT_NAME, err);
+    static const char *const names[] = {BEGUN_NAME, DBK_AHEAD_NAME, DBK_SEGMENT_COMPACT_NAME};
+    int rc = DBK_OK;
+    for (size_t i = 0; rc == DBK_OK && i < sizeof(names) / sizeof(names[0]); i++)
+        rc = discard(os, folder, names[i], err);
+    return rc;
 }
 
 int dbk_segment_cut(struct dbk_os *os, const struct dbk_segment *segment, uint64_t size, bool sync,

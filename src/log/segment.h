@@ -11,9 +11,9 @@
  * it means nothing, and its bytes are read through a mapping made at the first read. The last
  * segment is read with pread.
  *
- * A new segment is written beside ("new.tmp"), synced and renamed into place, so that one with its
- * proper name always has a whole header. So is a compacted one ("compact.tmp"): behind its groups
- * stand the offsets of its records, u32 each, and their CRC-32C.
+ * A new segment is written beside ("new.tmp", or "next.tmp" of log/ahead.h), synced and renamed
+ * into place, so that one with its proper name always has a whole header. So is a compacted one
+ * ("compact.tmp"): behind its groups stand the offsets of its records, u32 each, and their CRC-32C.
  *
  * Limit: when the disk cannot deliver a mapped page the process gets SIGBUS.
  *
@@ -80,10 +80,12 @@ void dbk_segment_free(struct dbk_os *os, struct dbk_segment *segment);
 /*
  * Begins a new segment beside the others: its header is written, groups may follow into its file.
  * The header's position gives the name. Ends with dbk_segment_settle or dbk_segment_free.
+ *
+ * prepared  a file of the folder that holds zeros; taken in any case. NULL: "new.tmp" is made
  */
 int dbk_segment_begin(struct dbk_os *os, const char *folder,
-                      const struct dbk_segment_header *header, struct dbk_segment **segment_out,
-                      struct dbk_error *err) DBK_MUST_CHECK;
+                      const struct dbk_segment_header *header, struct dbk_file *prepared,
+                      struct dbk_segment **segment_out, struct dbk_error *err) DBK_MUST_CHECK;
 /*
  * Syncs it and gives it its name, replacing a segment that begins with the same position. The file
  * stays open for writing.

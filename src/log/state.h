@@ -18,6 +18,7 @@
 #ifndef DBK_LOG_STATE_H
 #define DBK_LOG_STATE_H
 
+#include "log/ahead.h"
 #include "log/log.h"
 #include "log/note.h"
 #include "log/segment.h"
@@ -36,6 +37,7 @@ struct dbk_tail {
     uint32_t synced_size;
     uint32_t zeroed_size; /* up to here the file is known to be there, with zeros past size */
     uint32_t ahead;       /* zeros to write ahead the next time; grows */
+    uint32_t small_size;  /* bytes of small groups in this segment */
     uint32_t chain;
     bool soiled; /* a failed write may have left bytes past size */
     uint64_t last_position;
@@ -73,6 +75,7 @@ struct dbk_log {
     _Atomic uint64_t synced_position;
 
     struct dbk_tail tail;
+    struct dbk_ahead ahead; /* of the next segment */
     struct dbk_note_file note;
     _Atomic bool stopped;  /* a sync failed */
     _Atomic uint32_t seal; /* the segment that ends early, counted from 1; 0: none does */
@@ -106,6 +109,9 @@ void dbk_log_publish(struct dbk_log *log);
 uint32_t dbk_log_salt(const struct dbk_log *log, uint64_t ordinal);
 /* The note that says the tail. */
 struct dbk_note dbk_log_note(const struct dbk_log *log);
+
+/* What a closed log need not keep: zeros ahead, and a note that was not synced. */
+void dbk_log_settle(struct dbk_log *log);
 
 /* Groups' memory; see log.h for the rest. */
 int dbk_log_groups_init(struct dbk_log *log, struct dbk_error *err) DBK_MUST_CHECK;

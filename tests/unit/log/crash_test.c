@@ -83,6 +83,13 @@ static bool append(struct dbk_log *log, unsigned count, bool sync, struct model 
     return rc == DBK_OK || rc == DBK_EFULL || rc == DBK_EIO || rc == DBK_EDENIED;
 }
 
+/* As far as the thread that prepares segments may have come by now. */
+static void prepare(struct dbk_log *log, size_t steps)
+{
+    while (steps > 0 && dbk_log_prepare(log))
+        steps--;
+}
+
 /* Two sessions of groups of several sizes; ends early when the log takes no more. */
 static void work(struct dbk_sim *sim, struct model *model)
 {
@@ -98,8 +105,10 @@ static void work(struct dbk_sim *sim, struct model *model)
         model->acknowledged = dbk_log_last_position(log);
         model->attempted = model->acknowledged;
         bool takes_more = true;
-        for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]) && takes_more; i++)
+        for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]) && takes_more; i++) {
             takes_more = append(log, counts[i], i % 5 != 4, model);
+            prepare(log, i % 3);
+        }
         /* A crash takes back what the last call said. */
         if (dbk_sim_crashed(sim) && model->attempted < model->acknowledged + 30)
             model->attempted = model->acknowledged + 30;
