@@ -32,6 +32,9 @@ FRONTS |= {"log/sealed.h", "vault/backup.h", "vault/copies.h", "vault/fields.h",
 # What forgets calls the rooms that it cleans.
 FRONTS |= {"model/forget.h"}
 
+# A server's connection string is read in one place.
+FRONTS |= {"target/postgres/secret.h"}
+
 # Whose header a library's is: the others use the room.
 DRIVERS = {
     "simdjson.h": {"json"},
@@ -40,7 +43,7 @@ DRIVERS = {
     "lualib.h": {"script"},
     "sqlite3.h": {"target"},
     "sodium.h": {"vault"},
-    "libpq-fe.h": {"target"},
+    "libpq-fe.h": {"target", "capture"},
     "pg_query.h": {"target"},
     "yaml.h": {"book"},
     "pcre2.h": {"schema"},

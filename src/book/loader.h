@@ -107,6 +107,9 @@ struct dbk_fault dbk_settings_fault(const char *file, const struct dbk_yaml_node
 /* DBK_ENOTFOUND: no book.yaml, or none for the environment. */
 int dbk_book_read_settings(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_book_read_services(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
+/* The schemas of captured tables with personal columns; before the registry is finished. */
+int dbk_book_add_service_schemas(struct dbk_book_loader *loader,
+                                 struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_book_read_schemas(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_book_read_scripts(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_book_read_models(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;

@@ -116,5 +116,7 @@ int dbk_book_read_schemas(struct dbk_book_loader *loader, struct dbk_error *err)
         const char *path = dbk_arena_format(&book->arena, "events/%s", names.items[i]);
         rc = path == NULL ? dbk_book_no_memory(err) : read_entry(loader, path, err);
     }
+    if (rc == DBK_OK)
+        rc = dbk_book_add_service_schemas(loader, err);
     return rc < 0 ? rc : dbk_schemas_finish(book->schemas, loader->faults, err);
 }

@@ -133,40 +133,64 @@ static int check_not_masked(struct reading *reading, const struct dbk_capture_ta
                          node->text.data);
 }
 
-static int check_personal(struct reading *reading, const struct dbk_capture_table *table,
+/* Each of them needs the other. */
+static int check_pair(struct reading *reading, const struct dbk_yaml_node *personal,
+                      const struct dbk_yaml_node *subject)
+{
+    struct dbk_fault fault =
+        dbk_settings_fault(reading->file, personal == NULL ? subject : personal);
+    fault.why = personal == NULL ? "nothing is sealed under the person's key"
+                                 : "personal columns are sealed under the person's key";
+    fault.fix = personal == NULL ? "name the personal columns: `personal: [name]`"
+                                 : "name the column that says who it is: `subject: id`";
+    return dbk_fault_add(reading->loader->faults, &fault,
+                         personal == NULL ? "`subject` stands without `personal`"
+                                          : "`personal` stands without `subject`");
+}
+
+/* The subject stays readable. */
+static int check_subject(struct reading *reading, const struct dbk_capture_table *table,
+                         const struct dbk_yaml_node *subject)
+{
+    struct dbk_fault fault = dbk_settings_fault(reading->file, subject);
+    if (is_listed(table->personal, table->personal_count, table->subject)) {
+        fault.why = "who a row is about must be known before it can be opened";
+        fault.fix = "name the person by a number of their own";
+        return dbk_fault_add(reading->loader->faults, &fault,
+                             "the column `%s` is personal, and names the person", table->subject);
+    }
+    if (dbk_fault_is_name(subject->text))
+        return DBK_OK;
+    fault.fix = "choose a column whose name has letters, digits and `_`";
+    return dbk_fault_add(reading->loader->faults, &fault, "the subject `%s` is no plain name",
+                         table->subject);
+}
+
+static int check_personal(struct reading *reading, struct dbk_capture_table *table,
                           const struct dbk_yaml_node *const nodes[TABLE_KEY_COUNT])
 {
     const struct dbk_yaml_node *personal = nodes[TABLE_PERSONAL];
     const struct dbk_yaml_node *subject = nodes[TABLE_SUBJECT];
-    struct dbk_diagnostics *faults = reading->loader->faults;
+    size_t before = reading->loader->faults->error_count;
     int rc = DBK_OK;
-    if (personal != NULL && subject == NULL) {
-        struct dbk_fault fault = dbk_settings_fault(reading->file, personal);
-        fault.why = "personal columns are sealed under the person's key";
-        fault.fix = "name the column that says who it is: `subject: id`";
-        return dbk_fault_add(faults, &fault, "`personal` stands without `subject`");
-    }
-    if (subject != NULL && personal == NULL) {
-        struct dbk_fault fault = dbk_settings_fault(reading->file, subject);
-        fault.why = "nothing is sealed under the person's key";
-        fault.fix = "name the personal columns: `personal: [name]`";
-        return dbk_fault_add(faults, &fault, "`subject` stands without `personal`");
-    }
-    if (personal == NULL)
+    if (personal == NULL && subject == NULL)
         return DBK_OK;
-    rc = check_captured(reading, table, subject, "subject");
-    if (rc == DBK_OK)
-        rc = check_not_masked(reading, table, subject);
-    for (const struct dbk_yaml_node *node = personal->first; node != NULL && rc == DBK_OK;
-         node = node->next)
-        rc = check_not_masked(reading, table, node);
-    if (rc < 0 || !is_listed(table->personal, table->personal_count, table->subject))
-        return rc;
-    struct dbk_fault fault = dbk_settings_fault(reading->file, subject);
-    fault.why = "who a row is about must be known before it can be opened";
-    fault.fix = "name the person by a number of their own";
-    return dbk_fault_add(faults, &fault, "the column `%s` is personal, and names the person",
-                         table->subject);
+    if (personal == NULL || subject == NULL) {
+        rc = check_pair(reading, personal, subject);
+    } else {
+        rc = check_captured(reading, table, subject, "subject");
+        if (rc == DBK_OK)
+            rc = check_not_masked(reading, table, subject);
+        for (const struct dbk_yaml_node *node = personal->first; node != NULL && rc == DBK_OK;
+             node = node->next)
+            rc = check_not_masked(reading, table, node);
+        if (rc == DBK_OK)
+            rc = check_subject(reading, table, subject);
+    }
+    /* Faulty ones make no schema, whose faults would only come on top. */
+    if (reading->loader->faults->error_count > before)
+        table->personal_count = 0;
+    return rc;
 }
 
 /* ---- Tables ---- */
@@ -176,6 +200,15 @@ static int take_capture(struct reading *reading, struct dbk_capture_table *table
 {
     static const char *const words[] = {"cdc"};
     struct dbk_fault fault = dbk_settings_fault(reading->file, node);
+    const char *address = reading->service->address;
+    if (strcmp(node->text.data, words[0]) == 0 && address != NULL &&
+        dbk_target_dialect(address) != DBK_DIALECT_POSTGRES) {
+        fault.why = "the database must tell its changes";
+        fault.fix = "name a `postgres:` database of book.yaml";
+        return dbk_fault_add(reading->loader->faults, &fault,
+                             "`capture: cdc` needs a PostgreSQL database, and `%s` is none",
+                             reading->service->database);
+    }
     if (strcmp(node->text.data, words[0]) == 0) {
         table->kind = DBK_CAPTURE_CDC;
         return DBK_OK;

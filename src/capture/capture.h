@@ -6,7 +6,10 @@
  * an event of the category `<service>.<table>`, in the stream that the row's key names, with the
  * row's image; after that it is an event like all others.
  *
- * Threads: definitions are read-only.
+ * A service is captured by a thread of its own, from a source (capture/source.h), through an entry
+ * (capture/entry.h), into the book. One that fails stops no other.
+ *
+ * Threads: definitions are read-only; captures from any thread.
  * Source:  DESIGN section 3; docs/capture.md.
  */
 #ifndef DBK_CAPTURE_CAPTURE_H
@@ -15,6 +18,8 @@
 #include <stdbool.h>
 
 #include "base/memory.h"
+#include "os/os.h"
+#include "store/store.h"
 
 /* How a table's changes are read. */
 enum dbk_capture_kind {
@@ -60,5 +65,76 @@ const struct dbk_capture_table *dbk_capture_table(const struct dbk_capture_servi
  */
 void dbk_capture_put_stream(struct dbk_slice service, struct dbk_slice table,
                             const struct dbk_slice *key, size_t count, struct dbk_buf *out);
+/* Takes what stands behind the dash apart into its texts, in the arena. DBK_ECORRUPT: it is no key
+   of so many columns; DBK_ENOMEM. */
+int dbk_capture_take_key(struct dbk_slice text, struct dbk_arena *arena, struct dbk_slice *key_out,
+                         size_t count) DBK_MUST_CHECK;
+
+/* ---- Capturing ---- */
+
+struct dbk_captures;
+
+struct dbk_captures_options {
+    struct dbk_os *os;
+    struct dbk_store *store;
+    dbk_append_fn append; /* of JSON that is written here */
+    void *context;
+    const char *folder; /* for what does not fit into memory; borrowed */
+    size_t batch_count_max;
+    size_t event_size_max;
+};
+int dbk_captures_open(const struct dbk_captures_options *options,
+                      struct dbk_captures **captures_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* Ends the threads: what they have not stored is captured again. NULL is fine. */
+void dbk_captures_free(struct dbk_captures *captures);
+/* The service is kept. Before start. */
+int dbk_captures_add(struct dbk_captures *captures, const struct dbk_capture_service *service,
+                     struct dbk_error *err) DBK_MUST_CHECK;
+/* Starts a thread for each service, in the process that serves. */
+int dbk_captures_start(struct dbk_captures *captures, struct dbk_error *err) DBK_MUST_CHECK;
+
+enum dbk_capture_state {
+    DBK_CAPTURE_STOPPED, /* no process captures it */
+    DBK_CAPTURE_CONNECTING,
+    DBK_CAPTURE_SNAPSHOT, /* tables are read, and changes followed */
+    DBK_CAPTURE_STREAMING,
+    DBK_CAPTURE_WAITING, /* it failed, and will be tried again */
+    DBK_CAPTURE_FAILED,  /* it failed, and somebody has to do something */
+};
+const char *dbk_capture_state_text(enum dbk_capture_state state);
+
+struct dbk_capture_status {
+    const char *service;
+    const char *database;
+    enum dbk_capture_state state;
+    char position[64]; /* the source's own; "": none yet */
+    int64_t lag_us;    /* how long ago the last stored transaction was, while there are others;
+                            0: none are left */
+    uint64_t lag_bytes;
+    char table[64];      /* that a snapshot reads; "": none */
+    uint64_t table_rows; /* of it, so far */
+    uint64_t changes;    /* since the thread started */
+    uint64_t events;
+    uint64_t failures;
+    uint64_t retained_bytes; /* that the source keeps */
+    char health[64];
+    char warning[512];
+    char error[DBK_ERROR_MESSAGE_SIZE]; /* of the last failure while it is not over */
+};
+size_t dbk_captures_count(const struct dbk_captures *captures);
+/* DBK_ECORRUPT: of a service that nobody captures, what the book keeps cannot be read. */
+int dbk_captures_status(struct dbk_captures *captures, size_t index,
+                        struct dbk_capture_status *status_out,
+                        struct dbk_error *err) DBK_MUST_CHECK;
+
+/*
+ * Reads a service's tables again: rows that are as the book has them make no event, and rows that
+ * are gone are deleted. What was lost is made good by that, but for what happened in between. It
+ * begins at once where the service is captured, else when it is.
+ *
+ * DBK_ENOTFOUND  no such service is captured; the message names one that is
+ */
+int dbk_captures_resnapshot(struct dbk_captures *captures, struct dbk_slice service,
+                            struct dbk_error *err) DBK_MUST_CHECK;
 
 #endif

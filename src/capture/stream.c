@@ -36,3 +36,48 @@ void dbk_capture_put_stream(struct dbk_slice service, struct dbk_slice table,
         put_part(key[i], out);
     }
 }
+
+static int hex(char digit)
+{
+    if (digit >= '0' && digit <= '9')
+        return digit - '0';
+    return digit >= 'A' && digit <= 'F' ? digit - 'A' + 10 : -1;
+}
+
+static int take_part(struct dbk_slice text, struct dbk_arena *arena, struct dbk_slice *part_out)
+{
+    char *bytes = dbk_arena_alloc(arena, text.size + 1);
+    size_t size = 0;
+    if (bytes == NULL)
+        return DBK_ENOMEM;
+    for (size_t i = 0; i < text.size; i++) {
+        bytes[size++] = text.data[i];
+        if (text.data[i] != '%')
+            continue;
+        if (i + 2 >= text.size || hex(text.data[i + 1]) < 0 || hex(text.data[i + 2]) < 0)
+            return DBK_ECORRUPT;
+        bytes[size - 1] = (char)(hex(text.data[i + 1]) << 4 | hex(text.data[i + 2]));
+        i += 2;
+    }
+    bytes[size] = 0;
+    *part_out = dbk_slice(bytes, size);
+    return DBK_OK;
+}
+
+int dbk_capture_take_key(struct dbk_slice text, struct dbk_arena *arena, struct dbk_slice *key_out,
+                         size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const char *comma = text.size == 0 ? NULL : memchr(text.data, ',', text.size);
+        bool last = i + 1 == count;
+        if (last != (comma == NULL))
+            return DBK_ECORRUPT;
+        size_t size = last ? text.size : (size_t)(comma - text.data);
+        int rc = take_part(dbk_slice(text.data, size), arena, &key_out[i]);
+        if (rc < 0)
+            return rc;
+        if (!last)
+            text = dbk_slice(comma + 1, text.size - size - 1);
+    }
+    return DBK_OK;
+}

@@ -83,6 +83,8 @@ int dbk_run_migrate_switch(const struct dbk_arguments *arguments);
 int dbk_run_migrate_undo(const struct dbk_arguments *arguments);
 int dbk_run_migrate_verify(const struct dbk_arguments *arguments);
 int dbk_run_migrate(const struct dbk_arguments *arguments);
+int dbk_run_capture_ls(const struct dbk_arguments *arguments);
+int dbk_run_capture_resnapshot(const struct dbk_arguments *arguments);
 int dbk_run_model_as_of(const struct dbk_arguments *arguments);
 int dbk_run_model_ls(const struct dbk_arguments *arguments);
 int dbk_run_model_read(const struct dbk_arguments *arguments);

@@ -228,6 +228,8 @@ int dbk_engine_open(const struct dbk_engine_options *options, struct dbk_diagnos
         rc = open_models(engine, err);
     if (rc == DBK_OK)
         rc = dbk_engine_open_forget(engine, err);
+    if (rc == DBK_OK)
+        rc = dbk_engine_open_captures(engine, err);
     if (rc == DBK_OK && engine->writer)
         rc = dbk_models_start(engine->models, err);
     if (rc == DBK_OK && engine->writer && options->schedule)
@@ -236,6 +238,8 @@ int dbk_engine_open(const struct dbk_engine_options *options, struct dbk_diagnos
         rc = dbk_forget_start(engine->forget, err);
     if (rc == DBK_OK && engine->writer && engine->book->fold_count > 0)
         rc = dbk_upkeep_start(engine, err);
+    if (rc == DBK_OK && engine->writer && options->schedule)
+        rc = dbk_captures_start(engine->captures, err);
     if (rc < 0) {
         dbk_engine_free(engine);
         return rc;
@@ -266,6 +270,7 @@ void dbk_engine_free(struct dbk_engine *engine)
 {
     if (engine == NULL)
         return;
+    dbk_captures_free(engine->captures);
     dbk_upkeep_stop(engine);
     dbk_forget_free(engine->forget);
     dbk_views_free(engine->views);
@@ -321,6 +326,11 @@ struct dbk_proof *dbk_engine_proof(struct dbk_engine *engine)
 struct dbk_groups *dbk_engine_groups(struct dbk_engine *engine)
 {
     return engine->groups;
+}
+
+struct dbk_captures *dbk_engine_captures(struct dbk_engine *engine)
+{
+    return engine->captures;
 }
 
 struct dbk_folds *dbk_engine_folds(struct dbk_engine *engine)

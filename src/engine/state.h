@@ -36,6 +36,7 @@ struct dbk_engine {
     struct dbk_models *models;
     struct dbk_views *views;
     struct dbk_forget *forget;
+    struct dbk_captures *captures;
     pthread_rwlock_t appending; /* read by appends; written while a subject is forgotten */
     struct dbk_arena arena;
     const char *as_of;    /* the folder of models as of a time */
@@ -70,6 +71,9 @@ int dbk_engine_check_personal(const struct dbk_schema *schema, const struct dbk_
                               struct dbk_error *err) DBK_MUST_CHECK;
 /* Opens what forgets; behind everything that it cleans. */
 int dbk_engine_open_forget(struct dbk_engine *engine, struct dbk_error *err) DBK_MUST_CHECK;
+
+/* Opens the captures of services, which do not run yet. */
+int dbk_engine_open_captures(struct dbk_engine *engine, struct dbk_error *err) DBK_MUST_CHECK;
 
 /* Takes the snapshots that are due behind the appends, in a thread of its own. */
 int dbk_upkeep_start(struct dbk_engine *engine, struct dbk_error *err) DBK_MUST_CHECK;

@@ -61,6 +61,8 @@ int dbk_api_models(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_model(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_model_table(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_model_rebuild(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_captures(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_capture_resnapshot(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_views(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_view(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_view_rows(struct dbk_api_call *call, struct dbk_error *err);
@@ -90,6 +92,10 @@ int dbk_api_after(const struct dbk_api_call *call, uint64_t *after_out, int64_t 
 int dbk_api_put_model(struct dbk_api_call *call, size_t index,
                       struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_api_put_view(struct dbk_api_call *call, size_t index, struct dbk_error *err) DBK_MUST_CHECK;
+/* The captures' part of /healthz and /metrics. */
+int dbk_api_put_captures_health(struct dbk_api_call *call, bool *degraded,
+                                struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_api_put_captures_metrics(struct dbk_api_call *call, struct dbk_error *err) DBK_MUST_CHECK;
 /* An event as JSON, with the member `attempt` when it is not 0; and as a server-sent event. */
 void dbk_api_put_delivery(struct dbk_buf *out, const struct dbk_event *event, uint32_t attempt);
 void dbk_api_put_sse(struct dbk_buf *out, const struct dbk_event *event, uint32_t attempt);

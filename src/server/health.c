@@ -108,6 +108,8 @@ int dbk_api_health(struct dbk_api_call *call, struct dbk_error *err)
     dbk_put_u64(out, &first, "events", stats.events);
     dbk_put_u64(out, &first, "streams", stats.streams);
     rc = put_health(call, &degraded, err);
+    if (rc == DBK_OK)
+        rc = dbk_api_put_captures_health(call, &degraded, err);
     if (rc < 0)
         return rc;
     put_proof(call, &degraded);
@@ -240,6 +242,8 @@ int dbk_api_metrics(struct dbk_api_call *call, struct dbk_error *err)
     rc = put_model_metrics(call, err);
     if (rc == DBK_OK)
         rc = put_group_metrics(call, err);
+    if (rc == DBK_OK)
+        rc = dbk_api_put_captures_metrics(call, err);
     if (rc < 0)
         return rc;
     return dbk_call_send(call, 200, "text/plain; version=0.0.4");

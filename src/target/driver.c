@@ -9,25 +9,27 @@
 
 struct kind {
     const char *prefix;
-    const char *module;
-    const struct dbk_driver *driver; /* NULL: not loaded */
+    const char *file;
+    void *module; /* NULL: not loaded */
+    const struct dbk_driver *driver;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct kind kinds[] = {{"postgres:", "daybook-postgres.so", NULL}};
+static struct kind kinds[] = {{"postgres:", "daybook-postgres.so", NULL, NULL}};
 
 /* The loader looks where the program's own run path says: beside it, and in <libdir>/daybook. */
 static int load(struct kind *kind, struct dbk_error *err)
 {
-    void *module = dlopen(kind->module, RTLD_NOW | RTLD_LOCAL);
+    void *module = dlopen(kind->file, RTLD_NOW | RTLD_LOCAL);
     if (module == NULL)
         return dbk_error_set(err, DBK_ENOTFOUND, "%.*s databases need the module %s: %s",
-                             (int)strlen(kind->prefix) - 1, kind->prefix, kind->module, dlerror());
+                             (int)strlen(kind->prefix) - 1, kind->prefix, kind->file, dlerror());
     const struct dbk_driver *driver = dlsym(module, DBK_DRIVER_SYMBOL);
     if (driver == NULL || driver->version != DBK_DRIVER_VERSION)
         return dbk_error_set(err, DBK_EFORMAT,
                              "%s is not of this version of Daybook: install both together",
-                             kind->module);
+                             kind->file);
+    kind->module = module;
     kind->driver = driver;
     return DBK_OK;
 }
@@ -49,4 +51,18 @@ int dbk_driver_of(const char *address, const struct dbk_driver **driver_out, con
         return rc;
     }
     return DBK_OK;
+}
+
+int dbk_target_symbol(const char *address, const char *name, const void **symbol_out,
+                      struct dbk_error *err)
+{
+    const struct dbk_driver *driver = NULL;
+    const char *rest = NULL;
+    int rc = dbk_driver_of(address, &driver, &rest, err);
+    *symbol_out = NULL;
+    for (size_t i = 0; rc == DBK_OK && i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        if (kinds[i].driver == driver)
+            *symbol_out = dlsym(kinds[i].module, name);
+    }
+    return rc;
 }

@@ -57,6 +57,10 @@ enum dbk_connect_flags {
 
 enum dbk_dialect { DBK_DIALECT_SQLITE, DBK_DIALECT_POSTGRES };
 enum dbk_dialect dbk_target_dialect(const char *address);
+/* What else the module of an address's kind brings, by name; NULL: nothing of that name. As
+   dbk_connection_open fails when it cannot be loaded. */
+int dbk_target_symbol(const char *address, const char *name, const void **symbol_out,
+                      struct dbk_error *err) DBK_MUST_CHECK;
 
 /*
  * Opens a session. A SQLite file is created when missing (WAL, foreign keys on, a busy timeout);

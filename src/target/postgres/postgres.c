@@ -10,9 +10,6 @@
  * The first failure aborts the transaction at the server, so that nothing behind it is done; it is
  * kept and reported by every call until ROLLBACK.
  *
- * The connection string stands in a file (`file:PATH`, read with each connect, so that it may be
- * changed) or in the environment (`env:NAME`), never in an address, and is in no message.
- *
  * Source: PostgreSQL's manual, libpq, "Pipeline Mode" and appendix A for SQLSTATE.
  */
 #include <errno.h>
@@ -28,8 +25,8 @@
 #include "os/os.h"
 #include "target/driver.h"
 #include "target/postgres/parse.h"
+#include "target/postgres/secret.h"
 
-#define SECRET_SIZE_MAX ((size_t)64 << 10)
 /* A message of parameters; PostgreSQL itself takes 1 GB. */
 #define MESSAGE_SIZE_MAX ((size_t)1 << 30)
 /* Statements sent before their results are read: what both sides buffer meanwhile fits. */
@@ -266,34 +263,6 @@ static int leave_pipeline(struct session *session, struct dbk_error *err)
 
 /* ---- Sessions ---- */
 
-static int read_secret(const char *address, struct dbk_buf *secret, struct dbk_error *err)
-{
-    struct dbk_error failure = {0};
-    if (strncmp(address, "env:", 4) == 0) {
-        const char *value = getenv(address + 4);
-        if (value == NULL)
-            return dbk_error_set(err, DBK_ECONNECT,
-                                 "the environment has no %s, where a connection string is expected",
-                                 address + 4);
-        dbk_buf_append_text(secret, value);
-    } else {
-        dbk_assert(strncmp(address, "file:", 5) == 0);
-        int rc = dbk_os_read_file(dbk_os_real(), address + 5, SECRET_SIZE_MAX, secret, &failure);
-        if (rc < 0)
-            return dbk_error_set(err, DBK_ECONNECT, "the connection string cannot be read: %s",
-                                 failure.message);
-    }
-    while (secret->size > 0 &&
-           (secret->data[secret->size - 1] == '\n' || secret->data[secret->size - 1] == '\r'))
-        secret->size--;
-    dbk_buf_append_char(secret, 0);
-    if (secret->rc < 0)
-        return dbk_error_set(err, secret->rc, "out of memory connecting");
-    if (secret->size == 1)
-        return dbk_error_set(err, DBK_ECONNECT, "the connection string is empty");
-    return DBK_OK;
-}
-
 static void take_no_notice(void *context, const PGresult *result)
 {
     (void)context;
@@ -348,8 +317,8 @@ static int open_session(const char *address, unsigned flags, struct dbk_connecti
     if (session == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory connecting");
     session->base.driver = NULL;
-    dbk_buf_init(&secret, SECRET_SIZE_MAX + 1);
-    int rc = read_secret(address, &secret, err);
+    dbk_buf_init(&secret, DBK_POSTGRES_SECRET_SIZE_MAX + 1);
+    int rc = dbk_postgres_read_secret(address, &secret, err);
     if (rc == DBK_OK)
         rc = connect_server(session, secret.data, err);
     if (rc == DBK_OK && (flags & DBK_CONNECT_READ) != 0)

@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A thread a service:
+ *
+ *     connect -> follow until something fails or somebody asks for a snapshot -> again
+ *
+ * What can work again is tried again, ever later; what cannot waits for somebody.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/diagnostics.h"
+#include "capture/entry.h"
+#include "target/target.h"
+
+/* What was gathered is stored when nothing more is at hand, or so long behind the first of it. */
+#define GATHER_US (INT64_C(2) * 1000)
+#define WAIT_US (INT64_C(1) * 1000000)
+#define BACKOFF_US_MIN (INT64_C(100) * 1000)
+#define BACKOFF_US_MAX (INT64_C(10) * 1000000)
+#define CHUNK_ROWS 5000
+/* How many changes are taken before the clock is looked at. */
+#define LOOK_COUNT 64
+
+struct capture {
+    struct dbk_captures *captures;
+    const struct dbk_capture_service *service;
+    pthread_t thread;
+    bool runs;
+    int wake;                         /* an eventfd */
+    _Atomic bool resnapshot;          /* asked for */
+    struct dbk_capture_status status; /* under the lock */
+    struct dbk_entry_counts before;   /* of entries that have ended */
+    int64_t backoff_us;
+};
+
+struct dbk_captures {
+    struct dbk_captures_options options;
+    struct dbk_arena arena;
+    pthread_mutex_t lock;
+    struct capture *items;
+    size_t count;
+    size_t capacity;
+    _Atomic bool stop;
+};
+
+const char *dbk_capture_state_text(enum dbk_capture_state state)
+{
+    static const char *const texts[] = {
+        [DBK_CAPTURE_STOPPED] = "stopped",   [DBK_CAPTURE_CONNECTING] = "connecting",
+        [DBK_CAPTURE_SNAPSHOT] = "snapshot", [DBK_CAPTURE_STREAMING] = "streaming",
+        [DBK_CAPTURE_WAITING] = "waiting",   [DBK_CAPTURE_FAILED] = "failed",
+    };
+    return texts[state];
+}
+
+/* ---- Life ---- */
+
+int dbk_captures_open(const struct dbk_captures_options *options,
+                      struct dbk_captures **captures_out, struct dbk_error *err)
+{
+    struct dbk_captures *captures = dbk_alloc_zero(1, sizeof(*captures));
+    if (captures == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory opening captures");
+    captures->options = *options;
+    dbk_arena_init(&captures->arena, (size_t)1 << 20);
+    (void)pthread_mutex_init(&captures->lock, NULL);
+    *captures_out = captures;
+    return DBK_OK;
+}
+
+static void wake(const struct capture *capture)
+{
+    const uint64_t one = 1;
+    while (write(capture->wake, &one, sizeof(one)) < 0 && errno == EINTR)
+        continue;
+}
+
+static void stay_awake(const struct capture *capture)
+{
+    uint64_t count = 0;
+    while (read(capture->wake, &count, sizeof(count)) < 0 && errno == EINTR)
+        continue;
+}
+
+void dbk_captures_free(struct dbk_captures *captures)
+{
+    if (captures == NULL)
+        return;
+    captures->stop = true;
+    for (size_t i = 0; i < captures->count; i++) {
+        if (captures->items[i].runs)
+            wake(&captures->items[i]);
+    }
+    for (size_t i = 0; i < captures->count; i++) {
+        if (captures->items[i].runs)
+            (void)pthread_join(captures->items[i].thread, NULL);
+        if (captures->items[i].wake >= 0)
+            (void)close(captures->items[i].wake);
+    }
+    dbk_free(captures->items);
+    (void)pthread_mutex_destroy(&captures->lock);
+    dbk_arena_release(&captures->arena);
+    dbk_free(captures);
+}
+
+int dbk_captures_add(struct dbk_captures *captures, const struct dbk_capture_service *service,
+                     struct dbk_error *err)
+{
+    if (captures->count == captures->capacity) {
+        size_t capacity = captures->capacity == 0 ? 8 : captures->capacity * 2;
+        struct capture *items = dbk_realloc(captures->items, capacity * sizeof(*items));
+        if (items == NULL)
+            return dbk_error_set(err, DBK_ENOMEM, "out of memory adding a capture");
+        captures->items = items;
+        captures->capacity = capacity;
+    }
+    struct capture *capture = &captures->items[captures->count++];
+    *capture = (struct capture){.captures = captures, .service = service, .wake = -1};
+    capture->status.service = service->name;
+    capture->status.database = service->database;
+    return DBK_OK;
+}
+
+/* ---- A session with the source ---- */
+
+static int driver_of(const struct dbk_capture_service *service,
+                     const struct dbk_source_driver **driver_out, struct dbk_error *err)
+{
+    const void *symbol = NULL;
+    int rc = dbk_target_symbol(service->address, DBK_SOURCE_SYMBOL, &symbol, err);
+    if (rc < 0)
+        return rc;
+    *driver_out = symbol;
+    if (symbol == NULL)
+        return dbk_error_set(err, DBK_EINVAL, "%s: the database `%s` does not tell its changes",
+                             service->file, service->database);
+    return (*driver_out)->version == DBK_SOURCE_VERSION
+               ? DBK_OK
+               : dbk_error_set(err, DBK_EFORMAT,
+                               "the module of `%s` is not of this version of Daybook: install both "
+                               "together",
+                               service->database);
+}
+
+struct session {
+    struct capture *capture;
+    struct dbk_entry *entry;
+    struct dbk_source *source;
+    int64_t first_us; /* when the first of what is gathered came; 0: nothing is */
+    unsigned taken;
+};
+
+static int64_t now_us(const struct capture *capture)
+{
+    struct dbk_os *os = capture->captures->options.os;
+    return os->monotonic_us(os);
+}
+
+static void set_state(struct capture *capture, enum dbk_capture_state state,
+                      const struct dbk_error *failure)
+{
+    (void)pthread_mutex_lock(&capture->captures->lock);
+    capture->status.state = state;
+    if (failure != NULL) {
+        capture->status.failures++;
+        (void)snprintf(capture->status.error, sizeof(capture->status.error), "%s",
+                       failure->message);
+    }
+    (void)pthread_mutex_unlock(&capture->captures->lock);
+}
+
+static void show(struct session *session)
+{
+    struct capture *capture = session->capture;
+    struct dbk_os *os = capture->captures->options.os;
+    struct dbk_capture_status *status = &capture->status;
+    struct dbk_source_status source = {0};
+    struct dbk_entry_counts counts;
+    session->source->driver->status(session->source, &source);
+    dbk_entry_counts(session->entry, &counts);
+    bool behind = !source.caught_up || dbk_entry_gathered(session->entry) > 0;
+    int64_t lag_us =
+        behind && counts.time_us != DBK_TIME_NONE ? os->now_us(os) - counts.time_us : 0;
+    (void)pthread_mutex_lock(&capture->captures->lock);
+    status->state = source.snapshot ? DBK_CAPTURE_SNAPSHOT : DBK_CAPTURE_STREAMING;
+    status->error[0] = 0;
+    status->lag_us = lag_us > 0 ? lag_us : 0;
+    status->lag_bytes = source.lag_bytes;
+    status->table_rows = source.snapshot_rows;
+    status->retained_bytes = source.retained_bytes;
+    status->changes = capture->before.changes + counts.changes;
+    status->events = capture->before.events + counts.events;
+    (void)snprintf(status->position, sizeof(status->position), "%s", source.position);
+    (void)snprintf(status->table, sizeof(status->table), "%s", source.snapshot_table);
+    (void)snprintf(status->health, sizeof(status->health), "%s", source.health);
+    (void)snprintf(status->warning, sizeof(status->warning), "%s", source.warning);
+    (void)pthread_mutex_unlock(&capture->captures->lock);
+}
+
+static int store(struct session *session, bool always, struct dbk_error *err)
+{
+    int rc = dbk_entry_store(session->entry, always, err);
+    if (rc == DBK_OK)
+        rc = session->source->driver->stored(session->source, err);
+    session->first_us = 0;
+    session->capture->backoff_us = 0;
+    show(session);
+    return rc;
+}
+
+/* Behind a transaction: time to store? The clock is not looked at each time. */
+static bool is_due(struct session *session)
+{
+    if (dbk_entry_gathered(session->entry) == 0)
+        return false;
+    if (dbk_entry_is_full(session->entry))
+        return true;
+    if (session->first_us == 0) {
+        session->first_us = now_us(session->capture);
+        return false;
+    }
+    if (++session->taken % LOOK_COUNT != 0)
+        return false;
+    return now_us(session->capture) - session->first_us > GATHER_US;
+}
+
+/* Nothing is at hand. */
+static int rest(struct session *session, struct dbk_error *err)
+{
+    const struct dbk_source_driver *driver = session->source->driver;
+    int rc = DBK_OK;
+    if (!dbk_entry_is_open(session->entry)) {
+        if (dbk_entry_gathered(session->entry) > 0)
+            rc = store(session, false, err);
+        else if (driver->moved(session->source))
+            rc = store(session, true, err);
+    }
+    if (rc < 0)
+        return rc;
+    show(session);
+    return driver->wait(session->source, WAIT_US, err);
+}
+
+static int follow(struct session *session, struct dbk_error *err)
+{
+    const struct dbk_source_driver *driver = session->source->driver;
+    struct capture *capture = session->capture;
+    int rc = DBK_OK;
+    while (rc == DBK_OK && !capture->captures->stop && !capture->resnapshot) {
+        struct dbk_change change = {0};
+        rc = driver->next(session->source, &change, err);
+        if (rc == 0) {
+            rc = rest(session, err);
+            continue;
+        }
+        if (rc == 1)
+            rc = dbk_entry_take(session->entry, &change, err);
+        if (rc == DBK_OK && change.kind == DBK_CHANGE_END && is_due(session))
+            rc = store(session, false, err);
+    }
+    return rc;
+}
+
+static int note(void *context, struct dbk_slice state, struct dbk_error *err)
+{
+    struct session *session = context;
+    return dbk_entry_note(session->entry, state, false, err);
+}
+
+static uint64_t last_position(void *context)
+{
+    struct session *session = context;
+    return dbk_entry_last_position(session->entry);
+}
+
+static int live(void *context, size_t table, uint64_t after, uint64_t until, size_t max,
+                struct dbk_live_keys *keys_out, struct dbk_error *err)
+{
+    struct session *session = context;
+    return dbk_entry_live(session->entry, table, after, until, max, keys_out, err);
+}
+
+static int open_entry(struct capture *capture, struct dbk_entry **entry_out, struct dbk_error *err)
+{
+    const struct dbk_captures_options *options = &capture->captures->options;
+    return dbk_entry_open(&(struct dbk_entry_options){.store = options->store,
+                                                      .service = capture->service,
+                                                      .append = options->append,
+                                                      .context = options->context,
+                                                      .batch_count_max = options->batch_count_max,
+                                                      .event_size_max = options->event_size_max},
+                          entry_out, err);
+}
+
+static int connect_source(struct session *session, const struct dbk_source_driver *driver,
+                          struct dbk_error *err)
+{
+    struct capture *capture = session->capture;
+    const struct dbk_captures_options *options = &capture->captures->options;
+    if (capture->resnapshot && !dbk_entry_resnapshot(session->entry)) {
+        int rc = dbk_entry_note(session->entry, dbk_entry_state(session->entry), true, err);
+        if (rc < 0)
+            return rc;
+    }
+    capture->resnapshot = false;
+    /* What a note says replaces what is read here. */
+    struct dbk_slice state = dbk_entry_state(session->entry);
+    char *copy = dbk_copy_text(state);
+    if (copy == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory capturing %s", capture->service->name);
+    int rc = driver->open(
+        &(struct dbk_source_options){.os = options->os,
+                                     .service = capture->service,
+                                     .book = dbk_store_book_id(options->store),
+                                     .folder = options->folder,
+                                     .wake = capture->wake,
+                                     .chunk_rows = CHUNK_ROWS < options->batch_count_max / 2
+                                                       ? CHUNK_ROWS
+                                                       : options->batch_count_max / 2,
+                                     .state = dbk_slice(copy, state.size),
+                                     .resnapshot = dbk_entry_resnapshot(session->entry),
+                                     .last_position = last_position,
+                                     .live = live,
+                                     .note = note,
+                                     .context = session},
+        &session->source, err);
+    dbk_free(copy);
+    return rc;
+}
+
+static int run_session(struct capture *capture, struct dbk_error *err)
+{
+    const struct dbk_source_driver *driver = NULL;
+    struct session session = {.capture = capture};
+    struct dbk_entry_counts counts;
+    set_state(capture, DBK_CAPTURE_CONNECTING, NULL);
+    int rc = driver_of(capture->service, &driver, err);
+    if (rc == DBK_OK)
+        rc = open_entry(capture, &session.entry, err);
+    if (rc == DBK_OK)
+        rc = connect_source(&session, driver, err);
+    if (rc == DBK_OK) {
+        dbk_entry_follow(session.entry, session.source);
+        show(&session);
+        rc = follow(&session, err);
+    }
+    if (session.entry != NULL) {
+        dbk_entry_counts(session.entry, &counts);
+        capture->before.changes += counts.changes;
+        capture->before.events += counts.events;
+    }
+    if (session.source != NULL)
+        driver->close(session.source);
+    dbk_entry_free(session.entry);
+    return rc;
+}
+
+/* ---- The thread ---- */
+
+static bool can_work_again(int rc)
+{
+    return rc == DBK_ECONNECT || rc == DBK_EBUSY || rc == DBK_ETIMEOUT || rc == DBK_EFULL ||
+           rc == DBK_ECONFLICT || rc == DBK_ENOMEM;
+}
+
+static void sleep_until_woken(const struct capture *capture, int64_t timeout_us)
+{
+    struct pollfd look = {.fd = capture->wake, .events = POLLIN};
+    (void)poll(&look, 1, timeout_us < 0 ? -1 : (int)(timeout_us / 1000));
+}
+
+static void *run(void *context)
+{
+    struct capture *capture = context;
+    for (;;) {
+        struct dbk_error err = {0};
+        /* In this order: what wakes later is not missed. */
+        stay_awake(capture);
+        if (capture->captures->stop)
+            return NULL;
+        int rc = run_session(capture, &err);
+        if (rc >= 0 || capture->captures->stop || capture->resnapshot)
+            continue;
+        bool again = can_work_again(rc);
+        set_state(capture, again ? DBK_CAPTURE_WAITING : DBK_CAPTURE_FAILED, &err);
+        capture->backoff_us = capture->backoff_us == 0 ? BACKOFF_US_MIN : capture->backoff_us * 2;
+        if (capture->backoff_us > BACKOFF_US_MAX)
+            capture->backoff_us = BACKOFF_US_MAX;
+        sleep_until_woken(capture, again ? capture->backoff_us : -1);
+    }
+}
+
+int dbk_captures_start(struct dbk_captures *captures, struct dbk_error *err)
+{
+    for (size_t i = 0; i < captures->count; i++) {
+        struct capture *capture = &captures->items[i];
+        capture->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (capture->wake < 0)
+            return dbk_error_set_errno(err, errno, "making an eventfd");
+        int code = pthread_create(&capture->thread, NULL, run, capture);
+        if (code != 0)
+            return dbk_error_set_errno(err, code, "starting a thread to capture %s",
+                                       capture->service->name);
+        capture->runs = true;
+    }
+    return DBK_OK;
+}
+
+/* ---- Status ---- */
+
+size_t dbk_captures_count(const struct dbk_captures *captures)
+{
+    return captures->count;
+}
+
+/* What the book says, where nobody captures. */
+static int read_status(struct capture *capture, struct dbk_capture_status *status_out,
+                       struct dbk_error *err)
+{
+    struct dbk_entry *entry = NULL;
+    char room[64];
+    struct dbk_slice position = {0};
+    int rc = open_entry(capture, &entry, err);
+    if (rc < 0)
+        return rc;
+    if (dbk_json_find_text(dbk_entry_state(entry), "lsn", room, sizeof(room), &position))
+        (void)snprintf(status_out->position, sizeof(status_out->position), "%.*s",
+                       DBK_SLICE_ARGS(position));
+    dbk_entry_free(entry);
+    return DBK_OK;
+}
+
+int dbk_captures_status(struct dbk_captures *captures, size_t index,
+                        struct dbk_capture_status *status_out, struct dbk_error *err)
+{
+    struct capture *capture = &captures->items[index];
+    (void)pthread_mutex_lock(&captures->lock);
+    *status_out = capture->status;
+    (void)pthread_mutex_unlock(&captures->lock);
+    return capture->runs ? DBK_OK : read_status(capture, status_out, err);
+}
+
+static int find(struct dbk_captures *captures, struct dbk_slice service,
+                struct capture **capture_out, struct dbk_error *err)
+{
+    const char *closest = NULL;
+    for (size_t i = 0; i < captures->count; i++) {
+        const char *name = captures->items[i].service->name;
+        if (dbk_slice_equal_text(service, name)) {
+            *capture_out = &captures->items[i];
+            return DBK_OK;
+        }
+    }
+    char *copy = dbk_copy_text(service);
+    for (size_t i = 0; copy != NULL && closest == NULL && i < captures->count; i++)
+        closest = dbk_closest_name(copy, &captures->items[i].service->name, 1);
+    dbk_free(copy);
+    return dbk_error_set(err, DBK_ENOTFOUND, "no service %.*s is captured%s%s%s",
+                         DBK_SLICE_ARGS(service), closest == NULL ? "" : ": did you mean `",
+                         closest == NULL ? "" : closest, closest == NULL ? "" : "`?");
+}
+
+int dbk_captures_resnapshot(struct dbk_captures *captures, struct dbk_slice service,
+                            struct dbk_error *err)
+{
+    struct capture *capture = NULL;
+    struct dbk_entry *entry = NULL;
+    int rc = find(captures, service, &capture, err);
+    if (rc < 0 || capture == NULL)
+        return rc;
+    if (capture->runs) {
+        capture->resnapshot = true;
+        wake(capture);
+        return DBK_OK;
+    }
+    rc = open_entry(capture, &entry, err);
+    if (rc == DBK_OK)
+        rc = dbk_entry_note(entry, dbk_entry_state(entry), true, err);
+    dbk_entry_free(entry);
+    return rc;
+}

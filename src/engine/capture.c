@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Services whose tables are captured. */
+#include "engine/state.h"
+
+static int append(void *context, const struct dbk_batch *batch,
+                  struct dbk_append_result *result_out, struct dbk_error *err)
+{
+    return dbk_engine_append_own_json(context, batch, result_out, err);
+}
+
+static bool is_captured(const struct dbk_capture_service *service)
+{
+    for (size_t i = 0; i < service->table_count; i++) {
+        if (service->tables[i].kind != DBK_CAPTURE_NONE)
+            return true;
+    }
+    return false;
+}
+
+int dbk_engine_open_captures(struct dbk_engine *engine, struct dbk_error *err)
+{
+    const struct dbk_book *book = engine->book;
+    const char *folder = dbk_arena_format(&engine->arena, "%s/capture", book->data);
+    if (folder == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", book->folder);
+    int rc =
+        dbk_captures_open(&(struct dbk_captures_options){.os = engine->os,
+                                                         .store = engine->store,
+                                                         .append = append,
+                                                         .context = engine,
+                                                         .folder = folder,
+                                                         .batch_count_max = book->batch_count_max,
+                                                         .event_size_max = book->event_size_max},
+                          &engine->captures, err);
+    for (size_t i = 0; rc == DBK_OK && i < book->service_count; i++) {
+        if (is_captured(&book->services[i]))
+            rc = dbk_captures_add(engine->captures, &book->services[i], err);
+    }
+    return rc;
+}

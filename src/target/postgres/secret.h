@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * secret -- the connection string that an address names.
+ *
+ * It stands in a file (`file:PATH`, read with each connect, so that it may be changed) or in the
+ * environment (`env:NAME`), never in an address, and is in no message.
+ *
+ * Threads: any thread.
+ */
+#ifndef DBK_TARGET_POSTGRES_SECRET_H
+#define DBK_TARGET_POSTGRES_SECRET_H
+
+#include "base/memory.h"
+
+#define DBK_POSTGRES_SECRET_SIZE_MAX ((size_t)64 << 10)
+
+/*
+ * Appends the string and a NUL.
+ *
+ * address  without the kind in front
+ *
+ * DBK_ECONNECT  it cannot be read, or is empty
+ * DBK_ENOMEM
+ */
+int dbk_postgres_read_secret(const char *address, struct dbk_buf *secret,
+                             struct dbk_error *err) DBK_MUST_CHECK;
+
+#endif
