@@ -79,6 +79,7 @@ struct dbk_captures_options {
     struct dbk_store *store;
     dbk_append_fn append; /* of JSON that is written here */
     void *context;
+    bool writer;        /* this process holds the book */
     const char *folder; /* for what does not fit into memory; borrowed */
     size_t batch_count_max;
     size_t event_size_max;

@@ -109,6 +109,27 @@ void dbk_captures_free(struct dbk_captures *captures)
     dbk_free(captures);
 }
 
+static int open_entry(struct capture *capture, struct dbk_entry **entry_out, struct dbk_error *err)
+{
+    const struct dbk_captures_options *options = &capture->captures->options;
+    return dbk_entry_open(&(struct dbk_entry_options){.store = options->store,
+                                                      .service = capture->service,
+                                                      .append = options->append,
+                                                      .context = options->context,
+                                                      .batch_count_max = options->batch_count_max,
+                                                      .event_size_max = options->event_size_max},
+                          entry_out, err);
+}
+
+/* A transaction that is stored in part is not shown, from before the first reader on. */
+static int hold_back(struct capture *capture, struct dbk_error *err)
+{
+    struct dbk_entry *entry = NULL;
+    int rc = open_entry(capture, &entry, err);
+    dbk_entry_free(entry);
+    return rc == DBK_ECORRUPT ? DBK_OK : rc; /* the capture itself says so */
+}
+
 int dbk_captures_add(struct dbk_captures *captures, const struct dbk_capture_service *service,
                      struct dbk_error *err)
 {
@@ -124,7 +145,7 @@ int dbk_captures_add(struct dbk_captures *captures, const struct dbk_capture_ser
     *capture = (struct capture){.captures = captures, .service = service, .wake = -1};
     capture->status.service = service->name;
     capture->status.database = service->database;
-    return DBK_OK;
+    return captures->options.writer ? hold_back(capture, err) : DBK_OK;
 }
 
 /* ---- A session with the source ---- */
@@ -284,18 +305,6 @@ static int live(void *context, size_t table, uint64_t after, uint64_t until, siz
 {
     struct session *session = context;
     return dbk_entry_live(session->entry, table, after, until, max, keys_out, err);
-}
-
-static int open_entry(struct capture *capture, struct dbk_entry **entry_out, struct dbk_error *err)
-{
-    const struct dbk_captures_options *options = &capture->captures->options;
-    return dbk_entry_open(&(struct dbk_entry_options){.store = options->store,
-                                                      .service = capture->service,
-                                                      .append = options->append,
-                                                      .context = options->context,
-                                                      .batch_count_max = options->batch_count_max,
-                                                      .event_size_max = options->event_size_max},
-                          entry_out, err);
 }
 
 static int connect_source(struct session *session, const struct dbk_source_driver *driver,

@@ -22,6 +22,7 @@ struct dbk_entry {
     struct dbk_json *json;
     struct dbk_rows_writer *rows;
     struct dbk_slice progress; /* the stream, and its version */
+    struct dbk_slice prefix;   /* of the service's categories */
     uint64_t version;
     struct dbk_buf state; /* the source's, as it is stored */
     struct dbk_buf data;  /* of the event Captured */
@@ -43,6 +44,7 @@ struct dbk_entry {
     /* What a stored part of a transaction holds of it. */
     struct dbk_buf part_position;
     uint64_t part_changes; /* 0: no part is stored */
+    uint64_t part_from;    /* the book's position from which on parts are held back; 0: none are */
 
     struct dbk_slice stream; /* of the row at hand */
     struct dbk_buf name;
@@ -72,6 +74,7 @@ static int take_progress(struct dbk_entry *entry, const struct dbk_event *event,
     const struct dbk_json_node *part = NULL;
     const struct dbk_json_node *position = NULL;
     const struct dbk_json_node *changes = NULL;
+    const struct dbk_json_node *from = NULL;
     if (dbk_json_parse(entry->json, event->data, &root, NULL) < 0 || root->kind != DBK_JSON_OBJECT)
         return dbk_error_set(err, DBK_ECORRUPT, "the last event of %.*s says nothing",
                              DBK_SLICE_ARGS(event->stream));
@@ -84,13 +87,16 @@ static int take_progress(struct dbk_entry *entry, const struct dbk_event *event,
     if (part != NULL) {
         position = dbk_json_member(part, "position");
         changes = dbk_json_member(part, "changes");
+        from = dbk_json_member(part, "from");
         if (position == NULL || position->kind != DBK_JSON_STRING || changes == NULL ||
-            changes->kind != DBK_JSON_INTEGER || changes->integer < 0)
+            changes->kind != DBK_JSON_INTEGER || changes->integer < 0 || from == NULL ||
+            from->kind != DBK_JSON_INTEGER)
             return dbk_error_set(err, DBK_ECORRUPT,
                                  "the last event of %.*s does not say which part is stored",
                                  DBK_SLICE_ARGS(event->stream));
         dbk_buf_append(&entry->part_position, position->text);
         entry->part_changes = (uint64_t)changes->integer;
+        entry->part_from = from->integer > 0 ? (uint64_t)from->integer : 1;
     }
     return entry->state.rc < 0 || entry->part_position.rc < 0 ? no_memory(entry, err) : DBK_OK;
 }
@@ -110,6 +116,9 @@ static int read_progress(struct dbk_entry *entry, struct dbk_error *err)
         rc = take_progress(entry, &event, err);
     }
     dbk_cursor_free(cursor);
+    if (rc >= 0 && entry->part_from > 0)
+        rc = dbk_store_hold(entry->options.store, entry->prefix, entry->part_from,
+                            &entry->part_from, err);
     return rc < 0 ? rc : DBK_OK;
 }
 
@@ -128,11 +137,12 @@ static int open_parts(struct dbk_entry *entry, struct dbk_error *err)
     entry->events =
         dbk_arena_alloc_zero(&entry->arena, entry->capacity + 1, sizeof(*entry->events));
     entry->progress = dbk_capture_progress_stream(service->name, &entry->arena);
+    entry->prefix = dbk_slice_of(dbk_arena_format(&entry->arena, "%s.", service->name));
     entry->images = dbk_images_create(entry->options.store, IMAGES_SIZE_MAX);
     entry->rows = dbk_rows_writer_create(service);
     entry->json = dbk_json_create(STATE_SIZE_MAX);
-    if (entry->events == NULL || entry->progress.data == NULL || entry->images == NULL ||
-        entry->rows == NULL || entry->json == NULL)
+    if (entry->events == NULL || entry->progress.data == NULL || entry->prefix.data == NULL ||
+        entry->images == NULL || entry->rows == NULL || entry->json == NULL)
         return no_memory(entry, err);
     return DBK_OK;
 }
@@ -238,6 +248,14 @@ static int append(struct dbk_entry *entry, struct dbk_error *err)
     return entry->version == 1 ? set_rules(entry, err) : DBK_OK;
 }
 
+/* A transaction is whole, or will never be. */
+static void show(struct dbk_entry *entry)
+{
+    if (entry->part_from > 0)
+        dbk_store_release(entry->options.store, entry->prefix);
+    entry->part_from = 0;
+}
+
 static void put_source(struct dbk_entry *entry, struct dbk_slice state)
 {
     dbk_buf_append_text(&entry->data, "{\"source\":");
@@ -260,11 +278,25 @@ int dbk_entry_note(struct dbk_entry *entry, struct dbk_slice state, bool resnaps
         return rc;
     entry->resnapshot = resnapshot;
     entry->part_changes = 0;
+    show(entry);
     if (state.data != entry->state.data) {
         dbk_buf_reset(&entry->state);
         dbk_buf_append(&entry->state, state);
     }
     return entry->state.rc < 0 ? no_memory(entry, err) : DBK_OK;
+}
+
+/* Nobody sees a part before the transaction is whole. */
+static int put_part(struct dbk_entry *entry, struct dbk_error *err)
+{
+    int rc = dbk_store_hold(entry->options.store, entry->prefix, 0, &entry->part_from, err);
+    if (rc < 0)
+        return rc;
+    dbk_buf_append_text(&entry->data, ",\"part\":{\"position\":");
+    dbk_json_write_string(&entry->data, entry->position);
+    dbk_buf_append_format(&entry->data, ",\"changes\":%" PRIu64 ",\"from\":%" PRIu64 "}",
+                          entry->ordinal, entry->part_from);
+    return DBK_OK;
 }
 
 /* Stores what was gathered. The state is that of the last whole transaction. */
@@ -278,15 +310,15 @@ static int store(struct dbk_entry *entry, struct dbk_error *err)
     }
     dbk_buf_reset(&entry->data);
     put_source(entry, dbk_entry_state(entry));
-    if (entry->begun && entry->ordinal > 0) {
-        dbk_buf_append_text(&entry->data, ",\"part\":{\"position\":");
-        dbk_json_write_string(&entry->data, entry->position);
-        dbk_buf_append_format(&entry->data, ",\"changes\":%" PRIu64 "}", entry->ordinal);
-    }
+    bool part = entry->begun && entry->ordinal > 0;
+    int rc = part ? put_part(entry, err) : DBK_OK;
     dbk_buf_append_char(&entry->data, '}');
-    int rc = append(entry, err);
+    if (rc == DBK_OK)
+        rc = append(entry, err);
     if (rc < 0)
         return rc;
+    if (!part)
+        show(entry);
     entry->ended = false;
     entry->resnapshot = false;
     return DBK_OK;
@@ -545,7 +577,8 @@ static int delete_stored(struct dbk_entry *entry, const struct dbk_change *chang
                          struct dbk_error *err)
 {
     struct dbk_slice category = dbk_rows_writer_category(entry->rows, change->table);
-    const struct dbk_filter filter = {.categories = &category, .category_count = 1, .raw = true};
+    const struct dbk_filter filter = {
+        .categories = &category, .category_count = 1, .raw = true, .held = true};
     struct dbk_cursor *cursor = NULL;
     struct dbk_event event;
     int rc = dbk_cursor_open(entry->options.store, &filter, &cursor, err);
@@ -678,7 +711,8 @@ int dbk_entry_live(void *context, size_t table, uint64_t after, uint64_t until, 
                                       .category_count = 1,
                                       .position_min = after + 1,
                                       .position_max = until,
-                                      .raw = true};
+                                      .raw = true,
+                                      .held = true};
     struct dbk_cursor *cursor = NULL;
     struct dbk_event event;
     dbk_arena_reset(&entry->keys);

@@ -256,7 +256,8 @@ static int image_of(struct dbk_images *images, const struct dbk_event *event,
 static int fetch(struct dbk_images *images, struct dbk_slice stream, uint64_t hash,
                  uint64_t version, struct dbk_error *err)
 {
-    const struct dbk_filter filter = {.stream = stream, .version_min = version, .as_written = true};
+    const struct dbk_filter filter = {
+        .stream = stream, .version_min = version, .as_written = true, .held = true};
     struct dbk_cursor *cursor = NULL;
     struct dbk_slice image = {0};
     struct dbk_event event;

@@ -28,6 +28,7 @@ int dbk_engine_open_captures(struct dbk_engine *engine, struct dbk_error *err)
                                                          .store = engine->store,
                                                          .append = append,
                                                          .context = engine,
+                                                         .writer = engine->writer,
                                                          .folder = folder,
                                                          .batch_count_max = book->batch_count_max,
                                                          .event_size_max = book->event_size_max},

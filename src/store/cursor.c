@@ -243,7 +243,7 @@ int dbk_cursor_open(struct dbk_store *store, const struct dbk_filter *filter,
     cursor->store = store;
     dbk_arena_init(&cursor->arena, (size_t)16 << 20);
     dbk_log_reader_init(&cursor->reader);
-    uint64_t last = dbk_log_last_position(store->log);
+    uint64_t last = dbk_store_end_of(store, filter);
     if (copy_filter(cursor, filter) < 0) {
         rc = dbk_error_set(err, DBK_ENOMEM, "out of memory reading");
         goto out;
@@ -445,7 +445,7 @@ int dbk_cursor_extend(struct dbk_cursor *cursor, struct dbk_error *err)
 {
     dbk_assert(!cursor->pinned && !cursor->filter.backwards);
     int rc = dbk_store_refresh(cursor->store, err);
-    uint64_t last = dbk_log_last_position(cursor->store->log);
+    uint64_t last = dbk_store_end_of(cursor->store, &cursor->filter);
     if (rc < 0 || last <= cursor->filter.position_max)
         return rc;
     cursor->filter.position_max = last;

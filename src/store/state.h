@@ -57,6 +57,14 @@ struct dbk_group_state {
     bool sync;               /* some batch wants it durable */
 };
 
+/* Events of categories that begin so are not shown from a position on. */
+#define DBK_HOLDS_MAX 64
+struct dbk_hold {
+    char prefix[256];
+    size_t size;
+    uint64_t position;
+};
+
 struct dbk_store {
     struct dbk_os *os;
     char *folder;
@@ -84,6 +92,9 @@ struct dbk_store {
     _Atomic bool has_migration;   /* there are events in `$migration` */
     struct dbk_standing standing; /* under the lock: by the event at its position */
     _Atomic bool compacting;
+    struct dbk_hold holds[DBK_HOLDS_MAX]; /* under the lock */
+    size_t hold_count;
+    _Atomic uint64_t held; /* the first position that some reader does not see; UINT64_MAX: none */
     uint8_t random[DBK_RANDOM_SIZE];
     size_t random_left;
     /* Of the batch being accepted, under the lock; kept, so that appends allocate nothing. */
@@ -131,6 +142,11 @@ int dbk_standing_check(struct dbk_store *store, const struct dbk_batch *batch, u
 void dbk_standing_note(struct dbk_store *store, const struct dbk_event *event);
 /* Whether there are such events at all; found out at open and when a reader refreshes. */
 int dbk_standing_look(struct dbk_store *store, struct dbk_error *err) DBK_MUST_CHECK;
+
+/* The last position that every reader may see. */
+uint64_t dbk_store_visible(const struct dbk_store *store);
+/* The last position that a read with this filter sees. */
+uint64_t dbk_store_end_of(struct dbk_store *store, const struct dbk_filter *filter);
 
 /* A reading process: log and index up to what is noted now. */
 int dbk_store_refresh(struct dbk_store *store, struct dbk_error *err) DBK_MUST_CHECK;

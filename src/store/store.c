@@ -149,6 +149,7 @@ int dbk_store_open(const struct dbk_store_options *options, struct dbk_store **s
         dbk_store_free(store);
         return rc;
     }
+    store->held = UINT64_MAX;
     store->accepted_position = dbk_log_last_position(store->log);
     store->accepted_time_us = dbk_log_last_time_us(store->log);
     rc = dbk_rules_look(store, err);
@@ -193,7 +194,7 @@ struct dbk_log *dbk_store_log(struct dbk_store *store)
 
 uint64_t dbk_store_last_position(struct dbk_store *store)
 {
-    return dbk_log_last_position(store->log);
+    return dbk_store_visible(store);
 }
 
 int64_t dbk_store_last_time_us(struct dbk_store *store)
@@ -246,18 +247,30 @@ static struct timespec after_us(int64_t duration_us)
     return now;
 }
 
+/* Who is past what is held back does not read that, and waits for the log. Who is just before it
+   may be either: it is told of what has come since it began to wait. */
+static bool has_more(const struct dbk_store *store, uint64_t position, uint64_t first)
+{
+    uint64_t visible = dbk_store_visible(store);
+    uint64_t last = dbk_log_last_position(store->log);
+    if (visible < last && position == visible)
+        return last > first;
+    return (position < visible ? visible : last) > position;
+}
+
 int dbk_store_wait(struct dbk_store *store, uint64_t wakes, uint64_t position, int64_t timeout_us,
                    struct dbk_error *err)
 {
     struct timespec end = after_us(timeout_us);
     int rc = 0;
     bool over = false;
+    uint64_t first = dbk_log_last_position(store->log);
     (void)pthread_mutex_lock(&store->lock);
     for (;;) {
         (void)pthread_mutex_unlock(&store->lock);
         rc = dbk_store_refresh(store, err);
         (void)pthread_mutex_lock(&store->lock);
-        if (rc < 0 || dbk_log_last_position(store->log) > position) {
+        if (rc < 0 || has_more(store, position, first)) {
             rc = rc < 0 ? rc : 1;
             break;
         }

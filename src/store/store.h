@@ -228,7 +228,8 @@ void dbk_store_end_lens(struct dbk_store *store, void **state);
 
 /* ---- Heads ---- */
 
-/* Last synced position and its time; 0 when the book is empty. */
+/* Last synced position, before what is held back, and the last synced time; 0 when the book is
+   empty. */
 uint64_t dbk_store_last_position(struct dbk_store *store);
 int64_t dbk_store_last_time_us(struct dbk_store *store);
 
@@ -353,6 +354,25 @@ int dbk_store_move(struct dbk_store *store, struct dbk_slice place, const struct
 int dbk_store_reopen(struct dbk_store *store, struct dbk_append_result *result_out,
                      struct dbk_error *err) DBK_MUST_CHECK;
 
+/* ---- Holding back ---- */
+
+/*
+ * What is stored in several batches and belongs together is held back until it is whole: no read
+ * sees events from a position on, unless it is of a stream or of categories that the prefix is not
+ * of. Appends and their conditions see everything. Such a run is known to this store only: who
+ * opens a book derives it again from what the book says, before others read.
+ *
+ * prefix        of categories: "users."; at most 256 bytes
+ * position      0: behind what is stored now
+ * position_out  where it begins; with a prefix that is held already where that did
+ *
+ * DBK_ELIMIT  64 are held
+ */
+int dbk_store_hold(struct dbk_store *store, struct dbk_slice prefix, uint64_t position,
+                   uint64_t *position_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* Shows it, whether it was held or not. */
+void dbk_store_release(struct dbk_store *store, struct dbk_slice prefix);
+
 /* Position of the event with this id, 0 when there is none. */
 int dbk_store_find_id(struct dbk_store *store, const struct dbk_uuid *id, uint64_t *position_out,
                       struct dbk_error *err) DBK_MUST_CHECK;
@@ -396,6 +416,7 @@ struct dbk_filter {
     int64_t occurred_max_us;      /* inclusive; 0: any */
     bool raw;                     /* as stored: the lens is not applied */
     bool as_written;              /* opened by the lens, but not upcast */
+    bool held;                    /* also what is held back (dbk_store_hold) */
     bool hidden;                  /* also categories that begin with '$' */
     bool removed;                 /* also what a stream's rules leave out, and removed events */
     bool backwards;               /* newest first */

@@ -481,6 +481,39 @@ def test_a_large_transaction(postgres, database, book, serve):
     assert len(events_of(book)) == 25000 + 4999 + 5000
 
 
+def test_a_part_of_a_transaction_is_not_seen(postgres, database, binary, tmp_path, data):
+    """Not while it is stored, and not behind a kill in its midst."""
+    folder = tmp_path / "book"
+    write_book(folder, postgres.connection(database))
+    book = Book(binary, folder, data)
+    count = 120000
+    postgres.sql(PEOPLE, database)
+    server = Server(book)
+    kills = 0
+    try:
+        settle(server, postgres, database)
+        postgres.sql("INSERT INTO people (id, name) SELECT i, 'n' || i FROM "
+                     f"generate_series(1, {count}) AS i", database)
+        end = time.time() + 60
+        while True:
+            shown = server.get("/events?limit=1").json["events"]
+            stored = server.get("/healthz").json["events"]
+            if shown:
+                break
+            assert time.time() < end
+            if 10000 < stored < count and kills < 3:
+                server.kill()
+                kills += 1
+                server = Server(book)
+        assert stored >= count
+        assert kills > 0
+        settle(server, postgres, database)
+    finally:
+        server.stop()
+    assert len(events_of(book)) == count
+    assert_same(book, postgres, database)
+
+
 @pytest.mark.parametrize("setup, error", [
     ("", "services/users.yaml:3:3: the table `people` is not in the database: create it, or put "
          "its schema into the user's search_path"),

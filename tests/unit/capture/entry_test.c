@@ -376,10 +376,89 @@ static void test_capture_entry__another_transaction_than_the_stored_part_is_refu
         assert_ok(dbk_entry_take(entry, &change, &err), &err);
     }
     dbk_entry_free(entry);
-    assert_true(dbk_store_last_position(store) > 0);
     entry = open_entry(&fake);
     change = (struct dbk_change){.kind = DBK_CHANGE_BEGIN, .position = DBK_SLICE_LITERAL("other")};
     assert_int_equal(dbk_entry_take(entry, &change, &err), DBK_ECORRUPT);
+    dbk_entry_free(entry);
+    end();
+}
+
+static uint64_t events_shown(void)
+{
+    struct dbk_error err = {0};
+    struct dbk_cursor *cursor = NULL;
+    struct dbk_event event;
+    uint64_t count = 0;
+    assert_ok(dbk_cursor_open(store, &(struct dbk_filter){0}, &cursor, &err), &err);
+    while (dbk_cursor_next(cursor, &event, &err) == 1)
+        count++;
+    dbk_cursor_free(cursor);
+    return count;
+}
+
+static uint64_t events_stored(void)
+{
+    struct dbk_error err = {0};
+    struct dbk_store_stats stats;
+    assert_ok(dbk_store_stats(store, &stats, &err), &err);
+    return stats.events;
+}
+
+static void test_capture_entry__a_part_is_not_shown(void **state)
+{
+    (void)state;
+    struct dbk_error err = {0};
+    struct dbk_change change;
+    struct fake fake;
+    struct transaction large = {.count = CHANGES_MAX};
+    for (int i = 0; i < CHANGES_MAX; i++)
+        large.steps[i] = (struct step){.what = CHANGE, .key = i % KEYS, .value = i + 1};
+    fake = (struct fake){.base = {&driver}, .transactions = &large, .count = 1};
+    begin();
+    struct dbk_entry *entry = open_entry(&fake);
+    for (int i = 0; i < CHANGES_MAX; i++) {
+        assert_true(next(&fake, &change));
+        assert_ok(dbk_entry_take(entry, &change, &err), &err);
+    }
+    assert_int_equal(events_shown(), 0);
+    assert_int_equal(dbk_store_last_position(store), 0);
+    assert_true(events_stored() > BATCH_MAX);
+    /* It is known again when the book is opened. */
+    dbk_entry_free(entry);
+    dbk_store_free(store);
+    open_store();
+    entry = open_entry(&fake);
+    assert_int_equal(events_shown(), 0);
+    go_back(&fake, entry);
+    while (next(&fake, &change))
+        assert_ok(dbk_entry_take(entry, &change, &err), &err);
+    assert_int_equal(events_shown(), 0);
+    assert_ok(dbk_entry_store(entry, false, &err), &err);
+    assert_int_equal(events_shown(), CHANGES_MAX);
+    dbk_entry_free(entry);
+    end();
+}
+
+static void test_capture_entry__a_part_that_will_never_be_whole_is_shown(void **state)
+{
+    (void)state;
+    struct dbk_error err = {0};
+    struct dbk_change change;
+    struct transaction large = {.count = CHANGES_MAX};
+    for (int i = 0; i < CHANGES_MAX; i++)
+        large.steps[i] = (struct step){.what = CHANGE, .key = i % KEYS, .value = i + 1};
+    struct fake fake = {.base = {&driver}, .transactions = &large, .count = 1};
+    begin();
+    struct dbk_entry *entry = open_entry(&fake);
+    for (int i = 0; i < CHANGES_MAX; i++) {
+        assert_true(next(&fake, &change));
+        assert_ok(dbk_entry_take(entry, &change, &err), &err);
+    }
+    dbk_entry_free(entry);
+    entry = open_entry(&fake);
+    assert_ok(dbk_entry_note(entry, dbk_entry_state(entry), true, &err), &err);
+    assert_true(events_shown() > 0);
+    assert_true(dbk_entry_resnapshot(entry));
     dbk_entry_free(entry);
     end();
 }
@@ -390,6 +469,8 @@ int main(void)
         cmocka_unit_test(test_capture_entry__the_book_replays_to_the_source),
         cmocka_unit_test(test_capture_entry__two_captures_exclude_each_other),
         cmocka_unit_test(test_capture_entry__what_the_book_does_not_have_is_named),
+        cmocka_unit_test(test_capture_entry__a_part_is_not_shown),
+        cmocka_unit_test(test_capture_entry__a_part_that_will_never_be_whole_is_shown),
         cmocka_unit_test(test_capture_entry__another_transaction_than_the_stored_part_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
