@@ -200,15 +200,6 @@ static int take_capture(struct reading *reading, struct dbk_capture_table *table
 {
     static const char *const words[] = {"cdc"};
     struct dbk_fault fault = dbk_settings_fault(reading->file, node);
-    const char *address = reading->service->address;
-    if (strcmp(node->text.data, words[0]) == 0 && address != NULL &&
-        dbk_target_dialect(address) != DBK_DIALECT_POSTGRES) {
-        fault.why = "the database must tell its changes";
-        fault.fix = "name a `postgres:` database of book.yaml";
-        return dbk_fault_add(reading->loader->faults, &fault,
-                             "`capture: cdc` needs a PostgreSQL database, and `%s` is none",
-                             reading->service->database);
-    }
     if (strcmp(node->text.data, words[0]) == 0) {
         table->kind = DBK_CAPTURE_CDC;
         return DBK_OK;

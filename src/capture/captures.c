@@ -16,6 +16,7 @@
 #include "base/assert.h"
 #include "base/diagnostics.h"
 #include "capture/entry.h"
+#include "capture/sqlite.h"
 #include "target/target.h"
 
 /* What was gathered is stored when nothing more is at hand, or so long behind the first of it. */
@@ -154,6 +155,10 @@ static int driver_of(const struct dbk_capture_service *service,
                      const struct dbk_source_driver **driver_out, struct dbk_error *err)
 {
     const void *symbol = NULL;
+    if (dbk_target_dialect(service->address) == DBK_DIALECT_SQLITE) {
+        *driver_out = &dbk_source_sqlite;
+        return DBK_OK;
+    }
     int rc = dbk_target_symbol(service->address, DBK_SOURCE_SYMBOL, &symbol, err);
     if (rc < 0)
         return rc;
@@ -438,7 +443,8 @@ static int read_status(struct capture *capture, struct dbk_capture_status *statu
     int rc = open_entry(capture, &entry, err);
     if (rc < 0)
         return rc;
-    if (dbk_json_find_text(dbk_entry_state(entry), "lsn", room, sizeof(room), &position))
+    if (dbk_json_find_text(dbk_entry_state(entry), "lsn", room, sizeof(room), &position) ||
+        dbk_json_find_text(dbk_entry_state(entry), "position", room, sizeof(room), &position))
         (void)snprintf(status_out->position, sizeof(status_out->position), "%.*s",
                        DBK_SLICE_ARGS(position));
     dbk_entry_free(entry);

@@ -667,6 +667,8 @@ int dbk_entry_take(struct dbk_entry *entry, const struct dbk_change *change, str
     }
     dbk_assert(entry->begun);
     entry->counts.changes++;
+    if (change->time_us != 0)
+        entry->time_us = change->time_us;
     if (!change->snapshot && entry->ordinal < entry->part_changes) {
         entry->ordinal++;
         return DBK_OK;

@@ -64,7 +64,9 @@ struct dbk_change {
     /* BEGIN: where the source has it; with `snapshot`: where it was read. Short ASCII. */
     struct dbk_slice position;
     struct dbk_slice transaction; /* BEGIN: the source's name for it; empty: none */
-    int64_t time_us;              /* BEGIN: its commit; DBK_TIME_NONE: not known */
+    /* BEGIN: its commit; DBK_TIME_NONE: not known. ROW, DELETE: when it happened, where a source
+       cannot tell transactions apart; 0: as its BEGIN says. */
+    int64_t time_us;
 };
 
 /* What a source tells of itself. */

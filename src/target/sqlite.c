@@ -88,17 +88,16 @@ static int open_sqlite(const char *path, unsigned flags, struct dbk_sqlite *conn
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     bool memory = (flags & DBK_CONNECT_MEMORY) != 0;
+    bool exists = (flags & (DBK_CONNECT_READ | DBK_CONNECT_FOREIGN)) != 0;
     int how = SQLITE_OPEN_NOMUTEX |
-              ((flags & DBK_CONNECT_READ) != 0 ? SQLITE_OPEN_READONLY
-                                               : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+              ((flags & DBK_CONNECT_READ) != 0 ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE);
     (void)pthread_once(&once, register_clockless);
-    int result = sqlite3_open_v2(memory ? ":memory:" : path, &connection->sqlite, how,
+    int result = sqlite3_open_v2(memory ? ":memory:" : path, &connection->sqlite,
+                                 exists ? how : how | SQLITE_OPEN_CREATE,
                                  (flags & DBK_CONNECT_HANDLERS) != 0 ? CLOCKLESS : NULL);
     if (result == SQLITE_OK)
         return DBK_OK;
-    int rc = result == SQLITE_CANTOPEN && (flags & DBK_CONNECT_READ) != 0
-                 ? DBK_ENOTFOUND
-                 : code_of(connection, result);
+    int rc = result == SQLITE_CANTOPEN && exists ? DBK_ENOTFOUND : code_of(connection, result);
     return dbk_error_set(err, result == SQLITE_CANTOPEN && rc != DBK_ENOTFOUND ? DBK_EIO : rc,
                          "database %s: %s", memory ? "in memory" : path,
                          connection->sqlite == NULL ? "out of memory"
@@ -145,7 +144,7 @@ static int set_up(struct dbk_sqlite *connection, const char *path, unsigned flag
     /* NORMAL: a machine's crash may take back the last commits, whole: rows together with the
        position they belong to, from which the log is posted again. */
     /* The file is opened with the first read of it: now, so that a failure is the file's. */
-    const char *sql = (flags & (DBK_CONNECT_READ | DBK_CONNECT_MEMORY)) != 0
+    const char *sql = (flags & (DBK_CONNECT_READ | DBK_CONNECT_MEMORY | DBK_CONNECT_FOREIGN)) != 0
                           ? "PRAGMA foreign_keys = ON; SELECT 1 FROM sqlite_schema LIMIT 1"
                           : "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; "
                             "PRAGMA foreign_keys = ON; PRAGMA cache_size = -32768; "

@@ -50,9 +50,11 @@ struct dbk_value {
 };
 
 enum dbk_connect_flags {
-    DBK_CONNECT_READ = 1 << 0,    /* reading only; DBK_ENOTFOUND when there is no file */
-    DBK_CONNECT_MEMORY = 1 << 1,  /* a private empty database; path is ignored */
-    DBK_CONNECT_HANDLERS = 1 << 2 /* guard what runs (dbk_target_guard) */
+    DBK_CONNECT_READ = 1 << 0,     /* reading only; DBK_ENOTFOUND when there is no file */
+    DBK_CONNECT_MEMORY = 1 << 1,   /* a private empty database; path is ignored */
+    DBK_CONNECT_HANDLERS = 1 << 2, /* guard what runs (dbk_target_guard) */
+    /* Somebody else's database: DBK_ENOTFOUND when there is no file, and it keeps its journal. */
+    DBK_CONNECT_FOREIGN = 1 << 3,
 };
 
 enum dbk_dialect { DBK_DIALECT_SQLITE, DBK_DIALECT_POSTGRES };

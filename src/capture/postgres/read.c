@@ -417,8 +417,8 @@ int dbk_pg_tell_row(struct source *source, size_t row, struct dbk_change *change
         if (PQgetisnull(piece->rows, (int)row, (int)i))
             values[i].kind = DBK_CHANGE_NULL;
         else
-            rc = dbk_pg_value_of(source, piece->types[i],
-                                 dbk_pg_value(piece->rows, (int)row, (int)i), &values[i], err);
+            rc = dbk_change_value_of(piece->types[i], dbk_pg_value(piece->rows, (int)row, (int)i),
+                                     &source->row, source->json, &values[i], err);
     }
     if (rc < 0)
         return rc;

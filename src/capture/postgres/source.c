@@ -148,7 +148,8 @@ static int take_values(struct source *source, const struct relation *relation,
         else if (value->kind == 'u')
             out[i].kind = DBK_CHANGE_UNCHANGED;
         else if (value->kind == 't')
-            rc = dbk_pg_value_of(source, relation->types[i], value->text, &out[i], err);
+            rc = dbk_change_value_of(relation->types[i], value->text, &source->row, source->json,
+                                     &out[i], err);
         else
             rc = malformed(source, relation, err);
     }

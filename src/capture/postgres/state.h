@@ -24,6 +24,7 @@
 
 #include "capture/pgoutput.h"
 #include "capture/source.h"
+#include "capture/value.h"
 #include "json/json.h"
 
 #define KEY_COLUMNS_MAX 32
@@ -236,11 +237,5 @@ bool dbk_pg_is_reading(const struct source *source);
 /* Reads options.state. */
 int dbk_pg_read_state(struct source *source, struct dbk_error *err) DBK_MUST_CHECK;
 void dbk_pg_put_state(const struct source *source, bool creating, struct dbk_buf *out);
-
-/* ---- value.c ---- */
-
-/* What a value's text becomes; slices in the arena where it has to be made. */
-int dbk_pg_value_of(struct source *source, uint32_t type, struct dbk_slice text,
-                    struct dbk_change_value *value_out, struct dbk_error *err) DBK_MUST_CHECK;
 
 #endif
