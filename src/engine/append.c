@@ -196,6 +196,8 @@ static int check_event(struct passing *passing, size_t index, struct dbk_error *
     const struct dbk_json_node *data = NULL;
     const struct dbk_json_node *meta = NULL;
     int rc = check_tags(passing, index, err);
+    if (rc == DBK_OK && (passing->batch->flags & (DBK_APPEND_OWN | DBK_APPEND_MIGRATED)) == 0)
+        rc = dbk_engine_check_captured(passing->engine, index, event, err);
     if (rc < 0)
         return rc;
     if (newest == NULL && event->schema_version != 0)

@@ -39,3 +39,24 @@ int dbk_engine_open_captures(struct dbk_engine *engine, struct dbk_error *err)
     }
     return rc;
 }
+
+int dbk_engine_check_captured(const struct dbk_engine *engine, size_t index,
+                              const struct dbk_new_event *event, struct dbk_error *err)
+{
+    struct dbk_slice category = dbk_stream_category(event->stream);
+    const char *dot = category.size == 0 ? NULL : memchr(category.data, '.', category.size);
+    if (dot == NULL)
+        return DBK_OK;
+    size_t size = (size_t)(dot - category.data);
+    const struct dbk_capture_service *service =
+        dbk_book_service(engine->book, dbk_slice(category.data, size));
+    const struct dbk_capture_table *table =
+        service == NULL ? NULL
+                        : dbk_capture_table(service, dbk_slice(dot + 1, category.size - size - 1));
+    if (table == NULL || table->kind == DBK_CAPTURE_NONE)
+        return DBK_OK;
+    return dbk_error_set(err, DBK_EDENIED,
+                         "event %zu: the category %.*s is captured from the database `%s`: change "
+                         "the row there",
+                         index, DBK_SLICE_ARGS(category), service->database);
+}

@@ -75,6 +75,11 @@ int dbk_engine_open_forget(struct dbk_engine *engine, struct dbk_error *err) DBK
 /* Opens the captures of services, which do not run yet. */
 int dbk_engine_open_captures(struct dbk_engine *engine, struct dbk_error *err) DBK_MUST_CHECK;
 
+/* What is captured is told by its database alone: DBK_EDENIED. */
+int dbk_engine_check_captured(const struct dbk_engine *engine, size_t index,
+                              const struct dbk_new_event *event,
+                              struct dbk_error *err) DBK_MUST_CHECK;
+
 /* Takes the snapshots that are due behind the appends, in a thread of its own. */
 int dbk_upkeep_start(struct dbk_engine *engine, struct dbk_error *err) DBK_MUST_CHECK;
 /* Ends when it has got to the log's end. */

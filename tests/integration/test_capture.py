@@ -12,7 +12,9 @@ import pytest
 from conftest import Book, Server, missing
 from services.postgres import Missing, Postgres
 
-SETTINGS = ["wal_level = logical", "max_replication_slots = 40", "max_wal_senders = 40"]
+# The least memory for decoding: transactions of more than a few rows are streamed before they end.
+SETTINGS = ["wal_level = logical", "max_replication_slots = 40", "max_wal_senders = 40",
+            "logical_decoding_work_mem = 64kB"]
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +193,9 @@ class Writers:
             f"AND NOT EXISTS (SELECT FROM people WHERE id = {i} + 1);",
             f"DELETE FROM people WHERE id = {i};",
             f"DELETE FROM people WHERE id > 1000 AND id % 7 = {i % 7};",
+            f"INSERT INTO people (id, name, email) SELECT i, 'many', {big} FROM generate_series("
+            f"{200000 + 50 * i}, {200000 + 50 * i + chance.choice([3, 400])}) AS i "
+            "ON CONFLICT (id) DO UPDATE SET email = excluded.email;",
         ])
 
     def _transaction(self, chance):
@@ -481,6 +486,44 @@ def test_a_large_transaction(postgres, database, book, serve):
     assert len(events_of(book)) == 25000 + 4999 + 5000
 
 
+def test_open_transactions_are_streamed_side_by_side(postgres, database, book, data, serve):
+    """What is rolled back, in whole or to a savepoint, is in no event."""
+    postgres.sql(PEOPLE, database)
+    server = serve(book)
+    settle(server, postgres, database)
+
+    def work(base, last):
+        savepoints = "".join(
+            f"SAVEPOINT s{n}; INSERT INTO people (id, name) SELECT i, 'lost' FROM generate_series("
+            f"{base + 10000}, {base + 10900}) AS i; ROLLBACK TO s{n};"
+            f"SAVEPOINT t{n}; INSERT INTO people (id, name) SELECT i, 'kept' FROM generate_series("
+            f"{base + 1000 * n}, {base + 1000 * n + 900}) AS i; RELEASE t{n};"
+            "SELECT pg_sleep(0.05);" for n in range(5))
+        postgres.sql(f"BEGIN; {savepoints} UPDATE people SET name = 'x' WHERE id = {base}; {last}",
+                     database)
+
+    threads = [threading.Thread(target=work, args=(100000 * n, "ROLLBACK" if n == 2 else "COMMIT"))
+               for n in range(4)]
+    for thread in threads:
+        thread.start()
+    streamed = postgres.sql("SELECT 1", database)
+    while any(thread.is_alive() for thread in threads):
+        streamed += [[file.name] for file in (data / "capture").glob("users-*.spill")]
+        time.sleep(0.01)
+    for thread in threads:
+        thread.join()
+    settle(server, postgres, database)
+    assert len({name for [name] in streamed}) > 2, "nothing was streamed"
+    assert not list((data / "capture").glob("*.spill"))
+    assert_same(book, postgres, database)
+    events = events_of(book)
+    assert len(events) == 3 * (5 * 901 + 1)
+    assert all(e["data"]["new"]["name"] != "lost" for e in events)
+    # Each transaction's events stand together.
+    order = [e["meta"]["source"]["transaction"] for e in events]
+    assert len([key for key, _ in itertools.groupby(order)]) == 3
+
+
 def test_a_part_of_a_transaction_is_not_seen(postgres, database, binary, tmp_path, data):
     """Not while it is stored, and not behind a kill in its midst."""
     folder = tmp_path / "book"
@@ -593,5 +636,8 @@ def test_metrics_and_the_list_tell(postgres, database, book, serve):
     assert 'daybook_capture_lag_seconds{service="users"} 0.000000\n' in metrics
     health = server.get("/healthz").json
     assert health["captures"] == [{"service": "users", "state": "streaming", "lag_ms": 0}]
+    refused = server.post("/streams/users.people-1", {"type": "people.update", "data": {}})
+    assert refused.status == 403
+    assert "is captured from the database `source`: change the row there" in refused.text
     event = events_of(book)[0]
     assert event["occurred"] <= event["time"]

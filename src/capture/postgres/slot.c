@@ -332,9 +332,11 @@ int dbk_pg_start(struct source *source, struct dbk_error *err)
     PGresult *result = NULL;
     dbk_lsn_format(source->lsn, lsn);
     (void)snprintf(sql, sizeof(sql),
-                   "START_REPLICATION SLOT \"%s\" LOGICAL %s (proto_version '1', "
-                   "publication_names '\"%s\"')",
-                   source->slot, lsn, source->slot);
+                   "START_REPLICATION SLOT \"%s\" LOGICAL %s (%s, publication_names '\"%s\"')",
+                   source->slot, lsn,
+                   PQserverVersion(source->stream) >= 140000 ? "proto_version '2', streaming 'on'"
+                                                             : "proto_version '1'",
+                   source->slot);
     int rc = dbk_pg_ask(source, source->stream, sql, &result, err);
     if (rc == DBK_OK && PQresultStatus(result) != PGRES_COPY_BOTH)
         rc = dbk_error_set(err, DBK_ESCRIPT, "PostgreSQL does not begin to stream");

@@ -294,6 +294,17 @@ static int tell_end(struct source *source, struct dbk_change *change_out)
     return source->skip ? 0 : 1;
 }
 
+/* A transaction that was streamed has committed: it is told as others are. */
+static int tell_streamed(struct source *source, struct dbk_change *change_out,
+                         struct dbk_error *err)
+{
+    int rc = dbk_pg_spill_open(source, source->message.transaction, err);
+    if (rc < 0)
+        return rc;
+    source->replay.end_lsn = source->message.end_lsn;
+    return tell_begin(source, change_out);
+}
+
 /* What the message at hand has to tell: 1: a change; 0: nothing more. */
 static int tell_message(struct source *source, struct dbk_change *change_out, struct dbk_error *err)
 {
@@ -318,13 +329,37 @@ static int tell_message(struct source *source, struct dbk_change *change_out, st
     case DBK_PGOUTPUT_MESSAGE:
         return 0;
     case DBK_PGOUTPUT_STREAM_START:
+        return dbk_pg_spill_begin(source, source->message.transaction, err);
     case DBK_PGOUTPUT_STREAM_STOP:
+        return dbk_error_set(err, DBK_ECORRUPT, "PostgreSQL ends a block that has not begun");
     case DBK_PGOUTPUT_STREAM_COMMIT:
+        return tell_streamed(source, change_out, err);
     case DBK_PGOUTPUT_STREAM_ABORT:
-        break;
+        return dbk_pg_spill_abort(source, source->message.transaction,
+                                  source->message.subtransaction, err);
     }
-    return dbk_error_set(err, DBK_ECORRUPT,
-                         "PostgreSQL streams an open transaction, which was not asked for");
+    return 0;
+}
+
+/* The next message of a transaction that was streamed, or its end. */
+static int tell_replay(struct source *source, struct dbk_change *change_out, struct dbk_error *err)
+{
+    struct dbk_slice bytes;
+    int rc = dbk_pg_spill_next(source, &bytes, err);
+    if (rc < 0)
+        return rc;
+    if (rc == 0) {
+        dbk_pg_spill_end(source);
+        source->message.end_lsn = source->replay.end_lsn;
+        return tell_end(source, change_out);
+    }
+    rc = dbk_pgoutput_decode(bytes, true, &source->message, err);
+    if (rc < 0)
+        return rc;
+    /* A relation is told once, whatever becomes of the subtransaction that it was first told in. */
+    bool told = source->message.kind == DBK_PGOUTPUT_RELATION ||
+                !dbk_pg_spill_is_aborted(source, source->message.transaction);
+    return told ? tell_message(source, change_out, err) : 0;
 }
 
 /* Takes the copy at hand; 1: it is a message; 0: it was a keepalive. */
@@ -337,8 +372,13 @@ static int take_copy(struct source *source, struct dbk_slice bytes, struct dbk_e
     if (data.end_lsn > source->server_lsn)
         source->server_lsn = data.end_lsn;
     if (data.kind == 'w') {
-        rc = dbk_pgoutput_decode(data.content, false, &source->message, err);
-        return rc < 0 ? rc : 1;
+        rc = dbk_pgoutput_decode(data.content, source->block != NULL, &source->message, err);
+        if (rc < 0 || source->block == NULL)
+            return rc < 0 ? rc : 1;
+        if (source->message.kind != DBK_PGOUTPUT_STREAM_STOP)
+            return dbk_pg_spill_add(source, data.content, err);
+        source->block = NULL;
+        return 0;
     }
     if (!source->in_transaction && data.end_lsn > source->lsn)
         source->lsn = data.end_lsn;
@@ -385,6 +425,7 @@ static void close_source(struct dbk_source *base)
 {
     struct source *source = of(base);
     dbk_pg_drop_piece(source);
+    dbk_pg_spill_release(source);
     PQfreemem(source->data);
     PQfinish(source->stream);
     PQfinish(source->sql);
@@ -438,6 +479,8 @@ static int open_source(const struct dbk_source_options *options, struct dbk_sour
     dbk_arena_init(&source->row, ROW_ARENA_MAX);
     int rc = make_tables(source, err);
     if (rc == DBK_OK)
+        rc = dbk_pg_spill_prepare(source, err);
+    if (rc == DBK_OK)
         rc = dbk_pg_connect(source, err);
     if (rc == DBK_OK)
         rc = dbk_pg_read_state(source, err);
@@ -472,6 +515,8 @@ static int next(struct dbk_source *base, struct dbk_change *change_out, struct d
     for (;;) {
         if (source->held)
             rc = tell_message(source, change_out, err);
+        else if (source->replay.spill != NULL)
+            rc = tell_replay(source, change_out, err);
         else if (is_piece_due(source))
             return tell_piece(source, change_out, err);
         else {

@@ -129,6 +129,16 @@ struct piece {
     struct dbk_arena arena;
 };
 
+/* A transaction that is streamed before it ends. */
+struct dbk_pg_spill;
+struct replay {
+    struct dbk_pg_spill *spill; /* that is told; NULL: none is */
+    uint64_t offset;            /* of what is read next */
+    struct dbk_buf window;
+    size_t at; /* in the window */
+    uint64_t end_lsn;
+};
+
 struct source {
     struct dbk_source base; /* first: a source is cast to it */
     struct dbk_source_options options;
@@ -167,6 +177,9 @@ struct source {
     char position[DBK_LSN_TEXT_SIZE]; /* of the transaction */
     char transaction[16];
     struct piece piece;
+    struct dbk_pg_spill *spills;
+    struct dbk_pg_spill *block; /* between Stream Start and Stream Stop: whose; else NULL */
+    struct replay replay;
 
     /* Of the change at hand. */
     struct dbk_arena row;
@@ -231,6 +244,27 @@ int dbk_pg_tell_row(struct source *source, size_t row, struct dbk_change *change
 int dbk_pg_end_piece(struct source *source, struct dbk_error *err) DBK_MUST_CHECK;
 void dbk_pg_drop_piece(struct source *source);
 bool dbk_pg_is_reading(const struct source *source);
+
+/* ---- spill.c ---- */
+
+/* Makes the folder, and removes what is left in it. */
+int dbk_pg_spill_prepare(struct source *source, struct dbk_error *err) DBK_MUST_CHECK;
+void dbk_pg_spill_release(struct source *source);
+/* A block begins: source->block. */
+int dbk_pg_spill_begin(struct source *source, uint32_t transaction,
+                       struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_pg_spill_add(struct source *source, struct dbk_slice bytes,
+                     struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_pg_spill_abort(struct source *source, uint32_t transaction, uint32_t subtransaction,
+                       struct dbk_error *err) DBK_MUST_CHECK;
+/* It has committed: its messages are read one by one. next: 1: a message, valid until the next
+   call; 0: the end. end: its file goes. */
+int dbk_pg_spill_open(struct source *source, uint32_t transaction,
+                      struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_pg_spill_next(struct source *source, struct dbk_slice *bytes_out,
+                      struct dbk_error *err) DBK_MUST_CHECK;
+bool dbk_pg_spill_is_aborted(const struct source *source, uint32_t subtransaction);
+void dbk_pg_spill_end(struct source *source);
 
 /* ---- state.c ---- */
 
