@@ -16,6 +16,13 @@ struct reader {
     bool broken;
 };
 
+/* Of no bytes there may be no pointer, to which nothing can be added. */
+static struct reader reader_of(struct dbk_slice bytes)
+{
+    const char *at = bytes.size == 0 ? "" : bytes.data;
+    return (struct reader){at, at + bytes.size, false};
+}
+
 static uint64_t read_number(struct reader *reader, size_t size)
 {
     uint64_t number = 0;
@@ -116,9 +123,9 @@ static struct dbk_pgoutput_tuple read_tuple(struct reader *reader, bool columns)
 
 bool dbk_pgoutput_next_value(struct dbk_pgoutput_tuple *tuple, struct dbk_pgoutput_value *value_out)
 {
-    struct reader reader = {tuple->bytes.data, tuple->bytes.data + tuple->bytes.size, false};
     if (tuple->count == 0)
         return false;
+    struct reader reader = reader_of(tuple->bytes);
     *value_out = read_value(&reader);
     dbk_assert(!reader.broken);
     tuple->count--;
@@ -129,9 +136,9 @@ bool dbk_pgoutput_next_value(struct dbk_pgoutput_tuple *tuple, struct dbk_pgoutp
 bool dbk_pgoutput_next_column(struct dbk_pgoutput_tuple *columns,
                               struct dbk_pgoutput_column *column_out)
 {
-    struct reader reader = {columns->bytes.data, columns->bytes.data + columns->bytes.size, false};
     if (columns->count == 0)
         return false;
+    struct reader reader = reader_of(columns->bytes);
     *column_out = read_column(&reader);
     dbk_assert(!reader.broken);
     columns->count--;
@@ -141,9 +148,9 @@ bool dbk_pgoutput_next_column(struct dbk_pgoutput_tuple *columns,
 
 bool dbk_pgoutput_next_relation(struct dbk_slice *relations, uint32_t *relation_out)
 {
-    struct reader reader = {relations->data, relations->data + relations->size, false};
     if (relations->size == 0)
         return false;
+    struct reader reader = reader_of(*relations);
     *relation_out = read_u32(&reader);
     dbk_assert(!reader.broken);
     *relations = dbk_slice(reader.at, (size_t)(reader.end - reader.at));
@@ -278,7 +285,7 @@ static void read_body(struct reader *reader, struct dbk_pgoutput *message)
 int dbk_pgoutput_decode(struct dbk_slice bytes, bool streamed, struct dbk_pgoutput *message_out,
                         struct dbk_error *err)
 {
-    struct reader reader = {bytes.data, bytes.data + bytes.size, false};
+    struct reader reader = reader_of(bytes);
     struct dbk_pgoutput message = {0};
     char kind = (char)read_u8(&reader);
     message.kind = (enum dbk_pgoutput_kind)kind;
@@ -299,7 +306,7 @@ int dbk_pgoutput_decode(struct dbk_slice bytes, bool streamed, struct dbk_pgoutp
 int dbk_walsender_decode(struct dbk_slice bytes, struct dbk_walsender *data_out,
                          struct dbk_error *err)
 {
-    struct reader reader = {bytes.data, bytes.data + bytes.size, false};
+    struct reader reader = reader_of(bytes);
     struct dbk_walsender data = {.kind = (char)read_u8(&reader)};
     if (data.kind == 'w') {
         data.start_lsn = read_number(&reader, 8);

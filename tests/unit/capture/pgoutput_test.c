@@ -120,6 +120,7 @@ static void test_capture_pgoutput__rows_are_decoded(void **state)
     assert_value(&message.row, 't', "happy");
     assert_value(&message.row, 'u', "");
     message = decode(&removed, room);
+    assert_false(dbk_pgoutput_next_value(&message.row, &(struct dbk_pgoutput_value){0}));
     assert_int_equal(message.old_kind, 'K');
     assert_value(&message.old, 't', "2");
     message = decode(&truncate_both, room);
