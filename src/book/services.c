@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* services/<name>.yaml: the databases of services, and what is captured of their tables. */
 #include "book/loader.h"
+#include "book/polling.h"
 
 enum key { KEY_DATABASE, KEY_TABLES, KEY_COUNT };
 static const struct dbk_setting keys[KEY_COUNT] = {
@@ -16,7 +17,8 @@ enum table_key {
     TABLE_SUBJECT,
     TABLE_PERSONAL,
     TABLE_CAPTURE,
-    TABLE_KEY_COUNT
+    TABLE_POLLING, /* the first of enum dbk_polling_key */
+    TABLE_KEY_COUNT = TABLE_POLLING + DBK_POLLING_KEY_COUNT
 };
 static const struct dbk_setting table_keys[TABLE_KEY_COUNT] = {
     [TABLE_COLUMNS] = {"columns", DBK_YAML_SEQUENCE, false, NULL,
@@ -26,7 +28,20 @@ static const struct dbk_setting table_keys[TABLE_KEY_COUNT] = {
     [TABLE_SUBJECT] = {"subject", DBK_YAML_SCALAR, false, NULL, "write a column: `subject: id`"},
     [TABLE_PERSONAL] = {"personal", DBK_YAML_SEQUENCE, false, NULL,
                         "write the columns in a list: `personal: [name]`"},
-    [TABLE_CAPTURE] = {"capture", DBK_YAML_SCALAR, false, NULL, "write `capture: cdc`"},
+    [TABLE_CAPTURE] = {"capture", DBK_YAML_SCALAR, false, NULL,
+                       "write `capture: cdc` or `capture: polling`"},
+    [TABLE_POLLING + DBK_POLLING_EVERY] = {"every", DBK_YAML_SCALAR, false, NULL,
+                                           "write a duration: `every: 1 s`"},
+    [TABLE_POLLING + DBK_POLLING_CURSOR] = {"cursor", DBK_YAML_SCALAR, false, NULL,
+                                            "write a column: `cursor: updated_at`"},
+    [TABLE_POLLING + DBK_POLLING_OVERLAP] = {"overlap", DBK_YAML_SCALAR, false, NULL,
+                                             "write a duration: `overlap: 5 s`"},
+    [TABLE_POLLING + DBK_POLLING_DELETED] = {"deleted", DBK_YAML_SCALAR, false, NULL,
+                                             "write a column: `deleted: deleted_at`"},
+    [TABLE_POLLING + DBK_POLLING_DELETES] = {"deletes", DBK_YAML_SCALAR, false, NULL,
+                                             "write `deletes: compare` or `deletes: none`"},
+    [TABLE_POLLING + DBK_POLLING_COMPARE_EVERY] = {"compare_every", DBK_YAML_SCALAR, false, NULL,
+                                                   "write a duration: `compare_every: 1 minute`"},
 };
 
 struct reading {
@@ -198,13 +213,15 @@ static int check_personal(struct reading *reading, struct dbk_capture_table *tab
 static int take_capture(struct reading *reading, struct dbk_capture_table *table,
                         const struct dbk_yaml_node *node)
 {
-    static const char *const words[] = {"cdc"};
+    static const char *const words[] = {"cdc", "polling"};
     struct dbk_fault fault = dbk_settings_fault(reading->file, node);
-    if (strcmp(node->text.data, words[0]) == 0) {
-        table->kind = DBK_CAPTURE_CDC;
-        return DBK_OK;
+    for (size_t i = 0; i < 2; i++) {
+        if (strcmp(node->text.data, words[i]) == 0) {
+            table->kind = i == 0 ? DBK_CAPTURE_CDC : DBK_CAPTURE_POLLING;
+            return DBK_OK;
+        }
     }
-    int rc = dbk_fault_suggest(reading->loader->faults, node->text.data, words, 1,
+    int rc = dbk_fault_suggest(reading->loader->faults, node->text.data, words, 2,
                                table_keys[TABLE_CAPTURE].fix, &fault.fix);
     return rc < 0 ? rc
                   : dbk_fault_add(reading->loader->faults, &fault, "`%s` is no way to capture",
@@ -251,6 +268,9 @@ static int take_table(struct reading *reading, const struct dbk_yaml_node *node,
     table->line = node->key->line;
     table->column = node->key->column;
     int rc = check_table_name(reading, node->key);
+    if (rc == DBK_OK)
+        rc = dbk_book_take_polling(reading->loader, reading->file, nodes + TABLE_POLLING, false,
+                                   &table->polling);
     if (rc < 0 || node->kind == DBK_YAML_REFUSED || dbk_yaml_is_null(node))
         return rc;
     if (node->kind != DBK_YAML_MAPPING) {
@@ -269,6 +289,9 @@ static int take_table(struct reading *reading, const struct dbk_yaml_node *node,
         rc = check_personal(reading, table, nodes);
     if (rc == DBK_OK && nodes[TABLE_CAPTURE] != NULL)
         rc = take_capture(reading, table, nodes[TABLE_CAPTURE]);
+    if (rc == DBK_OK)
+        rc = dbk_book_take_polling(reading->loader, reading->file, nodes + TABLE_POLLING,
+                                   table->kind == DBK_CAPTURE_CDC, &table->polling);
     return rc;
 }
 

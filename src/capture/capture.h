@@ -23,8 +23,23 @@
 
 /* How a table's changes are read. */
 enum dbk_capture_kind {
-    DBK_CAPTURE_NONE, /* nobody asks for them */
-    DBK_CAPTURE_CDC,  /* the database tells them */
+    DBK_CAPTURE_NONE,    /* nobody asks for them */
+    DBK_CAPTURE_CDC,     /* the database tells them */
+    DBK_CAPTURE_POLLING, /* it is asked, again and again */
+};
+
+enum dbk_capture_deletes {
+    DBK_DELETES_NONE,    /* rows are never deleted, or a column says so (`deleted`) */
+    DBK_DELETES_COMPARE, /* keys that the book has are looked for */
+};
+/* How a table is polled. */
+struct dbk_capture_polling {
+    int64_t every_us;    /* between rounds */
+    const char *cursor;  /* the column by which changed rows are found; NULL: all are read */
+    int64_t overlap_us;  /* how long a row may be stamped before it is committed */
+    const char *deleted; /* the column that says that a row is deleted; NULL: none */
+    enum dbk_capture_deletes deletes;
+    int64_t compare_every_us; /* between comparisons of keys */
 };
 
 /* A table of a service. Names are the database's own. */
@@ -40,6 +55,7 @@ struct dbk_capture_table {
     const char *subject;         /* the column that names the person; NULL: none */
     const char *const *personal; /* columns that are sealed under the subject */
     size_t personal_count;
+    struct dbk_capture_polling polling;
 };
 
 struct dbk_capture_service {
@@ -88,9 +104,9 @@ int dbk_captures_open(const struct dbk_captures_options *options,
                       struct dbk_captures **captures_out, struct dbk_error *err) DBK_MUST_CHECK;
 /* Ends the threads: what they have not stored is captured again. NULL is fine. */
 void dbk_captures_free(struct dbk_captures *captures);
-/* The service is kept. Before start. */
+/* Captures the tables of a service that are of a kind. The service is kept. Before start. */
 int dbk_captures_add(struct dbk_captures *captures, const struct dbk_capture_service *service,
-                     struct dbk_error *err) DBK_MUST_CHECK;
+                     enum dbk_capture_kind kind, struct dbk_error *err) DBK_MUST_CHECK;
 /* Starts a thread for each service, in the process that serves. */
 int dbk_captures_start(struct dbk_captures *captures, struct dbk_error *err) DBK_MUST_CHECK;
 
@@ -107,6 +123,7 @@ const char *dbk_capture_state_text(enum dbk_capture_state state);
 struct dbk_capture_status {
     const char *service;
     const char *database;
+    const char *kind; /* "cdc", "polling" */
     enum dbk_capture_state state;
     char position[64]; /* the source's own; "": none yet */
     int64_t lag_us;    /* how long ago the last stored transaction was, while there are others;

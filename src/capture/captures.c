@@ -16,6 +16,7 @@
 #include "base/assert.h"
 #include "base/diagnostics.h"
 #include "capture/entry.h"
+#include "capture/poll.h"
 #include "capture/sqlite.h"
 #include "target/target.h"
 
@@ -31,6 +32,7 @@
 struct capture {
     struct dbk_captures *captures;
     const struct dbk_capture_service *service;
+    enum dbk_capture_kind kind;
     pthread_t thread;
     bool runs;
     int wake;                         /* an eventfd */
@@ -115,6 +117,7 @@ static int open_entry(struct capture *capture, struct dbk_entry **entry_out, str
     const struct dbk_captures_options *options = &capture->captures->options;
     return dbk_entry_open(&(struct dbk_entry_options){.store = options->store,
                                                       .service = capture->service,
+                                                      .kind = capture->kind,
                                                       .append = options->append,
                                                       .context = options->context,
                                                       .batch_count_max = options->batch_count_max,
@@ -132,7 +135,7 @@ static int hold_back(struct capture *capture, struct dbk_error *err)
 }
 
 int dbk_captures_add(struct dbk_captures *captures, const struct dbk_capture_service *service,
-                     struct dbk_error *err)
+                     enum dbk_capture_kind kind, struct dbk_error *err)
 {
     if (captures->count == captures->capacity) {
         size_t capacity = captures->capacity == 0 ? 8 : captures->capacity * 2;
@@ -143,20 +146,21 @@ int dbk_captures_add(struct dbk_captures *captures, const struct dbk_capture_ser
         captures->capacity = capacity;
     }
     struct capture *capture = &captures->items[captures->count++];
-    *capture = (struct capture){.captures = captures, .service = service, .wake = -1};
+    *capture = (struct capture){.captures = captures, .service = service, .kind = kind, .wake = -1};
     capture->status.service = service->name;
     capture->status.database = service->database;
+    capture->status.kind = kind == DBK_CAPTURE_POLLING ? "polling" : "cdc";
     return captures->options.writer ? hold_back(capture, err) : DBK_OK;
 }
 
 /* ---- A session with the source ---- */
 
-static int driver_of(const struct dbk_capture_service *service,
+static int driver_of(const struct dbk_capture_service *service, enum dbk_capture_kind kind,
                      const struct dbk_source_driver **driver_out, struct dbk_error *err)
 {
     const void *symbol = NULL;
-    if (dbk_target_dialect(service->address) == DBK_DIALECT_SQLITE) {
-        *driver_out = &dbk_source_sqlite;
+    if (kind == DBK_CAPTURE_POLLING || dbk_target_dialect(service->address) == DBK_DIALECT_SQLITE) {
+        *driver_out = kind == DBK_CAPTURE_POLLING ? &dbk_source_poll : &dbk_source_sqlite;
         return DBK_OK;
     }
     int rc = dbk_target_symbol(service->address, DBK_SOURCE_SYMBOL, &symbol, err);
@@ -354,7 +358,7 @@ static int run_session(struct capture *capture, struct dbk_error *err)
     struct session session = {.capture = capture};
     struct dbk_entry_counts counts;
     set_state(capture, DBK_CAPTURE_CONNECTING, NULL);
-    int rc = driver_of(capture->service, &driver, err);
+    int rc = driver_of(capture->service, capture->kind, &driver, err);
     if (rc == DBK_OK)
         rc = open_entry(capture, &session.entry, err);
     if (rc == DBK_OK)
@@ -481,22 +485,29 @@ static int find(struct dbk_captures *captures, struct dbk_slice service,
                          closest == NULL ? "" : closest, closest == NULL ? "" : "`?");
 }
 
-int dbk_captures_resnapshot(struct dbk_captures *captures, struct dbk_slice service,
-                            struct dbk_error *err)
+static int read_again(struct capture *capture, struct dbk_error *err)
 {
-    struct capture *capture = NULL;
     struct dbk_entry *entry = NULL;
-    int rc = find(captures, service, &capture, err);
-    if (rc < 0 || capture == NULL)
-        return rc;
     if (capture->runs) {
         capture->resnapshot = true;
         wake(capture);
         return DBK_OK;
     }
-    rc = open_entry(capture, &entry, err);
+    int rc = open_entry(capture, &entry, err);
     if (rc == DBK_OK)
         rc = dbk_entry_note(entry, dbk_entry_state(entry), true, err);
     dbk_entry_free(entry);
+    return rc;
+}
+
+int dbk_captures_resnapshot(struct dbk_captures *captures, struct dbk_slice service,
+                            struct dbk_error *err)
+{
+    struct capture *first = NULL;
+    int rc = find(captures, service, &first, err);
+    for (size_t i = 0; rc == DBK_OK && i < captures->count; i++) {
+        if (captures->items[i].service == first->service)
+            rc = read_again(&captures->items[i], err);
+    }
     return rc;
 }

@@ -61,9 +61,11 @@ static int no_memory(const struct dbk_entry *entry, struct dbk_error *err)
 
 /* ---- Progress ---- */
 
-struct dbk_slice dbk_capture_progress_stream(const char *service, struct dbk_arena *arena)
+struct dbk_slice dbk_capture_progress_stream(const char *service, enum dbk_capture_kind kind,
+                                             struct dbk_arena *arena)
 {
-    const char *name = dbk_arena_format(arena, "$capture-%s", service);
+    const char *name = dbk_arena_format(arena, "$capture-%s%s", service,
+                                        kind == DBK_CAPTURE_POLLING ? ".polling" : "");
     return dbk_slice_of(name);
 }
 
@@ -136,7 +138,8 @@ static int open_parts(struct dbk_entry *entry, struct dbk_error *err)
     entry->capacity = entry->options.batch_count_max - 1;
     entry->events =
         dbk_arena_alloc_zero(&entry->arena, entry->capacity + 1, sizeof(*entry->events));
-    entry->progress = dbk_capture_progress_stream(service->name, &entry->arena);
+    entry->progress =
+        dbk_capture_progress_stream(service->name, entry->options.kind, &entry->arena);
     entry->prefix = dbk_slice_of(dbk_arena_format(&entry->arena, "%s.", service->name));
     entry->images = dbk_images_create(entry->options.store, IMAGES_SIZE_MAX);
     entry->rows = dbk_rows_writer_create(service);

@@ -25,6 +25,7 @@ struct dbk_entry;
 struct dbk_entry_options {
     struct dbk_store *store;
     const struct dbk_capture_service *service;
+    enum dbk_capture_kind kind;
     dbk_append_fn append; /* of JSON that is written here */
     void *context;
     size_t batch_count_max; /* as the book's */
@@ -81,7 +82,8 @@ int dbk_entry_live(void *context, size_t table, uint64_t after, uint64_t until, 
                    struct dbk_live_keys *keys_out, struct dbk_error *err) DBK_MUST_CHECK;
 uint64_t dbk_entry_last_position(void *context);
 
-/* The stream's name, "$capture-<service>", in the arena. */
-struct dbk_slice dbk_capture_progress_stream(const char *service, struct dbk_arena *arena);
+/* The stream's name, "$capture-<service>" or "$capture-<service>.polling", in the arena. */
+struct dbk_slice dbk_capture_progress_stream(const char *service, enum dbk_capture_kind kind,
+                                             struct dbk_arena *arena);
 
 #endif

@@ -4,8 +4,9 @@
 
 int dbk_run_capture_ls(const struct dbk_arguments *arguments)
 {
-    static const char *const columns[] = {"service", "database",  "state",   "position", "lag_ms",
-                                          "events",  "lag_bytes", "warning", "error",    NULL};
+    static const char *const columns[] = {"service",  "database", "capture", "state",
+                                          "position", "lag_ms",   "events",  "lag_bytes",
+                                          "warning",  "error",    NULL};
     struct dbk_call call;
     dbk_call_init(&call, "GET", "/captures");
     return dbk_data_answer(arguments, &call,

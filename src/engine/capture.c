@@ -8,10 +8,10 @@ static int append(void *context, const struct dbk_batch *batch,
     return dbk_engine_append_own_json(context, batch, result_out, err);
 }
 
-static bool is_captured(const struct dbk_capture_service *service)
+static bool has_kind(const struct dbk_capture_service *service, enum dbk_capture_kind kind)
 {
     for (size_t i = 0; i < service->table_count; i++) {
-        if (service->tables[i].kind != DBK_CAPTURE_NONE)
+        if (service->tables[i].kind == kind)
             return true;
     }
     return false;
@@ -34,8 +34,11 @@ int dbk_engine_open_captures(struct dbk_engine *engine, struct dbk_error *err)
                                                          .event_size_max = book->event_size_max},
                           &engine->captures, err);
     for (size_t i = 0; rc == DBK_OK && i < book->service_count; i++) {
-        if (is_captured(&book->services[i]))
-            rc = dbk_captures_add(engine->captures, &book->services[i], err);
+        static const enum dbk_capture_kind kinds[] = {DBK_CAPTURE_CDC, DBK_CAPTURE_POLLING};
+        for (size_t j = 0; rc == DBK_OK && j < sizeof(kinds) / sizeof(kinds[0]); j++) {
+            if (has_kind(&book->services[i], kinds[j]))
+                rc = dbk_captures_add(engine->captures, &book->services[i], kinds[j], err);
+        }
     }
     return rc;
 }

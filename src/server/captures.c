@@ -8,6 +8,7 @@ static void put_status(struct dbk_buf *out, const struct dbk_capture_status *sta
     dbk_buf_append_char(out, '{');
     dbk_put_text(out, &first, "service", dbk_slice_of(status->service));
     dbk_put_text(out, &first, "database", dbk_slice_of(status->database));
+    dbk_put_text(out, &first, "capture", dbk_slice_of(status->kind));
     dbk_put_text(out, &first, "state", dbk_slice_of(dbk_capture_state_text(status->state)));
     dbk_put_text(out, &first, "position", dbk_slice_of(status->position));
     dbk_put_u64(out, &first, "lag_ms", (uint64_t)(status->lag_us / 1000));
@@ -83,6 +84,7 @@ int dbk_api_put_captures_health(struct dbk_api_call *call, bool *degraded, struc
         *degraded = *degraded || status.error[0] != 0 || status.warning[0] != 0;
         dbk_buf_append_text(out, i == 0 ? "{" : ",{");
         dbk_put_text(out, &first, "service", dbk_slice_of(status.service));
+        dbk_put_text(out, &first, "capture", dbk_slice_of(status.kind));
         dbk_put_text(out, &first, "state", dbk_slice_of(dbk_capture_state_text(status.state)));
         dbk_put_u64(out, &first, "lag_ms", (uint64_t)(status.lag_us / 1000));
         if (status.warning[0] != 0)
@@ -130,8 +132,8 @@ int dbk_api_put_captures_metrics(struct dbk_api_call *call, struct dbk_error *er
                                        status.failures,
                                        status.changes,
                                        status.events};
-            dbk_buf_append_format(out, "daybook_%s{service=\"%s\"} ", metrics[what].name,
-                                  status.service);
+            dbk_buf_append_format(out, "daybook_%s{service=\"%s\",capture=\"%s\"} ",
+                                  metrics[what].name, status.service, status.kind);
             if (what == 0)
                 dbk_buf_append_format(out, "%.6f\n", (double)status.lag_us / 1e6);
             else

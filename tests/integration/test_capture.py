@@ -631,9 +631,9 @@ def test_metrics_and_the_list_tell(postgres, database, book, serve):
     assert now["service"] == "users" and now["database"] == "source"
     assert now["state"] == "streaming" and now["events"] == 1 and now["error"] is None
     metrics = server.get("/metrics").text
-    assert 'daybook_capture_events_total{service="users"} 1\n' in metrics
-    assert 'daybook_capture_failed{service="users"} 0\n' in metrics
-    assert 'daybook_capture_lag_seconds{service="users"} 0.000000\n' in metrics
+    assert 'daybook_capture_events_total{service="users",capture="cdc"} 1\n' in metrics
+    assert 'daybook_capture_failed{service="users",capture="cdc"} 0\n' in metrics
+    assert 'daybook_capture_lag_seconds{service="users",capture="cdc"} 0.000000\n' in metrics
     health = server.get("/healthz").json
     assert health["captures"] == [{"service": "users", "state": "streaming", "lag_ms": 0}]
     refused = server.post("/streams/users.people-1", {"type": "people.update", "data": {}})

@@ -94,6 +94,51 @@ static void test_book_services__what_is_missing_or_unknown_is_named(void **state
                       "services/users.yaml:4:14: `cdb` is no way to capture\n");
 }
 
+#define POLLED "database: users\ntables:\n  users:\n    capture: polling\n"
+
+static void test_book_services__polling_has_defaults(void **state)
+{
+    (void)state;
+    struct folder folder;
+    load(&folder, POLLED "    cursor: changed\n    deletes: compare\n    every: 2 s\n"
+                         "  other:\n    capture: polling\n");
+    assert_int_equal(folder.rc, DBK_OK);
+    const struct dbk_capture_service *service =
+        dbk_book_service(folder.book, DBK_SLICE_LITERAL("users"));
+    const struct dbk_capture_table *users = &service->tables[0];
+    assert_int_equal(users->kind, DBK_CAPTURE_POLLING);
+    assert_int_equal(users->polling.every_us, 2000000);
+    assert_string_equal(users->polling.cursor, "changed");
+    assert_int_equal(users->polling.overlap_us, 5000000);
+    assert_int_equal(users->polling.deletes, DBK_DELETES_COMPARE);
+    assert_int_equal(users->polling.compare_every_us, 60000000);
+    const struct dbk_capture_table *other = &service->tables[1];
+    assert_int_equal(other->polling.every_us, 1000000);
+    assert_null(other->polling.cursor);
+    assert_int_equal(other->polling.deletes, DBK_DELETES_COMPARE);
+    assert_int_equal(other->polling.compare_every_us, 0);
+    folder_release(&folder);
+}
+
+static void test_book_services__polling_that_would_miss_rows_is_a_fault(void **state)
+{
+    (void)state;
+    assert_loads_with(POLLED "    cursor: changed\n",
+                      "services/users.yaml:5:13: `cursor` alone does not see rows that are "
+                      "deleted\n");
+    assert_loads_with(POLLED "    deletes: sometimes\n",
+                      "services/users.yaml:5:14: `deletes` is `compare` or `none`\n");
+    assert_loads_with(POLLED "    every: soon\n",
+                      "services/users.yaml:5:12: \"soon\" is no duration\n");
+    assert_loads_with(POLLED "    overlap: 5 s\n",
+                      "services/users.yaml:5:14: `overlap` stands without `cursor`\n");
+    assert_loads_with(POLLED "    deletes: none\n    compare_every: 5 s\n",
+                      "services/users.yaml:6:20: `compare_every` stands without `deletes: "
+                      "compare`\n");
+    assert_loads_with("database: users\ntables:\n  users:\n    capture: cdc\n    every: 5 s\n",
+                      "services/users.yaml:5:12: `every` belongs to polling\n");
+}
+
 static void test_book_services__columns_are_checked_against_each_other(void **state)
 {
     (void)state;
@@ -139,6 +184,8 @@ int main(void)
         cmocka_unit_test(test_book_services__a_whole_file_is_read),
         cmocka_unit_test(test_book_services__what_is_missing_or_unknown_is_named),
         cmocka_unit_test(test_book_services__columns_are_checked_against_each_other),
+        cmocka_unit_test(test_book_services__polling_has_defaults),
+        cmocka_unit_test(test_book_services__polling_that_would_miss_rows_is_a_fault),
         cmocka_unit_test(test_book_services__a_hint_is_a_name_that_there_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * polling -- what services/<name>.yaml says of how a table is polled.
+ *
+ * Threads: as loader.h.
+ */
+#ifndef DBK_BOOK_POLLING_H
+#define DBK_BOOK_POLLING_H
+
+#include "book/loader.h"
+
+enum dbk_polling_key {
+    DBK_POLLING_EVERY,
+    DBK_POLLING_CURSOR,
+    DBK_POLLING_OVERLAP,
+    DBK_POLLING_DELETED,
+    DBK_POLLING_DELETES,
+    DBK_POLLING_COMPARE_EVERY,
+    DBK_POLLING_KEY_COUNT
+};
+
+/*
+ * Reads and checks them, and fills in what is left out. DBK_ENOMEM; faults are no failure.
+ *
+ * nodes  by dbk_polling_key; NULL where one is missing
+ * cdc    the table is captured otherwise
+ */
+int dbk_book_take_polling(struct dbk_book_loader *loader, const char *file,
+                          const struct dbk_yaml_node *const nodes[DBK_POLLING_KEY_COUNT], bool cdc,
+                          struct dbk_capture_polling *polling_out) DBK_MUST_CHECK;
+
+#endif
