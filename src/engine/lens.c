@@ -31,7 +31,7 @@ static int open_event(void *context, void **state, struct dbk_event *event, stru
 static int upcast_event(void *context, void **state, struct dbk_event *event, struct dbk_error *err)
 {
     const struct dbk_engine *engine = context;
-    if (!dbk_upcasts_touch(engine->upcasts, event))
+    if (*state == NULL && !dbk_upcasts_touch(engine->upcasts, event))
         return 1;
     struct reader *reader = make_reader(state);
     if (reader == NULL)

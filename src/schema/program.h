@@ -75,8 +75,45 @@ struct dbk_upcast_object {
     struct dbk_upcast_addition additions[DBK_UPCAST_NAMES_MAX];
     size_t addition_count;
     struct dbk_upcast_conflict *conflicts;
-    bool only_adds; /* the root's, when it does nothing else: no source becomes anything */
+    bool findable;       /* the root's, when its sources are sooner found than walked to */
+    uint64_t name_sizes; /* of its sources: bit n is n bytes */
+    size_t growth;       /* of its text by new names and members, at most */
 };
+
+/* So many sources can be looked for. */
+#define DBK_UPCAST_FINDABLE_MAX 16
+
+/* A member of the root, by the offset of its key's first quote. */
+struct dbk_upcast_found {
+    size_t offset;
+    const struct dbk_upcast_source *source;
+};
+
+struct dbk_upcast_finding {
+    const char *begin; /* the object's braces in the text */
+    const char *brace;
+    uint64_t present;  /* sources: bit i is sources[i] */
+    bool only_renames; /* of those, none is removed and no value changes */
+    size_t count;
+    struct dbk_upcast_found found[DBK_UPCAST_FINDABLE_MAX]; /* of which something becomes */
+};
+
+/* Notes what dbk_upcast_find goes by, when the root is complete. */
+void dbk_upcast_note_names(struct dbk_upcast_object *root);
+
+/*
+ * Finds the object's sources among the members of a text that is valid JSON, in order of their
+ * places. False: it takes a walk to tell, because it is no object, has strings with escapes, has a
+ * name twice or within others, or is long.
+ */
+bool dbk_upcast_find(const struct dbk_upcast_object *object, struct dbk_slice text,
+                     struct dbk_upcast_finding *finding);
+/*
+ * Appends the text with its new names and members to `out`, where no more than that becomes of it.
+ * 1: done; 0: it is right as it stands; -1: it takes a walk, and `out` is as before.
+ */
+int dbk_upcast_splice(const struct dbk_upcast_object *object, struct dbk_slice text,
+                      const struct dbk_upcast_finding *finding, struct dbk_buf *out);
 
 struct dbk_upcast_program {
     struct dbk_arena arena;

@@ -198,6 +198,14 @@ static int convert(struct run *run, const struct dbk_upcast_conversion *conversi
     return DBK_OK;
 }
 
+/* What stands for a personal field that was forgotten is no value of any kind. */
+static bool is_forgotten(const struct run *run)
+{
+    static const char mark[] = "{\"$forgotten\"";
+    return (size_t)(run->end - run->at) >= sizeof(mark) - 1 &&
+           memcmp(run->at, mark, sizeof(mark) - 1) == 0;
+}
+
 static int run_value(struct run *run, const struct dbk_upcast_change *change);
 
 static int run_scalar(struct run *run, const struct dbk_upcast_change *change)
@@ -288,6 +296,40 @@ static int drop(struct run *run, struct walk *walk, const struct dbk_upcast_sour
     return rc;
 }
 
+/* What stands between a key and its value. */
+static int take_colon(struct run *run)
+{
+    skip_space(run);
+    if (run->at == run->end || *run->at != ':')
+        return damaged(run);
+    run->at++;
+    skip_space(run);
+    return DBK_OK;
+}
+
+/* A member that is a source: behind its key. */
+static int run_source(struct run *run, struct walk *walk, const char *begin,
+                      const struct dbk_upcast_source *source)
+{
+    const char *key_end = run->at;
+    int rc = take_colon(run);
+    if (rc < 0)
+        return rc;
+    walk->present |= UINT64_C(1) << (source - walk->object->sources);
+    if (source->removed)
+        return drop(run, walk, source);
+    keep(run, walk, begin);
+    if (source->key.size > 0) {
+        copy_to(run, begin);
+        put(run, source->key);
+        run->copied = key_end;
+    }
+    rc = source->changes ? run_value(run, &source->change) : skip_value(run);
+    walk->kept = true;
+    walk->kept_end = run->at;
+    return rc;
+}
+
 static int run_member(struct run *run, struct walk *walk)
 {
     const char *begin = run->at;
@@ -297,27 +339,17 @@ static int run_member(struct run *run, struct walk *walk)
     if (key_end == NULL)
         return damaged(run);
     run->at = key_end;
-    skip_space(run);
-    if (run->at == run->end || *run->at != ':')
-        return damaged(run);
-    run->at++;
-    skip_space(run);
     struct dbk_slice key = dbk_slice(begin + 1, (size_t)(key_end - begin) - 2);
     const struct dbk_upcast_source *source = find(walk->object, key);
     if (source == NULL && run->escapes && memchr(key.data, '\\', key.size) != NULL)
         source = find_escaped(walk->object, key);
-    if (source != NULL) {
-        walk->present |= UINT64_C(1) << (source - walk->object->sources);
-        if (source->removed)
-            return drop(run, walk, source);
-    }
+    if (source != NULL)
+        return run_source(run, walk, begin, source);
+    int rc = take_colon(run);
+    if (rc < 0)
+        return rc;
     keep(run, walk, begin);
-    if (source != NULL && source->key.size > 0) {
-        copy_to(run, begin);
-        put(run, source->key);
-        run->copied = key_end;
-    }
-    int rc = source != NULL && source->changes ? run_value(run, &source->change) : skip_value(run);
+    rc = skip_value(run);
     walk->kept = true;
     walk->kept_end = run->at;
     return rc;
@@ -357,65 +389,81 @@ static void add_missing(struct run *run, struct walk *walk)
         run->copied = run->at;
 }
 
-/* ---- Objects that only get members ---- */
+/* ---- Objects whose members were found ---- */
 
-/* True when a string of this name stands in the text, which has no escapes: what has its quotes at
-   the right distance is looked at. */
-static bool has_string(struct dbk_slice text, struct dbk_slice name)
+static const char *back_over_space(const char *at, const char *begin)
 {
-    if (text.size < name.size + 2)
-        return false;
-    const char *at = text.data;
-    const char *end = text.data + text.size - name.size - 1;
-#ifdef __SSE2__
-    const __m128i quotes = _mm_set1_epi8('"');
-    for (; end - at >= BLOCK; at += BLOCK) {
-        __m128i first = _mm_loadu_si128((const __m128i *)(const void *)at);
-        __m128i last = _mm_loadu_si128((const __m128i *)(const void *)(at + name.size + 1));
-        __m128i both = _mm_and_si128(_mm_cmpeq_epi8(first, quotes), _mm_cmpeq_epi8(last, quotes));
-        for (unsigned found = (unsigned)_mm_movemask_epi8(both); found != 0; found &= found - 1) {
-            if (memcmp(at + __builtin_ctz(found) + 1, name.data, name.size) == 0)
-                return true;
-        }
-    }
-#endif
-    for (; at < end; at++) {
-        if (*at == '"' && at[name.size + 1] == '"' && memcmp(at + 1, name.data, name.size) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* The place of the brace that closes the text's object; NULL: it has none. */
-static const char *last_brace(const struct run *run)
-{
-    const char *at = run->end - 1;
-    while (at > run->at && (unsigned char)*at <= ' ')
+    while (at > begin && (unsigned char)at[-1] <= ' ')
         at--;
-    return at > run->at && *at == '}' ? at : NULL;
+    return at;
 }
 
-/*
- * Most chains add members that are in no text: then nothing has to be found but that they are not
- * there, and where the object ends. False: it takes a walk.
- */
-static bool only_adds(struct run *run, const struct dbk_upcast_object *object)
+/* Members were stepped over, of which the last ends here: they stay. */
+static int keep_until(struct run *run, struct walk *walk, const char *end)
 {
-    const char *brace = run->escapes || *run->at != '{' ? NULL : last_brace(run);
-    if (!object->only_adds || brace == NULL)
-        return false;
-    for (size_t i = 0; i < object->source_count; i++) {
-        if (has_string(dbk_slice(run->at, (size_t)(brace - run->at)), object->sources[i].name))
-            return false;
+    if (end <= run->at)
+        return DBK_OK;
+    if (walk->gap) {
+        skip_space(run);
+        if (*run->at != ',')
+            return damaged(run);
+        run->at++;
+        skip_space(run);
+        if (run->at >= end)
+            return damaged(run);
+        keep(run, walk, run->at);
     }
-    struct walk walk = {.object = object, .kept_end = brace};
-    while ((unsigned char)walk.kept_end[-1] <= ' ')
-        walk.kept_end--;
-    walk.kept = walk.kept_end > run->at + 1;
+    walk->kept = true;
+    walk->kept_end = end;
+    return DBK_OK;
+}
+
+/* The member that begins here, after those that stay. */
+static int run_found(struct run *run, struct walk *walk, const char *begin,
+                     const struct dbk_upcast_source *source)
+{
+    if (begin < run->at)
+        return damaged(run);
+    const char *end = back_over_space(begin, run->at);
+    if (end > run->at && end[-1] == ',')
+        end = back_over_space(end - 1, run->at);
+    int rc = keep_until(run, walk, end);
+    if (rc < 0)
+        return rc;
+    run->at = begin + source->name.size + 2;
+    return run_source(run, walk, begin, source);
+}
+
+static int run_findings(struct run *run, struct walk *walk,
+                        const struct dbk_upcast_finding *finding)
+{
+    const char *begin = run->at;
+    const char *brace = finding->brace;
+    int rc = DBK_OK;
+    walk->kept_end = ++run->at;
+    for (size_t i = 0; rc == DBK_OK && i < finding->count; i++)
+        rc = run_found(run, walk, begin + finding->found[i].offset, finding->found[i].source);
+    if (rc == DBK_OK && run->at > brace)
+        rc = damaged(run);
+    if (rc == DBK_OK)
+        rc = keep_until(run, walk, back_over_space(brace, run->at));
     run->at = brace;
+    return rc;
+}
+
+/* Members of the object at run->at were found. 1: done; negative: an error. */
+static int run_finding(struct run *run, const struct dbk_upcast_object *object,
+                       const struct dbk_upcast_finding *finding)
+{
+    struct walk walk = {.object = object, .present = finding->present};
+    int rc = run_findings(run, &walk, finding);
+    if (rc == DBK_OK)
+        rc = check_conflicts(run, &walk);
+    if (rc < 0)
+        return rc;
     add_missing(run, &walk);
     run->at++;
-    return true;
+    return 1;
 }
 
 static int run_object(struct run *run, const struct dbk_upcast_object *object)
@@ -442,14 +490,6 @@ static int run_object(struct run *run, const struct dbk_upcast_object *object)
     return DBK_OK;
 }
 
-/* What stands for a personal field that was forgotten is no value of any kind. */
-static bool is_forgotten(const struct run *run)
-{
-    static const char mark[] = "{\"$forgotten\"";
-    return (size_t)(run->end - run->at) >= sizeof(mark) - 1 &&
-           memcmp(run->at, mark, sizeof(mark) - 1) == 0;
-}
-
 static int run_value(struct run *run, const struct dbk_upcast_change *change)
 {
     const char *begin = run->at;
@@ -473,31 +513,44 @@ static int run_value(struct run *run, const struct dbk_upcast_change *change)
     return skip_value(run);
 }
 
-int dbk_upcast_run_change(const struct dbk_upcast_change *change, struct dbk_slice text,
-                          struct dbk_buf *out, struct dbk_error *err)
+static int run_text(const struct dbk_upcast_change *change,
+                    const struct dbk_upcast_finding *finding, struct dbk_slice text,
+                    struct dbk_buf *out, struct dbk_error *err)
 {
     struct run run = {
         .at = text.data, .end = text.data + text.size, .copied = text.data, .out = out, .err = err};
     size_t size = out->size;
     if (text.size == 0)
         return damaged(&run);
-    run.escapes = memchr(text.data, '\\', text.size) != NULL;
     skip_space(&run);
-    int rc = run.at < run.end && change->object != NULL && only_adds(&run, change->object)
-                 ? DBK_OK
-                 : run_value(&run, change);
+    int rc = finding == NULL ? 0 : run_finding(&run, change->object, finding);
+    if (rc == 0) {
+        run.escapes = memchr(text.data, '\\', text.size) != NULL;
+        rc = run_value(&run, change);
+    }
     skip_space(&run);
-    if (rc == DBK_OK && run.at != run.end)
+    if (rc >= 0 && run.at != run.end)
         rc = damaged(&run);
-    if (rc == DBK_OK && run.edited)
+    if (rc >= 0 && run.edited)
         copy_to(&run, run.end);
-    if (rc == DBK_OK && out->rc < 0)
+    if (rc >= 0 && out->rc < 0)
         rc = dbk_error_set(err, out->rc, "an event's data: %s", dbk_code_text(out->rc));
-    if (rc == DBK_OK && run.edited)
+    if (rc >= 0 && run.edited)
         return 1;
     if (out->rc == DBK_OK)
         out->size = size;
-    return rc;
+    return rc < 0 ? rc : 0;
+}
+
+int dbk_upcast_run_change(const struct dbk_upcast_change *change, struct dbk_slice text,
+                          struct dbk_buf *out, struct dbk_error *err)
+{
+    struct dbk_upcast_finding finding;
+    const struct dbk_upcast_object *object = change->object;
+    if (object == NULL || !object->findable || !dbk_upcast_find(object, text, &finding))
+        return run_text(change, NULL, text, out, err);
+    int rc = finding.only_renames ? dbk_upcast_splice(object, text, &finding, out) : -1;
+    return rc >= 0 ? rc : run_text(change, &finding, text, out, err);
 }
 
 int dbk_upcast_run(const struct dbk_upcast_program *program, struct dbk_slice text,

@@ -399,21 +399,6 @@ static int apply(struct dbk_upcast_program *program, uint16_t version,
     return rc == DBK_OK ? apply_to_object(&compiler, root->object, 0) : rc;
 }
 
-/* Names that are sooner looked for one after the other than by a walk. */
-#define LOOKED_FOR_MAX 3
-
-static bool adds_only(const struct dbk_upcast_change *root)
-{
-    const struct dbk_upcast_object *object = root->object;
-    for (size_t i = 0; i < object->source_count; i++) {
-        const struct dbk_upcast_source *source = &object->sources[i];
-        if (source->removed || source->changes || source->key.size > 0)
-            return false;
-    }
-    return object->addition_count > 0 && object->conflicts == NULL &&
-           object->source_count <= LOOKED_FOR_MAX;
-}
-
 int dbk_upcast_compile(const struct dbk_upcast_version *versions, size_t count,
                        struct dbk_upcast_program **program_out, struct dbk_upcast_place *place_out,
                        struct dbk_error *err)
@@ -435,7 +420,7 @@ int dbk_upcast_compile(const struct dbk_upcast_version *versions, size_t count,
         return rc;
     }
     if (program->root.object != NULL)
-        program->root.object->only_adds = adds_only(&program->root);
+        dbk_upcast_note_names(program->root.object);
     *program_out = program;
     return DBK_OK;
 }

@@ -536,9 +536,28 @@ static int explain(const struct type *type, const struct link *link, const struc
                          DBK_SLICE_ARGS(event->stream), event->version, event->position);
 }
 
+/* Most chains are one program. */
+static int run_program(struct dbk_upcaster *upcaster, const struct type *type,
+                       const struct link *link, struct dbk_event *event, struct dbk_error *err)
+{
+    struct dbk_buf *out = &upcaster->texts[0];
+    struct dbk_error failure;
+    failure.message[0] = 0;
+    dbk_buf_reset(out);
+    int rc = dbk_upcast_run(link->program, event->data, out, &failure);
+    if (rc < 0)
+        return explain(type, link, event, &failure, rc, err);
+    if (rc == 1)
+        event->data = dbk_buf_slice(out);
+    event->schema_version = link->version;
+    return 1;
+}
+
 static int run_chain(struct dbk_upcaster *upcaster, const struct type *type,
                      const struct chain *chain, struct dbk_event *event, struct dbk_error *err)
 {
+    if (chain->count == 1 && chain->links[0].program != NULL)
+        return run_program(upcaster, type, &chain->links[0], event, err);
     struct dbk_event now = *event;
     size_t text = 0;
     for (size_t i = 0; i < chain->count; i++) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * upcast_fuzz -- a chain over any text comes to what the oracle comes to, where the text is JSON;
- * and to an error or to something where it is not, within its bounds.
+ * upcast_fuzz -- a chain over any text comes to what the oracle comes to, where the text is JSON,
+ * and to the same bytes whether members are found or walked to; and to an error or to something
+ * where it is not, within its bounds.
  *
  * The input is a line a step, an empty line, and the text:
  *
@@ -15,6 +16,7 @@
 
 #include "json/json.h"
 #include "oracle.h"
+#include "schema/program.h"
 
 #define STEPS_MAX 16
 #define LINE_SIZE 128
@@ -99,7 +101,23 @@ static struct dbk_slice take_chain(struct dbk_slice input, struct chain *chain)
     return (struct dbk_slice){0};
 }
 
-static void run(const struct chain *chain, const struct dbk_upcast_program *program,
+static void compare_with_walk(struct dbk_upcast_program *program, struct dbk_slice text, int found,
+                              struct dbk_slice made)
+{
+    struct dbk_upcast_object *object = program->root.object;
+    struct dbk_buf out;
+    if (object == NULL || !object->findable)
+        return;
+    dbk_buf_init(&out, (size_t)1 << 24);
+    object->findable = false;
+    if (dbk_upcast_run(program, text, &out, NULL) != found ||
+        !dbk_slice_equal(dbk_buf_slice(&out), made))
+        abort();
+    object->findable = true;
+    dbk_buf_release(&out);
+}
+
+static void run(const struct chain *chain, struct dbk_upcast_program *program,
                 struct dbk_slice text)
 {
     const struct dbk_upcast_version version = {2, chain->steps, chain->count};
@@ -117,6 +135,7 @@ static void run(const struct chain *chain, const struct dbk_upcast_program *prog
         bool could = oracle_upcast(&version, 1, text, &want);
         if (could != (rc >= 0) || rc == DBK_ECORRUPT)
             abort();
+        compare_with_walk(program, text, rc, dbk_buf_slice(&out));
         if (could) {
             struct dbk_slice made = rc == 0 ? text : dbk_buf_slice(&out);
             if (dbk_json_parse(json, made, &root, NULL) < 0)

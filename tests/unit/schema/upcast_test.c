@@ -13,6 +13,7 @@
 #include "base/memory.h"
 #include "json/json.h"
 #include "oracle.h"
+#include "schema/program.h"
 
 #define STEPS_MAX 16
 
@@ -80,8 +81,26 @@ static void put_plain(struct dbk_slice text, struct dbk_buf *out)
     dbk_json_write_node(out, root);
 }
 
+/* A walk comes to the same bytes as what was found without one. */
+static void compare_with_walk(struct dbk_upcast_program *program, struct dbk_slice text, int found,
+                              struct dbk_slice made)
+{
+    struct dbk_buf out;
+    struct dbk_error err = {0};
+    struct dbk_upcast_object *object = program->root.object;
+    bool findable = object->findable;
+    dbk_buf_init(&out, (size_t)1 << 20);
+    object->findable = false;
+    int walked = dbk_upcast_run(program, text, &out, &err);
+    object->findable = findable;
+    if (walked != found || !dbk_slice_equal(dbk_buf_slice(&out), made))
+        fail_msg("%.*s: %.*s (%d), and by a walk %.*s (%d)", DBK_SLICE_ARGS(text),
+                 DBK_SLICE_ARGS(made), found, DBK_SLICE_ARGS(dbk_buf_slice(&out)), walked);
+    dbk_buf_release(&out);
+}
+
 /* Runs both; the answer says whether they could. */
-static bool compare(const struct chain *chain, const struct dbk_upcast_program *program,
+static bool compare(const struct chain *chain, struct dbk_upcast_program *program,
                     struct dbk_slice text)
 {
     static struct dbk_buf out;
@@ -100,6 +119,7 @@ static bool compare(const struct chain *chain, const struct dbk_upcast_program *
                  could ? "can" : "cannot");
     if (rc <= 0)
         assert_int_equal(out.size, 6);
+    compare_with_walk(program, text, rc, dbk_slice(out.data + 6, out.size - 6));
     if (could) {
         struct dbk_slice made = rc == 0 ? text : dbk_slice(out.data + 6, out.size - 6);
         struct dbk_buf plain;
@@ -320,7 +340,7 @@ static size_t put_document(char *text, size_t size, size_t a, size_t b, bool b_f
 }
 
 /* The chain on every document: how many of them it could. */
-static size_t try_all(const struct chain *chain, const struct dbk_upcast_program *program)
+static size_t try_all(const struct chain *chain, struct dbk_upcast_program *program)
 {
     size_t could = 0;
     for (size_t a = 0; a < VALUES; a++) {
@@ -520,6 +540,71 @@ static void test_schema_upcast__says_what_the_oracle_says_of_random_chains(void 
 
 /* ---- Damage and limits ---- */
 
+/* Flat ones, as most events are, of names and strings of all sizes around a word's. */
+static void put_flat(struct dbk_buf *out)
+{
+    static const char letters[] =
+        "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopq";
+    put_space(out);
+    dbk_buf_append_char(out, '{');
+    for (uint64_t i = 0, count = chance(9); i < count; i++) {
+        dbk_buf_append_text(out, i == 0 ? "" : ",");
+        put_space(out);
+        dbk_buf_append_format(out, "\"%.*s\"", (int)(chance(4) == 0 ? chance(70) : chance(5)),
+                              letters);
+        put_space(out);
+        dbk_buf_append_char(out, ':');
+        put_space(out);
+        if (chance(3) == 0)
+            dbk_buf_append_format(out, "%ju", (uintmax_t)chance(1000));
+        else if (chance(12) == 0)
+            dbk_buf_append_text(out, "{\"a\":[\"ab\",{\"abc\":1}]}");
+        else
+            dbk_buf_append_format(out, "\"%.*s%s\"", (int)chance(70), letters,
+                                  chance(6) == 0 ? "|:,}" : "");
+        put_space(out);
+    }
+    dbk_buf_append_char(out, '}');
+    put_space(out);
+}
+
+static void test_schema_upcast__finds_what_a_walk_finds(void **state)
+{
+    (void)state;
+    static const struct word steps[] = {
+        {ADD, "abc", "7"},
+        {RENAME, "ab", "longer than it was"},
+        {REMOVE, "a", NULL},
+        {CONVERT, "abcd", "string"},
+        {RENAME, "abcdefghijklmnopq", "abcde"},
+        {ADD, "b", "\"x\""},
+        {REMOVE, "abcd", NULL},
+        {RENAME, "a", "abc"},
+    };
+    struct dbk_buf text;
+    size_t tried = 0;
+    dbk_buf_init(&text, (size_t)1 << 20);
+    for (int round = 0; round < 3000; round++) {
+        struct chain chain = {0};
+        for (uint64_t i = 0, count = 1 + chance(4); i < count; i++)
+            add_word(&chain, steps[chance(sizeof(steps) / sizeof(steps[0]))]);
+        struct dbk_upcast_program *program = NULL;
+        if (dbk_upcast_compile(chain.versions, chain.count, &program, NULL, NULL) < 0)
+            continue;
+        for (int i = 0; i < 20; i++) {
+            dbk_buf_reset(&text);
+            put_flat(&text);
+            /* No name may stand there twice. */
+            const struct dbk_json_node *root = NULL;
+            if (dbk_json_parse(json, dbk_buf_slice(&text), &root, NULL) == DBK_OK)
+                tried += compare(&chain, program, dbk_buf_slice(&text));
+        }
+        dbk_upcast_free(program);
+    }
+    dbk_buf_release(&text);
+    assert_true(tried > 3000);
+}
+
 static void test_schema_upcast__stays_within_a_text_cut_anywhere(void **state)
 {
     (void)state;
@@ -630,6 +715,7 @@ int main(void)
         TEST(leaves_what_is_forgotten),
         TEST(says_what_the_oracle_says_of_all_short_chains),
         TEST(says_what_the_oracle_says_of_random_chains),
+        TEST(finds_what_a_walk_finds),
         TEST(stays_within_a_text_cut_anywhere),
         TEST(refuses_steps_that_make_no_sense),
         TEST(names_the_step_that_cannot_follow_the_others),
