@@ -23,12 +23,12 @@ void dbk_models_set_forgotten(struct dbk_models *models, uint64_t position)
 
 void dbk_models_hold(struct dbk_models *models)
 {
-    (void)pthread_mutex_lock(&models->beginning);
+    (void)pthread_mutex_lock(&models->forgetting);
 }
 
 void dbk_models_let_go(struct dbk_models *models)
 {
-    (void)pthread_mutex_unlock(&models->beginning);
+    (void)pthread_mutex_unlock(&models->forgetting);
 }
 
 static bool is_source(const struct dbk_model_definition *definition, struct dbk_slice stream)

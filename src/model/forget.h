@@ -37,7 +37,7 @@ enum dbk_model_forgot {
 };
 
 /* No generation is begun between the two: what is forgotten there is in none that is begun at a
-   position behind it. */
+   position behind it. Holding waits for no database. */
 void dbk_models_hold(struct dbk_models *models);
 void dbk_models_let_go(struct dbk_models *models);
 /* Unfinished generations begun before this position are not gone on with; it never goes back. */

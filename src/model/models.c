@@ -22,7 +22,7 @@ int dbk_models_open(struct dbk_store *store, struct dbk_models **models_out, str
     (void)pthread_condattr_init(&clock);
     (void)pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
     (void)pthread_mutex_init(&models->lock, NULL);
-    (void)pthread_mutex_init(&models->beginning, NULL);
+    (void)pthread_mutex_init(&models->forgetting, NULL);
     (void)pthread_cond_init(&models->moved, &clock);
     (void)pthread_condattr_destroy(&clock);
     models->store = store;
@@ -76,7 +76,7 @@ void dbk_models_free(struct dbk_models *models)
     dbk_store_end_lens(models->store, &models->lens);
     dbk_free((void *)models->items);
     (void)pthread_mutex_destroy(&models->lock);
-    (void)pthread_mutex_destroy(&models->beginning);
+    (void)pthread_mutex_destroy(&models->forgetting);
     (void)pthread_cond_destroy(&models->moved);
     dbk_free(models);
 }

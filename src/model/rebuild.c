@@ -19,6 +19,16 @@ struct rebuild {
     void *context;
 };
 
+/* A position up to which what is forgotten can no longer be read. Who forgets is waited for, and
+   does not wait: nothing is done to a database meanwhile. */
+static uint64_t forgotten_position(struct dbk_models *models)
+{
+    (void)pthread_mutex_lock(&models->forgetting);
+    uint64_t position = dbk_store_last_position(models->store);
+    (void)pthread_mutex_unlock(&models->forgetting);
+    return position;
+}
+
 /* An unfinished generation under another definition, or of before something was forgotten, is
    dropped, another one gone on with. */
 static int find_or_create(struct rebuild *rebuild, struct dbk_error *err)
@@ -50,12 +60,9 @@ static int find_or_create(struct rebuild *rebuild, struct dbk_error *err)
                                     "SELECT max(generation) FROM _daybook_models WHERE model = "
                                     "'%s'",
                                     model->definition.name);
-    if (rc == DBK_OK) {
-        (void)pthread_mutex_lock(&model->models->beginning);
+    if (rc == DBK_OK)
         rc = dbk_generation_create(connection, &model->definition, (uint64_t)newest + 1, false,
-                                   dbk_store_last_position(model->models->store), err);
-        (void)pthread_mutex_unlock(&model->models->beginning);
-    }
+                                   forgotten_position(model->models), err);
     return rc < 0 ? rc
                   : dbk_generation_find(connection, &model->definition, false, &rebuild->next, err);
 }

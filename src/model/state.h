@@ -61,7 +61,7 @@ struct dbk_model {
 struct dbk_models {
     struct dbk_store *store;
     pthread_mutex_t lock;
-    pthread_mutex_t beginning; /* of a generation; held while something is forgotten */
+    pthread_mutex_t forgetting; /* held from the event that says it until the key is gone */
     pthread_cond_t moved;
     bool stop;
     bool started;

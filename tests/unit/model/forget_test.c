@@ -11,6 +11,8 @@
 
 #include <ftw.h>
 #include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -316,6 +318,56 @@ static void test_model_forget__what_was_begun_before_is_not_gone_on_with(void **
     check_disk(false, true);
 }
 
+struct rebuilding {
+    pthread_t thread;
+    _Atomic bool done;
+    int rc;
+    struct dbk_error err;
+};
+
+static void *rebuild_people(void *context)
+{
+    struct rebuilding *rebuilding = context;
+    rebuilding->rc = dbk_models_rebuild(models, "people", NULL, NULL, &rebuilding->err);
+    atomic_store(&rebuilding->done, true);
+    return NULL;
+}
+
+static bool is_rebuilding(void)
+{
+    (void)pthread_mutex_lock(&models->lock);
+    bool is = models->items[0]->rebuilding;
+    (void)pthread_mutex_unlock(&models->lock);
+    return is;
+}
+
+/* The rebuild is held at its first write for as long as the database is; who forgets is not. */
+static void test_model_forget__does_not_wait_for_a_rebuild(void **state)
+{
+    static struct rebuilding rebuilding;
+    struct dbk_connection *busy = NULL;
+    struct dbk_error err = {0};
+    (void)state;
+    add_model(DBK_PERSONAL_REBUILD, "");
+    fill();
+    assert_ok(dbk_connection_open(path, DBK_CONNECT_HANDLERS, &busy, &err), &err);
+    assert_ok(dbk_connection_begin(busy, DBK_BEGIN_WRITE, &err), &err);
+    assert_int_equal(pthread_create(&rebuilding.thread, NULL, rebuild_people, &rebuilding), 0);
+    while (!is_rebuilding() && !atomic_load(&rebuilding.done))
+        (void)usleep(1000);
+    (void)usleep(100000); /* by now it waits for the database */
+    dbk_models_hold(models);
+    assert_false(atomic_load(&rebuilding.done));
+    forgotten[3] = true;
+    append(1); /* stands for SubjectForgotten */
+    dbk_models_let_go(models);
+    assert_ok(dbk_connection_run(busy, "ROLLBACK", &err), &err);
+    dbk_connection_free(busy);
+    assert_int_equal(pthread_join(rebuilding.thread, NULL), 0);
+    assert_ok(rebuilding.rc, &rebuilding.err);
+    assert_int_equal(ask("SELECT generation FROM _daybook_models WHERE serving"), 2);
+}
+
 static void test_model_forget__statements_take_out_what_they_say(void **state)
 {
     struct dbk_error err = {0};
@@ -392,9 +444,13 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_model_forget__##name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(a_rebuild_leaves_nothing_behind),   TEST(what_was_begun_before_is_not_gone_on_with),
-        TEST(statements_take_out_what_they_say), TEST(statements_that_fail_leave_all_as_it_was),
-        TEST(sealed_fields_never_are_in_it),     TEST(whole_subjects_leave_models_of_all_kinds),
+        TEST(a_rebuild_leaves_nothing_behind),
+        TEST(what_was_begun_before_is_not_gone_on_with),
+        TEST(does_not_wait_for_a_rebuild),
+        TEST(statements_take_out_what_they_say),
+        TEST(statements_that_fail_leave_all_as_it_was),
+        TEST(sealed_fields_never_are_in_it),
+        TEST(whole_subjects_leave_models_of_all_kinds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
