@@ -130,6 +130,16 @@ struct dbk_model_status {
     uint64_t rebuild_position;
     uint64_t events_posted; /* since start */
     uint64_t batches;
+    double events_per_second; /* over the last ten whole seconds */
+    uint64_t failures;        /* since start: at events that a handler could not digest */
+    uint64_t retries;         /* since start: after what may pass, such as a lost connection */
+    /* From an event's commit at its source until it could be read, of those recorded since start
+       (model/pace.h). */
+    uint64_t visible_count;
+    uint64_t visible_sum_us;
+    int64_t visible_p50_us;
+    int64_t visible_p99_us;
+    int64_t visible_max_us;
     struct dbk_error error; /* why it stopped */
 };
 size_t dbk_models_count(const struct dbk_models *models);

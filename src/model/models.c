@@ -26,6 +26,7 @@ int dbk_models_open(struct dbk_store *store, struct dbk_models **models_out, str
     (void)pthread_cond_init(&models->moved, &clock);
     (void)pthread_condattr_destroy(&clock);
     models->store = store;
+    models->since_us = dbk_model_now_us();
     *models_out = models;
     return DBK_OK;
 }
@@ -261,6 +262,7 @@ int dbk_models_add(struct dbk_models *models, const struct dbk_model_definition 
         return dbk_error_set(err, DBK_ENOMEM, "out of memory adding a model");
     model->models = models;
     model->writer = writer;
+    model->made.since_us = models->since_us;
     dbk_arena_init(&model->arena, DBK_DEFINITION_SIZE_MAX);
     dbk_generation_init(&model->serving);
     (void)pthread_mutex_init(&model->work, NULL);
@@ -308,12 +310,20 @@ int dbk_models_start(struct dbk_models *models, struct dbk_error *err)
     return DBK_OK;
 }
 
+int64_t dbk_model_now_us(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
 void dbk_model_moved(struct dbk_model *model, uint64_t position, uint64_t posted)
 {
     (void)pthread_mutex_lock(&model->models->lock);
     model->position = position;
     model->posted += posted;
     model->batches += posted > 0;
+    dbk_pace_commit(&model->pace, &model->made, posted, dbk_model_now_us());
     model->error = (struct dbk_error){0};
     (void)pthread_cond_broadcast(&model->models->moved);
     (void)pthread_mutex_unlock(&model->models->lock);
@@ -323,6 +333,7 @@ void dbk_model_stopped(struct dbk_model *model, const struct dbk_error *err)
 {
     (void)pthread_mutex_lock(&model->models->lock);
     model->stopped = true;
+    model->failures++;
     model->error = *err;
     (void)pthread_cond_broadcast(&model->models->moved);
     (void)pthread_mutex_unlock(&model->models->lock);
@@ -332,6 +343,7 @@ void dbk_model_troubled(struct dbk_model *model, const struct dbk_error *err)
 {
     (void)pthread_mutex_lock(&model->models->lock);
     model->error = *err;
+    model->retries++;
     (void)pthread_mutex_unlock(&model->models->lock);
 }
 
@@ -447,7 +459,6 @@ static int measure_lag(struct dbk_models *models, struct dbk_model_status *statu
     struct dbk_cursor *cursor = NULL;
     struct dbk_event event;
     uint64_t last = dbk_store_last_position(models->store);
-    struct timespec now;
     status->lag_events = last > status->position ? last - status->position : 0;
     if (last == 0)
         return DBK_OK;
@@ -463,8 +474,7 @@ static int measure_lag(struct dbk_models *models, struct dbk_model_status *statu
             status->position_time_us = event.time_us;
             continue;
         }
-        (void)clock_gettime(CLOCK_REALTIME, &now);
-        int64_t now_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+        int64_t now_us = dbk_model_now_us();
         status->lag_us = now_us > event.time_us ? now_us - event.time_us : 0;
         break;
     }
@@ -497,6 +507,14 @@ int dbk_models_status(struct dbk_models *models, size_t index, struct dbk_model_
     status.rebuild_position = model->rebuilding ? model->rebuild_position : 0;
     status.events_posted = model->posted;
     status.batches = model->batches;
+    status.failures = model->failures;
+    status.retries = model->retries;
+    status.visible_count = model->pace.count;
+    status.visible_sum_us = model->pace.sum_us;
+    status.visible_p50_us = dbk_pace_quantile_us(&model->pace, 500);
+    status.visible_p99_us = dbk_pace_quantile_us(&model->pace, 990);
+    status.visible_max_us = model->pace.max_us;
+    status.events_per_second = dbk_pace_rate(&model->pace, dbk_model_now_us());
     status.error = model->writer ? model->error : unreached;
     (void)pthread_mutex_unlock(&models->lock);
     dbk_generation_release(&seen);

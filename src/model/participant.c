@@ -72,6 +72,10 @@ static int open_group(struct dbk_models *models, struct dbk_error *err)
         unlock_all(models);
         return rc;
     }
+    for (size_t i = 0; i < models->count; i++) {
+        if (takes_part(models->items[i]))
+            models->items[i]->made.count = 0;
+    }
     models->group_open = true;
     return DBK_OK;
 }
@@ -97,6 +101,8 @@ static int post_event(struct dbk_models *models, const struct dbk_event *event,
         int rc = takes_part(model) ? dbk_poster_post(model->poster, event, err) : DBK_OK;
         if (rc < 0)
             return rc;
+        if (rc > 0)
+            dbk_pace_note(&model->made, event);
     }
     return DBK_OK;
 }
@@ -127,10 +133,23 @@ static int check_sessions(struct dbk_models *models, struct dbk_error *err)
     return DBK_OK;
 }
 
+/* How much each model has noted: what a refused batch notes is forgotten. */
+static void mark_notes(struct dbk_models *models)
+{
+    for (size_t i = 0; i < models->count; i++) {
+        if (takes_part(models->items[i]))
+            models->items[i]->made_before = models->items[i]->made.count;
+    }
+}
+
 /* Takes the batch back. SQLite may have taken the whole group back by itself (a full disk): the
    group's earlier batches are then posted again from the log. */
 static void take_back(struct dbk_models *models)
 {
+    for (size_t i = 0; i < models->count; i++) {
+        if (takes_part(models->items[i]))
+            models->items[i]->made.count = models->items[i]->made_before;
+    }
     for (struct dbk_session *session = models->sessions; session != NULL; session = session->next) {
         if (!dbk_connection_in_transaction(session->connection) ||
             dbk_connection_run(session->connection, "ROLLBACK TO batch; RELEASE batch", NULL) < 0)
@@ -155,6 +174,7 @@ int dbk_participant_apply(void *context, const struct dbk_event *events, size_t 
     int rc = models->group_open ? DBK_OK : open_group(models, err);
     if (rc < 0)
         return verdict(rc, err);
+    mark_notes(models);
     rc = each_session(models, "SAVEPOINT batch", err);
     if (rc == DBK_OK)
         rc = post(models, events, count, err);

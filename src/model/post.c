@@ -120,6 +120,8 @@ static int post_events(struct dbk_batch_post *post, uint64_t stop, uint64_t *fai
             *failed = event.position;
             return rc;
         }
+        if (rc > 0 && post->made != NULL)
+            dbk_pace_note(post->made, &event);
         post->posted += (uint64_t)rc;
         rc = 1;
         post->position = event.position;
@@ -168,6 +170,8 @@ static int post_transaction(struct dbk_batch_post *post, uint64_t stop, uint64_t
                             bool *more, struct dbk_error *err)
 {
     uint64_t before = post->position;
+    if (post->made != NULL)
+        post->made->count = 0;
     int rc = dbk_connection_begin(post->connection, DBK_BEGIN_WRITE, err);
     dbk_poster_set_careful(post->poster, stop != 0);
     if (rc == DBK_OK)
@@ -260,6 +264,7 @@ static struct dbk_batch_post begin_post(struct dbk_model *model)
                                    .poster = model->poster,
                                    .set_position = model->set_position,
                                    .fence = model->fence,
+                                   .made = &model->made,
                                    .position = model->position};
 }
 

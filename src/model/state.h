@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 
 #include "model/generation.h"
+#include "model/pace.h"
 #include "model/poster.h"
 
 /* One transaction of a runner: so many events, or so long. */
@@ -45,12 +46,17 @@ struct dbk_model {
     struct dbk_statement *fence;
     bool opened; /* what follows is set; a server that cannot be reached is tried again */
     bool behind; /* a `transaction` model that missed a commit */
+    struct dbk_pace_batch made; /* what is posted and not committed; under work */
+    size_t made_before;         /* noted before the batch that a participant is asked about */
     pthread_t thread;
     bool thread_runs;
     /* under models->lock */
     uint64_t position;
     uint64_t posted;
     uint64_t batches;
+    struct dbk_pace pace;
+    uint64_t failures; /* at events that a handler could not digest */
+    uint64_t retries;
     bool stopped;
     struct dbk_error error;
     bool rebuilding;
@@ -70,7 +76,8 @@ struct dbk_models {
     struct dbk_session *sessions; /* shared ones */
     uint64_t forgotten;           /* what was begun before this position is not gone on with */
     bool group_open;
-    void *lens; /* the participant's state of the store's lens */
+    int64_t since_us; /* when they were opened */
+    void *lens;       /* the participant's state of the store's lens */
 };
 
 /* Finds the serving generation in its database, or makes the first, and opens it. Under `work`,
@@ -83,6 +90,9 @@ void dbk_model_close_serving(struct dbk_model *model);
 /* Creates the session when there is none. */
 int dbk_model_open_session(struct dbk_model *model, struct dbk_error *err) DBK_MUST_CHECK;
 
+/* The clock that events' times are of. */
+int64_t dbk_model_now_us(void);
+/* What the model posts is committed up to a position. */
 void dbk_model_moved(struct dbk_model *model, uint64_t position, uint64_t posted);
 void dbk_model_stopped(struct dbk_model *model, const struct dbk_error *err);
 void dbk_model_troubled(struct dbk_model *model, const struct dbk_error *err);
@@ -99,8 +109,9 @@ struct dbk_batch_post {
     struct dbk_statement *set_position;
     struct dbk_statement *fence; /* see dbk_post_fence */
     struct dbk_cursor *cursor;
-    uint64_t position; /* posted so far */
-    uint64_t posted;   /* events in this batch */
+    uint64_t position;           /* posted so far */
+    uint64_t posted;             /* events in this batch */
+    struct dbk_pace_batch *made; /* notes when they became; NULL: nobody asks */
     /* Events that occurred later are passed over; NULL: none. */
     const int64_t *occurred_max_us;
     bool nameless; /* a batch failed, and which of its events did is not known */

@@ -92,6 +92,8 @@ int dbk_api_after(const struct dbk_api_call *call, uint64_t *after_out, int64_t 
 int dbk_api_put_model(struct dbk_api_call *call, size_t index,
                       struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_api_put_view(struct dbk_api_call *call, size_t index, struct dbk_error *err) DBK_MUST_CHECK;
+/* The models' part of /metrics. */
+int dbk_api_put_models_metrics(struct dbk_api_call *call, struct dbk_error *err) DBK_MUST_CHECK;
 /* The captures' part of /healthz and /metrics. */
 int dbk_api_put_captures_health(struct dbk_api_call *call, bool *degraded,
                                 struct dbk_error *err) DBK_MUST_CHECK;

@@ -134,37 +134,6 @@ static void single(struct dbk_buf *out, const char *name, const char *type, cons
     dbk_buf_append_format(out, "daybook_%s %ju\n", name, (uintmax_t)value);
 }
 
-static int put_model_metrics(struct dbk_api_call *call, struct dbk_error *err)
-{
-    struct dbk_buf *out = &call->scratch->out;
-    struct dbk_models *models = dbk_engine_models(call->engine);
-    size_t count = dbk_models_count(models);
-    static const char *const names[] = {"model_position", "model_lag_seconds", "model_stopped",
-                                        "model_events_posted_total"};
-    static const char *const helps[] = {"Everything up to this position is in the model.",
-                                        "Age of the oldest event not yet in the model.",
-                                        "1 when the model stopped at an event.",
-                                        "Events posted since start."};
-    for (size_t what = 0; what < 4 && count > 0; what++) {
-        metric(out, names[what], what == 3 ? "counter" : "gauge", helps[what]);
-        for (size_t i = 0; i < count; i++) {
-            struct dbk_model_status status;
-            int rc = dbk_models_status(models, i, &status, err);
-            if (rc < 0)
-                return rc;
-            dbk_buf_append_format(out, "daybook_%s{model=\"%s\"} ", names[what], status.name);
-            if (what == 1)
-                dbk_buf_append_format(out, "%.6f\n", (double)status.lag_us / 1e6);
-            else
-                dbk_buf_append_format(out, "%ju\n",
-                                      (uintmax_t)(what == 0   ? status.position
-                                                  : what == 2 ? (uint64_t)status.stopped
-                                                              : status.events_posted));
-        }
-    }
-    return DBK_OK;
-}
-
 struct group_metric {
     struct dbk_buf *out;
     const char *name;
@@ -239,7 +208,7 @@ int dbk_api_metrics(struct dbk_api_call *call, struct dbk_error *err)
     for (int i = 2; i < 6; i++)
         dbk_buf_append_format(out, "daybook_requests_total{status=\"%dxx\"} %ju\n", i,
                               (uintmax_t)counters->requests[i]);
-    rc = put_model_metrics(call, err);
+    rc = dbk_api_put_models_metrics(call, err);
     if (rc == DBK_OK)
         rc = put_group_metrics(call, err);
     if (rc == DBK_OK)

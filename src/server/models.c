@@ -18,6 +18,30 @@ static void put_error(struct dbk_buf *out, bool *first, const struct dbk_error *
         dbk_json_write_string(out, dbk_slice_of(error->message));
 }
 
+/* Milliseconds with three digits; null where nothing was measured. */
+static void put_ms(struct dbk_buf *out, bool *first, const char *name, bool measured,
+                   int64_t time_us)
+{
+    dbk_json_write_key(out, first, name);
+    if (measured)
+        dbk_buf_append_format(out, "%jd.%03d", (intmax_t)(time_us / 1000), (int)(time_us % 1000));
+    else
+        dbk_buf_append_text(out, "null");
+}
+
+static void put_pace(struct dbk_buf *out, bool *first, const struct dbk_model_status *status)
+{
+    bool measured = status->visible_count > 0;
+    dbk_put_u64(out, first, "events_posted", status->events_posted);
+    dbk_json_write_key(out, first, "events_per_second");
+    dbk_buf_append_format(out, "%.1f", status->events_per_second);
+    dbk_put_u64(out, first, "failures", status->failures);
+    dbk_put_u64(out, first, "retries", status->retries);
+    put_ms(out, first, "visible_p50_ms", measured, status->visible_p50_us);
+    put_ms(out, first, "visible_p99_ms", measured, status->visible_p99_us);
+    put_ms(out, first, "visible_max_ms", measured, status->visible_max_us);
+}
+
 int dbk_api_put_model(struct dbk_api_call *call, size_t index, struct dbk_error *err)
 {
     struct dbk_model_status status;
@@ -43,7 +67,7 @@ int dbk_api_put_model(struct dbk_api_call *call, size_t index, struct dbk_error 
     dbk_put_bool(out, &first, "changed", status.changed);
     if (status.rebuild_generation != 0)
         dbk_put_u64(out, &first, "rebuild_position", status.rebuild_position);
-    dbk_put_u64(out, &first, "events_posted", status.events_posted);
+    put_pace(out, &first, &status);
     put_error(out, &first, &status.error);
     dbk_json_write_key(out, &first, "tables");
     dbk_buf_append_char(out, '[');

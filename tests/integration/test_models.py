@@ -116,6 +116,65 @@ def test_a_stopped_model_says_at_which_event(binary, serve, tmp_path):
     assert len(book.json("model", "read", "user_orders")) == 1
 
 
+def order(book, number, **options):
+    return book.run("append", f"order-{number}", "OrderPlaced",
+                    f'{{"order_id":"{number}","customer_id":"7","country":"France"}}',
+                    "--occurred", "2011-03-01", **options)
+
+
+def metric(server, name, labels='model="user_orders"'):
+    line = next(line for line in server.get("/metrics").text.splitlines()
+                if line.startswith(f"daybook_model_{name}{{{labels}}} "))
+    return float(line.split()[-1])
+
+
+def test_a_model_tells_how_it_keeps_up(binary, serve, tmp_path):
+    book = Book(binary, SHOP, tmp_path / "data")
+    order(book, 1)
+    book.run("get", "GetMyOrders", "user_id=7", "--after", 1)
+    server = serve(book)
+    (row,) = book.json("model", "ls")
+    # What was there before has nothing to tell of how it keeps up.
+    assert (row["visible_p50_ms"], row["visible_max_ms"]) == (None, None)
+    for number in range(2, 22):
+        order(book, number)
+    book.run("get", "GetMyOrders", "user_id=7", "--after", 21)
+    (row,) = book.json("model", "ls")
+    # Orders that occurred long ago are measured from when the book got them.
+    assert 0 < row["visible_p50_ms"] <= row["visible_p99_ms"] <= row["visible_max_ms"] < 60000
+    assert (row["events_posted"], row["failures"], row["retries"]) == (20, 0, 0)
+    assert metric(server, "visible_seconds_count") == 20
+    assert metric(server, "visible_max_seconds") == pytest.approx(row["visible_max_ms"] / 1000)
+    assert 0 < metric(server, "visible_seconds", 'model="user_orders",quantile="0.99"') <= \
+        metric(server, "visible_max_seconds")
+    assert metric(server, "lag_events") == 0
+    deadline = time.monotonic() + 30
+    while book.json("model", "show", "user_orders")["events_per_second"] == 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_tries_and_failures_are_counted(binary, serve, tmp_path):
+    book = Book(binary, SHOP, tmp_path / "data")
+    server = serve(book)
+    with sqlite3.connect(f"{book.data}/reading.db", isolation_level=None) as database:
+        database.execute("BEGIN IMMEDIATE")
+        order(book, 1)
+        deadline = time.monotonic() + 60
+        while metric(server, "retries_total") == 0:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        assert metric(server, "lag_events") == 1
+        assert metric(server, "lag_seconds") > 0
+        database.execute("ROLLBACK")
+    book.run("get", "GetMyOrders", "user_id=7", "--after", 1, "--timeout", "30 s")
+    assert (metric(server, "failures_total"), metric(server, "stopped")) == (0, 0)
+    book.run("append", "order-2", "OrderPlaced",
+             '{"order_id":"1","customer_id":"7","country":"France"}', "--occurred", "2011-03-01")
+    book.run("get", "GetMyOrders", "user_id=7", "--after", 2, "--timeout", "30 s", status=1)
+    assert (metric(server, "failures_total"), metric(server, "stopped")) == (1, 1)
+
+
 # ---- Views ----
 
 def test_a_view_is_refreshed_on_demand(own_bank):
