@@ -27,6 +27,7 @@ struct dbk_entry {
     struct dbk_buf state; /* the source's, as it is stored */
     struct dbk_buf data;  /* of the event Captured */
     bool resnapshot;
+    bool ruled; /* the stream has its rule */
 
     struct dbk_new_event *events;
     size_t count;
@@ -105,6 +106,7 @@ static int take_progress(struct dbk_entry *entry, const struct dbk_event *event,
 
 static int read_progress(struct dbk_entry *entry, struct dbk_error *err)
 {
+    struct dbk_stream_info info = {0};
     const struct dbk_filter filter = {
         .stream = entry->progress, .hidden = true, .backwards = true, .raw = true};
     struct dbk_cursor *cursor = NULL;
@@ -118,6 +120,9 @@ static int read_progress(struct dbk_entry *entry, struct dbk_error *err)
         rc = take_progress(entry, &event, err);
     }
     dbk_cursor_free(cursor);
+    if (rc >= 0)
+        rc = dbk_store_stream_info(entry->options.store, entry->progress, &info, err);
+    entry->ruled = info.rules.max_count == 1;
     if (rc >= 0 && entry->part_from > 0)
         rc = dbk_store_hold(entry->options.store, entry->prefix, entry->part_from,
                             &entry->part_from, err);
@@ -129,7 +134,9 @@ static int set_rules(struct dbk_entry *entry, struct dbk_error *err)
 {
     struct dbk_append_result result;
     const struct dbk_stream_rules rules = {.max_count = 1};
-    return dbk_store_set_rules(entry->options.store, entry->progress, &rules, &result, err);
+    int rc = dbk_store_set_rules(entry->options.store, entry->progress, &rules, &result, err);
+    entry->ruled = rc == DBK_OK;
+    return rc;
 }
 
 static int open_parts(struct dbk_entry *entry, struct dbk_error *err)
@@ -248,7 +255,7 @@ static int append(struct dbk_entry *entry, struct dbk_error *err)
     dbk_images_settle(entry->images);
     dbk_arena_reset(&entry->batch);
     entry->meta = (struct dbk_slice){0};
-    return entry->version == 1 ? set_rules(entry, err) : DBK_OK;
+    return entry->ruled ? DBK_OK : set_rules(entry, err);
 }
 
 /* A transaction is whole, or will never be. */

@@ -321,6 +321,35 @@ def test_a_table_that_changes(postgres, database, book, serve):
     assert len(events_of(book)) == 50 + 2 + 1 + 51 + 1
 
 
+def test_full_identity_and_partitions(postgres, database, binary, tmp_path, data, serve):
+    folder = tmp_path / "book"
+    write_book(folder, postgres.connection(database),
+               SERVICE + "  sales:\n    capture: cdc\n")
+    book = Book(binary, folder, data)
+    postgres.sql(PEOPLE + "; ALTER TABLE people REPLICA IDENTITY FULL;"
+                 "CREATE TABLE sales (at date, id int, n int, PRIMARY KEY (at, id)) "
+                 "PARTITION BY RANGE (at);"
+                 "CREATE TABLE sales_1 PARTITION OF sales FOR VALUES FROM ('2026-01-01') TO "
+                 "('2026-02-01');"
+                 "CREATE TABLE sales_2 PARTITION OF sales FOR VALUES FROM ('2026-02-01') TO "
+                 "('2026-03-01');"
+                 "INSERT INTO people (id, name, email) SELECT i, 'n', repeat(md5(i::text), 300) "
+                 "FROM generate_series(1, 20) AS i;"
+                 "INSERT INTO sales VALUES ('2026-01-05', 1, 1), ('2026-02-05', 2, 2)", database)
+    server = serve(book)
+    settle(server, postgres, database)
+    postgres.sql("UPDATE people SET name = 'x' WHERE id < 5; DELETE FROM people WHERE id = 6;"
+                 "UPDATE people SET id = 100 WHERE id = 7;"
+                 "UPDATE sales SET n = 5 WHERE id = 1;"
+                 "UPDATE sales SET at = '2026-02-06' WHERE id = 1", database)
+    settle(server, postgres, database)
+    assert_same(book, postgres, database)
+    events = events_of(book)
+    assert sorted(row["at"] for row in rows_of(events, "sales")) == ["2026-02-05", "2026-02-06"]
+    assert [e["stream"] for e in events if e["type"] == "sales.delete"] == [
+        "users.sales-2026-01-05,1"]
+
+
 def test_an_idle_slot_is_acknowledged(postgres, database, book, serve):
     """Another table's changes are no reason for the server to keep its log."""
     postgres.sql(PEOPLE, database)
