@@ -146,6 +146,22 @@ int dbk_captures_status(struct dbk_captures *captures, size_t index,
                         struct dbk_error *err) DBK_MUST_CHECK;
 
 /*
+ * Waits until all that was committed in a service's database up to a position is in the book.
+ *
+ * position      the source's own: of PostgreSQL what pg_current_wal_insert_lsn() says behind a
+ *               commit
+ * position_out  the book's: reads with `after` it see that
+ *
+ * DBK_ENOTFOUND  no such service is captured
+ * DBK_EINVAL     it is no position of such a source
+ * DBK_EBUSY      this process does not capture
+ * DBK_ETIMEOUT   the message says how far it is
+ */
+int dbk_captures_wait(struct dbk_captures *captures, struct dbk_slice service,
+                      struct dbk_slice position, int64_t timeout_us, uint64_t *position_out,
+                      struct dbk_error *err) DBK_MUST_CHECK;
+
+/*
  * Reads a service's tables again: rows that are as the book has them make no event, and rows that
  * are gone are deleted. What was lost is made good by that, but for what happened in between. It
  * begins at once where the service is captured, else when it is.

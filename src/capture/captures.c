@@ -36,6 +36,7 @@ struct capture {
     pthread_t thread;
     bool runs;
     int wake;                         /* an eventfd */
+    _Atomic bool hurry;               /* somebody waits for a position */
     _Atomic bool resnapshot;          /* asked for */
     struct dbk_capture_status status; /* under the lock */
     struct dbk_entry_counts before;   /* of entries that have ended */
@@ -46,6 +47,7 @@ struct dbk_captures {
     struct dbk_captures_options options;
     struct dbk_arena arena;
     pthread_mutex_t lock;
+    pthread_cond_t moved; /* some capture's position */
     struct capture *items;
     size_t count;
     size_t capacity;
@@ -72,7 +74,12 @@ int dbk_captures_open(const struct dbk_captures_options *options,
         return dbk_error_set(err, DBK_ENOMEM, "out of memory opening captures");
     captures->options = *options;
     dbk_arena_init(&captures->arena, (size_t)1 << 20);
+    pthread_condattr_t clock;
+    (void)pthread_condattr_init(&clock);
+    (void)pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
     (void)pthread_mutex_init(&captures->lock, NULL);
+    (void)pthread_cond_init(&captures->moved, &clock);
+    (void)pthread_condattr_destroy(&clock);
     *captures_out = captures;
     return DBK_OK;
 }
@@ -108,6 +115,7 @@ void dbk_captures_free(struct dbk_captures *captures)
     }
     dbk_free(captures->items);
     (void)pthread_mutex_destroy(&captures->lock);
+    (void)pthread_cond_destroy(&captures->moved);
     dbk_arena_release(&captures->arena);
     dbk_free(captures);
 }
@@ -131,7 +139,7 @@ static int hold_back(struct capture *capture, struct dbk_error *err)
     struct dbk_entry *entry = NULL;
     int rc = open_entry(capture, &entry, err);
     dbk_entry_free(entry);
-    return rc == DBK_ECORRUPT ? DBK_OK : rc; /* the capture itself says so */
+    return rc == DBK_ECORRUPT || rc == DBK_ELIMIT ? DBK_OK : rc; /* the capture itself says so */
 }
 
 int dbk_captures_add(struct dbk_captures *captures, const struct dbk_capture_service *service,
@@ -226,10 +234,13 @@ static void show(struct session *session)
     status->retained_bytes = source.retained_bytes;
     status->changes = capture->before.changes + counts.changes;
     status->events = capture->before.events + counts.events;
-    (void)snprintf(status->position, sizeof(status->position), "%s", source.position);
+    /* What is gathered and not stored is not in the book. */
+    if (dbk_entry_gathered(session->entry) == 0)
+        (void)snprintf(status->position, sizeof(status->position), "%s", source.position);
     (void)snprintf(status->table, sizeof(status->table), "%s", source.snapshot_table);
     (void)snprintf(status->health, sizeof(status->health), "%s", source.health);
     (void)snprintf(status->warning, sizeof(status->warning), "%s", source.warning);
+    (void)pthread_cond_broadcast(&capture->captures->moved);
     (void)pthread_mutex_unlock(&capture->captures->lock);
 }
 
@@ -260,6 +271,11 @@ static bool is_due(struct session *session)
     return now_us(session->capture) - session->first_us > GATHER_US;
 }
 
+static bool is_over(const struct capture *capture)
+{
+    return capture->captures->stop || capture->resnapshot;
+}
+
 /* Nothing is at hand. */
 static int rest(struct session *session, struct dbk_error *err)
 {
@@ -274,15 +290,23 @@ static int rest(struct session *session, struct dbk_error *err)
     if (rc < 0)
         return rc;
     show(session);
+    if (session->capture->hurry) {
+        session->capture->hurry = false;
+        stay_awake(session->capture);
+        if (driver->hurry != NULL)
+            rc = driver->hurry(session->source, err);
+        /* It may have been woken to end, too. */
+        if (rc < 0 || is_over(session->capture))
+            return rc;
+    }
     return driver->wait(session->source, WAIT_US, err);
 }
 
 static int follow(struct session *session, struct dbk_error *err)
 {
     const struct dbk_source_driver *driver = session->source->driver;
-    struct capture *capture = session->capture;
     int rc = DBK_OK;
-    while (rc == DBK_OK && !capture->captures->stop && !capture->resnapshot) {
+    while (rc == DBK_OK && !is_over(session->capture)) {
         struct dbk_change change = {0};
         rc = driver->next(session->source, &change, err);
         if (rc == 0) {
@@ -509,5 +533,83 @@ int dbk_captures_resnapshot(struct dbk_captures *captures, struct dbk_slice serv
         if (captures->items[i].service == first->service)
             rc = read_again(&captures->items[i], err);
     }
+    return rc;
+}
+
+/* How often the source is asked where it is while somebody waits. */
+#define HURRY_US (INT64_C(5) * 1000)
+
+static struct timespec after_us(int64_t duration_us)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    int64_t nanoseconds = now.tv_nsec + duration_us % 1000000 * 1000;
+    now.tv_sec += duration_us / 1000000 + nanoseconds / 1000000000;
+    now.tv_nsec = nanoseconds % 1000000000;
+    return now;
+}
+
+/* 1: the book has it. Under the lock. */
+static int look(const struct capture *capture, const struct dbk_source_driver *driver,
+                struct dbk_slice wanted, struct dbk_error *err)
+{
+    bool reached = false;
+    struct dbk_slice position = dbk_slice_of(capture->status.position);
+    if (driver->is_reached == NULL || !driver->is_reached(wanted, position, &reached))
+        return dbk_error_set(err, DBK_EINVAL, "\"%.*s\" is no position of the database `%s`",
+                             (int)(wanted.size < 80 ? wanted.size : 80), wanted.data,
+                             capture->service->database);
+    return reached;
+}
+
+static int await_position(struct capture *capture, const struct dbk_source_driver *driver,
+                          struct dbk_slice wanted, int64_t timeout_us, struct dbk_error *err)
+{
+    struct dbk_captures *captures = capture->captures;
+    int64_t end_us = now_us(capture) + timeout_us;
+    int rc = DBK_OK;
+    (void)pthread_mutex_lock(&captures->lock);
+    while ((rc = look(capture, driver, wanted, err)) == 0) {
+        struct timespec soon = after_us(HURRY_US);
+        if (now_us(capture) >= end_us || captures->stop) {
+            rc = dbk_error_set(
+                err, DBK_ETIMEOUT, "%s is captured up to %s (%s%s%s)", capture->service->name,
+                capture->status.position[0] == 0 ? "nothing" : capture->status.position,
+                dbk_capture_state_text(capture->status.state),
+                capture->status.error[0] == 0 ? "" : ": ", capture->status.error);
+            break;
+        }
+        capture->hurry = true;
+        wake(capture);
+        (void)pthread_cond_timedwait(&captures->moved, &captures->lock, &soon);
+    }
+    (void)pthread_mutex_unlock(&captures->lock);
+    return rc < 0 ? rc : DBK_OK;
+}
+
+int dbk_captures_wait(struct dbk_captures *captures, struct dbk_slice service,
+                      struct dbk_slice position, int64_t timeout_us, uint64_t *position_out,
+                      struct dbk_error *err)
+{
+    struct capture *capture = NULL;
+    const struct dbk_source_driver *driver = NULL;
+    int rc = find(captures, service, &capture, err);
+    if (rc < 0 || capture == NULL)
+        return rc;
+    /* What is polled has no position that its users know. */
+    for (size_t i = 0; i < captures->count; i++) {
+        if (captures->items[i].service == capture->service &&
+            captures->items[i].kind == DBK_CAPTURE_CDC)
+            capture = &captures->items[i];
+    }
+    if (!capture->runs)
+        return dbk_error_set(err, DBK_EBUSY,
+                             "%s is captured by `daybook serve`, which does not run",
+                             capture->service->name);
+    rc = driver_of(capture->service, capture->kind, &driver, err);
+    if (rc == DBK_OK)
+        rc = await_position(capture, driver, position, timeout_us, err);
+    if (rc == DBK_OK)
+        *position_out = dbk_store_last_position(captures->options.store);
     return rc;
 }

@@ -10,6 +10,8 @@
 #define IMAGES_SIZE_MAX ((size_t)24 << 20)
 /* A batch is stored when it has got so large. */
 #define BATCH_SIZE_FULL ((size_t)4 << 20)
+/* A key that changes, and the event Captured. */
+#define BATCH_COUNT_MIN 3
 #define BATCH_ARENA_MAX ((size_t)256 << 20)
 #define STATE_SIZE_MAX ((size_t)1 << 20)
 
@@ -160,6 +162,11 @@ static int open_parts(struct dbk_entry *entry, struct dbk_error *err)
 int dbk_entry_open(const struct dbk_entry_options *options, struct dbk_entry **entry_out,
                    struct dbk_error *err)
 {
+    if (options->batch_count_max < BATCH_COUNT_MIN)
+        return dbk_error_set(err, DBK_ELIMIT,
+                             "%s cannot be captured in batches of %zu events: set batch_events in "
+                             "book.yaml to %d or more",
+                             options->service->name, options->batch_count_max, BATCH_COUNT_MIN);
     struct dbk_entry *entry = dbk_alloc_zero(1, sizeof(*entry));
     if (entry == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory capturing %s", options->service->name);

@@ -139,6 +139,12 @@ struct dbk_source_driver {
     /* The state as of the last END is stored: the source may forget what was before. */
     int (*stored)(struct dbk_source *source, struct dbk_error *err);
     void (*status)(const struct dbk_source *source, struct dbk_source_status *status_out);
+    /* Somebody waits for a position: the source finds out soon where it is. NULL: it always knows.
+     */
+    int (*hurry)(struct dbk_source *source, struct dbk_error *err);
+    /* Whether a position, as the source's users write it, is at or before another. False: one of
+       them is none. NULL: positions cannot be compared. */
+    bool (*is_reached)(struct dbk_slice wanted, struct dbk_slice position, bool *reached_out);
 };
 
 /* A source begins with this. */

@@ -85,6 +85,7 @@ int dbk_run_migrate_verify(const struct dbk_arguments *arguments);
 int dbk_run_migrate(const struct dbk_arguments *arguments);
 int dbk_run_capture_ls(const struct dbk_arguments *arguments);
 int dbk_run_capture_resnapshot(const struct dbk_arguments *arguments);
+int dbk_run_capture_wait(const struct dbk_arguments *arguments);
 int dbk_run_model_as_of(const struct dbk_arguments *arguments);
 int dbk_run_model_ls(const struct dbk_arguments *arguments);
 int dbk_run_model_read(const struct dbk_arguments *arguments);

@@ -83,6 +83,8 @@ const struct dbk_route dbk_routes[] = {
     {"POST", "/models/{model}/rebuild", dbk_api_model_rebuild, "",
      "Builds the next generation and swaps it in", false},
     {"GET", "/captures", dbk_api_captures, "", "The services whose databases are captured", false},
+    {"GET", "/captures/{service}/position", dbk_api_capture_position, "source timeout_ms",
+     "Waits until all up to the source's own position is in the book, and says where", false},
     {"POST", "/captures/{service}/resnapshot", dbk_api_capture_resnapshot, "",
      "Reads a service's tables again", false},
     {"GET", "/views", dbk_api_views, "", "The materialized views", false},
@@ -295,5 +297,6 @@ bool dbk_api_streams(const struct dbk_api_request *request)
            dbk_slice_starts_with(request->path, DBK_SLICE_LITERAL("/trace/")) ||
            dbk_slice_starts_with(request->path, DBK_SLICE_LITERAL("/queries/")) ||
            dbk_slice_starts_with(request->path, DBK_SLICE_LITERAL("/views/")) ||
+           dbk_slice_starts_with(request->path, DBK_SLICE_LITERAL("/captures/")) ||
            dbk_slice_starts_with(request->path, DBK_SLICE_LITERAL("/models/"));
 }

@@ -51,6 +51,33 @@ int dbk_api_captures(struct dbk_api_call *call, struct dbk_error *err)
     return dbk_call_send_json(call, 200);
 }
 
+/* Waits until the book has what the source has at a position of its own, and says where. */
+int dbk_api_capture_position(struct dbk_api_call *call, struct dbk_error *err)
+{
+    struct dbk_buf *out = &call->scratch->out;
+    struct dbk_slice service = dbk_slice_of(dbk_api_part(call, 1));
+    struct dbk_slice source = {0};
+    uint64_t after = 0;
+    uint64_t position = 0;
+    int64_t timeout_us = 0;
+    bool first = true;
+    int rc = dbk_api_after(call, &after, &timeout_us, err);
+    if (rc == DBK_OK && (!dbk_call_text(call, "source", &source) || source.size == 0))
+        rc = dbk_error_set(err, DBK_EINVAL, "source: the source's own position is needed");
+    if (rc == DBK_OK)
+        rc = dbk_captures_wait(dbk_engine_captures(call->engine), service, source, timeout_us,
+                               &position, err);
+    if (rc < 0)
+        return rc;
+    call->position = position;
+    dbk_buf_append_char(out, '{');
+    dbk_put_text(out, &first, "service", service);
+    dbk_put_text(out, &first, "source", source);
+    dbk_put_u64(out, &first, "position", position);
+    dbk_buf_append_char(out, '}');
+    return dbk_call_send_json(call, 200);
+}
+
 int dbk_api_capture_resnapshot(struct dbk_api_call *call, struct dbk_error *err)
 {
     struct dbk_buf *out = &call->scratch->out;

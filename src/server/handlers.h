@@ -62,6 +62,7 @@ int dbk_api_model(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_model_table(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_model_rebuild(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_captures(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_capture_position(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_capture_resnapshot(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_views(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_view(struct dbk_api_call *call, struct dbk_error *err);

@@ -650,6 +650,31 @@ def test_a_server_that_does_not_tell_is_named(binary, tmp_path, data, serve):
         server.close()
 
 
+def test_a_writer_finds_its_commit_in_the_book(postgres, database, book, serve):
+    postgres.sql(PEOPLE + "; CREATE TABLE other (id int)", database)
+    server = serve(book)
+    settle(server, postgres, database)
+    for i in range(20):
+        postgres.sql(f"INSERT INTO people (id, name) VALUES ({i}, 'n')", database)
+        [[lsn]] = postgres.sql("SELECT pg_current_wal_insert_lsn()", database)
+        answer = server.get(f"/captures/users/position?source={lsn}")
+        assert answer.status == 200, answer
+        found = answer.json["position"]
+        assert int(answer.headers["Daybook-Position"]) == found
+        streams = [e["stream"] for e in events_of(book) if e["position"] <= found]
+        assert f"users.people-{i}" in streams
+    # Neither does a commit that is not captured have to wait for the next keepalive.
+    begun = time.time()
+    postgres.sql("INSERT INTO other VALUES (1)", database)
+    [[lsn]] = postgres.sql("SELECT pg_current_wal_insert_lsn()", database)
+    assert book.json("capture", "wait", "users", lsn)["position"] >= found
+    assert time.time() - begun < 5
+    late = server.get("/captures/users/position?source=FFFF/0&timeout_ms=50")
+    assert late.status == 504 and "users is captured up to " in late.text
+    assert server.get("/captures/users/position?source=12").status == 400
+    assert server.get("/captures/nobody/position?source=0/1").status == 404
+
+
 def test_metrics_and_the_list_tell(postgres, database, book, serve):
     postgres.sql(PEOPLE, database)
     server = serve(book)

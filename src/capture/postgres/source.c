@@ -609,6 +609,21 @@ static void status(const struct dbk_source *base, struct dbk_source_status *stat
     }
 }
 
+static int hurry(struct dbk_source *base, struct dbk_error *err)
+{
+    return send_status(of(base), true, err);
+}
+
+static bool is_reached(struct dbk_slice wanted, struct dbk_slice position, bool *reached_out)
+{
+    uint64_t left = 0;
+    uint64_t right = 0;
+    if (!dbk_lsn_parse(wanted, &left) || (position.size > 0 && !dbk_lsn_parse(position, &right)))
+        return false;
+    *reached_out = left <= right;
+    return true;
+}
+
 __attribute__((visibility("default"))) const struct dbk_source_driver dbk_source_driver = {
     .version = DBK_SOURCE_VERSION,
     .open = open_source,
@@ -620,4 +635,6 @@ __attribute__((visibility("default"))) const struct dbk_source_driver dbk_source
     .moved = moved,
     .stored = stored,
     .status = status,
+    .hurry = hurry,
+    .is_reached = is_reached,
 };

@@ -465,6 +465,24 @@ static void test_capture_entry__a_part_that_will_never_be_whole_is_shown(void **
     end();
 }
 
+static void test_capture_entry__batches_have_room_for_a_change(void **state)
+{
+    (void)state;
+    struct dbk_error err = {0};
+    struct dbk_entry *entry = NULL;
+    begin();
+    assert_int_equal(dbk_entry_open(&(struct dbk_entry_options){.store = store,
+                                                                .service = &service,
+                                                                .append = append,
+                                                                .batch_count_max = 2,
+                                                                .event_size_max = 1 << 20},
+                                    &entry, &err),
+                     DBK_ELIMIT);
+    assert_string_equal(err.message, "s cannot be captured in batches of 2 events: set "
+                                     "batch_events in book.yaml to 3 or more");
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -473,6 +491,7 @@ int main(void)
         cmocka_unit_test(test_capture_entry__what_the_book_does_not_have_is_named),
         cmocka_unit_test(test_capture_entry__a_part_is_not_shown),
         cmocka_unit_test(test_capture_entry__a_part_that_will_never_be_whole_is_shown),
+        cmocka_unit_test(test_capture_entry__batches_have_room_for_a_change),
         cmocka_unit_test(test_capture_entry__another_transaction_than_the_stored_part_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
