@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* models/<name>/: model.yaml, schema.sql, and handlers in one file or one a type. */
 #include "book/handlers.h"
-#include "book/loader.h"
+#include "book/sources.h"
 
 enum key { KEY_DATABASE, KEY_SYNC, KEY_SOURCE, KEY_ON_ERROR, KEY_PERSONAL, KEY_COUNT };
 static const struct dbk_setting keys[KEY_COUNT] = {
     [KEY_DATABASE] = {"database", DBK_YAML_SCALAR, false, NULL, "write a name of book.yaml"},
     [KEY_SYNC] = {"sync", DBK_YAML_SCALAR, true, "it decides when an event is in the tables",
-                  "write `sync: events` or `sync: transaction`"},
+                  DBK_SYNC_FIX},
     [KEY_SOURCE] = {"source", DBK_YAML_SEQUENCE, true, "no event would reach the model",
                     "write the streams' categories in a list: `source: [order]`"},
     [KEY_ON_ERROR] = {"on_error", DBK_YAML_SCALAR, false, NULL, "write `on_error: stop`"},
@@ -26,30 +26,6 @@ struct reading {
 };
 
 /* ---- model.yaml ---- */
-
-static int take_sync(struct reading *reading, const char *file, const struct dbk_yaml_node *node)
-{
-    static const char *const words[] = {"events", "transaction"};
-    static const char *const later[] = {"cdc", "polling"};
-    struct dbk_fault fault = dbk_settings_fault(file, node);
-    for (size_t i = 0; i < 2; i++) {
-        if (strcmp(node->text.data, words[i]) == 0) {
-            reading->definition.sync = i == 0 ? DBK_SYNC_EVENTS : DBK_SYNC_TRANSACTION;
-            return DBK_OK;
-        }
-        if (strcmp(node->text.data, later[i]) == 0) {
-            fault.fix = keys[KEY_SYNC].fix;
-            return dbk_fault_add(reading->loader->faults, &fault, "`sync: %s` does not exist yet",
-                                 node->text.data);
-        }
-    }
-    int rc = dbk_fault_suggest(reading->loader->faults, node->text.data, words, 2,
-                               keys[KEY_SYNC].fix, &fault.fix);
-    if (rc < 0)
-        return rc;
-    return dbk_fault_add(reading->loader->faults, &fault, "`%s` is no way to sync",
-                         node->text.data);
-}
 
 /* A category is what stands before a stream's first dash. */
 static const char *category_fault(struct dbk_slice category)
@@ -207,9 +183,11 @@ static int take_settings(struct reading *reading, const char *file, struct dbk_s
     if (rc == DBK_OK && !faulty)
         rc = take_database(reading, file, root, nodes[KEY_DATABASE]);
     if (rc == DBK_OK && nodes[KEY_SYNC] != NULL)
-        rc = take_sync(reading, file, nodes[KEY_SYNC]);
+        rc = dbk_book_take_sync(reading->loader, file, nodes[KEY_SYNC], &reading->definition.sync);
     if (rc == DBK_OK && nodes[KEY_SOURCE] != NULL)
         rc = take_source(reading, file, nodes[KEY_SOURCE]);
+    if (rc == DBK_OK && nodes[KEY_SOURCE] != NULL && nodes[KEY_SYNC] != NULL)
+        rc = dbk_book_check_sources(reading->loader, file, nodes[KEY_SYNC], nodes[KEY_SOURCE]);
     if (rc == DBK_OK && nodes[KEY_ON_ERROR] != NULL)
         rc = take_on_error(reading, file, nodes[KEY_ON_ERROR]);
     if (rc == DBK_OK && nodes[KEY_PERSONAL] != NULL)
@@ -226,7 +204,7 @@ static int take_type_file(struct reading *reading, const char *file, struct dbk_
     struct dbk_slice name = type;
     uint16_t version = 0;
     (void)dbk_schemas_split(reading->loader->book->schemas, type, &name, &version);
-    if (!dbk_fault_is_name(name)) {
+    if (!dbk_fault_is_name(name) && !dbk_book_is_change(name)) {
         struct dbk_fault fault = {.file = file};
         fault.why = "a handler's file has the name of the event type, and `.v1` behind it where it "
                     "is for a version that is declared";
@@ -346,6 +324,8 @@ static int read_model(struct dbk_book_loader *loader, const char *name,
         rc = dbk_book_check_handlers(loader, &reading.handlers, err);
     reading.definition.handlers = reading.handlers.items;
     reading.definition.handler_count = reading.handlers.count;
+    if (rc == DBK_OK && dbk_book_check_changes(loader, &reading.definition) < 0)
+        rc = dbk_book_no_memory(err);
     *definition_out = reading.definition;
     *good_out = loader->faults->error_count == before && reading.definition.database != NULL;
     return rc;

@@ -218,6 +218,7 @@ static int take_capture(struct reading *reading, struct dbk_capture_table *table
     for (size_t i = 0; i < 2; i++) {
         if (strcmp(node->text.data, words[i]) == 0) {
             table->kind = i == 0 ? DBK_CAPTURE_CDC : DBK_CAPTURE_POLLING;
+            table->asked_by = reading->file;
             return DBK_OK;
         }
     }

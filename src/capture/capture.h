@@ -48,6 +48,7 @@ struct dbk_capture_table {
     unsigned line; /* of services/<service>.yaml, where it is named */
     unsigned column;
     enum dbk_capture_kind kind;
+    const char *asked_by;       /* the file that asks for it */
     const char *const *columns; /* those that are captured, in the file's order; none: all */
     size_t column_count;
     const char *const *masked; /* captured as whether they were there: null or "***" */
@@ -63,7 +64,7 @@ struct dbk_capture_service {
     const char *file;     /* "services/users.yaml" */
     const char *database; /* of book.yaml */
     const char *address;  /* the database's (target/target.h) */
-    const struct dbk_capture_table *tables;
+    struct dbk_capture_table *tables;
     size_t table_count;
 };
 

@@ -56,13 +56,22 @@ static void write_personal(struct dbk_buf *out, bool *first,
     dbk_buf_append_char(out, ']');
 }
 
+const char *dbk_model_sync_text(enum dbk_model_sync sync)
+{
+    static const char *const texts[] = {[DBK_SYNC_EVENTS] = "events",
+                                        [DBK_SYNC_TRANSACTION] = "transaction",
+                                        [DBK_SYNC_CDC] = "cdc",
+                                        [DBK_SYNC_POLLING] = "polling"};
+    return texts[sync];
+}
+
 int dbk_definition_encode(const struct dbk_model_definition *definition, struct dbk_buf *out,
                           struct dbk_error *err)
 {
     bool first = true;
     dbk_buf_append_char(out, '{');
     write_text(out, &first, "sync",
-               dbk_slice_of(definition->sync == DBK_SYNC_EVENTS ? "events" : "transaction"));
+               dbk_slice_of(definition->sync == DBK_SYNC_TRANSACTION ? "transaction" : "events"));
     dbk_json_write_key(out, &first, "categories");
     for (size_t i = 0; i < definition->category_count; i++) {
         dbk_buf_append_char(out, i == 0 ? '[' : ',');

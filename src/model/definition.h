@@ -2,7 +2,8 @@
 /*
  * definition -- a model's definition as text: kept with each generation, and fingerprinted.
  *
- * The text is a JSON object: sync, categories, schema_file, schema, handlers [{file, line, type,
+ * The text is a JSON object: sync (events or transaction: how captured events came to be builds no
+ * other tables), categories, schema_file, schema, handlers [{file, line, type,
  * version, sql}]; of a model that takes personal fields also personal, purge_file, purge, and of
  * one that takes them sealed personal_fields [{type, path}]; of one whose types are upcast also
  * upcasts; a handler's version only where it is for one. Two definitions with the same text build

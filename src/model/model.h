@@ -16,6 +16,7 @@
  * :_meta :_category` come from the envelope; times are RFC 3339 text.
  *
  * sync: events       a runner thread a model posts what has been appended, in batches
+ * sync: cdc, polling the same, of a service's tables, whose changes are captured (room `capture`)
  * sync: transaction  the store's participant: handlers run inside an open transaction before the
  *                    log commits (see dbk_store_set_participant and DESIGN section 3)
  *
@@ -32,7 +33,10 @@
 #include "store/store.h"
 #include "target/target.h"
 
-enum dbk_model_sync { DBK_SYNC_EVENTS, DBK_SYNC_TRANSACTION };
+/* CDC and POLLING are EVENTS of tables: what tells them apart is how the events come to be. */
+enum dbk_model_sync { DBK_SYNC_EVENTS, DBK_SYNC_TRANSACTION, DBK_SYNC_CDC, DBK_SYNC_POLLING };
+/* "events", … */
+const char *dbk_model_sync_text(enum dbk_model_sync sync);
 
 /* What becomes of personal fields in a model's tables when their subject is forgotten. */
 enum dbk_model_personal {

@@ -266,7 +266,8 @@ int dbk_models_add(struct dbk_models *models, const struct dbk_model_definition 
     dbk_arena_init(&model->arena, DBK_DEFINITION_SIZE_MAX);
     dbk_generation_init(&model->serving);
     (void)pthread_mutex_init(&model->work, NULL);
-    model->sync = definition->sync;
+    model->said = definition->sync;
+    model->sync = definition->sync == DBK_SYNC_TRANSACTION ? DBK_SYNC_TRANSACTION : DBK_SYNC_EVENTS;
     int rc = copy_definition(model, definition, err);
     if (rc == DBK_OK && writer) {
         struct dbk_error failure = {0};
@@ -498,7 +499,9 @@ int dbk_models_status(struct dbk_models *models, size_t index, struct dbk_model_
         *err = unreached;
     (void)pthread_mutex_lock(&models->lock);
     const struct dbk_generation *serving = model->writer ? &model->serving : &seen;
-    status.sync = serving->number == 0 ? model->definition.sync : serving->definition.sync;
+    status.sync = model->sync == DBK_SYNC_TRANSACTION || model->said == DBK_SYNC_TRANSACTION
+                      ? model->sync
+                      : model->said;
     status.generation = serving->number;
     status.position = model->writer ? model->position : seen.position;
     status.stopped = model->stopped;

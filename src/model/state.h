@@ -39,7 +39,8 @@ struct dbk_model {
     bool writer;
     pthread_mutex_t work;
     struct dbk_generation serving; /* changed under work and the models' lock, read under either */
-    enum dbk_model_sync sync;      /* of all generations since open */
+    enum dbk_model_sync sync;      /* of all generations since open: EVENTS or TRANSACTION */
+    enum dbk_model_sync said;      /* the file's word */
     struct dbk_session *session;   /* of its own, or shared */
     struct dbk_poster *poster;
     struct dbk_statement *set_position;

@@ -48,10 +48,10 @@ struct fake {
     struct dbk_change_value values[3];
 };
 
-static const struct dbk_capture_table tables[] = {{.name = "t",
-                                                   .kind = DBK_CAPTURE_CDC,
-                                                   .masked = (const char *const[]){"secret"},
-                                                   .masked_count = 1}};
+static struct dbk_capture_table tables[] = {{.name = "t",
+                                             .kind = DBK_CAPTURE_CDC,
+                                             .masked = (const char *const[]){"secret"},
+                                             .masked_count = 1}};
 static const struct dbk_capture_service service = {
     .name = "s", .file = "services/s.yaml", .database = "d", .tables = tables, .table_count = 1};
 static struct dbk_sim *sim;

@@ -8,7 +8,7 @@
 
 #include "capture/reader.h"
 
-static const struct dbk_capture_table tables[] = {{.name = "t \"x'", .line = 3, .column = 5}};
+static struct dbk_capture_table tables[] = {{.name = "t \"x'", .line = 3, .column = 5}};
 static const struct dbk_capture_service service = {
     .name = "s", .file = "services/s.yaml", .database = "d", .tables = tables, .table_count = 1};
 static struct dbk_connection *connection;

@@ -32,7 +32,7 @@ static void test_capture_stream__a_key_is_joined_and_its_marks_are_encoded(void 
 static void test_capture_stream__a_table_is_found_by_its_name(void **state)
 {
     (void)state;
-    const struct dbk_capture_table tables[] = {{.name = "people"}, {.name = "people2"}};
+    struct dbk_capture_table tables[] = {{.name = "people"}, {.name = "people2"}};
     const struct dbk_capture_service service = {
         .name = "users", .tables = tables, .table_count = 2};
     assert_ptr_equal(dbk_capture_table(&service, dbk_slice_of("people")), &tables[0]);
