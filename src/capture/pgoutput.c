@@ -9,6 +9,12 @@
 /* Microseconds from 1970 to 2000, where PostgreSQL's time begins. */
 #define EPOCH_US INT64_C(946684800000000)
 
+/* Of the write-ahead log, as PostgreSQL is built unless told otherwise. */
+#define PAGE_SIZE UINT64_C(8192)
+#define SEGMENT_SIZE (UINT64_C(16) << 20)
+#define SHORT_HEADER_SIZE 24
+#define LONG_HEADER_SIZE 40
+
 /* Reads on behind a fault give zeros, so that one check at the end will do. */
 struct reader {
     const char *at;
@@ -352,6 +358,13 @@ void dbk_lsn_format(uint64_t lsn, char text_out[DBK_LSN_TEXT_SIZE])
 {
     (void)snprintf(text_out, DBK_LSN_TEXT_SIZE, "%" PRIX32 "/%" PRIX32, (uint32_t)(lsn >> 32),
                    (uint32_t)lsn);
+}
+
+uint64_t dbk_lsn_written(uint64_t lsn)
+{
+    if (lsn % PAGE_SIZE == SHORT_HEADER_SIZE || lsn % SEGMENT_SIZE == LONG_HEADER_SIZE)
+        return lsn - lsn % PAGE_SIZE;
+    return lsn;
 }
 
 static bool parse_hex(struct dbk_slice text, uint64_t *number_out)

@@ -117,6 +117,13 @@ void dbk_walsender_status(uint64_t lsn, int64_t time_us, bool reply,
 /* An LSN as PostgreSQL writes it: "16/B374D848". */
 #define DBK_LSN_TEXT_SIZE 18
 void dbk_lsn_format(uint64_t lsn, char text_out[DBK_LSN_TEXT_SIZE]);
+/*
+ * Where what was written before an insert position ends. At a page's end the position stands behind
+ * the next page's header, where no record ends yet: the server itself is never known to be there
+ * before somebody writes on. (Pages have 8 KiB, and a header of 24 bytes; segments 16 MiB, and one
+ * of 40.)
+ */
+uint64_t dbk_lsn_written(uint64_t lsn);
 /* False when it is none. */
 bool dbk_lsn_parse(struct dbk_slice text, uint64_t *lsn_out);
 

@@ -267,6 +267,7 @@ static void take_answer(struct source *source, PGresult *result)
             dbk_ignore(dbk_error_set(&piece->failure, DBK_ESCRIPT,
                                      "PostgreSQL's snapshot cannot be read: %s",
                                      PQgetvalue(result, 0, 0)));
+        piece->lsn = dbk_lsn_written(piece->lsn);
     } else if (number == 2) {
         piece->rows = result;
         return;

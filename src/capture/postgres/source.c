@@ -620,7 +620,7 @@ static bool is_reached(struct dbk_slice wanted, struct dbk_slice position, bool 
     uint64_t right = 0;
     if (!dbk_lsn_parse(wanted, &left) || (position.size > 0 && !dbk_lsn_parse(position, &right)))
         return false;
-    *reached_out = left <= right;
+    *reached_out = dbk_lsn_written(left) <= right;
     return true;
 }
 

@@ -195,6 +195,12 @@ static void test_capture_pgoutput__an_lsn_is_read_and_written(void **state)
     assert_string_equal(text, "16/B374D848");
     dbk_lsn_format(UINT64_MAX, text);
     assert_string_equal(text, "FFFFFFFF/FFFFFFFF");
+    /* Behind a page's header, and a segment's; and where a record ends. */
+    assert_int_equal(dbk_lsn_written(0x21c6018), 0x21c6000);
+    assert_int_equal(dbk_lsn_written(0x3000028), 0x3000000);
+    assert_int_equal(dbk_lsn_written(0x21c6028), 0x21c6028);
+    assert_int_equal(dbk_lsn_written(0x21c6000), 0x21c6000);
+    assert_int_equal(dbk_lsn_written(0x21c7ff8), 0x21c7ff8);
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         assert_false(dbk_lsn_parse(dbk_slice_of(bad[i]), &lsn));
 }
