@@ -349,39 +349,6 @@ struct dbk_value dbk_rows_value(struct dbk_rows *rows, int column)
     return dbk_statement_column(rows->statement, column);
 }
 
-static void put_value(struct dbk_buf *out, const struct dbk_value *value)
-{
-    static const char digits[] = "0123456789abcdef";
-    switch (value->kind) {
-    case DBK_VALUE_NULL:
-        dbk_buf_append_text(out, "null");
-        break;
-    case DBK_VALUE_INTEGER:
-        dbk_json_write_integer(out, value->integer);
-        break;
-    case DBK_VALUE_REAL:
-        dbk_json_write_double(out, value->real);
-        break;
-    case DBK_VALUE_DECIMAL:
-        dbk_json_write_decimal(out, value->decimal);
-        break;
-    case DBK_VALUE_TEXT:
-        if (dbk_slice_is_utf8(value->bytes)) {
-            dbk_json_write_string(out, value->bytes);
-            break;
-        }
-        __attribute__((fallthrough));
-    case DBK_VALUE_BLOB:
-        dbk_buf_append_text(out, "\"\\\\x");
-        for (size_t i = 0; i < value->bytes.size; i++) {
-            dbk_buf_append_char(out, digits[(uint8_t)value->bytes.data[i] >> 4]);
-            dbk_buf_append_char(out, digits[(uint8_t)value->bytes.data[i] & 15]);
-        }
-        dbk_buf_append_char(out, '"');
-        break;
-    }
-}
-
 void dbk_rows_put(struct dbk_rows *rows, struct dbk_buf *out)
 {
     bool first = true;
@@ -389,7 +356,7 @@ void dbk_rows_put(struct dbk_rows *rows, struct dbk_buf *out)
     for (int i = 0; i < dbk_rows_column_count(rows); i++) {
         struct dbk_value value = dbk_rows_value(rows, i);
         dbk_json_write_key(out, &first, dbk_rows_column_name(rows, i));
-        put_value(out, &value);
+        dbk_value_write_json(out, &value);
     }
     dbk_buf_append_char(out, '}');
 }

@@ -18,10 +18,9 @@ static bool is_any(const char *name, const char *const *names)
 }
 
 static const char *const who[] = {
-    [DBK_GUARD_NONE] = "a statement",
-    [DBK_GUARD_HANDLER] = "a handler",
-    [DBK_GUARD_SCHEMA] = "a schema",
-    [DBK_GUARD_QUERY] = "a query",
+    [DBK_GUARD_NONE] = "a statement",  [DBK_GUARD_HANDLER] = "a handler",
+    [DBK_GUARD_SCHEMA] = "a schema",   [DBK_GUARD_QUERY] = "a query",
+    [DBK_GUARD_COMMAND] = "a command",
 };
 
 static int deny(struct dbk_sqlite *connection, const char *what)
@@ -48,7 +47,7 @@ static int authorize_function(struct dbk_sqlite *connection, const char *name)
     static const char *const clock[] = {"current_timestamp", "current_date", "current_time", NULL};
     if (strcasecmp(name, "load_extension") == 0)
         return deny(connection, "load extensions");
-    if (connection->guard == DBK_GUARD_QUERY)
+    if (connection->guard == DBK_GUARD_QUERY || connection->guard == DBK_GUARD_COMMAND)
         return SQLITE_OK;
     if (is_any(name, chance))
         return deny(connection, "use chance: posting again would give other rows");
@@ -86,24 +85,26 @@ static int authorize_create(struct dbk_sqlite *connection, const char *table)
     return SQLITE_OK;
 }
 
+/* trigger: what a change is made or a table read by, but for the statement itself. A service's
+   tables may have triggers that keep the journal from which it is captured. */
 int dbk_guard_authorize(void *context, int action, const char *first, const char *second,
                         const char *database, const char *trigger)
 {
     struct dbk_sqlite *connection = context;
     (void)database;
-    (void)trigger;
+    bool inside = connection->guard == DBK_GUARD_COMMAND && trigger != NULL;
     switch (action) {
     case SQLITE_SELECT:
     case SQLITE_RECURSIVE:
         return SQLITE_OK;
     case SQLITE_READ:
-        return authorize_read(connection, first);
+        return inside && is_own(first) ? SQLITE_OK : authorize_read(connection, first);
     case SQLITE_FUNCTION:
         return authorize_function(connection, second);
     case SQLITE_INSERT:
     case SQLITE_UPDATE:
     case SQLITE_DELETE:
-        return authorize_change(connection, first);
+        return inside && is_own(first) ? SQLITE_OK : authorize_change(connection, first);
     case SQLITE_CREATE_TABLE:
     case SQLITE_CREATE_INDEX:
     case SQLITE_CREATE_VIEW:
@@ -188,12 +189,16 @@ static const char *hidden_fault(struct reader reader)
 }
 
 /* What is wrong with the text from a name on; NULL: nothing. */
-static const char *fault_at(const struct reader *reader)
+static const char *fault_at(const struct reader *reader, enum dbk_guard guard)
 {
     static const char *const dates[] = {"date",      "time",     "datetime", "julianday",
                                         "unixepoch", "strftime", NULL};
     if (is_text(reader, "rollback"))
-        return "may not roll back: a failing handler's batch is taken back as a whole";
+        return guard == DBK_GUARD_COMMAND
+                   ? "may not roll back: what fails is taken back as a whole"
+                   : "may not roll back: a failing handler's batch is taken back as a whole";
+    if (guard == DBK_GUARD_COMMAND)
+        return NULL;
     for (const char *const *date = dates; *date != NULL; date++) {
         if (dbk_sql_name_is(reader->token.text, dbk_slice_of(*date)) &&
             asks_clock(*reader, strcmp(*date, "strftime") == 0))
@@ -222,7 +227,7 @@ int dbk_guard_text(const struct dbk_sqlite *connection, struct dbk_slice sql, in
         return DBK_OK;
     while (fault == NULL && next(&reader)) {
         if (reader.token.kind == DBK_SQL_NAME)
-            fault = fault_at(&reader);
+            fault = fault_at(&reader, connection->guard);
     }
     if (fault == NULL)
         return DBK_OK;

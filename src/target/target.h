@@ -49,6 +49,9 @@ struct dbk_value {
     };
 };
 
+/* As JSON; what is no text is "\\x" and hexadecimal digits. */
+void dbk_value_write_json(struct dbk_buf *out, const struct dbk_value *value);
+
 enum dbk_connect_flags {
     DBK_CONNECT_READ = 1 << 0,     /* reading only; DBK_ENOTFOUND when there is no file */
     DBK_CONNECT_MEMORY = 1 << 1,   /* a private empty database; path is ignored */
@@ -110,8 +113,16 @@ int dbk_connection_settle(struct dbk_connection *connection, bool constraints,
  * (random, randomblob, date and time functions of 'now', CURRENT_TIMESTAMP, changes and
  * last_insert_rowid are allowed), load_extension, and tables beginning with `_daybook`.
  * `schema` allows CREATE of tables, indexes, triggers and views in main, and nothing else.
+ * `command` is a handler that runs once, in a service's own database: it has the clock,
+ * chance and sequences, and its tables' triggers may keep a journal.
  */
-enum dbk_guard { DBK_GUARD_NONE, DBK_GUARD_HANDLER, DBK_GUARD_SCHEMA, DBK_GUARD_QUERY };
+enum dbk_guard {
+    DBK_GUARD_NONE,
+    DBK_GUARD_HANDLER,
+    DBK_GUARD_SCHEMA,
+    DBK_GUARD_QUERY,
+    DBK_GUARD_COMMAND,
+};
 void dbk_connection_guard(struct dbk_connection *connection, enum dbk_guard guard);
 
 /* Ends a statement that runs too long with DBK_ETIMEOUT; 0: no limit. */

@@ -16,10 +16,9 @@ struct walk {
 };
 
 static const char *const who[] = {
-    [DBK_GUARD_NONE] = "a statement",
-    [DBK_GUARD_HANDLER] = "a handler",
-    [DBK_GUARD_SCHEMA] = "a schema",
-    [DBK_GUARD_QUERY] = "a query",
+    [DBK_GUARD_NONE] = "a statement",  [DBK_GUARD_HANDLER] = "a handler",
+    [DBK_GUARD_SCHEMA] = "a schema",   [DBK_GUARD_QUERY] = "a query",
+    [DBK_GUARD_COMMAND] = "a command",
 };
 
 void dbk_postgres_parameters(struct dbk_slice sql, struct dbk_buf *out)
@@ -36,6 +35,12 @@ void dbk_postgres_parameters(struct dbk_slice sql, struct dbk_buf *out)
         else
             dbk_buf_append(out, token.text);
     }
+}
+
+/* What runs once, or changes nothing, has the clock and chance. */
+static bool has_clock(const struct walk *walk)
+{
+    return walk->guard == DBK_GUARD_QUERY || walk->guard == DBK_GUARD_COMMAND;
 }
 
 static int deny(struct walk *walk, const struct dbk_json_node *node, const char *what)
@@ -99,7 +104,7 @@ static int check_function(struct walk *walk, const struct dbk_json_node *call)
     struct dbk_slice name = last_name(dbk_json_member(call, "funcname"));
     if (begins_with_any(name, reach) && !dbk_slice_equal_text(name, "pg_typeof"))
         return deny(walk, call, "reach out of its tables by the server's own functions");
-    if (walk->guard == DBK_GUARD_QUERY)
+    if (has_clock(walk))
         return DBK_OK;
     if (is_any(name, clock))
         return deny(walk, call, "read the clock: use :_time or :_occurred");
@@ -118,7 +123,7 @@ static int check_cast(struct walk *walk, const struct dbk_json_node *cast)
     const struct dbk_json_node *string =
         constant == NULL ? NULL : dbk_json_member(constant, "sval");
     const struct dbk_json_node *text = string == NULL ? NULL : dbk_json_member(string, "sval");
-    if (walk->guard == DBK_GUARD_QUERY || text == NULL || text->kind != DBK_JSON_STRING ||
+    if (has_clock(walk) || text == NULL || text->kind != DBK_JSON_STRING ||
         !is_any(text->text, words))
         return DBK_OK;
     return deny(walk, constant, "read the clock: use :_time or :_occurred");
@@ -132,6 +137,8 @@ static int check_table(struct walk *walk, const struct dbk_json_node *table)
         return DBK_OK;
     if (name->text.size >= 8 && strncasecmp(name->text.data, "_daybook", 8) == 0)
         return deny(walk, table, "use the book's own tables");
+    if (walk->guard == DBK_GUARD_COMMAND)
+        return DBK_OK;
     if (schema != NULL)
         return deny(
             walk, table,
@@ -170,7 +177,7 @@ static int check_node(struct walk *walk, const struct dbk_json_node *node)
         return check_function(walk, node);
     if (dbk_slice_equal_text(kind, "TypeCast"))
         return check_cast(walk, node);
-    if (dbk_slice_equal_text(kind, "SQLValueFunction") && walk->guard != DBK_GUARD_QUERY)
+    if (dbk_slice_equal_text(kind, "SQLValueFunction") && !has_clock(walk))
         return deny(walk, node, "read the clock or the session: use :_time or :_occurred");
     if (dbk_slice_equal_text(kind, "RangeVar") || dbk_slice_equal_text(kind, "relation") ||
         dbk_slice_equal_text(kind, "view"))
@@ -207,6 +214,7 @@ static int check_kind(struct walk *walk, const struct dbk_json_node *statement)
     case DBK_GUARD_NONE:
         return DBK_OK;
     case DBK_GUARD_HANDLER:
+    case DBK_GUARD_COMMAND:
         return is_any(statement->key, changes)
                    ? DBK_OK
                    : deny(walk, statement, "do more than read and change rows");

@@ -143,6 +143,33 @@ static void test_target_guard__a_hostile_handler_is_refused(void **state)
     assert_guarded(DBK_GUARD_HANDLER, cases, sizeof(cases) / sizeof(*cases));
 }
 
+static void test_target_guard__a_command_runs_once(void **state)
+{
+    (void)state;
+    static const struct hostile cases[] = {
+        {"INSERT INTO t (b) VALUES (random())", NULL},
+        {"INSERT INTO t (b) VALUES (datetime('now'))", NULL},
+        {"UPDATE t SET b = CURRENT_TIMESTAMP WHERE a = ?1 RETURNING b", NULL},
+        {"INSERT INTO trap VALUES (1)", NULL},
+        {"INSERT OR ROLLBACK INTO t VALUES (1, 2)",
+         "a command may not roll back: what fails is taken back as a whole"},
+        {"COMMIT", "a command may not begin or end transactions"},
+        {"SAVEPOINT x", "a command may not begin or end transactions"},
+        {"ATTACH ':memory:' AS other", "a command may not attach databases"},
+        {"PRAGMA foreign_keys = OFF", "a command may not use PRAGMA"},
+        {"VACUUM", "a command may not vacuum"},
+        {"CREATE TABLE u (a)", "a command may not create or drop anything"},
+        {"DROP TABLE t", "a command may not create or drop anything"},
+        {"SELECT load_extension('x')", "a command may not load extensions"},
+        {"SELECT * FROM (SELECT load_extension('x')) AS u", "a command may not load extensions"},
+        {"DELETE FROM _daybook_models", "a command may not change the book's own tables"},
+        {"WITH u AS (SELECT 1) DELETE FROM _daybook_models",
+         "a command may not change the book's own tables"},
+        {"SELECT * FROM _daybook_models", "a command may not read the book's own tables"},
+    };
+    assert_guarded(DBK_GUARD_COMMAND, cases, sizeof(cases) / sizeof(*cases));
+}
+
 static void test_target_guard__a_schema_only_creates(void **state)
 {
     (void)state;
@@ -269,6 +296,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_target_guard__a_hostile_handler_is_refused, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(test_target_guard__a_command_runs_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_target_guard__a_schema_only_creates, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_target_guard__a_query_only_reads, set_up, tear_down),
