@@ -375,7 +375,8 @@ DAYBOOK_API int daybook_state(struct daybook *book, const char *stream, const st
 
 /*
  * Sends a command. body is a JSON object; idempotency_key may be NULL. answer_out (may be NULL):
- * {"stream":…,"version":…,"position":…,"events":[…]}, owned by the caller.
+ * {"stream":…,"version":…,"position":…,"events":[…]}, or of one in a service's own database
+ * {"service":…,"rows":[…]}; owned by the caller.
  *
  * DAYBOOK_EREFUSED  the command was refused; the message says why
  */

@@ -14,6 +14,7 @@
 
 #include "base/diagnostics.h"
 #include "capture/capture.h"
+#include "command/command.h"
 #include "model/model.h"
 #include "os/os.h"
 #include "schema/schema.h"
@@ -59,6 +60,8 @@ struct dbk_book {
     size_t fold_count;
     const struct dbk_book_file *commands;
     size_t command_count;
+    const struct dbk_service_command *service_commands; /* commands/<Name>.sql */
+    size_t service_command_count;
     const struct dbk_book_file *imports;
     size_t import_count;
     const struct dbk_book_query *queries;

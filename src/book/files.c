@@ -145,20 +145,24 @@ int dbk_book_stem(struct dbk_book_loader *loader, const char *name, const char *
 
 /* One entry of a folder; file_out->name stays NULL when it defines nothing. */
 static int read_entry(struct dbk_book_loader *loader, const char *path, const char *ending,
-                      struct dbk_book_file *file_out, struct dbk_error *err)
+                      const char *other, struct dbk_book_file *file_out, struct dbk_error *err)
 {
     struct dbk_slice stem;
+    struct dbk_slice others = {0};
     struct dbk_fault fault = {.file = path};
     int rc = dbk_book_stem(loader, strrchr(path, '/') + 1, ending, &stem, err);
-    if (rc < 0)
+    if (rc == DBK_OK && other != NULL)
+        rc = dbk_book_stem(loader, strrchr(path, '/') + 1, other, &others, err);
+    if (rc < 0 || others.data != NULL)
         return rc;
     if (stem.data == NULL) {
         fault.warning = true;
         fault.fix = "remove it, or move it out of this folder";
         rc = dbk_fault_add(loader->faults, &fault,
                            "this file is not read: its name does not end "
-                           "with `%s`",
-                           ending);
+                           "with `%s`%s%s%s",
+                           ending, other == NULL ? "" : " or `", other == NULL ? "" : other,
+                           other == NULL ? "" : "`");
         return rc < 0 ? dbk_book_no_memory(err) : DBK_OK;
     }
     if (!dbk_fault_is_name(stem)) {
@@ -175,9 +179,10 @@ static int read_entry(struct dbk_book_loader *loader, const char *path, const ch
     return DBK_OK;
 }
 
-int dbk_book_read_folder(struct dbk_book_loader *loader, const char *folder, const char *ending,
-                         const struct dbk_book_file **files_out, size_t *count_out,
-                         struct dbk_error *err)
+int dbk_book_read_folder_beside(struct dbk_book_loader *loader, const char *folder,
+                                const char *ending, const char *other,
+                                const struct dbk_book_file **files_out, size_t *count_out,
+                                struct dbk_error *err)
 {
     struct dbk_book_names names;
     *files_out = NULL;
@@ -194,7 +199,7 @@ int dbk_book_read_folder(struct dbk_book_loader *loader, const char *folder, con
         const char *path = dbk_arena_format(arena, "%s/%s", folder, names.items[i]);
         if (path == NULL)
             return dbk_book_no_memory(err);
-        rc = read_entry(loader, path, ending, &files[count], err);
+        rc = read_entry(loader, path, ending, other, &files[count], err);
         if (rc < 0)
             return rc;
         if (files[count].name != NULL)
@@ -203,4 +208,11 @@ int dbk_book_read_folder(struct dbk_book_loader *loader, const char *folder, con
     *files_out = files;
     *count_out = count;
     return DBK_OK;
+}
+
+int dbk_book_read_folder(struct dbk_book_loader *loader, const char *folder, const char *ending,
+                         const struct dbk_book_file **files_out, size_t *count_out,
+                         struct dbk_error *err)
+{
+    return dbk_book_read_folder_beside(loader, folder, ending, NULL, files_out, count_out, err);
 }

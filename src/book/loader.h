@@ -11,6 +11,7 @@
  *     models      models/<name>/
  *     queries     queries, views
  *     services    services
+ *     service_commands    commands in services' databases
  *
  * Functions answer DBK_OK, or DBK_ENOMEM or DBK_EIO with err filled; faults are no failure.
  *
@@ -67,6 +68,12 @@ int dbk_book_read_folder(struct dbk_book_loader *loader, const char *folder, con
                          const struct dbk_book_file **files_out, size_t *count_out,
                          struct dbk_error *err) DBK_MUST_CHECK;
 
+/* The same of a folder that another reader has files in, too: their ending is `other`. */
+int dbk_book_read_folder_beside(struct dbk_book_loader *loader, const char *folder,
+                                const char *ending, const char *other,
+                                const struct dbk_book_file **files_out, size_t *count_out,
+                                struct dbk_error *err) DBK_MUST_CHECK;
+
 /* Fills err with "out of memory"; returns DBK_ENOMEM. */
 int dbk_book_no_memory(struct dbk_error *err);
 
@@ -112,6 +119,8 @@ int dbk_book_add_service_schemas(struct dbk_book_loader *loader,
                                  struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_book_read_schemas(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_book_read_scripts(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_book_read_service_commands(struct dbk_book_loader *loader,
+                                   struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_book_read_models(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_book_read_queries(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
 

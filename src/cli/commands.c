@@ -99,7 +99,8 @@ const struct dbk_cli_command dbk_cli_commands[] = {
      .summary = "send a command: it is decided into events, or refused",
      .details =
          "Numbers, true, false and null are taken as such, all else as text; NAME='\"5\"' is\n"
-         "the text 5. With --key a repeated command answers as the first time.",
+         "the text 5. With --key a repeated command answers as the first time. A command\n"
+         "commands/<Name>.sql is done in a service's own database, and answers with rows.",
      .examples = EXAMPLES("daybook do Deposit account=anna amount=50",
                           "daybook do CancelOrder '{\"order_id\":\"536365\"}' --key web-17",
                           "daybook do Withdraw account=anna amount=1000 --dry-run"),

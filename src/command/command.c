@@ -8,6 +8,7 @@
 #include "base/diagnostics.h"
 #include "command/decide.h"
 #include "command/meta.h"
+#include "command/service.h"
 
 #define ARENA_SIZE_MAX ((size_t)256 << 20)
 #define STATE_SIZE_MAX ((size_t)64 << 20)
@@ -26,6 +27,7 @@ struct entry {
     struct dbk_slice source;
     struct pooled *free;
     size_t free_count;
+    struct dbk_service_runner *runner; /* of one in a service's database; else NULL */
 };
 
 struct dbk_commands {
@@ -60,6 +62,7 @@ static void release_entry(struct entry *entry)
         dbk_decider_free(pooled->decider);
         dbk_free(pooled);
     }
+    dbk_service_runner_free(entry->runner);
     dbk_free(entry->name);
     dbk_free(entry->file);
     dbk_free((void *)(uintptr_t)entry->source.data);
@@ -138,6 +141,25 @@ int dbk_commands_add(struct dbk_commands *commands, const char *command_name, co
         return rc;
     }
     give(commands, entry, pooled, true);
+    commands->count++;
+    return DBK_OK;
+}
+
+int dbk_commands_add_service(struct dbk_commands *commands,
+                             const struct dbk_service_command *definition, struct dbk_os *os,
+                             struct dbk_error *err)
+{
+    struct entry *items = dbk_realloc(commands->items, (commands->count + 1) * sizeof(*items));
+    if (items == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", definition->file);
+    commands->items = items;
+    struct entry *entry = &items[commands->count];
+    *entry = (struct entry){.name = dbk_copy_text(dbk_slice_of(definition->name)),
+                            .runner = dbk_service_runner_create(definition, os)};
+    if (entry->name == NULL || entry->runner == NULL) {
+        release_entry(entry);
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", definition->file);
+    }
     commands->count++;
     return DBK_OK;
 }
@@ -477,6 +499,15 @@ static int run(struct doing *doing, struct dbk_buf *events, struct dbk_command_r
     return rc;
 }
 
+/* Its ids are of no event: the ordinal 0 is the transaction's own. */
+static int do_in_service(struct doing *doing, struct entry *entry, struct dbk_buf *rows,
+                         struct dbk_command_result *result, struct dbk_error *err)
+{
+    const struct dbk_uuid id = derive_id(doing, 0);
+    hash_body(doing);
+    return dbk_service_run(entry->runner, doing->command, &id, doing->hash, rows, result, err);
+}
+
 int dbk_command_do(struct dbk_commands *commands, const struct dbk_command *command,
                    struct dbk_buf *events, struct dbk_command_result *result_out,
                    struct dbk_error *err)
@@ -486,6 +517,8 @@ int dbk_command_do(struct dbk_commands *commands, const struct dbk_command *comm
     struct doing doing = {.commands = commands, .command = command};
     *result_out = (struct dbk_command_result){0};
     int rc = find(commands, command->name, &entry, err);
+    if (entry != NULL && entry->runner != NULL)
+        return do_in_service(&doing, entry, events, result_out, err);
     if (rc == DBK_OK)
         rc = take(commands, entry, &pooled, err);
     if (rc < 0)

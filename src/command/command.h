@@ -24,11 +24,25 @@
  * `command`). Nothing is stored of a refusal: such a key is decided anew. Meta of the request
  * (correlationid, causationid, traceparent) goes into every event, and wins over the event's own.
  *
+ * `commands/<Name>.sql` is one transaction in a service's own database instead, of statements whose
+ * :parameters are the body's members:
+ *
+ *     -- service: posts
+ *     -- parameters: author integer, body text, picture text?
+ *     -- expect: 1 row, else no-such-user: there is no such user
+ *     SELECT 1 FROM users WHERE id = :author;
+ *     INSERT INTO posts (id, body) VALUES (:_id, :body);
+ *
+ * With an idempotency key its answer is kept in the same transaction, in that database's table
+ * `_daybook_commands`, and given again. A constraint that is violated refuses it.
+ *
  * Threads: from any thread.
  */
 #ifndef DBK_COMMAND_COMMAND_H
 #define DBK_COMMAND_COMMAND_H
 
+#include "base/diagnostics.h"
+#include "capture/capture.h"
 #include "fold/fold.h"
 
 #define DBK_COMMAND_TRIES 10
@@ -43,6 +57,60 @@ void dbk_commands_free(struct dbk_commands *commands);
 /* DBK_EINVAL, DBK_ESCRIPT  message: file:line: what is wrong */
 int dbk_commands_add(struct dbk_commands *commands, const char *command_name, const char *file_name,
                      struct dbk_slice source, struct dbk_error *err) DBK_MUST_CHECK;
+
+/* ---- Commands in a service's own database ---- */
+
+enum dbk_command_type {
+    DBK_COMMAND_ANY,
+    DBK_COMMAND_TEXT,
+    DBK_COMMAND_INTEGER,
+    DBK_COMMAND_NUMBER,
+    DBK_COMMAND_BOOLEAN,
+    DBK_COMMAND_JSON, /* an object or array, bound as its text */
+};
+struct dbk_command_parameter {
+    const char *name; /* a member of the body; "_id", "_time", "_key", "_meta": given by Daybook */
+    enum dbk_command_type type;
+    bool optional; /* it may be missing or null: bound as NULL */
+};
+enum dbk_command_expect { DBK_ROWS_ANY, DBK_ROWS_EXACTLY, DBK_ROWS_AT_LEAST };
+struct dbk_command_statement {
+    struct dbk_slice sql; /* with ?1 … ?n; what counts changed rows added */
+    unsigned line;        /* of the file */
+    const size_t *parameters;
+    size_t parameter_count;
+    bool answers; /* its rows are the answer's */
+    enum dbk_command_expect expect;
+    uint64_t rows;       /* that are to be changed or found */
+    const char *refusal; /* the code, where it is otherwise */
+    const char *text;    /* NULL: rows are counted in the message */
+};
+struct dbk_service_command {
+    const char *name;
+    const char *file; /* "commands/CreatePost.sql" */
+    const struct dbk_capture_service *service;
+    const struct dbk_command_parameter *parameters;
+    size_t parameter_count;
+    const struct dbk_command_statement *statements;
+    size_t statement_count;
+};
+
+/*
+ * Reads and checks a file. Faults go to the list, and *command_out is of no use then; what it holds
+ * lies in the arena, and services stay the caller's. Tables and columns are the database's to know:
+ * they are looked at when the command is first done.
+ */
+int dbk_service_command_parse(const char *name, const char *file, struct dbk_slice text,
+                              const struct dbk_capture_service *services, size_t service_count,
+                              struct dbk_arena *arena, struct dbk_diagnostics *faults,
+                              struct dbk_service_command *command_out,
+                              struct dbk_error *err) DBK_MUST_CHECK;
+/* The definition is kept. */
+int dbk_commands_add_service(struct dbk_commands *commands,
+                             const struct dbk_service_command *definition, struct dbk_os *os,
+                             struct dbk_error *err) DBK_MUST_CHECK;
+
+/* ---- Doing ---- */
 
 struct dbk_command {
     struct dbk_slice name;
@@ -61,16 +129,22 @@ struct dbk_command_result {
     bool known; /* answered from an earlier run of the same key */
     int tries;
     struct dbk_append_warnings warnings;
-    char refusal[64]; /* on DBK_EREFUSED by the command: its code; else empty */
+    char refusal[64];    /* on DBK_EREFUSED by the command: its code; else empty */
+    const char *service; /* whose database it was done in: no stream, no events; else NULL */
+    /* Of that database, at or behind the commit, where it has one ("0/1A2B3C"); else empty. */
+    char source_position[64];
 };
 
 /*
- * events: the decided events as a JSON array [{"type":…,"data":…}, …], appended to the buffer.
+ * events: the decided events as a JSON array [{"type":…,"data":…}, …], appended to the buffer; of a
+ * command in a service's database the rows of its last statement.
  *
  * DBK_ENOTFOUND  no such command (message: did you mean …)
- * DBK_EINVAL     the body is no JSON object
+ * DBK_EINVAL     the body is no JSON object; or a parameter is missing, unknown or of another type
  * DBK_EREFUSED   refused; the message is the command's text
  * DBK_ESCRIPT    it failed; message: file:line
+ * DBK_ECONNECT   the service's database is not there
+ * DBK_EUNKNOWN   it was lost while it committed: repeat the command with its key
  * DBK_ECONFLICT  conflicts to the end of its tries, or a key used before with another body
  * and all that an append answers
  */

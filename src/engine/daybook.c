@@ -406,13 +406,18 @@ static void write_answer(const struct dbk_command_result *result, struct dbk_sli
 {
     bool first = true;
     dbk_buf_append_char(answer, '{');
-    dbk_json_write_key(answer, &first, "stream");
-    dbk_json_write_string(answer, dbk_slice_of(result->stream));
-    dbk_json_write_key(answer, &first, "version");
-    dbk_json_write_u64(answer, result->version);
-    dbk_json_write_key(answer, &first, "position");
-    dbk_json_write_u64(answer, result->last_position);
-    dbk_json_write_key(answer, &first, "events");
+    if (result->service != NULL) {
+        dbk_json_write_key(answer, &first, "service");
+        dbk_json_write_string(answer, dbk_slice_of(result->service));
+    } else {
+        dbk_json_write_key(answer, &first, "stream");
+        dbk_json_write_string(answer, dbk_slice_of(result->stream));
+        dbk_json_write_key(answer, &first, "version");
+        dbk_json_write_u64(answer, result->version);
+        dbk_json_write_key(answer, &first, "position");
+        dbk_json_write_u64(answer, result->last_position);
+    }
+    dbk_json_write_key(answer, &first, result->service != NULL ? "rows" : "events");
     dbk_buf_append(answer, events);
     dbk_buf_append_char(answer, '}');
 }

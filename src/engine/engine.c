@@ -110,6 +110,9 @@ static int open_scripts(struct dbk_engine *engine, struct dbk_error *err)
     for (size_t i = 0; rc == DBK_OK && i < book->command_count; i++)
         rc = dbk_commands_add(engine->commands, book->commands[i].name, book->commands[i].file,
                               book->commands[i].source, err);
+    for (size_t i = 0; rc == DBK_OK && i < book->service_command_count; i++)
+        rc =
+            dbk_commands_add_service(engine->commands, &book->service_commands[i], engine->os, err);
     return rc;
 }
 

@@ -282,13 +282,37 @@ static int refused(struct dbk_api_call *call, const struct dbk_command_result *r
     return rc;
 }
 
+static void put_answer(const struct dbk_command *command, const struct dbk_command_result *result,
+                       struct dbk_slice events, struct dbk_buf *out)
+{
+    bool first = true;
+    dbk_buf_append_char(out, '{');
+    dbk_put_text(out, &first, "command", command->name);
+    if (result->service != NULL) {
+        dbk_put_text(out, &first, "service", dbk_slice_of(result->service));
+    } else {
+        dbk_put_text(out, &first, "stream", dbk_slice_of(result->stream));
+        dbk_put_u64(out, &first, "version", result->version);
+    }
+    if (result->first_position != 0) {
+        dbk_put_u64(out, &first, "first_position", result->first_position);
+        dbk_put_u64(out, &first, "position", result->last_position);
+    }
+    if (result->source_position[0] != 0)
+        dbk_put_text(out, &first, "source_position", dbk_slice_of(result->source_position));
+    dbk_json_write_key(out, &first, result->service != NULL ? "rows" : "events");
+    dbk_buf_append(out, events);
+    dbk_put_bool(out, &first, "known", result->known);
+    dbk_put_warnings(out, &first, &result->warnings);
+    dbk_buf_append_char(out, '}');
+}
+
 int dbk_api_command(struct dbk_api_call *call, struct dbk_error *err)
 {
     struct dbk_command command = {.name = call->parts[1], .body = call->request->body};
     struct dbk_command_result result;
     struct dbk_buf events;
     struct dbk_buf *out = &call->scratch->out;
-    bool first = true;
     if (command.body.size == 0)
         command.body = DBK_SLICE_LITERAL("{}");
     command.idempotency_key = dbk_call_header_of(call, "Idempotency-Key");
@@ -304,19 +328,7 @@ int dbk_api_command(struct dbk_api_call *call, struct dbk_error *err)
         rc = refused(call, &result, err);
     } else if (rc == DBK_OK) {
         call->position = result.last_position;
-        dbk_buf_append_char(out, '{');
-        dbk_put_text(out, &first, "command", command.name);
-        dbk_put_text(out, &first, "stream", dbk_slice_of(result.stream));
-        dbk_put_u64(out, &first, "version", result.version);
-        if (result.first_position != 0) {
-            dbk_put_u64(out, &first, "first_position", result.first_position);
-            dbk_put_u64(out, &first, "position", result.last_position);
-        }
-        dbk_json_write_key(out, &first, "events");
-        dbk_buf_append(out, dbk_buf_slice(&events));
-        dbk_put_bool(out, &first, "known", result.known);
-        dbk_put_warnings(out, &first, &result.warnings);
-        dbk_buf_append_char(out, '}');
+        put_answer(&command, &result, dbk_buf_slice(&events), out);
         rc = dbk_call_send_json(call, 200);
     }
     dbk_buf_release(&events);
