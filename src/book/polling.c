@@ -20,10 +20,9 @@ static int add(struct polling_reading *reading, const struct dbk_yaml_node *node
     return dbk_fault_add(reading->loader->faults, &fault, "%s", what);
 }
 
-static int take_duration(struct polling_reading *reading, enum dbk_polling_key key,
-                         int64_t *duration_us)
+int dbk_book_take_duration(struct dbk_book_loader *loader, const char *file,
+                           const struct dbk_yaml_node *node, int64_t *duration_us)
 {
-    const struct dbk_yaml_node *node = reading->nodes[key];
     int64_t given_us = 0;
     if (node == NULL)
         return DBK_OK;
@@ -31,9 +30,9 @@ static int take_duration(struct polling_reading *reading, enum dbk_polling_key k
         *duration_us = given_us;
         return DBK_OK;
     }
-    struct dbk_fault fault = dbk_settings_fault(reading->file, node);
+    struct dbk_fault fault = dbk_settings_fault(file, node);
     fault.fix = "write a number and a unit: `1 s`, `250 ms`, `5 minutes`";
-    return dbk_fault_add(reading->loader->faults, &fault, "\"%s\" is no duration", node->text.data);
+    return dbk_fault_add(loader->faults, &fault, "\"%s\" is no duration", node->text.data);
 }
 
 static int take_deletes(struct polling_reading *reading)
@@ -95,11 +94,13 @@ int dbk_book_take_polling(struct dbk_book_loader *loader, const char *file,
     }
     if (nodes[DBK_POLLING_DELETED] != NULL)
         polling_out->deleted = nodes[DBK_POLLING_DELETED]->text.data;
-    int rc = take_duration(&reading, DBK_POLLING_EVERY, &polling_out->every_us);
+    int rc = dbk_book_take_duration(loader, file, nodes[DBK_POLLING_EVERY], &polling_out->every_us);
     if (rc == DBK_OK)
-        rc = take_duration(&reading, DBK_POLLING_OVERLAP, &polling_out->overlap_us);
+        rc = dbk_book_take_duration(loader, file, nodes[DBK_POLLING_OVERLAP],
+                                    &polling_out->overlap_us);
     if (rc == DBK_OK)
-        rc = take_duration(&reading, DBK_POLLING_COMPARE_EVERY, &polling_out->compare_every_us);
+        rc = dbk_book_take_duration(loader, file, nodes[DBK_POLLING_COMPARE_EVERY],
+                                    &polling_out->compare_every_us);
     if (rc == DBK_OK && !cdc)
         rc = take_deletes(&reading);
     return rc == DBK_OK ? check_pairs(&reading, cdc) : rc;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * polling -- what services/<name>.yaml says of how a table is polled.
+ * polling -- what services/<name>.yaml says of how a table is polled, and of an outbox.
  *
  * Threads: as loader.h.
  */
@@ -28,5 +28,14 @@ enum dbk_polling_key {
 int dbk_book_take_polling(struct dbk_book_loader *loader, const char *file,
                           const struct dbk_yaml_node *const nodes[DBK_POLLING_KEY_COUNT], bool cdc,
                           struct dbk_capture_polling *polling_out) DBK_MUST_CHECK;
+
+/* A duration, where there is one; another text is a fault. */
+int dbk_book_take_duration(struct dbk_book_loader *loader, const char *file,
+                           const struct dbk_yaml_node *node, int64_t *duration_us) DBK_MUST_CHECK;
+
+/* Reads `outbox`; with a fault its table may be NULL. */
+int dbk_book_take_outbox(struct dbk_book_loader *loader, const char *file,
+                         const struct dbk_yaml_node *mapping,
+                         struct dbk_capture_outbox *outbox_out) DBK_MUST_CHECK;
 
 #endif

@@ -3,12 +3,14 @@
 #include "book/loader.h"
 #include "book/polling.h"
 
-enum key { KEY_DATABASE, KEY_TABLES, KEY_COUNT };
+enum key { KEY_DATABASE, KEY_TABLES, KEY_OUTBOX, KEY_COUNT };
 static const struct dbk_setting keys[KEY_COUNT] = {
     [KEY_DATABASE] = {"database", DBK_YAML_SCALAR, true, "it says where the service's tables are",
                       "write a name of book.yaml's databases: `database: users`"},
-    [KEY_TABLES] = {"tables", DBK_YAML_MAPPING, true, "nothing would be captured",
+    [KEY_TABLES] = {"tables", DBK_YAML_MAPPING, false, "nothing would be captured",
                     "write the tables' names under it, each with a colon: `tables: {users: }`"},
+    [KEY_OUTBOX] = {"outbox", DBK_YAML_MAPPING, false, NULL,
+                    "write its settings under it: `outbox: {table: outbox}`"},
 };
 
 enum table_key {
@@ -350,6 +352,15 @@ static int take_service(struct dbk_book_loader *loader, const struct dbk_book_fi
         rc = take_database(&reading, nodes[KEY_DATABASE]);
     if (rc == DBK_OK && nodes[KEY_TABLES] != NULL)
         rc = take_tables(&reading, nodes[KEY_TABLES]);
+    if (rc == DBK_OK && nodes[KEY_OUTBOX] != NULL)
+        rc = dbk_book_take_outbox(loader, file->file, nodes[KEY_OUTBOX], &service->outbox);
+    if (rc == DBK_OK && dbk_yaml_find(root, "tables") == NULL &&
+        dbk_yaml_find(root, "outbox") == NULL) {
+        struct dbk_fault fault = dbk_settings_fault(file->file, root);
+        fault.why = keys[KEY_TABLES].why;
+        fault.fix = keys[KEY_TABLES].fix;
+        return dbk_fault_add(loader->faults, &fault, "there is neither `tables` nor `outbox`");
+    }
     return rc;
 }
 

@@ -26,6 +26,7 @@ enum dbk_capture_kind {
     DBK_CAPTURE_NONE,    /* nobody asks for them */
     DBK_CAPTURE_CDC,     /* the database tells them */
     DBK_CAPTURE_POLLING, /* it is asked, again and again */
+    DBK_CAPTURE_OUTBOX,  /* of no table: the service's outbox */
 };
 
 enum dbk_capture_deletes {
@@ -40,6 +41,23 @@ struct dbk_capture_polling {
     const char *deleted; /* the column that says that a row is deleted; NULL: none */
     enum dbk_capture_deletes deletes;
     int64_t compare_every_us; /* between comparisons of keys */
+};
+
+/* A table whose rows become events of the streams that they name. Names are those of columns. */
+struct dbk_capture_outbox {
+    const char *table; /* NULL: the service has none */
+    unsigned line;     /* of services/<service>.yaml, where it is named */
+    unsigned column;
+    const char *id;
+    const char *stream;   /* NULL: it is made of the next two */
+    const char *category; /* NULL: there is a stream's */
+    const char *key;
+    const char *type;
+    const char *data;
+    const char *meta;     /* NULL: none */
+    const char *occurred; /* NULL: none */
+    const char *mark;     /* says when a row was taken; NULL: rows that were are deleted */
+    int64_t every_us;     /* how often it is looked at while it is empty */
 };
 
 /* A table of a service. Names are the database's own. */
@@ -66,6 +84,7 @@ struct dbk_capture_service {
     const char *address;  /* the database's (target/target.h) */
     struct dbk_capture_table *tables;
     size_t table_count;
+    struct dbk_capture_outbox outbox;
 };
 
 /* NULL when there is none. */
@@ -124,7 +143,7 @@ const char *dbk_capture_state_text(enum dbk_capture_state state);
 struct dbk_capture_status {
     const char *service;
     const char *database;
-    const char *kind; /* "cdc", "polling" */
+    const char *kind; /* "cdc", "polling", "outbox" */
     enum dbk_capture_state state;
     char position[64]; /* the source's own; "": none yet */
     int64_t lag_us;    /* how long ago the last stored transaction was, while there are others;

@@ -16,6 +16,7 @@
 #include "base/assert.h"
 #include "base/diagnostics.h"
 #include "capture/entry.h"
+#include "capture/outbox.h"
 #include "capture/poll.h"
 #include "capture/sqlite.h"
 #include "target/target.h"
@@ -157,7 +158,9 @@ int dbk_captures_add(struct dbk_captures *captures, const struct dbk_capture_ser
     *capture = (struct capture){.captures = captures, .service = service, .kind = kind, .wake = -1};
     capture->status.service = service->name;
     capture->status.database = service->database;
-    capture->status.kind = kind == DBK_CAPTURE_POLLING ? "polling" : "cdc";
+    capture->status.kind = kind == DBK_CAPTURE_POLLING  ? "polling"
+                           : kind == DBK_CAPTURE_OUTBOX ? "outbox"
+                                                        : "cdc";
     return captures->options.writer ? hold_back(capture, err) : DBK_OK;
 }
 
@@ -376,6 +379,55 @@ static int connect_source(struct session *session, const struct dbk_source_drive
     return rc;
 }
 
+/* ---- An outbox ---- */
+
+static void sleep_until_woken(const struct capture *capture, int64_t timeout_us)
+{
+    struct pollfd look = {.fd = capture->wake, .events = POLLIN};
+    (void)poll(&look, 1, timeout_us < 0 ? -1 : (int)(timeout_us / 1000));
+}
+
+static void show_outbox(struct capture *capture, const struct dbk_outbox *outbox)
+{
+    struct dbk_capture_status *status = &capture->status;
+    (void)pthread_mutex_lock(&capture->captures->lock);
+    status->state = DBK_CAPTURE_STREAMING;
+    status->error[0] = 0;
+    status->changes = status->events = capture->before.events + dbk_outbox_count(outbox);
+    if (dbk_outbox_position(outbox)[0] != 0)
+        (void)snprintf(status->position, sizeof(status->position), "%s",
+                       dbk_outbox_position(outbox));
+    (void)pthread_mutex_unlock(&capture->captures->lock);
+}
+
+static int run_outbox(struct capture *capture, struct dbk_error *err)
+{
+    const struct dbk_captures_options *options = &capture->captures->options;
+    struct dbk_outbox *outbox = NULL;
+    set_state(capture, DBK_CAPTURE_CONNECTING, NULL);
+    int rc =
+        dbk_outbox_open(&(struct dbk_outbox_options){.os = options->os,
+                                                     .store = options->store,
+                                                     .service = capture->service,
+                                                     .append = options->append,
+                                                     .context = options->context,
+                                                     .batch_count_max = options->batch_count_max},
+                        &outbox, err);
+    while (rc >= 0 && !capture->captures->stop) {
+        rc = dbk_outbox_take(outbox, err);
+        if (rc < 0)
+            break;
+        capture->backoff_us = 0;
+        show_outbox(capture, outbox);
+        if (rc == 0)
+            sleep_until_woken(capture, capture->service->outbox.every_us);
+    }
+    if (outbox != NULL)
+        capture->before.events += dbk_outbox_count(outbox);
+    dbk_outbox_free(outbox);
+    return rc;
+}
+
 static int run_session(struct capture *capture, struct dbk_error *err)
 {
     const struct dbk_source_driver *driver = NULL;
@@ -411,12 +463,6 @@ static bool can_work_again(int rc)
            rc == DBK_ECONFLICT || rc == DBK_ENOMEM;
 }
 
-static void sleep_until_woken(const struct capture *capture, int64_t timeout_us)
-{
-    struct pollfd look = {.fd = capture->wake, .events = POLLIN};
-    (void)poll(&look, 1, timeout_us < 0 ? -1 : (int)(timeout_us / 1000));
-}
-
 static void *run(void *context)
 {
     struct capture *capture = context;
@@ -426,7 +472,8 @@ static void *run(void *context)
         stay_awake(capture);
         if (capture->captures->stop)
             return NULL;
-        int rc = run_session(capture, &err);
+        bool outbox = capture->kind == DBK_CAPTURE_OUTBOX;
+        int rc = outbox ? run_outbox(capture, &err) : run_session(capture, &err);
         if (rc >= 0 || capture->captures->stop || capture->resnapshot)
             continue;
         bool again = can_work_again(rc);
@@ -434,7 +481,8 @@ static void *run(void *context)
         capture->backoff_us = capture->backoff_us == 0 ? BACKOFF_US_MIN : capture->backoff_us * 2;
         if (capture->backoff_us > BACKOFF_US_MAX)
             capture->backoff_us = BACKOFF_US_MAX;
-        sleep_until_woken(capture, again ? capture->backoff_us : -1);
+        /* A row that was refused may be corrected in the source, of which nobody tells. */
+        sleep_until_woken(capture, again || outbox ? capture->backoff_us : -1);
     }
 }
 
@@ -530,7 +578,8 @@ int dbk_captures_resnapshot(struct dbk_captures *captures, struct dbk_slice serv
     struct capture *first = NULL;
     int rc = find(captures, service, &first, err);
     for (size_t i = 0; rc == DBK_OK && i < captures->count; i++) {
-        if (captures->items[i].service == first->service)
+        if (captures->items[i].service == first->service &&
+            captures->items[i].kind != DBK_CAPTURE_OUTBOX)
             rc = read_again(&captures->items[i], err);
     }
     return rc;

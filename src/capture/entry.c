@@ -67,8 +67,10 @@ static int no_memory(const struct dbk_entry *entry, struct dbk_error *err)
 struct dbk_slice dbk_capture_progress_stream(const char *service, enum dbk_capture_kind kind,
                                              struct dbk_arena *arena)
 {
-    const char *name = dbk_arena_format(arena, "$capture-%s%s", service,
-                                        kind == DBK_CAPTURE_POLLING ? ".polling" : "");
+    const char *ending = kind == DBK_CAPTURE_POLLING  ? ".polling"
+                         : kind == DBK_CAPTURE_OUTBOX ? ".outbox"
+                                                      : "";
+    const char *name = dbk_arena_format(arena, "$capture-%s%s", service, ending);
     return dbk_slice_of(name);
 }
 

@@ -82,7 +82,8 @@ int dbk_entry_live(void *context, size_t table, uint64_t after, uint64_t until, 
                    struct dbk_live_keys *keys_out, struct dbk_error *err) DBK_MUST_CHECK;
 uint64_t dbk_entry_last_position(void *context);
 
-/* The stream's name, "$capture-<service>" or "$capture-<service>.polling", in the arena. */
+/* The stream's name, in the arena: "$capture-<service>", behind which may stand ".polling" or
+   ".outbox". */
 struct dbk_slice dbk_capture_progress_stream(const char *service, enum dbk_capture_kind kind,
                                              struct dbk_arena *arena);
 

@@ -10,6 +10,8 @@ static int append(void *context, const struct dbk_batch *batch,
 
 static bool has_kind(const struct dbk_capture_service *service, enum dbk_capture_kind kind)
 {
+    if (kind == DBK_CAPTURE_OUTBOX)
+        return service->outbox.table != NULL;
     for (size_t i = 0; i < service->table_count; i++) {
         if (service->tables[i].kind == kind)
             return true;
@@ -34,7 +36,8 @@ int dbk_engine_open_captures(struct dbk_engine *engine, struct dbk_error *err)
                                                          .event_size_max = book->event_size_max},
                           &engine->captures, err);
     for (size_t i = 0; rc == DBK_OK && i < book->service_count; i++) {
-        static const enum dbk_capture_kind kinds[] = {DBK_CAPTURE_CDC, DBK_CAPTURE_POLLING};
+        static const enum dbk_capture_kind kinds[] = {DBK_CAPTURE_CDC, DBK_CAPTURE_POLLING,
+                                                      DBK_CAPTURE_OUTBOX};
         for (size_t j = 0; rc == DBK_OK && j < sizeof(kinds) / sizeof(kinds[0]); j++) {
             if (has_kind(&book->services[i], kinds[j]))
                 rc = dbk_captures_add(engine->captures, &book->services[i], kinds[j], err);

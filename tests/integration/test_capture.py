@@ -691,7 +691,8 @@ def test_metrics_and_the_list_tell(postgres, database, book, serve):
     assert 'daybook_capture_failed{service="users",capture="cdc"} 0\n' in metrics
     assert 'daybook_capture_lag_seconds{service="users",capture="cdc"} 0.000000\n' in metrics
     health = server.get("/healthz").json
-    assert health["captures"] == [{"service": "users", "state": "streaming", "lag_ms": 0}]
+    assert health["captures"] == [
+        {"service": "users", "capture": "cdc", "state": "streaming", "lag_ms": 0}]
     refused = server.post("/streams/users.people-1", {"type": "people.update", "data": {}})
     assert refused.status == 403
     assert "is captured from the database `source`: change the row there" in refused.text

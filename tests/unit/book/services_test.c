@@ -80,7 +80,8 @@ static void test_book_services__what_is_missing_or_unknown_is_named(void **state
     assert_loads_with("tables: {users: }\n", "services/users.yaml:1:1: `database` is missing\n");
     assert_loads_with("database: user\ntables: {users: }\n",
                       "services/users.yaml:1:11: book.yaml has no database `user`\n");
-    assert_loads_with("database: users\n", "services/users.yaml:1:1: `tables` is missing\n");
+    assert_loads_with("database: users\n",
+                      "services/users.yaml:1:1: there is neither `tables` nor `outbox`\n");
     assert_loads_with("database: users\ntables: {}\n",
                       "services/users.yaml:2:9: `tables` names no table\n");
     assert_loads_with("database: users\ntables: {users: [id]}\n",
@@ -139,6 +140,39 @@ static void test_book_services__polling_that_would_miss_rows_is_a_fault(void **s
                       "services/users.yaml:5:12: `every` belongs to polling\n");
 }
 
+static void test_book_services__an_outbox_is_read(void **state)
+{
+    (void)state;
+    struct folder folder;
+    load(&folder, "database: users\noutbox:\n  table: out\n  category: a\n  key: b\n"
+                  "  after: mark\n  mark: sent\n  every: 1 s\n");
+    assert_int_equal(folder.rc, DBK_OK);
+    const struct dbk_capture_outbox *outbox =
+        &dbk_book_service(folder.book, DBK_SLICE_LITERAL("users"))->outbox;
+    assert_string_equal(outbox->table, "out");
+    assert_int_equal(outbox->line, 3);
+    assert_string_equal(outbox->id, "id");
+    assert_null(outbox->stream);
+    assert_string_equal(outbox->category, "a");
+    assert_string_equal(outbox->key, "b");
+    assert_string_equal(outbox->data, "data");
+    assert_string_equal(outbox->mark, "sent");
+    assert_int_equal(outbox->every_us, 1000000);
+    folder_release(&folder);
+    assert_loads_with("database: users\noutbox: {table: out, after: never}\n",
+                      "services/users.yaml:2:29: `after` is `delete` or `mark`\n");
+    assert_loads_with("database: users\noutbox: {table: out, after: mark}\n",
+                      "services/users.yaml:2:29: `after: mark` stands without `mark`\n");
+    assert_loads_with("database: users\noutbox: {table: out, mark: sent}\n",
+                      "services/users.yaml:2:28: `mark` stands without `after: mark`\n");
+    assert_loads_with("database: users\noutbox: {table: out, key: id}\n",
+                      "services/users.yaml:2:27: `category` and `key` stand together\n");
+    assert_loads_with("database: users\noutbox: {table: out, stream: s, key: k, category: c}\n",
+                      "services/users.yaml:2:51: the stream is named twice\n");
+    assert_loads_with("database: users\noutbox: {id: id}\n",
+                      "services/users.yaml:2:9: `table` is missing\n");
+}
+
 static void test_book_services__columns_are_checked_against_each_other(void **state)
 {
     (void)state;
@@ -184,6 +218,7 @@ int main(void)
         cmocka_unit_test(test_book_services__a_whole_file_is_read),
         cmocka_unit_test(test_book_services__what_is_missing_or_unknown_is_named),
         cmocka_unit_test(test_book_services__columns_are_checked_against_each_other),
+        cmocka_unit_test(test_book_services__an_outbox_is_read),
         cmocka_unit_test(test_book_services__polling_has_defaults),
         cmocka_unit_test(test_book_services__polling_that_would_miss_rows_is_a_fault),
         cmocka_unit_test(test_book_services__a_hint_is_a_name_that_there_is),
