@@ -57,7 +57,8 @@ enum daybook_code {
     DAYBOOK_ESCRIPT = -16,  /* a script or handler failed */
     DAYBOOK_EDENIED = -17,  /* not allowed */
     DAYBOOK_ECONNECT = -18, /* cannot connect */
-    DAYBOOK_EBOOK = -19     /* the book's definitions have faults */
+    DAYBOOK_EBOOK = -19,    /* the book's definitions have faults */
+    DAYBOOK_ESTALE = -20    /* further behind than its max_lag */
 };
 
 struct daybook_error {

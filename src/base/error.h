@@ -46,7 +46,8 @@ static inline void dbk_ignore(int rc)
     X(ESCRIPT, -16, "script", "a script or handler failed")                                        \
     X(EDENIED, -17, "denied", "not allowed")                                                       \
     X(ECONNECT, -18, "connect", "cannot connect")                                                  \
-    X(EBOOK, -19, "book", "the book's definitions have faults")
+    X(EBOOK, -19, "book", "the book's definitions have faults")                                    \
+    X(ESTALE, -20, "stale", "further behind than its max_lag")
 
 enum dbk_code {
     DBK_OK = 0,

@@ -3,7 +3,16 @@
 #include "book/handlers.h"
 #include "book/sources.h"
 
-enum key { KEY_DATABASE, KEY_SYNC, KEY_SOURCE, KEY_ON_ERROR, KEY_PERSONAL, KEY_COUNT };
+enum key {
+    KEY_DATABASE,
+    KEY_SYNC,
+    KEY_SOURCE,
+    KEY_ON_ERROR,
+    KEY_PERSONAL,
+    KEY_MAX_LAG,
+    KEY_STALE,
+    KEY_COUNT
+};
 static const struct dbk_setting keys[KEY_COUNT] = {
     [KEY_DATABASE] = {"database", DBK_YAML_SCALAR, false, NULL, "write a name of book.yaml"},
     [KEY_SYNC] = {"sync", DBK_YAML_SCALAR, true, "it decides when an event is in the tables",
@@ -13,6 +22,9 @@ static const struct dbk_setting keys[KEY_COUNT] = {
     [KEY_ON_ERROR] = {"on_error", DBK_YAML_SCALAR, false, NULL, "write `on_error: stop`"},
     [KEY_PERSONAL] = {"personal", DBK_YAML_SCALAR, false, NULL,
                       "write `personal: rebuild`, `personal: sealed`, or a file with statements"},
+    [KEY_MAX_LAG] = {"max_lag", DBK_YAML_SCALAR, false, NULL, "write such as `max_lag: 60 ms`"},
+    [KEY_STALE] = {"stale", DBK_YAML_SCALAR, false, NULL,
+                   "write `stale: serve` or `stale: refuse`"},
 };
 
 struct reading {
@@ -98,6 +110,42 @@ static int take_on_error(struct reading *reading, const char *file,
     fault.fix = "write `on_error: stop`, or leave it out";
     return dbk_fault_add(reading->loader->faults, &fault, "`on_error: %s` does not exist",
                          node->text.data);
+}
+
+static int take_max_lag(struct reading *reading, const char *file, const struct dbk_yaml_node *node)
+{
+    struct dbk_fault fault = dbk_settings_fault(file, node);
+    int64_t lag_us = 0;
+    if (dbk_duration_parse(node->text, &lag_us) && lag_us >= 1000) {
+        reading->definition.max_lag_us = lag_us;
+        return DBK_OK;
+    }
+    fault.why = "it is how far the model may be behind, 1 ms at least";
+    fault.fix = keys[KEY_MAX_LAG].fix;
+    return dbk_fault_add(reading->loader->faults, &fault, "`max_lag: %s` is no such duration",
+                         node->text.data);
+}
+
+/* max_lag: its node, NULL when the file has none. */
+static int take_stale(struct reading *reading, const char *file, const struct dbk_yaml_node *node,
+                      const struct dbk_yaml_node *max_lag)
+{
+    static const char *const words[] = {"serve", "refuse"};
+    struct dbk_fault fault = dbk_settings_fault(file, node);
+    bool refuse = strcmp(node->text.data, words[1]) == 0;
+    if (!refuse && strcmp(node->text.data, words[0]) != 0) {
+        int rc = dbk_fault_suggest(reading->loader->faults, node->text.data, words, 2,
+                                   keys[KEY_STALE].fix, &fault.fix);
+        return rc < 0 ? rc
+                      : dbk_fault_add(reading->loader->faults, &fault, "`stale: %s` does not exist",
+                                      node->text.data);
+    }
+    reading->definition.refuse_stale = refuse;
+    if (max_lag != NULL)
+        return DBK_OK;
+    fault.why = "nothing says from when on the model is stale";
+    fault.fix = keys[KEY_MAX_LAG].fix;
+    return dbk_fault_add(reading->loader->faults, &fault, "`stale` needs `max_lag`");
 }
 
 /* `rebuild`, `sealed`, or the file with the statements. */
@@ -192,6 +240,10 @@ static int take_settings(struct reading *reading, const char *file, struct dbk_s
         rc = take_on_error(reading, file, nodes[KEY_ON_ERROR]);
     if (rc == DBK_OK && nodes[KEY_PERSONAL] != NULL)
         rc = take_personal(reading, file, nodes[KEY_PERSONAL]);
+    if (rc == DBK_OK && nodes[KEY_MAX_LAG] != NULL)
+        rc = take_max_lag(reading, file, nodes[KEY_MAX_LAG]);
+    if (rc == DBK_OK && nodes[KEY_STALE] != NULL)
+        rc = take_stale(reading, file, nodes[KEY_STALE], nodes[KEY_MAX_LAG]);
     return rc == DBK_OK ? check_pair(reading, file, nodes[KEY_SYNC], nodes[KEY_PERSONAL]) : rc;
 }
 

@@ -20,7 +20,7 @@ struct daybook_cursor {
 _Static_assert(sizeof(((struct daybook_appended *)NULL)->warning) ==
                    sizeof(((struct dbk_append_warnings *)NULL)->first),
                "a warning fits");
-_Static_assert((int)DAYBOOK_EINVAL == (int)DBK_EINVAL && (int)DAYBOOK_EBOOK == (int)DBK_EBOOK,
+_Static_assert((int)DAYBOOK_EINVAL == (int)DBK_EINVAL && (int)DAYBOOK_ESTALE == (int)DBK_ESTALE,
                "the codes of daybook.h are those of base/error.h");
 
 const char *daybook_code_text(int code)

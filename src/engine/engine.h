@@ -164,7 +164,8 @@ struct dbk_rows_options {
     void *context;
 };
 /* DBK_EINVAL: it does not prepare; DBK_EDENIED: it is no reading; DBK_ENOTFOUND: no such database;
-   DBK_ETIMEOUT: `after` was not reached, the message says what is where. */
+   DBK_ETIMEOUT: `after` was not reached, the message says what is where; DBK_ESTALE: a model whose
+   readers are to have nothing older than its max_lag is further behind. */
 int dbk_engine_rows(struct dbk_engine *engine, const struct dbk_rows_options *options,
                     struct dbk_rows **rows_out, struct dbk_error *err) DBK_MUST_CHECK;
 /* dbk_models_as_of and its list and removal, in the book's own folder: os and folder are set here.
@@ -185,6 +186,8 @@ struct dbk_value dbk_rows_value(struct dbk_rows *rows, int column);
 void dbk_rows_put(struct dbk_rows *rows, struct dbk_buf *out);
 /* All events up to this position are in what the rows say. */
 uint64_t dbk_rows_position(const struct dbk_rows *rows);
+/* The age of the oldest event behind that position; negative of what is as of a time. */
+int64_t dbk_rows_lag_us(const struct dbk_rows *rows);
 /* NULL is fine. */
 void dbk_rows_free(struct dbk_rows *rows);
 

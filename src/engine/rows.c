@@ -132,6 +132,24 @@ static bool has_catalog(struct dbk_rows *rows)
     return rc == 1;
 }
 
+/* The position is that of what is about to be read. */
+static int check_stale(struct dbk_engine *engine, const struct dbk_model_definition *model,
+                       uint64_t position, struct dbk_error *err)
+{
+    uint64_t events = 0;
+    int64_t lag_us = 0;
+    if (!model->refuse_stale)
+        return DBK_OK;
+    int rc = dbk_models_lag(engine->models, position, &events, &lag_us, err);
+    if (rc < 0 || lag_us <= model->max_lag_us)
+        return rc;
+    return dbk_error_set(err, DBK_ESTALE,
+                         "model %s is %" PRIu64 " events and %jd ms behind, and not to be read "
+                         "past its max_lag of %jd ms",
+                         model->name, events, (intmax_t)(lag_us / 1000),
+                         (intmax_t)(model->max_lag_us / 1000));
+}
+
 /* A position from a catalog; what is not there yet is at 0. */
 static int catalog_position(struct dbk_rows *rows, const char *database, const char *where,
                             const char *name, uint64_t *position, struct dbk_error *err)
@@ -176,10 +194,15 @@ static int find_position(struct dbk_engine *engine, const struct dbk_rows_option
     int rc = DBK_OK;
     for (size_t i = 0; rc == DBK_OK && i < book->model_count; i++) {
         const char *database = book->models[i].database;
-        if (in_scope(engine, options, database) && dbk_rows_names_model(engine, options->sql, i))
-            rc = catalog_position(rows, options->database == NULL ? database : NULL,
-                                  "_daybook_models WHERE model = ?1 AND serving = 1",
-                                  book->models[i].name, &position, err);
+        uint64_t own = UINT64_MAX;
+        if (!in_scope(engine, options, database) || !dbk_rows_names_model(engine, options->sql, i))
+            continue;
+        rc = catalog_position(rows, options->database == NULL ? database : NULL,
+                              "_daybook_models WHERE model = ?1 AND serving = 1",
+                              book->models[i].name, &own, err);
+        if (rc == DBK_OK)
+            rc = check_stale(engine, &book->models[i], own == UINT64_MAX ? 0 : own, err);
+        position = own < position ? own : position;
     }
     for (size_t i = 0; rc == DBK_OK && i < book->view_count; i++) {
         const char *database = book->views[i].database;
@@ -189,8 +212,10 @@ static int find_position(struct dbk_engine *engine, const struct dbk_rows_option
                                   err);
     }
     uint64_t last = dbk_store_last_position(engine->store);
+    uint64_t events = 0;
     rows->position = position > last ? last : position;
-    return rc;
+    return rc < 0 ? rc
+                  : dbk_models_lag(engine->models, rows->position, &events, &rows->lag_us, err);
 }
 
 static int bind(struct dbk_rows *rows, const struct dbk_rows_options *options,
@@ -304,6 +329,7 @@ int dbk_engine_rows(struct dbk_engine *engine, const struct dbk_rows_options *op
         return dbk_error_set(err, DBK_ENOMEM, "out of memory reading");
     dbk_arena_init(&rows->arena, DBK_ENGINE_TEXT_SIZE_MAX);
     rows->sql = options->sql;
+    rows->lag_us = -1;
     rc = options->at == NULL ? open_now(engine, options, rows, err)
                              : dbk_rows_open_as_of(engine, options, rows, err);
     if (rc == DBK_OK) {
@@ -364,6 +390,11 @@ void dbk_rows_put(struct dbk_rows *rows, struct dbk_buf *out)
 uint64_t dbk_rows_position(const struct dbk_rows *rows)
 {
     return rows->position;
+}
+
+int64_t dbk_rows_lag_us(const struct dbk_rows *rows)
+{
+    return rows->lag_us;
 }
 
 void dbk_rows_free(struct dbk_rows *rows)

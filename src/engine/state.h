@@ -17,6 +17,7 @@ struct dbk_rows {
     struct dbk_statement *statement;
     const char **names; /* of the columns, each once */
     uint64_t position;
+    int64_t lag_us; /* negative: it is as of a time, and has none */
     struct dbk_slice sql;
 };
 

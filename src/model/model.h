@@ -76,6 +76,8 @@ struct dbk_model_definition {
     struct dbk_slice purge;                           /* statements with :_subject and :_stream */
     const struct dbk_personal_field *personal_fields; /* of all types that it handles */
     size_t personal_field_count;
+    int64_t max_lag_us; /* `max_lag:`; 0: none. Like what follows no part of what builds tables */
+    bool refuse_stale;  /* `stale: refuse`: reads end with DBK_ESTALE past it */
     struct dbk_slice upcasts; /* changes with the upcasters of the types that are handled */
 };
 
@@ -119,6 +121,10 @@ int dbk_models_start(struct dbk_models *models, struct dbk_error *err) DBK_MUST_
 int dbk_models_wait(struct dbk_models *models, const char *name, uint64_t position,
                     int64_t timeout_us, struct dbk_error *err) DBK_MUST_CHECK;
 
+/* How far a position is behind the log: in events, and by the age of the oldest event behind it. */
+int dbk_models_lag(struct dbk_models *models, uint64_t position, uint64_t *events_out,
+                   int64_t *lag_us_out, struct dbk_error *err) DBK_MUST_CHECK;
+
 struct dbk_model_status {
     const char *name; /* valid until free */
     const char *database;
@@ -128,6 +134,8 @@ struct dbk_model_status {
     int64_t position_time_us; /* when that event was recorded */
     uint64_t lag_events;      /* log's last position - position */
     int64_t lag_us;           /* age of the oldest event not yet in; 0 when there is none */
+    int64_t max_lag_us;       /* of its definition; 0: none */
+    bool late;                /* lag_us is past it */
     bool stopped;
     bool changed;                /* the files differ from what built the serving generation */
     uint64_t rebuild_generation; /* being built beside; 0: none */

@@ -100,6 +100,8 @@ static int copy_definition(struct dbk_model *model, const struct dbk_model_defin
         rc = dbk_definition_decode(dbk_buf_slice(&text), &model->arena, copy, err);
     if (rc == DBK_OK)
         dbk_definition_fingerprint(dbk_buf_slice(&text), model->fingerprint);
+    copy->max_lag_us = definition->max_lag_us;
+    copy->refuse_stale = definition->refuse_stale;
     dbk_buf_release(&text);
     return rc;
 }
@@ -453,34 +455,54 @@ int dbk_models_wait(struct dbk_models *models, const char *name, uint64_t positi
                          : wait_elsewhere(model, position, timeout_us, err);
 }
 
+/* The event at a position, or the first behind it: its place and when it was recorded. 0: none. */
+static int look_at(struct dbk_models *models, uint64_t position, uint64_t *position_out,
+                   int64_t *time_us_out, struct dbk_error *err)
+{
+    struct dbk_cursor *cursor = NULL;
+    struct dbk_event event;
+    int rc = dbk_cursor_open(
+        models->store, &(struct dbk_filter){.position_min = position, .raw = true, .hidden = true},
+        &cursor, err);
+    if (rc == DBK_OK)
+        rc = dbk_cursor_next(cursor, &event, err);
+    if (rc == 1) {
+        *position_out = event.position;
+        *time_us_out = event.time_us;
+    }
+    dbk_cursor_free(cursor);
+    return rc;
+}
+
+int dbk_models_lag(struct dbk_models *models, uint64_t position, uint64_t *events_out,
+                   int64_t *lag_us_out, struct dbk_error *err)
+{
+    uint64_t last = dbk_store_last_position(models->store);
+    uint64_t there = 0;
+    int64_t time_us = 0;
+    int rc = last > position ? look_at(models, position + 1, &there, &time_us, err) : 0;
+    if (rc < 0)
+        return rc;
+    int64_t now_us = dbk_model_now_us();
+    *events_out = last > position ? last - position : 0;
+    *lag_us_out = rc == 1 && now_us > time_us ? now_us - time_us : 0;
+    return DBK_OK;
+}
+
 /* How old what the model lacks is, and when its last event was recorded. */
 static int measure_lag(struct dbk_models *models, struct dbk_model_status *status,
                        struct dbk_error *err)
 {
-    struct dbk_cursor *cursor = NULL;
-    struct dbk_event event;
-    uint64_t last = dbk_store_last_position(models->store);
-    status->lag_events = last > status->position ? last - status->position : 0;
-    if (last == 0)
-        return DBK_OK;
-    int rc = dbk_cursor_open(
-        models->store,
-        &(struct dbk_filter){.position_min = status->position == 0 ? 1 : status->position,
-                             .raw = true,
-                             .hidden = true},
-        &cursor, err);
-    while (rc == DBK_OK && (rc = dbk_cursor_next(cursor, &event, err)) == 1) {
-        rc = DBK_OK;
-        if (event.position <= status->position) {
-            status->position_time_us = event.time_us;
-            continue;
-        }
-        int64_t now_us = dbk_model_now_us();
-        status->lag_us = now_us > event.time_us ? now_us - event.time_us : 0;
-        break;
-    }
-    dbk_cursor_free(cursor);
-    return rc < 0 ? rc : DBK_OK;
+    uint64_t there = 0;
+    int64_t time_us = 0;
+    int rc = status->position == 0 ? 0 : look_at(models, status->position, &there, &time_us, err);
+    if (rc < 0)
+        return rc;
+    if (rc == 1 && there == status->position)
+        status->position_time_us = time_us;
+    rc = dbk_models_lag(models, status->position, &status->lag_events, &status->lag_us, err);
+    status->late = rc == DBK_OK && status->max_lag_us != 0 && status->lag_us > status->max_lag_us;
+    return rc;
 }
 
 int dbk_models_status(struct dbk_models *models, size_t index, struct dbk_model_status *status_out,
@@ -489,6 +511,7 @@ int dbk_models_status(struct dbk_models *models, size_t index, struct dbk_model_
     struct dbk_model *model = models->items[index];
     struct dbk_generation seen;
     struct dbk_model_status status = {.name = model->definition.name,
+                                      .max_lag_us = model->definition.max_lag_us,
                                       .database = model->definition.database};
     struct dbk_error unreached = {0};
     dbk_generation_init(&seen);

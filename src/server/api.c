@@ -137,6 +137,7 @@ int dbk_api_status(int code)
     case DBK_EBUSY:
     case DBK_ECONNECT:
     case DBK_ESTOPPED:
+    case DBK_ESTALE:
         return 503;
     case DBK_ETIMEOUT:
         return 504;

@@ -31,11 +31,15 @@ static int put_health(struct dbk_api_call *call, bool *degraded, struct dbk_erro
         rc = dbk_models_status(models, i, &status, err);
         if (rc < 0)
             break;
-        *degraded = *degraded || status.stopped;
+        *degraded = *degraded || status.stopped || status.late;
         dbk_buf_append_text(out, i == 0 ? "{" : ",{");
         dbk_put_text(out, &first, "name", dbk_slice_of(status.name));
         dbk_put_u64(out, &first, "position", status.position);
         dbk_put_u64(out, &first, "lag_ms", (uint64_t)(status.lag_us / 1000));
+        if (status.max_lag_us != 0) {
+            dbk_put_ms(out, &first, "max_lag_ms", status.max_lag_us);
+            dbk_put_bool(out, &first, "late", status.late);
+        }
         dbk_put_text(out, &first, "state", dbk_slice_of(status.stopped ? "stopped" : "following"));
         dbk_buf_append_char(out, '}');
     }

@@ -19,6 +19,8 @@ static const struct {
      offsetof(struct dbk_model_status, lag_us)},
     {"stopped", "gauge", "1 when the model stopped at an event.", FLAG,
      offsetof(struct dbk_model_status, stopped)},
+    {"late", "gauge", "1 when it is further behind than its max_lag.", FLAG,
+     offsetof(struct dbk_model_status, late)},
     {"events_posted_total", "counter", "Events posted since start.", WHOLE,
      offsetof(struct dbk_model_status, events_posted)},
     {"failures_total", "counter", "Events that a handler could not digest.", WHOLE,

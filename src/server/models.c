@@ -18,15 +18,15 @@ static void put_error(struct dbk_buf *out, bool *first, const struct dbk_error *
         dbk_json_write_string(out, dbk_slice_of(error->message));
 }
 
-/* Milliseconds with three digits; null where nothing was measured. */
-static void put_ms(struct dbk_buf *out, bool *first, const char *name, bool measured,
-                   int64_t time_us)
+/* null where there is none. */
+static void put_ms(struct dbk_buf *out, bool *first, const char *name, bool there, int64_t time_us)
 {
+    if (there) {
+        dbk_put_ms(out, first, name, time_us);
+        return;
+    }
     dbk_json_write_key(out, first, name);
-    if (measured)
-        dbk_buf_append_format(out, "%jd.%03d", (intmax_t)(time_us / 1000), (int)(time_us % 1000));
-    else
-        dbk_buf_append_text(out, "null");
+    dbk_buf_append_text(out, "null");
 }
 
 static void put_pace(struct dbk_buf *out, bool *first, const struct dbk_model_status *status)
@@ -62,6 +62,8 @@ int dbk_api_put_model(struct dbk_api_call *call, size_t index, struct dbk_error 
                  status.position_time_us == 0 ? DBK_TIME_NONE : status.position_time_us);
     dbk_put_u64(out, &first, "lag_events", status.lag_events);
     dbk_put_u64(out, &first, "lag_ms", (uint64_t)(status.lag_us / 1000));
+    put_ms(out, &first, "max_lag_ms", status.max_lag_us != 0, status.max_lag_us);
+    dbk_put_bool(out, &first, "late", status.late);
     dbk_put_text(out, &first, "state", dbk_slice_of(state_of(&status)));
     dbk_put_bool(out, &first, "changed", status.changed);
     if (status.rebuild_generation != 0)

@@ -180,7 +180,8 @@ int dbk_call_flag(const struct dbk_api_call *call, const char *name, bool *value
 int dbk_call_begin(struct dbk_api_call *call, int status, const char *type)
 {
     char position[24];
-    struct dbk_api_field headers[2] = {
+    char lag[32];
+    struct dbk_api_field headers[4] = {
         {DBK_SLICE_LITERAL("Content-Type"), dbk_slice_of(type)},
     };
     size_t count = 1;
@@ -189,6 +190,15 @@ int dbk_call_begin(struct dbk_api_call *call, int status, const char *type)
         headers[count++] = (struct dbk_api_field){DBK_SLICE_LITERAL("Daybook-Position"),
                                                   dbk_slice(position, (size_t)size)};
     }
+    if (call->has_lag) {
+        int size = snprintf(lag, sizeof(lag), "%jd.%03d", (intmax_t)(call->lag_us / 1000),
+                            (int)(call->lag_us % 1000));
+        headers[count++] = (struct dbk_api_field){DBK_SLICE_LITERAL("Daybook-Lag-Ms"),
+                                                  dbk_slice(lag, (size_t)size)};
+    }
+    if (call->retry)
+        headers[count++] =
+            (struct dbk_api_field){DBK_SLICE_LITERAL("Retry-After"), DBK_SLICE_LITERAL("1")};
     dbk_assert(call->status == 0);
     call->status = status;
     call->live = strcmp(type, "text/event-stream") == 0;
@@ -267,6 +277,7 @@ int dbk_call_problem(struct dbk_api_call *call, int status, const struct dbk_err
     int rc = begun ? dbk_call_flush(call) : DBK_OK;
     if (rc < 0)
         return rc;
+    call->retry = err->code == DBK_ESTALE;
     dbk_buf_reset(out);
     dbk_buf_append_text(out, call->live ? "event: error\ndata: {" : "{");
     dbk_put_text(out, &first, "type", DBK_SLICE_LITERAL("about:blank"));
@@ -293,6 +304,12 @@ void dbk_put_text(struct dbk_buf *out, bool *first, const char *key, struct dbk_
 {
     dbk_json_write_key(out, first, key);
     dbk_json_write_string(out, text);
+}
+
+void dbk_put_ms(struct dbk_buf *out, bool *first, const char *key, int64_t time_us)
+{
+    dbk_json_write_key(out, first, key);
+    dbk_buf_append_format(out, "%jd.%03d", (intmax_t)(time_us / 1000), (int)(time_us % 1000));
 }
 
 void dbk_put_u64(struct dbk_buf *out, bool *first, const char *key, uint64_t value)

@@ -26,6 +26,9 @@ struct dbk_api_call {
     int status;        /* of the answer, once it has begun */
     bool live;         /* it is text/event-stream */
     uint64_t position; /* for the header Daybook-Position; 0: none */
+    bool has_lag;
+    int64_t lag_us; /* for the header Daybook-Lag-Ms */
+    bool retry;     /* for the header Retry-After */
 };
 
 /* Decodes %XX (and, in a query, '+'); false when it is malformed, or what it
@@ -67,6 +70,8 @@ int dbk_call_fail(struct dbk_api_call *call, const struct dbk_error *err);
 
 /* Members of JSON objects, for all who write answers. */
 void dbk_put_text(struct dbk_buf *out, bool *first, const char *key, struct dbk_slice text);
+/* Milliseconds, with three digits behind the point. */
+void dbk_put_ms(struct dbk_buf *out, bool *first, const char *key, int64_t time_us);
 void dbk_put_u64(struct dbk_buf *out, bool *first, const char *key, uint64_t value);
 /* "warning_count" and "warnings", where there are any. */
 void dbk_put_warnings(struct dbk_buf *out, bool *first, const struct dbk_append_warnings *warnings);

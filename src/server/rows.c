@@ -38,6 +38,8 @@ int dbk_api_send_rows(struct dbk_api_call *call, struct dbk_rows *rows, const ch
     if (rc < 0)
         return rc;
     call->position = dbk_rows_position(rows);
+    call->lag_us = dbk_rows_lag_us(rows);
+    call->has_lag = call->lag_us >= 0;
     int begun = dbk_call_begin(call, 200, "application/json");
     if (begun < 0)
         return begun;
@@ -59,7 +61,12 @@ int dbk_api_send_rows(struct dbk_api_call *call, struct dbk_rows *rows, const ch
     }
     if (rc < 0)
         return rc;
-    dbk_buf_append_format(out, "],\"position\":%ju}\n", (uintmax_t)call->position);
+    bool first = false;
+    dbk_buf_append_char(out, ']');
+    dbk_put_u64(out, &first, "position", call->position);
+    if (call->has_lag)
+        dbk_put_ms(out, &first, "lag_ms", call->lag_us);
+    dbk_buf_append_text(out, "}\n");
     rc = dbk_call_flush(call);
     return rc < 0 ? rc : 200;
 }

@@ -175,6 +175,101 @@ def test_tries_and_failures_are_counted(binary, serve, tmp_path):
     assert (metric(server, "failures_total"), metric(server, "stopped")) == (1, 1)
 
 
+def shop_with(binary, tmp_path, *settings):
+    """The shop, whose model has settings of its own."""
+    folder = tmp_path / "shop"
+    shutil.copytree(SHOP, folder, ignore=shutil.ignore_patterns("data"))
+    book = Book(binary, folder, tmp_path / "data")
+    with open(folder / "models/user_orders/model.yaml", "a", encoding="utf-8") as file:
+        file.write("".join(f"{setting}\n" for setting in settings))
+    return book
+
+
+def stop_at_event_2(book):
+    """The second order has the number of the first: its handler fails, and the model stops."""
+    order(book, 1)
+    book.run("append", "order-2", "OrderPlaced",
+             '{"order_id":"1","customer_id":"7","country":"France"}', "--occurred", "2011-03-01")
+    book.run("get", "GetMyOrders", "user_id=7", "--after", 2, "--timeout", "30 s", status=1)
+
+
+READS = ("/queries/GetMyOrders?user_id=7", "/models/user_orders/tables/user_orders")
+
+
+def test_answers_say_how_far_behind_they_are(binary, serve, tmp_path):
+    book = Book(binary, SHOP, tmp_path / "data")
+    server = serve(book)
+    order(book, 1)
+    for path in READS:
+        answer = server.get(path + ("&" if "?" in path else "?") + "after=1")
+        assert (answer.status, answer.json["position"], answer.json["lag_ms"]) == (200, 1, 0)
+        assert (answer.headers["Daybook-Position"], answer.headers["Daybook-Lag-Ms"]) == \
+            ("1", "0.000")
+    stop_at_event_2(book)
+    time.sleep(0.05)
+    for path in READS:
+        answer = server.get(path)
+        assert (answer.status, answer.json["position"], len(answer.json["rows"])) == (200, 1, 1)
+        assert 50 <= answer.json["lag_ms"] < 600000
+        assert float(answer.headers["Daybook-Lag-Ms"]) == answer.json["lag_ms"]
+    # What is as of a time is not behind.
+    answer = server.post("/sql", {"sql": "SELECT count(*) n FROM events", "at": "2030-01-01"})
+    assert "lag_ms" not in answer.json and "Daybook-Lag-Ms" not in answer.headers
+
+
+def test_a_stale_model_is_refused_where_that_is_wanted(binary, serve, tmp_path):
+    book = shop_with(binary, tmp_path, "max_lag: 500 ms", "stale: refuse")
+    server = serve(book)
+    stop_at_event_2(book)
+    time.sleep(0.6)
+    for path in READS:
+        answer = server.get(path)
+        assert (answer.status, answer.json["code"]) == (503, "stale")
+        assert answer.headers["Retry-After"] == "1"
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert "model user_orders is 1 events" in answer.json["detail"]
+        assert "max_lag of 500 ms" in answer.json["detail"]
+    assert server.post("/sql", {"sql": "SELECT * FROM user_orders"}).status == 503
+    assert server.post("/sql", {"sql": "SELECT count(*) n FROM events"}).status == 200
+    assert "max_lag of 500 ms" in book.run("get", "GetMyOrders", "user_id=7", status=1).errors
+    row = server.get("/models/user_orders").json
+    assert (row["late"], row["max_lag_ms"], row["state"]) == (True, 500, "stopped")
+    assert metric(server, "late") == 1
+    # The events put into order, it catches up, and is read again.
+    change(book, "models/user_orders/schema.sql", "PRIMARY KEY", "")
+    server.stop()
+    server = serve(book)
+    assert book.json("model", "rebuild", "user_orders")["late"] is False
+    assert server.get(READS[0]).status == 200
+    assert server.get("/healthz").status == 200
+
+
+def test_a_late_model_is_told_of_and_served(binary, serve, tmp_path):
+    book = shop_with(binary, tmp_path, "max_lag: 50 ms")
+    server = serve(book)
+    health = server.get("/healthz")
+    assert (health.status, health.json["models"][0]["late"]) == (200, False)
+    with sqlite3.connect(f"{book.data}/reading.db", isolation_level=None) as database:
+        database.execute("BEGIN IMMEDIATE")  # the model cannot write, and has not stopped
+        order(book, 1)
+        time.sleep(0.1)
+        health = server.get("/healthz")
+        assert (health.status, health.json["status"]) == (503, "degraded")
+        (model_health,) = health.json["models"]
+        assert (model_health["late"], model_health["max_lag_ms"], model_health["state"]) == \
+            (True, 50, "following")
+        answer = server.get(READS[0])
+        assert (answer.status, answer.json["rows"]) == (200, [])
+        assert answer.json["lag_ms"] > 50
+        database.execute("ROLLBACK")
+    book.run("get", "GetMyOrders", "user_id=7", "--after", 1, "--timeout", "30 s")
+    assert server.get("/healthz").status == 200
+    # It is no part of what builds the tables.
+    server.stop()
+    change(book, "models/user_orders/model.yaml", "max_lag: 50 ms", "max_lag: 70 ms")
+    assert book.json("model", "show", "user_orders")["changed"] is False
+
+
 # ---- Views ----
 
 def test_a_view_is_refreshed_on_demand(own_bank):

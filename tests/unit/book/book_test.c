@@ -193,10 +193,18 @@ static void test_book_book__model_settings_are_checked(void **state)
                ":2:24: a category is nothing, where a text is expected\n" MODEL
                ":2:27: \"\": a category is empty\n" MODEL ":2:31: `account` stands twice\n" MODEL
                ":2:40: \"order-1\": a category ends before a stream's first dash\n"},
+        {MODEL, "sync: events\nsource: [account]\nmax_lag: 60\n",
+         MODEL ":3:10: `max_lag: 60` is no such duration\n"},
+        {MODEL, "sync: events\nsource: [account]\nmax_lag: 0 ms\n",
+         MODEL ":3:10: `max_lag: 0 ms` is no such duration\n"},
+        {MODEL, "sync: events\nsource: [account]\nmax_lag: 60 ms\nstale: refuze\n",
+         MODEL ":4:8: `stale: refuze` does not exist\n"},
+        {MODEL, "sync: events\nsource: [account]\nstale: refuse\n",
+         MODEL ":3:8: `stale` needs `max_lag`\n"},
         {MODEL, "sync: events\nsource: [account]\non_error: set-aside\n",
          MODEL ":3:11: `on_error: set-aside` does not exist\n"},
-        {MODEL, "sync: events\nsource: [account]\nmax_lag: 60 ms\n",
-         MODEL ":3:1: unknown key `max_lag`\n"},
+        {MODEL, "sync: events\nsource: [account]\nmax_lags: 60 ms\n",
+         MODEL ":3:1: unknown key `max_lags`\n"},
         {MODEL, "sync: events\nsource: [acount]\n",
          MODEL ": warning: no fold has the category `acount`\n"},
     };
