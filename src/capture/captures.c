@@ -608,7 +608,8 @@ static int look(const struct capture *capture, const struct dbk_source_driver *d
         return dbk_error_set(err, DBK_EINVAL, "\"%.*s\" is no position of the database `%s`",
                              (int)(wanted.size < 80 ? wanted.size : 80), wanted.data,
                              capture->service->database);
-    return reached;
+    /* Rows that a snapshot has not read yet are from before its position. */
+    return reached && capture->status.state != DBK_CAPTURE_SNAPSHOT;
 }
 
 static int await_position(struct capture *capture, const struct dbk_source_driver *driver,

@@ -29,7 +29,9 @@
         name, 0, DBK_OPTION_##kind, value, help                                                    \
     }
 #define AFTER                                                                                      \
-    OPTION("after", NUMBER, "POSITION", "wait until it holds the events up to this position"),     \
+    OPTION("after", TEXT, "POSITION",                                                              \
+           "wait until it holds the events up to this position, or what a service's database had " \
+           "committed: users:0/16B3748"),                                                          \
         OPTION("timeout", DURATION, "TIME", "how long --after may wait (10 s)")
 #define FILTERS                                                                                    \
     OPTION("category", TEXT, "A,B", "only streams of these categories"),                           \

@@ -7,17 +7,41 @@
 /* How long `after` waits when nothing is said. */
 #define TIMEOUT_US (INT64_C(5) * 1000000)
 
+static int64_t monotonic_us(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* "<service>:<position of its database>" becomes a position of the book, once that is captured;
+   what is left of the time is for the models. */
+static int wait_captured(const struct dbk_api_call *call, struct dbk_slice text,
+                         uint64_t *after_out, int64_t *timeout_us, struct dbk_error *err)
+{
+    size_t colon = (size_t)((const char *)memchr(text.data, ':', text.size) - text.data);
+    int64_t begun_us = monotonic_us();
+    int rc = dbk_captures_wait(dbk_engine_captures(call->engine), dbk_slice(text.data, colon),
+                               dbk_slice(text.data + colon + 1, text.size - colon - 1), *timeout_us,
+                               after_out, err);
+    int64_t took_us = monotonic_us() - begun_us;
+    *timeout_us = took_us < *timeout_us ? *timeout_us - took_us : 0;
+    return rc;
+}
+
 int dbk_api_after(const struct dbk_api_call *call, uint64_t *after_out, int64_t *timeout_us_out,
                   struct dbk_error *err)
 {
     uint64_t timeout_ms = TIMEOUT_US / 1000;
-    int rc = dbk_call_number(call, "after", after_out, err);
+    struct dbk_slice text = {0};
+    bool source = dbk_call_text(call, "after", &text) && memchr(text.data, ':', text.size) != NULL;
+    int rc = source ? DBK_OK : dbk_call_number(call, "after", after_out, err);
     if (rc == DBK_OK)
         rc = dbk_call_number(call, "timeout_ms", &timeout_ms, err);
     if (rc == DBK_OK && timeout_ms > 600000)
         return dbk_error_set(err, DBK_EINVAL, "timeout_ms: at most 600000");
     *timeout_us_out = (int64_t)timeout_ms * 1000;
-    return rc;
+    return rc == DBK_OK && source ? wait_captured(call, text, after_out, timeout_us_out, err) : rc;
 }
 
 static void put_columns(struct dbk_buf *out, const struct dbk_rows *rows)
