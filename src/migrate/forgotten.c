@@ -79,6 +79,84 @@ static int was_copied(struct dbk_store *target, const struct dbk_uuid *key, uint
     return rc < 0 ? rc : DBK_OK;
 }
 
+/* ---- What was removed ---- */
+
+/* Clocks and batches differ: what was forgotten so shortly before counts as after. */
+#define SHORTLY_US (INT64_C(3600) * 1000000)
+
+/* Whether somebody was forgotten when the migration had begun. */
+static int is_late(struct dbk_store *target, const struct dbk_event *forgetting, bool *late_out,
+                   struct dbk_error *err)
+{
+    struct dbk_cursor *cursor = NULL;
+    struct dbk_event first;
+    *late_out = false;
+    int rc = dbk_cursor_open(target,
+                             &(struct dbk_filter){.stream = DBK_SLICE_LITERAL(DBK_MIGRATION_STREAM),
+                                                  .version_max = 1,
+                                                  .raw = true,
+                                                  .hidden = true},
+                             &cursor, err);
+    if (rc == DBK_OK)
+        rc = dbk_cursor_next(cursor, &first, err);
+    if (rc == 1)
+        *late_out = forgetting->time_us >= first.occurred_us - SHORTLY_US;
+    dbk_cursor_free(cursor);
+    return rc < 0 ? rc : DBK_OK;
+}
+
+/* Whether something of what an old event became is still some subject's, and can be opened. */
+static int is_somebodys(struct dbk_store *target, uint64_t position, bool *somebodys_out,
+                        struct dbk_error *err)
+{
+    static const struct dbk_uuid nobody = {{0}};
+    struct dbk_migrate_place place;
+    struct dbk_cursor *cursor = NULL;
+    struct dbk_event event;
+    bool under = false;
+    *somebodys_out = false;
+    int rc = dbk_migrate_place(target, position, &place, err);
+    if (rc < 0 || place.count == 0)
+        return rc;
+    rc = dbk_cursor_open(target,
+                         &(struct dbk_filter){.position_min = place.first,
+                                              .position_max = place.first + place.count - 1,
+                                              .raw = true,
+                                              .removed = true},
+                         &cursor, err);
+    while (rc == DBK_OK && !*somebodys_out && (rc = dbk_cursor_next(cursor, &event, err)) == 1)
+        rc = event.sealed.size == 0 ? DBK_OK
+                                    : look_into(event.sealed, &nobody, &under, somebodys_out, err);
+    dbk_cursor_free(cursor);
+    return rc < 0 ? rc : DBK_OK;
+}
+
+/* A removed event does not say any more whose it was, and its copy is known by another key. */
+static int check_removed(struct dbk_store *source, struct dbk_store *target, uint64_t position,
+                         const struct dbk_event *forgetting, struct dbk_error *err)
+{
+    struct dbk_cursor *cursor = NULL;
+    struct dbk_event old;
+    int rc = dbk_cursor_open(
+        source, &(struct dbk_filter){.position_max = position, .raw = true, .removed = true},
+        &cursor, err);
+    while (rc == DBK_OK && (rc = dbk_cursor_next(cursor, &old, err)) == 1) {
+        bool somebodys = false;
+        rc = DBK_OK;
+        if ((old.flags & DBK_RECORD_REMOVED) != 0)
+            rc = is_somebodys(target, old.position, &somebodys, err);
+        if (somebodys)
+            rc = dbk_error_set(err, DBK_EDENIED,
+                               "the old book has forgotten somebody at position %ju, and position "
+                               "%ju, which was copied before, was removed from it since, so that "
+                               "nobody knows whose it was: delete the new book's data, with its "
+                               "keys, and begin again",
+                               (uintmax_t)forgetting->position, (uintmax_t)old.position);
+    }
+    dbk_cursor_free(cursor);
+    return rc < 0 ? rc : DBK_OK;
+}
+
 static int refuse(const struct dbk_event *forgetting, const struct dbk_uuid *key, uint64_t position,
                   struct dbk_error *err)
 {
@@ -124,5 +202,8 @@ int dbk_migrate_check_forgotten(struct dbk_store *source, struct dbk_store *targ
             rc = refuse(event, &key, old.position, err);
     }
     dbk_cursor_free(cursor);
-    return rc;
+    bool late = false;
+    if (rc == DBK_OK)
+        rc = is_late(target, event, &late, err);
+    return rc == DBK_OK && late ? check_removed(source, target, position, event, err) : rc;
 }

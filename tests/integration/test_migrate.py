@@ -593,6 +593,24 @@ def test_forgotten_after_it_was_copied(shops):
     assert "position 8 was copied before" in migrate(old, new, status=5).errors
 
 
+def test_forgotten_after_it_was_copied_and_removed(shops):
+    """The old book does not know any more whose an event was, and its copy can still be opened."""
+    old, new = shops
+    place_orders(old, 40)
+    migrate(old, new)
+    old.run("stream", "delete", "order-p2")
+    old.run("append", "order-p99", "Placed", json.dumps(dict(order(1)["data"], who="p99")))
+    old.run("forget", "p99", "--now")  # compacts
+    old.run("forget", "p2", "--now")
+    answer = migrate(old, new, status=5)
+    assert "position 4, which was copied before, was removed from it since" in answer.errors
+    switch(old, new, status=5)
+    shutil.rmtree(new.data)
+    migrate(old, new)
+    assert not [e for e in events_of(new) if e["data"]["who"] == "p2"]
+    switch(old, new)
+
+
 def test_nothing_personal_becomes_plain_unasked(shops):
     old, new = shops
     place_orders(old, 40)
