@@ -151,6 +151,18 @@ static int check_empty(const char *data, struct dbk_error *err)
     return rc;
 }
 
+/* A list that is of no use is named before anything is written. */
+static int check_erased(const struct dbk_arguments *arguments,
+                        const struct dbk_backup_options *options, struct dbk_error *err)
+{
+    struct dbk_backup_result backup;
+    int rc = dbk_backup_look(options, &backup, err);
+    return rc < 0 ? rc
+                  : dbk_erased_check_restore(options->os, options->backup,
+                                             dbk_arguments_text(arguments, "erased-list"),
+                                             &backup.book_id, err);
+}
+
 /* What may not come back with a restored log. */
 static int restore_erased(const struct dbk_arguments *arguments, const char *data,
                           struct dbk_error *err)
@@ -175,14 +187,16 @@ int dbk_run_restore(const struct dbk_arguments *arguments)
     struct dbk_error err = {0};
     struct job job = {.arguments = arguments};
     int rc = find_log(arguments, data, log, &err);
-    if (rc == DBK_OK)
-        rc = check_empty(data, &err);
     job.options = (struct dbk_backup_options){.os = dbk_os_real(),
                                               .log = log,
                                               .backup = arguments->positional[0],
                                               .step = step,
                                               .context = &job};
     dbk_link_stop_on_signals();
+    if (rc == DBK_OK)
+        rc = check_erased(arguments, &job.options, &err);
+    if (rc == DBK_OK)
+        rc = check_empty(data, &err);
     if (rc == DBK_OK)
         rc = run(&job, "restore", dbk_backup_restore, &err);
     if (rc == DBK_OK)

@@ -510,6 +510,18 @@ static int read_backup(struct backing *backing, struct dbk_error *err)
     return DBK_OK;
 }
 
+int dbk_backup_look(const struct dbk_backup_options *options, struct dbk_backup_result *result_out,
+                    struct dbk_error *err)
+{
+    struct backing backing;
+    init(&backing, options);
+    int rc = read_backup(&backing, err);
+    if (rc == DBK_OK)
+        fill_result(&backing, &backing.before, result_out);
+    release(&backing);
+    return rc;
+}
+
 int dbk_backup_verify(const struct dbk_backup_options *options,
                       struct dbk_backup_result *result_out, struct dbk_error *err)
 {

@@ -84,6 +84,9 @@ struct dbk_backup_result {
  */
 int dbk_backup_make(const struct dbk_backup_options *options, struct dbk_backup_result *result_out,
                     struct dbk_error *err) DBK_MUST_CHECK;
+/* What a backup says of itself: its manifest alone is read. `log` is not used. DBK_ENOTFOUND. */
+int dbk_backup_look(const struct dbk_backup_options *options, struct dbk_backup_result *result_out,
+                    struct dbk_error *err) DBK_MUST_CHECK;
 /* Reads all of a backup and compares checksums. `log` is not used. DBK_ECORRUPT names the file. */
 int dbk_backup_verify(const struct dbk_backup_options *options,
                       struct dbk_backup_result *result_out, struct dbk_error *err) DBK_MUST_CHECK;

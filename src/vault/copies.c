@@ -145,53 +145,84 @@ static int install(struct dbk_os *os, const char *data, const char *from, struct
     return rc;
 }
 
+/* The lists that a restore has: the backup's, and the one that was given. */
+struct lists {
+    char *path; /* of the backup's */
+    struct dbk_erased own;
+    struct dbk_erased given;
+    const char *from; /* the newer one; NULL: there is none */
+};
+
+static void release_lists(struct lists *lists)
+{
+    dbk_erased_release(&lists->own);
+    dbk_erased_release(&lists->given);
+    dbk_free(lists->path);
+}
+
+static int read_lists(struct dbk_os *os, const char *backup, const char *file,
+                      const struct dbk_uuid *book_id, struct lists *lists, struct dbk_error *err)
+{
+    struct dbk_error failure = {0};
+    lists->path = dbk_keys_path(backup, DBK_ERASED_NAME);
+    if (lists->path == NULL)
+        return no_memory(err);
+    int rc = read_whole(os, lists->path, book_id, &lists->own, &failure);
+    if (rc < 0 && rc != DBK_ENOTFOUND) {
+        if (err != NULL)
+            *err = failure;
+        return rc;
+    }
+    lists->from = rc == DBK_OK ? lists->path : file;
+    if (file == NULL)
+        return DBK_OK;
+    rc = read_whole(os, file, book_id, &lists->given, err);
+    if (rc == DBK_OK)
+        rc = dbk_erased_compare(&lists->own, &lists->given, err);
+    if (lists->given.ids.count > lists->own.ids.count)
+        lists->from = file;
+    return rc;
+}
+
+int dbk_erased_check_restore(struct dbk_os *os, const char *backup, const char *file,
+                             const struct dbk_uuid *book_id, struct dbk_error *err)
+{
+    struct lists lists = {0};
+    int rc = read_lists(os, backup, file, book_id, &lists, err);
+    release_lists(&lists);
+    return rc;
+}
+
+/* What the log says of the lists. */
+static int check_lists(const struct lists *lists, const struct dbk_vault *log,
+                       struct dbk_error *err)
+{
+    if (lists->from != NULL)
+        return dbk_erased_check_covers(lists->from == lists->path ? &lists->own : &lists->given,
+                                       lists->from, log->erased.items, log->erased.count, err);
+    return log->log_epoch == 0
+               ? DBK_OK
+               : dbk_error_set(err, DBK_ENOTFOUND,
+                               "this book has subjects, and %s is missing: without the newest list "
+                               "a forgotten key could come back; restore again into an empty data "
+                               "directory, with --erased-list FILE",
+                               lists->path);
+}
+
 int dbk_erased_restore(struct dbk_store *store, struct dbk_os *os, const char *data,
                        const char *backup, const char *file, struct dbk_error *err)
 {
     struct dbk_vault log = {.store = store};
-    struct dbk_erased own = {0};
-    struct dbk_erased given = {0};
-    const struct dbk_uuid *book_id = dbk_store_book_id(store);
-    struct dbk_error failure = {0};
-    char *path = dbk_keys_path(backup, DBK_ERASED_NAME);
-    int rc = path == NULL ? no_memory(err) : dbk_vault_read_log(&log, err);
-    if (rc < 0)
-        goto out;
-    rc = read_whole(os, path, book_id, &own, &failure);
-    if (rc < 0 && rc != DBK_ENOTFOUND) {
-        if (err != NULL)
-            *err = failure;
-        goto out;
-    }
-    const char *from = rc == DBK_OK ? path : file;
-    rc = DBK_OK;
-    if (file != NULL) {
-        rc = read_whole(os, file, book_id, &given, err);
-        if (rc == DBK_OK)
-            rc = dbk_erased_compare(&own, &given, err);
-        if (given.ids.count > own.ids.count)
-            from = file;
-    }
-    if (rc < 0)
-        goto out;
-    if (from == NULL) {
-        if (log.log_epoch > 0)
-            rc = dbk_error_set(err, DBK_ENOTFOUND,
-                               "this book has subjects, and %s is missing: without the newest list "
-                               "a forgotten key could come back; restore again into an empty data "
-                               "directory, with --erased-list FILE",
-                               path);
-        goto out;
-    }
-    rc = dbk_erased_check_covers(from == path ? &own : &given, from, log.erased.items,
-                                 log.erased.count, err);
+    struct lists lists = {0};
+    int rc = dbk_vault_read_log(&log, err);
     if (rc == DBK_OK)
-        rc = install(os, data, from, err);
-out:
-    dbk_erased_release(&own);
-    dbk_erased_release(&given);
+        rc = read_lists(os, backup, file, dbk_store_book_id(store), &lists, err);
+    if (rc == DBK_OK)
+        rc = check_lists(&lists, &log, err);
+    if (rc == DBK_OK && lists.from != NULL)
+        rc = install(os, data, lists.from, err);
+    release_lists(&lists);
     dbk_ids_release(&log.erased);
     dbk_ids_release(&log.tombstoned);
-    dbk_free(path);
     return rc;
 }

@@ -26,6 +26,13 @@ int dbk_erased_copy_all(struct dbk_os *os, const char *data, dbk_copy_failed_fn 
                         void *context) DBK_MUST_CHECK;
 
 /*
+ * Whether the lists that a backup is to be restored with are this book's, whole, and agree: what
+ * can be told before its log is there. As dbk_erased_restore, but for what the log says.
+ */
+int dbk_erased_check_restore(struct dbk_os *os, const char *backup, const char *file,
+                             const struct dbk_uuid *book_id, struct dbk_error *err) DBK_MUST_CHECK;
+
+/*
  * Puts the list of a restored log into its data directory: the backup's, or the one of `file`
  * (NULL: none), whichever is newer. The store is the restored log's.
  *

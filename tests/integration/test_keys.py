@@ -140,6 +140,7 @@ def test_backup_takes_the_list_of_erased_keys(shop, tmp_path):
     fifth = Book(shop.binary, shop.folder, tmp_path / "fifth")
     assert "is damaged" in fifth.run("restore", backup, "--erased-list", tmp_path / "list",
                                      status=1).errors
+    assert not fifth.data.exists()  # it was told before anything was written
 
 
 def test_backup_and_restore_of_keys(shop, serve, tmp_path):
