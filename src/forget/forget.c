@@ -311,8 +311,8 @@ int dbk_forget_start(struct dbk_forget *forget, struct dbk_error *err)
 /* ---- Forgetting ---- */
 
 /* What the event says holds when this returns. Nobody seals under the key meanwhile, and no read
-   model is begun. It waits for appends under way and for the disk, and for nothing that the job
-   does. */
+   model is begun. It waits for appends under way and for the disk, not for the job; but with models
+   in the same transaction, also for their databases, as each append does. */
 static int forget_key(struct dbk_forget *forget, const struct dbk_uuid *key,
                       enum dbk_forget_mode mode, struct dbk_error *err)
 {
