@@ -63,8 +63,9 @@ static void print_summary(const struct dbk_book *book, const struct dbk_diagnost
     (void)printf(
         "%s: %zu types, %zu folds, %zu commands, %zu queries, %zu models, %zu views, %zu imports: "
         "no errors\n",
-        book->name, dbk_schemas_count(book->schemas), book->fold_count, book->command_count,
-        book->query_count, book->model_count, book->view_count, book->import_count);
+        book->name, dbk_schemas_count(book->schemas), book->fold_count,
+        book->command_count + book->service_command_count, book->query_count, book->model_count,
+        book->view_count, book->import_count);
 }
 
 int dbk_run_check(const struct dbk_arguments *arguments)
