@@ -234,6 +234,32 @@ def statements():
     yield "others", b"SELECT ?1, @x, $y, :1"
 
 
+def cypher():
+    yield "handler", (b"MERGE (o:{gen}Order {id: $order_id}) ON CREATE SET o.name = $new.name\n"
+                      b"WITH o MATCH (p:{gen}Product|{gen}Thing) WHERE p.id IN [1, 2.5, 1..3]\n"
+                      b"CALL (o, p) { MERGE (o)-[r:{gen}HAS*1..2 {n: 1}]->(p) }")
+    yield "quotes", (b"MATCH (n:{gen}A {`a``b`: 'it\\'s', c: \"x\\\"y\"}) // end\n"
+                     b"SET n.x = /* ; */ 1;;")
+    yield "schema", b"CREATE CONSTRAINT {gen}k IF NOT EXISTS FOR (n:{gen}A) REQUIRE n.id IS UNIQUE"
+    yield "escape", b"MATCH (n:{gen}A) SET n.x = '\\u0027'"
+    yield "open-string", b"RETURN 'x"
+    yield "open-comment", b"RETURN 1 /* x"
+    yield "brackets", b"MATCH " + b"([{" * 30
+    yield "labels", b"MATCH (n:A), (n IS B) SET n:C RETURN {a: n:D, b: x}"
+
+
+def neo4j_replies():
+    yield "rows", (b'{"results":[{"columns":["n","m"],"data":[{"row":[1,{"a":[null]}],"meta":[null,'
+                   b'null]}]}],"errors":[],"lastBookmarks":["x"]}')
+    yield "error", (b'{"results":[],"errors":[{"code":"Neo.ClientError.Statement.SyntaxError",'
+                    b'"message":"Invalid\\n  ^"}]}')
+    yield "cut-result", b'{"results":[{"columns":["n"]}],"errors":[{"code":"Neo.x","message":""}]}'
+    yield "no-results", b'{"errors":[{"code":"Neo.ClientError.Security.x","message":"m"}]}'
+    yield "wrong", b'{"results":[{"columns":["n"],"data":[{"row":[]}]}],"errors":[]}'
+    yield "cut", b'{"results":[{"columns":["n"],"data":[{"row":[1'
+    yield "html", b"<html>"
+
+
 def settings():
     yield "book", (b"# a shop\nbook: shop\ndata: data\ndatabases:\n  reading: sqlite:reading.db\n"
                    b"limits: {event_bytes: 1 MiB, batch_events: 10000}\n")
@@ -290,7 +316,8 @@ def imports():
 def main():
     corpora = {"record": records(), "segment": segments(), "json": texts(), "index": runs(),
                "decimal": decimals(), "view": views(), "http_reply": replies(),
-               "sql": statements(), "backup": manifests(), "yaml": settings(),
+               "sql": statements(), "cypher": cypher(), "neo4j_reply": neo4j_replies(),
+               "backup": manifests(), "yaml": settings(),
                "snapshot": snapshots(), "request": requests(), "rows": imports(),
                "keys": key_files(), "splice": splices()}
     for name, corpus in corpora.items():

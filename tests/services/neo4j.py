@@ -37,7 +37,7 @@ OPENED = [f"--add-opens=java.base/{package}=ALL-UNNAMED"
 
 
 def jars():
-    """The server's classes. They appear whole or not at all; Maven goes on where it was cut short."""
+    """The server's classes. They appear whole or not at all; Maven goes on where it was cut."""
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
     folder = cache / "daybook-tests" / "neo4j" / VERSION
     if folder.is_dir():
