@@ -33,7 +33,7 @@ FRONTS |= {"log/sealed.h", "vault/backup.h", "vault/copies.h", "vault/fields.h",
 FRONTS |= {"model/forget.h"}
 
 # A server's connection string is read in one place.
-FRONTS |= {"target/postgres/secret.h"}
+FRONTS |= {"target/secret.h"}
 
 # Whose header a library's is: the others use the room.
 DRIVERS = {

@@ -23,6 +23,13 @@ struct parser {
     bool reported; /* SQL before the first section was */
 };
 
+enum dbk_dialect dbk_book_language(const char *file)
+{
+    size_t size = strlen(file);
+    bool cypher = size > 7 && strcmp(file + size - 7, ".cypher") == 0;
+    return cypher ? DBK_DIALECT_CYPHER : DBK_DIALECT_SQLITE;
+}
+
 int dbk_handler_list_add(struct dbk_handler_list *list, const struct dbk_handler *handler)
 {
     if (list->count == list->capacity) {
@@ -50,7 +57,7 @@ int dbk_handlers_check_sql(const char *file, unsigned line, struct dbk_slice sql
                            struct dbk_diagnostics *diagnostics)
 {
     size_t behind = 0;
-    if (dbk_sql_statement(sql, 0, &behind).size > 0)
+    if (dbk_text_statement(dbk_book_language(file), sql, 0, &behind).size > 0)
         return DBK_OK;
     const struct dbk_fault fault = {.file = file,
                                     .line = line,

@@ -24,6 +24,9 @@ struct dbk_handler_list {
     size_t capacity;
 };
 
+/* A file's language, as its ending tells: `.cypher`, or else SQL. */
+enum dbk_dialect dbk_book_language(const char *file);
+
 /* Adds a copy. DBK_ENOMEM */
 int dbk_handler_list_add(struct dbk_handler_list *list,
                          const struct dbk_handler *handler) DBK_MUST_CHECK;

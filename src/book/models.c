@@ -164,7 +164,9 @@ static int take_personal(struct reading *reading, const char *file,
         reading->definition.personal = DBK_PERSONAL_SEALED;
         return DBK_OK;
     }
-    bool is_file = size > 4 && strcmp(word + size - 4, ".sql") == 0 && strchr(word, '/') == NULL;
+    bool is_file =
+        strchr(word, '/') == NULL && ((size > 4 && strcmp(word + size - 4, ".sql") == 0) ||
+                                      (size > 7 && strcmp(word + size - 7, ".cypher") == 0));
     if (is_file && strcmp(word, "schema.sql") != 0 && strcmp(word, "handlers.sql") != 0) {
         reading->definition.personal = DBK_PERSONAL_PURGE;
         reading->purge = word;
@@ -277,6 +279,8 @@ static int take_file(struct reading *reading, const char *name, struct dbk_error
         return dbk_book_no_memory(err);
     bool settings = strcmp(name, "model.yaml") == 0;
     int rc = dbk_book_stem(loader, name, ".sql", &type, err);
+    if (rc == DBK_OK && type.data == NULL)
+        rc = dbk_book_stem(loader, name, ".cypher", &type, err);
     if (rc < 0)
         return rc;
     if (!settings && type.data == NULL) {
@@ -286,7 +290,8 @@ static int take_file(struct reading *reading, const char *name, struct dbk_error
         return rc < 0 ? dbk_book_no_memory(err) : DBK_OK;
     }
     reading->has_settings = reading->has_settings || settings;
-    if (strcmp(name, "schema.sql") == 0)
+    bool schema = strcmp(name, "schema.sql") == 0 || strcmp(name, "schema.cypher") == 0;
+    if (schema)
         reading->definition.schema_file = path;
     bool purge = reading->purge != NULL && strcmp(name, reading->purge) == 0;
     if (purge)
@@ -296,7 +301,7 @@ static int take_file(struct reading *reading, const char *name, struct dbk_error
         return rc;
     if (settings)
         rc = take_settings(reading, path, text);
-    else if (strcmp(name, "schema.sql") == 0)
+    else if (schema)
         reading->definition.schema = text;
     else if (purge)
         reading->definition.purge = text;
@@ -316,14 +321,44 @@ static int report_missing(struct reading *reading, bool missing, const char *fil
     return dbk_fault_add(reading->loader->faults, &fault, "the model has no %s", file);
 }
 
+/* Handlers and schema are in the language of their database. */
+static int check_languages(struct reading *reading)
+{
+    const char *address = reading->definition.database_path;
+    bool cypher = address != NULL && dbk_target_dialect(address) == DBK_DIALECT_CYPHER;
+    const char *wrong = NULL;
+    const char *schema = reading->definition.schema_file;
+    if (address == NULL)
+        return DBK_OK;
+    if (schema != NULL && (dbk_book_language(schema) == DBK_DIALECT_CYPHER) != cypher)
+        wrong = schema;
+    for (size_t i = 0; i < reading->handlers.count && wrong == NULL; i++) {
+        const char *file = reading->handlers.items[i].file;
+        if ((dbk_book_language(file) == DBK_DIALECT_CYPHER) != cypher)
+            wrong = file;
+    }
+    if (wrong == NULL)
+        return DBK_OK;
+    const struct dbk_fault fault = {
+        .file = wrong,
+        .line = 1,
+        .column = 1,
+        .fix = cypher ? "write schema.cypher, and <event type>.cypher for each event type"
+                      : "write SQL, in files that end with `.sql`"};
+    return dbk_fault_add(reading->loader->faults, &fault, "the database `%s` %s Cypher",
+                         reading->definition.database, cypher ? "speaks" : "does not speak");
+}
+
 static int check_whole(struct reading *reading, const struct dbk_book_names *names)
 {
     bool has_handlers = false;
     for (size_t i = 0; i < names->count; i++) {
         size_t size = strlen(names->items[i]);
         bool purge = reading->purge != NULL && strcmp(names->items[i], reading->purge) == 0;
-        has_handlers = has_handlers || (size > 4 && strcmp(names->items[i], "schema.sql") != 0 &&
-                                        !purge && strcmp(names->items[i] + size - 4, ".sql") == 0);
+        bool sql = size > 4 && strcmp(names->items[i] + size - 4, ".sql") == 0;
+        bool cypher = size > 7 && strcmp(names->items[i] + size - 7, ".cypher") == 0;
+        has_handlers = has_handlers ||
+                       (!purge && (sql || cypher) && strncmp(names->items[i], "schema.", 7) != 0);
     }
     int rc = report_missing(reading, !reading->has_settings, "model.yaml",
                             "it says which events the model is made of",
@@ -340,7 +375,7 @@ static int check_whole(struct reading *reading, const struct dbk_book_names *nam
         rc = dbk_fault_add(reading->loader->faults, &reading->naming, "there is no %s/%s",
                            reading->folder, reading->purge);
     }
-    return rc;
+    return rc == DBK_OK ? check_languages(reading) : rc;
 }
 
 /* Reads one model; *good_out tells whether it is whole, and so to be checked further. */

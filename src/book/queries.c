@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <strings.h>
 
+#include "book/handlers.h"
 #include "book/loader.h"
 
 #define PARAMETERS_MAX 256
@@ -40,8 +41,8 @@ int dbk_book_choose(struct dbk_book_loader *loader, const char *name, const stru
 
 /* ---- Heads ---- */
 
-/* What stands behind `-- key:` in one of the comment lines at the start; data is NULL when there is
-   no such line. */
+/* What stands behind `-- key:` (in Cypher `// key:`) in one of the comment lines at the start; data
+   is NULL when there is no such line. */
 static struct dbk_slice find_head(struct dbk_slice text, const char *key)
 {
     size_t offset = 0;
@@ -56,7 +57,8 @@ static struct dbk_slice find_head(struct dbk_slice text, const char *key)
             at++;
         if (at == size)
             continue;
-        if (size - at < 2 || line.data[at] != '-' || line.data[at + 1] != '-')
+        if (size - at < 2 ||
+            (memcmp(line.data + at, "--", 2) != 0 && memcmp(line.data + at, "//", 2) != 0))
             break;
         at += 2;
         while (at < size && isspace((unsigned char)line.data[at]))
@@ -230,6 +232,23 @@ static int check_made(struct dbk_book_loader *loader, struct dbk_error *err)
 
 /* ---- Queries ---- */
 
+static int check_cypher_parameters(struct dbk_book_loader *loader, const struct dbk_book_file *file,
+                                   bool *good_out)
+{
+    struct dbk_fault fault = {.file = file->file, .fix = "write `$name`"};
+    int rc = DBK_OK;
+    for (size_t offset = 0; offset < file->source.size && rc == DBK_OK;) {
+        struct dbk_slice name =
+            dbk_text_parameter(DBK_DIALECT_CYPHER, file->source, offset, &offset);
+        if (name.size == 0 || memchr(name.data, '.', name.size) == NULL)
+            continue;
+        *good_out = false;
+        dbk_fault_place(&fault, file->source, (size_t)(name.data - file->source.data) - 1);
+        rc = dbk_fault_add(loader->faults, &fault, "a query's parameter is a plain `$name`");
+    }
+    return rc;
+}
+
 /* Only `:name` can be given with a request; *good_out is false when there are others. */
 static int check_parameters(struct dbk_book_loader *loader, const struct dbk_book_file *file,
                             bool *good_out)
@@ -239,6 +258,8 @@ static int check_parameters(struct dbk_book_loader *loader, const struct dbk_boo
     size_t offset = 0;
     int rc = DBK_OK;
     *good_out = true;
+    if (dbk_book_language(file->file) == DBK_DIALECT_CYPHER)
+        return check_cypher_parameters(loader, file, good_out);
     while (offset < sql.size && rc == DBK_OK) {
         struct dbk_sql_token token = dbk_sql_next(sql, offset);
         if (token.kind == DBK_SQL_END || token.kind == DBK_SQL_BROKEN)
@@ -264,7 +285,8 @@ static int read_parameters(struct dbk_book_loader *loader, struct dbk_book_query
     struct dbk_buf sql;
     size_t count = 0;
     dbk_buf_init(&sql, DBK_BOOK_FILE_SIZE_MAX * 8);
-    int rc = dbk_sql_rewrite(query->sql, NULL, 0, &sql, arena, &names, &count, err);
+    int rc = dbk_text_rewrite(dbk_book_language(query->file), query->sql, NULL, 0, &sql, arena,
+                              &names, &count, err);
     dbk_buf_release(&sql);
     if (rc < 0)
         return rc == DBK_ENOMEM ? rc : DBK_OK; /* What does not scan does not prepare. */
@@ -297,18 +319,34 @@ static int check_at_server(struct dbk_book_loader *loader, const struct dbk_book
     struct dbk_buf sql;
     size_t count = 0;
     int at = -1;
+    bool cypher = dbk_book_language(query->file) == DBK_DIALECT_CYPHER;
     dbk_buf_init(&sql, DBK_BOOK_FILE_SIZE_MAX * 8);
-    int rc =
-        dbk_sql_rewrite(query->sql, NULL, 0, &sql, &loader->book->arena, &names, &count, &failure);
+    int rc = dbk_text_rewrite(dbk_book_language(query->file), query->sql, NULL, 0, &sql,
+                              &loader->book->arena, &names, &count, &failure);
     if (rc == DBK_OK)
-        rc = dbk_target_check(query->database->path, dbk_buf_slice(&sql), DBK_GUARD_QUERY, &at,
-                              &failure);
+        rc = dbk_target_check(query->database->path, cypher ? query->sql : dbk_buf_slice(&sql),
+                              DBK_GUARD_QUERY, &at, &failure);
     dbk_fault_place(&fault, text,
                     (size_t)(query->sql.data - text.data) + (size_t)(at < 0 ? 0 : at));
     dbk_buf_release(&sql);
     return rc == DBK_OK || rc == DBK_ENOMEM
                ? rc
                : dbk_fault_add(loader->faults, &fault, "%s", failure.message);
+}
+
+/* A file is in its database's language; *good is false where it is not. */
+static bool speaks(struct dbk_book_loader *loader, const char *file,
+                   const struct dbk_book_database *database, bool *good)
+{
+    struct dbk_fault fault = {.file = file, .line = 1, .column = 1};
+    bool cypher = dbk_book_language(file) == DBK_DIALECT_CYPHER;
+    if (database == NULL || cypher == (dbk_target_dialect(database->path) == DBK_DIALECT_CYPHER))
+        return true;
+    *good = false;
+    fault.fix = cypher ? "name a Neo4j database in its head: `// database: <name>`"
+                       : "end its name with `.cypher`, and write Cypher";
+    return dbk_fault_add(loader->faults, &fault, "the database `%s` %s Cypher", database->name,
+                         cypher ? "does not speak" : "speaks") == DBK_OK;
 }
 
 /* check: the query as it is checked; its database is NULL when it cannot be. */
@@ -320,11 +358,13 @@ static int take_query(struct dbk_book_loader *loader, const struct dbk_book_file
     size_t behind = 0;
     const struct dbk_book_database *database = NULL;
     *query = (struct dbk_book_query){.name = file->name, .file = file->file};
-    query->sql = dbk_sql_statement(file->source, 0, &behind);
+    query->sql = dbk_text_statement(dbk_book_language(file->file), file->source, 0, &behind);
     if (choose(loader, file->file, file->source, &database) < 0 ||
         check_parameters(loader, file, &good) < 0)
         return dbk_book_no_memory(err);
     query->database = database;
+    if (good && !speaks(loader, file->file, database, &good))
+        return dbk_book_no_memory(err);
     *check = (struct dbk_view_definition){.file = file->file, .sql = file->source};
     bool server = database != NULL && dbk_target_dialect(database->path) != DBK_DIALECT_SQLITE;
     if (good && server && check_at_server(loader, query, file->source) < 0)
@@ -332,6 +372,32 @@ static int take_query(struct dbk_book_loader *loader, const struct dbk_book_file
     if (good && database != NULL && !server)
         check->database = database->name;
     return read_parameters(loader, query, err);
+}
+
+/* Those in SQL, and behind them those in Cypher. */
+static int read_query_files(struct dbk_book_loader *loader, const struct dbk_book_file **files_out,
+                            size_t *count_out, struct dbk_error *err)
+{
+    const struct dbk_book_file *sql = NULL;
+    const struct dbk_book_file *cypher = NULL;
+    size_t sql_count = 0;
+    size_t cypher_count = 0;
+    int rc =
+        dbk_book_read_folder_beside(loader, "queries", ".sql", ".cypher", &sql, &sql_count, err);
+    if (rc == DBK_OK)
+        rc = dbk_book_read_folder_beside(loader, "queries", ".cypher", ".sql", &cypher,
+                                         &cypher_count, err);
+    if (rc < 0)
+        return rc;
+    struct dbk_book_file *all =
+        dbk_arena_alloc_zero(&loader->book->arena, sql_count + cypher_count + 1, sizeof(*all));
+    if (all == NULL)
+        return dbk_book_no_memory(err);
+    for (size_t i = 0; i < sql_count + cypher_count; i++)
+        all[i] = i < sql_count ? sql[i] : cypher[i - sql_count];
+    *files_out = all;
+    *count_out = sql_count + cypher_count;
+    return DBK_OK;
 }
 
 static int read_queries(struct dbk_book_loader *loader, struct dbk_error *err)
@@ -342,7 +408,7 @@ static int read_queries(struct dbk_book_loader *loader, struct dbk_error *err)
     const struct dbk_book_file *files = NULL;
     size_t count = 0;
     size_t check_count = 0;
-    int rc = dbk_book_read_folder(loader, "queries", ".sql", &files, &count, err);
+    int rc = read_query_files(loader, &files, &count, err);
     if (rc < 0)
         return rc;
     struct dbk_book_query *queries =

@@ -185,7 +185,7 @@ static int check_secret(struct reading *reading, const struct dbk_yaml_node *nod
 static int refuse_kind(struct reading *reading, const struct dbk_yaml_node *node,
                        struct dbk_slice kind)
 {
-    static const char *const available[] = {"sqlite", "postgres"};
+    static const char *const available[] = {"sqlite", "postgres", "neo4j"};
     struct dbk_diagnostics *faults = reading->loader->faults;
     struct dbk_fault fault = dbk_settings_fault(reading->file, node);
     int rc = check_secret(reading, node);
@@ -198,11 +198,11 @@ static int refuse_kind(struct reading *reading, const struct dbk_yaml_node *node
     const char *name = dbk_arena_copy(&faults->arena, kind).data;
     if (name == NULL)
         return DBK_ENOMEM;
-    rc = dbk_fault_suggest(faults, name, available, 2, fault.fix, &fault.fix);
+    rc = dbk_fault_suggest(faults, name, available, 3, fault.fix, &fault.fix);
     if (rc < 0)
         return rc;
-    return dbk_fault_add(faults, &fault, "`%s` databases cannot be used: sqlite and postgres can",
-                         name);
+    return dbk_fault_add(faults, &fault,
+                         "`%s` databases cannot be used: sqlite, postgres and neo4j can", name);
 }
 
 /*
@@ -210,24 +210,29 @@ static int refuse_kind(struct reading *reading, const struct dbk_yaml_node *node
  * the string. A file is looked for from the book's folder, and read with each connect.
  */
 static int read_server(struct reading *reading, const struct dbk_yaml_node *node,
-                       const char **path_out)
+                       struct dbk_slice kind, const char **path_out)
 {
     struct dbk_book *book = reading->loader->book;
     struct dbk_fault fault = dbk_settings_fault(reading->file, node);
-    const char *rest = node->text.data + strlen("postgres:");
+    const char *rest = node->text.data + kind.size + 1;
     bool file = strncmp(rest, "file:", 5) == 0;
     const char *name = strchr(rest, ':') == NULL ? "" : strchr(rest, ':') + 1;
     fault.why = "whoever can read the book could read a password in it";
-    fault.fix = "write the connection string into a file of its own and name that: "
-                "`postgres:file:secrets/<name>`, or a variable: `postgres:env:<NAME>`";
+    fault.fix = dbk_arena_format(&book->arena,
+                                 "write the connection string into a file of its own and name "
+                                 "that: `%.*s:file:secrets/<name>`, or a variable: "
+                                 "`%.*s:env:<NAME>`",
+                                 DBK_SLICE_ARGS(kind), DBK_SLICE_ARGS(kind));
+    if (fault.fix == NULL)
+        return DBK_ENOMEM;
     if ((!file && strncmp(rest, "env:", 4) != 0) || *name == '\0')
         return check_secret(reading, node) < 0
                    ? DBK_ENOMEM
                    : dbk_fault_add(reading->loader->faults, &fault,
                                    "a server's connection string is named, not written here");
-    *path_out = file && *name != '/'
-                    ? dbk_arena_format(&book->arena, "postgres:file:%s/%s", book->folder, name)
-                    : node->text.data;
+    *path_out = file && *name != '/' ? dbk_arena_format(&book->arena, "%.*s:file:%s/%s",
+                                                        DBK_SLICE_ARGS(kind), book->folder, name)
+                                     : node->text.data;
     return *path_out == NULL ? DBK_ENOMEM : DBK_OK;
 }
 
@@ -249,8 +254,8 @@ static int read_path(struct reading *reading, const struct dbk_yaml_node *node,
     struct dbk_slice kind = {0};
     if (colon != NULL)
         kind = dbk_slice(node->text.data, (size_t)(colon - node->text.data));
-    if (dbk_slice_equal_text(kind, "postgres"))
-        return read_server(reading, node, path_out);
+    if (dbk_slice_equal_text(kind, "postgres") || dbk_slice_equal_text(kind, "neo4j"))
+        return read_server(reading, node, kind, path_out);
     if (!dbk_slice_equal_text(kind, "sqlite"))
         return refuse_kind(reading, node, kind);
     const char *path = colon + 1;

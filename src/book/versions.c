@@ -73,13 +73,11 @@ static int check_parameters(struct dbk_book_loader *loader, const struct dbk_han
                               : dbk_schemas_find(schemas, handler->type, handler->version);
     int rc = DBK_OK;
     for (size_t offset = 0; schema != NULL && rc == DBK_OK && offset < handler->sql.size;) {
-        struct dbk_sql_token token = dbk_sql_next(handler->sql, offset);
-        if (token.kind == DBK_SQL_END || token.text.size == 0)
-            break;
-        if (token.kind == DBK_SQL_PARAMETER && token.text.data[1] != '_')
-            rc = check_parameter(loader, handler, schema,
-                                 dbk_slice(token.text.data + 1, token.text.size - 1), offset);
-        offset += token.text.size;
+        struct dbk_slice name =
+            dbk_text_parameter(dbk_book_language(handler->file), handler->sql, offset, &offset);
+        if (name.size > 0 && name.data[0] != '_')
+            rc = check_parameter(loader, handler, schema, name,
+                                 (size_t)(name.data - handler->sql.data) - 1);
     }
     return rc;
 }

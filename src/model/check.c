@@ -285,7 +285,8 @@ static int check_parsed_schema(struct check *check)
     while (rc == DBK_OK) {
         struct dbk_error failure = {0};
         int at = -1;
-        struct dbk_slice sql = dbk_sql_statement(schema, offset, &offset);
+        struct dbk_slice sql = dbk_text_statement(dbk_target_dialect(definition->database_path),
+                                                  schema, offset, &offset);
         if (sql.size == 0)
             break;
         int tried =
@@ -309,17 +310,20 @@ static int try_parsed(struct check *check, struct dbk_slice sql, size_t *offset_
     int at = -1;
     dbk_buf_init(&text, SQL_SIZE_MAX);
     *offset_out = 0;
-    int rc = dbk_sql_rewrite(sql, NULL, 0, &text, &check->arena, &names, &count, failure);
+    enum dbk_dialect dialect = dbk_target_dialect(check->definition->database_path);
+    bool cypher = dialect == DBK_DIALECT_CYPHER;
+    int rc = dbk_text_rewrite(dialect, sql, NULL, 0, &text, &check->arena, &names, &count, failure);
     for (size_t i = 0; rc == DBK_OK && i < count; i++) {
         if (dbk_parameter_kind(names[i]) == DBK_PARAMETER_UNKNOWN)
             rc = dbk_error_set(failure, DBK_EINVAL, "there is no :%.*s in an event's envelope",
                                DBK_SLICE_ARGS(names[i]));
     }
     if (rc == DBK_OK)
-        rc = dbk_target_check(check->definition->database_path, dbk_buf_slice(&text),
+        rc = dbk_target_check(check->definition->database_path, cypher ? sql : dbk_buf_slice(&text),
                               DBK_GUARD_HANDLER, &at, failure);
     if (at >= 0)
-        *offset_out = dbk_poster_offset(sql, dbk_buf_slice(&text), (size_t)at);
+        *offset_out =
+            cypher ? (size_t)at : dbk_poster_offset(sql, dbk_buf_slice(&text), (size_t)at);
     dbk_buf_release(&text);
     return rc;
 }
@@ -331,7 +335,8 @@ static int check_parsed_handler(struct check *check, const struct dbk_handler *h
     while (rc == DBK_OK) {
         struct dbk_error failure = {0};
         size_t at = 0;
-        struct dbk_slice sql = dbk_sql_statement(handler->sql, offset, &offset);
+        struct dbk_slice sql = dbk_text_statement(
+            dbk_target_dialect(check->definition->database_path), handler->sql, offset, &offset);
         if (sql.size == 0)
             break;
         int tried = try_parsed(check, sql, &at, &failure);

@@ -308,6 +308,13 @@ int dbk_definition_objects(const struct dbk_model_definition *definition, struct
                            struct dbk_error *err)
 {
     struct listing listing = {.arena = arena};
+    if (dbk_target_dialect(definition->database_path) == DBK_DIALECT_CYPHER) {
+        /* A graph has no objects: the model's name stands before those of its labels. */
+        int added = list_object(&listing, DBK_OBJECT_TABLE, dbk_slice_of(definition->name));
+        *objects_out = listing.objects;
+        *count_out = listing.count;
+        return added < 0 ? dbk_error_set(err, added, "out of memory reading a schema") : DBK_OK;
+    }
     int rc = dbk_target_dialect(definition->database_path) == DBK_DIALECT_SQLITE
                  ? run_in_memory(definition, &listing, err)
                  : dbk_target_objects(definition->database_path, definition->schema, list_object,

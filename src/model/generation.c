@@ -74,8 +74,56 @@ int dbk_generation_integer(struct dbk_connection *connection, int64_t *value_out
     return rc < 0 ? rc : DBK_OK;
 }
 
+/* ---- The catalog of a database that does not speak SQL ---- */
+
+static bool is_graph(const struct dbk_connection *connection)
+{
+    return dbk_connection_dialect(connection) == DBK_DIALECT_CYPHER;
+}
+
+static struct dbk_value text_value(const char *text)
+{
+    return (struct dbk_value){.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(text)};
+}
+
+static struct dbk_value number_value(uint64_t number)
+{
+    return (struct dbk_value){.kind = DBK_VALUE_INTEGER, .integer = (int64_t)number};
+}
+
+/* value_out: the first of the row, 0 when there is none; NULL: it is not wanted. */
+static int run_catalog(struct dbk_connection *connection, enum dbk_catalog which,
+                       const struct dbk_value *values, int count, int64_t *value_out,
+                       struct dbk_error *err)
+{
+    struct dbk_statement *statement = NULL;
+    int rc = dbk_catalog_open(connection, which, &statement, err);
+    if (rc < 0)
+        return rc;
+    for (int i = 0; i < count; i++)
+        dbk_statement_bind(statement, i + 1, &values[i]);
+    rc = dbk_statement_step(statement, err);
+    if (rc >= 0 && value_out != NULL)
+        *value_out = rc == 1 ? dbk_statement_column(statement, 0).integer : 0;
+    dbk_statement_free(statement);
+    return rc < 0 ? rc : DBK_OK;
+}
+
+int dbk_generation_newest(struct dbk_connection *connection, const char *model, int64_t *number_out,
+                          struct dbk_error *err)
+{
+    const struct dbk_value values[] = {text_value(model)};
+    if (is_graph(connection))
+        return run_catalog(connection, DBK_CATALOG_NEWEST, values, 1, number_out, err);
+    return dbk_generation_integer(connection, number_out, err,
+                                  "SELECT max(generation) FROM _daybook_models WHERE model = '%s'",
+                                  model);
+}
+
 int dbk_generation_catalog(struct dbk_connection *connection, struct dbk_error *err)
 {
+    if (is_graph(connection))
+        return run_catalog(connection, DBK_CATALOG_MAKE, NULL, 0, NULL, err);
     return dbk_connection_run(connection,
                               "CREATE TABLE IF NOT EXISTS _daybook_models ("
                               "model TEXT NOT NULL, generation BIGINT NOT NULL, "
@@ -92,10 +140,14 @@ int dbk_generation_purged(struct dbk_connection *connection, const char *model, 
                           uint64_t *position_out, struct dbk_error *err)
 {
     int64_t position = 0;
-    int rc = dbk_generation_integer(connection, &position, err,
-                                    "SELECT max(position) FROM _daybook_forgotten WHERE model = "
-                                    "'%s' AND generation = %ju",
-                                    model, (uintmax_t)number);
+    const struct dbk_value values[] = {text_value(model), number_value(number)};
+    int rc =
+        is_graph(connection)
+            ? run_catalog(connection, DBK_CATALOG_PURGED, values, 2, &position, err)
+            : dbk_generation_integer(connection, &position, err,
+                                     "SELECT max(position) FROM _daybook_forgotten WHERE model = "
+                                     "'%s' AND generation = %ju",
+                                     model, (uintmax_t)number);
     *position_out = (uint64_t)position;
     return rc;
 }
@@ -103,6 +155,10 @@ int dbk_generation_purged(struct dbk_connection *connection, const char *model, 
 int dbk_generation_set_purged(struct dbk_connection *connection, const char *model, uint64_t number,
                               uint64_t position, struct dbk_error *err)
 {
+    const struct dbk_value values[] = {text_value(model), number_value(number),
+                                       number_value(position)};
+    if (is_graph(connection))
+        return run_catalog(connection, DBK_CATALOG_SET_PURGED, values, 3, NULL, err);
     return dbk_generation_run(connection, err,
                               "INSERT INTO _daybook_forgotten VALUES ('%s', %ju, %ju) ON CONFLICT "
                               "(model, generation) DO UPDATE SET position = excluded.position",
@@ -113,6 +169,9 @@ int dbk_generation_has_catalog(struct dbk_connection *connection, bool *there_ou
                                struct dbk_error *err)
 {
     int64_t count = 0;
+    /* A graph without it has no nodes of it, which is no error there. */
+    if (is_graph(connection))
+        return *there_out = true, DBK_OK;
     int rc = dbk_connection_dialect(connection) == DBK_DIALECT_SQLITE
                  ? dbk_generation_integer(connection, &count, err,
                                           "SELECT count(*) FROM sqlite_schema WHERE name = "
@@ -156,12 +215,15 @@ int dbk_generation_find(struct dbk_connection *connection, const struct dbk_mode
                         bool serving, struct dbk_generation *generation, struct dbk_error *err)
 {
     struct dbk_statement *statement = NULL;
-    int rc = dbk_statement_open(
-        connection,
-        DBK_SLICE_LITERAL("SELECT generation, position, fingerprint, definition FROM "
-                          "_daybook_models WHERE model = ?1 AND serving = ?2 "
-                          "ORDER BY generation DESC LIMIT 1"),
-        &statement, NULL, err);
+    int rc =
+        is_graph(connection)
+            ? dbk_catalog_open(connection, DBK_CATALOG_FIND, &statement, err)
+            : dbk_statement_open(
+                  connection,
+                  DBK_SLICE_LITERAL("SELECT generation, position, fingerprint, definition FROM "
+                                    "_daybook_models WHERE model = ?1 AND serving = ?2 "
+                                    "ORDER BY generation DESC LIMIT 1"),
+                  &statement, NULL, err);
     if (rc < 0)
         return rc;
     struct dbk_value name = {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(model->name)};
@@ -188,12 +250,13 @@ static int run_schema(struct dbk_connection *connection, const struct dbk_genera
         struct dbk_slice *names = NULL;
         size_t count = 0;
         struct dbk_statement *statement = NULL;
-        struct dbk_slice sql = dbk_sql_statement(schema, offset, &offset);
+        struct dbk_slice sql =
+            dbk_text_statement(dbk_connection_dialect(connection), schema, offset, &offset);
         if (sql.size == 0)
             break;
         dbk_buf_reset(&text);
-        rc = dbk_sql_rewrite(sql, generation->renames, generation->object_count, &text, arena,
-                             &names, &count, err);
+        rc = dbk_text_rewrite(dbk_connection_dialect(connection), sql, generation->renames,
+                              generation->object_count, &text, arena, &names, &count, err);
         dbk_connection_guard(connection, DBK_GUARD_SCHEMA);
         if (rc == DBK_OK)
             rc = dbk_statement_open(connection, dbk_buf_slice(&text), &statement, NULL, err);
@@ -229,11 +292,14 @@ static int insert_row(struct dbk_connection *connection, const struct dbk_genera
                       struct dbk_slice text, bool serving, struct dbk_error *err)
 {
     struct dbk_statement *statement = NULL;
-    int rc = dbk_statement_open(
-        connection,
-        DBK_SLICE_LITERAL("INSERT INTO _daybook_models (model, generation, serving, position, "
-                          "fingerprint, definition) VALUES (?1, ?2, ?3, 0, ?4, ?5)"),
-        &statement, NULL, err);
+    int rc = is_graph(connection)
+                 ? dbk_catalog_open(connection, DBK_CATALOG_INSERT, &statement, err)
+                 : dbk_statement_open(
+                       connection,
+                       DBK_SLICE_LITERAL(
+                           "INSERT INTO _daybook_models (model, generation, serving, position, "
+                           "fingerprint, definition) VALUES (?1, ?2, ?3, 0, ?4, ?5)"),
+                       &statement, NULL, err);
     if (rc < 0)
         return rc;
     struct dbk_value values[] = {
@@ -256,7 +322,7 @@ static int create_all(struct dbk_connection *connection, struct dbk_generation *
     int rc = dbk_connection_begin(connection, DBK_BEGIN_WRITE, err);
     if (rc == DBK_OK)
         rc = run_schema(connection, generation, &generation->arena, err);
-    if (rc == DBK_OK && serving)
+    if (rc == DBK_OK && serving && !is_graph(connection))
         rc = make_views(connection, generation, err);
     if (rc == DBK_OK)
         rc = insert_row(connection, generation, text, serving, err);
@@ -299,6 +365,10 @@ int dbk_generation_create(struct dbk_connection *connection,
 int dbk_generation_swap(struct dbk_connection *connection, const struct dbk_generation *old,
                         const struct dbk_generation *next, struct dbk_error *err)
 {
+    const struct dbk_value values[] = {text_value(next->definition.name),
+                                       number_value(next->number)};
+    if (is_graph(connection))
+        return run_catalog(connection, DBK_CATALOG_SERVE, values, 2, NULL, err);
     int rc = DBK_OK;
     for (size_t i = 0; rc == DBK_OK && i < old->object_count; i++) {
         if (is_table(&old->objects[i]))
@@ -386,10 +456,27 @@ static int drop_bit_by_bit(struct dbk_connection *connection,
     return rc;
 }
 
+/* Its nodes first, and then what says that they are there. */
+static int drop_graph(struct dbk_connection *connection, const struct dbk_generation *generation,
+                      struct dbk_error *err)
+{
+    const struct dbk_value values[] = {text_value(generation->definition.name),
+                                       number_value(generation->number)};
+    int rc = generation->object_count == 0
+                 ? DBK_OK
+                 : dbk_connection_drop(connection, generation->renames[0].to, err);
+    return rc < 0 ? rc : run_catalog(connection, DBK_CATALOG_REMOVE, values, 2, NULL, err);
+}
+
 int dbk_generation_drop(const struct dbk_generation *generation, struct dbk_error *err)
 {
     struct dbk_connection *connection = NULL;
     int rc = dbk_connection_open(generation->definition.database_path, 0, &connection, err);
+    if (rc == DBK_OK && is_graph(connection)) {
+        rc = drop_graph(connection, generation, err);
+        dbk_connection_free(connection);
+        return rc;
+    }
     if (rc == DBK_OK && dbk_connection_dialect(connection) == DBK_DIALECT_SQLITE)
         rc = drop_bit_by_bit(connection, generation, err);
     else if (rc == DBK_OK)

@@ -44,6 +44,9 @@ int dbk_generation_find(struct dbk_connection *connection, const struct dbk_mode
 int dbk_generation_create(struct dbk_connection *connection,
                           const struct dbk_model_definition *model, uint64_t number, bool serving,
                           uint64_t position, struct dbk_error *err) DBK_MUST_CHECK;
+/* The newest one's number, serving or not; 0: there is none. */
+int dbk_generation_newest(struct dbk_connection *connection, const char *model, int64_t *number_out,
+                          struct dbk_error *err) DBK_MUST_CHECK;
 /* What was forgotten up to a position is not in a generation; 0: of none that is known. */
 int dbk_generation_purged(struct dbk_connection *connection, const char *model, uint64_t number,
                           uint64_t *position_out, struct dbk_error *err) DBK_MUST_CHECK;

@@ -36,10 +36,12 @@ int dbk_post_set_position(struct dbk_connection *connection, const char *model, 
                           struct dbk_statement **statement_out, struct dbk_error *err)
 {
     struct dbk_statement *statement = NULL;
-    int rc = dbk_statement_open(connection,
-                                DBK_SLICE_LITERAL("UPDATE _daybook_models SET position = ?1 "
-                                                  "WHERE model = ?2 AND generation = ?3"),
-                                &statement, NULL, err);
+    int rc = dbk_connection_dialect(connection) == DBK_DIALECT_CYPHER
+                 ? dbk_catalog_open(connection, DBK_CATALOG_SET_POSITION, &statement, err)
+                 : dbk_statement_open(connection,
+                                      DBK_SLICE_LITERAL("UPDATE _daybook_models SET position = ?1 "
+                                                        "WHERE model = ?2 AND generation = ?3"),
+                                      &statement, NULL, err);
     if (rc < 0)
         return rc;
     struct dbk_value name = {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(model)};
@@ -53,7 +55,7 @@ int dbk_post_set_position(struct dbk_connection *connection, const char *model, 
 int dbk_post_fence(struct dbk_connection *connection, const char *model, uint64_t generation,
                    struct dbk_statement **statement_out, struct dbk_error *err)
 {
-    if (dbk_connection_dialect(connection) == DBK_DIALECT_SQLITE)
+    if (dbk_connection_dialect(connection) != DBK_DIALECT_POSTGRES)
         return DBK_OK;
     int rc = dbk_statement_open(connection,
                                 DBK_SLICE_LITERAL("SELECT position FROM _daybook_models WHERE "
@@ -82,12 +84,27 @@ static int check_fence(struct dbk_batch_post *post, struct dbk_error *err)
                          post->model);
 }
 
-static int set_position(struct dbk_statement *statement, uint64_t position, struct dbk_error *err)
+/* before: the position that must still be there, where no fence has looked. */
+static int set_position(struct dbk_batch_post *post, uint64_t before, struct dbk_error *err)
 {
-    struct dbk_value value = {.kind = DBK_VALUE_INTEGER, .integer = (int64_t)position};
-    dbk_statement_bind(statement, 1, &value);
-    int rc = dbk_statement_step(statement, err);
-    dbk_statement_reset(statement);
+    struct dbk_value value = {.kind = DBK_VALUE_INTEGER, .integer = (int64_t)post->position};
+    struct dbk_value old = {.kind = DBK_VALUE_INTEGER, .integer = (int64_t)before};
+    dbk_statement_bind(post->set_position, 1, &value);
+    if (dbk_connection_dialect(post->connection) == DBK_DIALECT_CYPHER)
+        dbk_statement_bind(post->set_position, 4, &old);
+    int rc = dbk_statement_step(post->set_position, err);
+    dbk_statement_reset(post->set_position);
+    return rc;
+}
+
+/* What was sent ahead may also fail as late as here. */
+static int commit(struct dbk_batch_post *post, uint64_t *failed, struct dbk_error *err)
+{
+    int rc = dbk_connection_run(post->connection, "COMMIT", err);
+    if (rc < 0) {
+        *failed = post->position;
+        post->nameless = true;
+    }
     return rc;
 }
 
@@ -185,9 +202,9 @@ static int post_transaction(struct dbk_batch_post *post, uint64_t stop, uint64_t
     if (rc == DBK_OK)
         rc = check_deferred(post, failed, err);
     if (rc == DBK_OK && post->position != before)
-        rc = set_position(post->set_position, post->position, err);
+        rc = set_position(post, before, err);
     if (rc == DBK_OK)
-        rc = dbk_connection_run(post->connection, "COMMIT", err);
+        rc = commit(post, failed, err);
     if (rc < 0) {
         if (dbk_connection_in_transaction(post->connection))
             dbk_ignore(dbk_connection_run(post->connection, "ROLLBACK", NULL));

@@ -158,8 +158,8 @@ static int add_statement(struct dbk_poster *poster, const struct dbk_handler *ha
     dbk_text_place(handler->sql, (size_t)(sql.data - handler->sql.data), &line, &column);
     statement->handler = handler;
     statement->line = handler->line + line - 1;
-    int rc =
-        dbk_sql_rewrite(sql, renames, rename_count, &text, &poster->arena, &names, &count, err);
+    int rc = dbk_text_rewrite(dbk_connection_dialect(poster->connection), sql, renames,
+                              rename_count, &text, &poster->arena, &names, &count, err);
     if (rc == DBK_OK)
         rc = make_parameters(poster, names, count, statement, err);
     if (rc == DBK_OK)
@@ -180,12 +180,13 @@ static int add_statement(struct dbk_poster *poster, const struct dbk_handler *ha
     return DBK_OK;
 }
 
-static size_t count_statements(const struct dbk_model_definition *definition)
+static size_t count_statements(enum dbk_dialect dialect,
+                               const struct dbk_model_definition *definition)
 {
     size_t count = 0;
     for (size_t i = 0; i < definition->handler_count; i++) {
         size_t offset = 0;
-        while (dbk_sql_statement(definition->handlers[i].sql, offset, &offset).size > 0)
+        while (dbk_text_statement(dialect, definition->handlers[i].sql, offset, &offset).size > 0)
             count++;
     }
     return count;
@@ -200,7 +201,8 @@ static int prepare(struct dbk_poster *poster, const struct dbk_model_definition 
         size_t offset = 0;
         size_t fault = 0;
         for (;;) {
-            struct dbk_slice sql = dbk_sql_statement(handler->sql, offset, &offset);
+            struct dbk_slice sql = dbk_text_statement(dbk_connection_dialect(poster->connection),
+                                                      handler->sql, offset, &offset);
             if (sql.size == 0)
                 break;
             int rc = add_statement(poster, handler, sql, renames, rename_count, &fault, err);
@@ -253,7 +255,7 @@ int dbk_poster_open(struct dbk_connection *connection,
     struct dbk_poster *poster = dbk_alloc_zero(1, sizeof(*poster));
     if (poster == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory preparing handlers");
-    size_t count = count_statements(definition);
+    size_t count = count_statements(dbk_connection_dialect(connection), definition);
     dbk_arena_init(&poster->arena, DBK_DEFINITION_SIZE_MAX);
     poster->connection = connection;
     poster->model = definition->name;
@@ -366,7 +368,8 @@ static struct dbk_value json_value(const struct dbk_json_node *node)
         break;
     case DBK_JSON_FALSE:
     case DBK_JSON_TRUE:
-        return integer_value(node->kind == DBK_JSON_TRUE);
+        return (struct dbk_value){
+            .kind = DBK_VALUE_INTEGER, .integer = node->kind == DBK_JSON_TRUE, .json = true};
     case DBK_JSON_INTEGER:
         return (struct dbk_value){.kind = DBK_VALUE_INTEGER, .integer = node->integer};
     case DBK_JSON_DECIMAL:
@@ -375,7 +378,7 @@ static struct dbk_value json_value(const struct dbk_json_node *node)
         return text_value(node->text);
     case DBK_JSON_ARRAY:
     case DBK_JSON_OBJECT:
-        return text_value(node->raw);
+        return (struct dbk_value){.kind = DBK_VALUE_TEXT, .bytes = node->raw, .json = true};
     }
     return (struct dbk_value){.kind = DBK_VALUE_NULL};
 }

@@ -50,7 +50,8 @@ static int add(struct dbk_purge *purge, struct dbk_connection *connection, struc
     if (purge->count == STATEMENTS_MAX)
         return dbk_error_set(err, DBK_ELIMIT, "more than %d statements", STATEMENTS_MAX);
     dbk_buf_init(&text, TEXT_SIZE_MAX);
-    int rc = dbk_sql_rewrite(sql, renames, rename_count, &text, &purge->arena, &names, &count, err);
+    int rc = dbk_text_rewrite(dbk_connection_dialect(connection), sql, renames, rename_count, &text,
+                              &purge->arena, &names, &count, err);
     if (rc == DBK_OK)
         rc = take_parameters(statement, names, count, err);
     if (rc == DBK_OK)
@@ -70,7 +71,8 @@ static int add_all(struct dbk_purge *purge, struct dbk_connection *connection,
     for (;;) {
         size_t fault = 0;
         unsigned column = 0;
-        struct dbk_slice sql = dbk_sql_statement(text, offset, &offset);
+        struct dbk_slice sql =
+            dbk_text_statement(dbk_connection_dialect(connection), text, offset, &offset);
         if (sql.size == 0)
             break;
         int rc = add(purge, connection, sql, renames, rename_count, &fault, err);

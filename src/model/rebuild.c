@@ -56,10 +56,7 @@ static int find_or_create(struct rebuild *rebuild, struct dbk_error *err)
         if (rc < 0)
             return rc;
     }
-    int rc = dbk_generation_integer(connection, &newest, err,
-                                    "SELECT max(generation) FROM _daybook_models WHERE model = "
-                                    "'%s'",
-                                    model->definition.name);
+    int rc = dbk_generation_newest(connection, model->definition.name, &newest, err);
     if (rc == DBK_OK)
         rc = dbk_generation_create(connection, &model->definition, (uint64_t)newest + 1, false,
                                    forgotten_position(model->models), err);

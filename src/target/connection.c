@@ -13,6 +13,8 @@ int dbk_connection_open(const char *address, unsigned flags, struct dbk_connecti
 
 enum dbk_dialect dbk_target_dialect(const char *address)
 {
+    if (strncmp(address, "neo4j:", 6) == 0)
+        return DBK_DIALECT_CYPHER;
     return strncmp(address, "postgres:", 9) == 0 ? DBK_DIALECT_POSTGRES : DBK_DIALECT_SQLITE;
 }
 
@@ -91,6 +93,20 @@ bool dbk_connection_deferred_violation(struct dbk_connection *connection)
 bool dbk_connection_in_transaction(struct dbk_connection *connection)
 {
     return connection->driver->in_transaction(connection);
+}
+
+int dbk_catalog_open(struct dbk_connection *connection, enum dbk_catalog which,
+                     struct dbk_statement **statement_out, struct dbk_error *err)
+{
+    const char *text = connection->driver->catalog[which];
+    return connection->driver->statement_open(connection, dbk_slice_of(text), statement_out, NULL,
+                                              err);
+}
+
+int dbk_connection_drop(struct dbk_connection *connection, struct dbk_slice prefix,
+                        struct dbk_error *err)
+{
+    return connection->driver->drop(connection, prefix, err);
 }
 
 int dbk_statement_open(struct dbk_connection *connection, struct dbk_slice sql,

@@ -15,7 +15,7 @@
 #include "target/target.h"
 
 /* A module of another version is refused. */
-#define DBK_DRIVER_VERSION 1
+#define DBK_DRIVER_VERSION 2
 #define DBK_DRIVER_SYMBOL "dbk_driver"
 
 struct dbk_driver {
@@ -50,6 +50,9 @@ struct dbk_driver {
                  struct dbk_error *err);
     int (*objects)(struct dbk_slice schema, dbk_object_fn each, void *context,
                    struct dbk_error *err);
+    /* Of databases whose language is not SQL; else NULL. */
+    const char *const *catalog; /* texts by enum dbk_catalog */
+    int (*drop)(struct dbk_connection *connection, struct dbk_slice prefix, struct dbk_error *err);
 };
 
 struct dbk_connection {

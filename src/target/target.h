@@ -47,6 +47,7 @@ struct dbk_value {
         struct dbk_decimal decimal;
         struct dbk_slice bytes; /* TEXT, BLOB */
     };
+    bool json; /* a TEXT that is JSON, or an INTEGER that is false or true there */
 };
 
 /* As JSON; what is no text is "\\x" and hexadecimal digits. */
@@ -60,7 +61,7 @@ enum dbk_connect_flags {
     DBK_CONNECT_FOREIGN = 1 << 3,
 };
 
-enum dbk_dialect { DBK_DIALECT_SQLITE, DBK_DIALECT_POSTGRES };
+enum dbk_dialect { DBK_DIALECT_SQLITE, DBK_DIALECT_POSTGRES, DBK_DIALECT_CYPHER };
 enum dbk_dialect dbk_target_dialect(const char *address);
 /* What else the module of an address's kind brings, by name; NULL: nothing of that name. As
    dbk_connection_open fails when it cannot be loaded. */
@@ -214,6 +215,46 @@ struct dbk_sql_rename {
 int dbk_sql_rewrite(struct dbk_slice sql, const struct dbk_sql_rename *renames, size_t rename_count,
                     struct dbk_buf *out, struct dbk_arena *arena, struct dbk_slice **names_out,
                     size_t *name_count_out, struct dbk_error *err) DBK_MUST_CHECK;
+
+/*
+ * The same in a database's own language. Cypher's parameters become $_[0] and so on, and its names
+ * {gen}Name take the first rename's `to` as their prefix (none: they stay as they are); where a
+ * statement goes wrong is found in it as it was written, so dbk_target_check takes it so.
+ */
+struct dbk_slice dbk_text_statement(enum dbk_dialect dialect, struct dbk_slice text, size_t offset,
+                                    size_t *offset_out);
+/* The next parameter from an offset, without its sign; empty: there is none. offset_out: behind. */
+struct dbk_slice dbk_text_parameter(enum dbk_dialect dialect, struct dbk_slice text, size_t offset,
+                                    size_t *offset_out);
+int dbk_text_rewrite(enum dbk_dialect dialect, struct dbk_slice text,
+                     const struct dbk_sql_rename *renames, size_t rename_count, struct dbk_buf *out,
+                     struct dbk_arena *arena, struct dbk_slice **names_out, size_t *name_count_out,
+                     struct dbk_error *err) DBK_MUST_CHECK;
+
+/* ---- The catalog of a database whose language is not SQL ---- */
+
+/*
+ * What Daybook keeps of its models there (model/generation.h), each as a statement of that database
+ * with these parameters, ?1 first.
+ */
+enum dbk_catalog {
+    DBK_CATALOG_MAKE,         /* none; changes nothing where it is done */
+    DBK_CATALOG_FIND,         /* model, serving -> generation, position, fingerprint, definition */
+    DBK_CATALOG_NEWEST,       /* model -> generation, or 0 */
+    DBK_CATALOG_POSITION,     /* model -> of the serving generation */
+    DBK_CATALOG_PURGED,       /* model, generation -> position */
+    DBK_CATALOG_INSERT,       /* model, generation, serving, fingerprint, definition */
+    DBK_CATALOG_SET_POSITION, /* position, model, generation, the position before: else it fails */
+    DBK_CATALOG_SERVE,        /* model, generation */
+    DBK_CATALOG_SET_PURGED,   /* model, generation, position */
+    DBK_CATALOG_REMOVE,       /* model, generation */
+    DBK_CATALOG_COUNT
+};
+int dbk_catalog_open(struct dbk_connection *connection, enum dbk_catalog which,
+                     struct dbk_statement **statement_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* Removes all that has names with a prefix, in small transactions. */
+int dbk_connection_drop(struct dbk_connection *connection, struct dbk_slice prefix,
+                        struct dbk_error *err) DBK_MUST_CHECK;
 
 /* ---- The log as a table ---- */
 

@@ -24,13 +24,32 @@ def postgres_messages(buffer, first):
         first = False
 
 
+def http_messages(buffer, first):
+    """The same of HTTP requests, which have a Content-Length or no body."""
+    messages = []
+    while True:
+        head = buffer.find(b"\r\n\r\n")
+        if head < 0:
+            return messages, first
+        size = head + 4
+        for line in bytes(buffer[:head]).split(b"\r\n"):
+            name, _, value = line.partition(b":")
+            if name.lower() == b"content-length":
+                size += int(value)
+        if len(buffer) < size:
+            return messages, first
+        messages.append(bytes(buffer[:size]))
+        del buffer[:size]
+
+
 class Proxy:
     """`cut_at`: the message, counted from 1 over all connections since `arm`, at which the
     connection ends: before it is passed on, or (`after`) after the server has it and before the
     client hears of it."""
 
-    def __init__(self, port):
+    def __init__(self, port, messages=postgres_messages):
         self.target = port
+        self.messages = messages
         self.lock = threading.Lock()
         self.count = 0
         self.cut_at = None
@@ -81,7 +100,7 @@ class Proxy:
         try:
             while data := client.recv(65536):
                 buffer += data
-                messages, first = postgres_messages(buffer, first)
+                messages, first = self.messages(buffer, first)
                 for message in messages:
                     with self.lock:
                         self.count += 1

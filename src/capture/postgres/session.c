@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #include "capture/postgres/state.h"
-#include "target/postgres/secret.h"
+#include "target/secret.h"
 
 #define SQL_SIZE_MAX ((size_t)16 << 20)
 
@@ -223,9 +223,8 @@ static int identify(struct source *source, struct dbk_error *err)
 int dbk_pg_connect(struct source *source, struct dbk_error *err)
 {
     struct dbk_buf secret;
-    dbk_buf_init(&secret, DBK_POSTGRES_SECRET_SIZE_MAX + 1);
-    int rc = dbk_postgres_read_secret(source->options.service->address + strlen("postgres:"),
-                                      &secret, err);
+    dbk_buf_init(&secret, DBK_SECRET_TEXT_SIZE_MAX + 1);
+    int rc = dbk_secret_read(source->options.service->address + strlen("postgres:"), &secret, err);
     if (rc == DBK_OK)
         rc = open_session(source, secret.data, false, &source->sql, err);
     if (rc == DBK_OK)

@@ -77,12 +77,23 @@ static int denied(struct dbk_error *err, struct walk *walk, const char *why)
 
 /* ---- Names ---- */
 
+/* A handler's names are its own model's; a query says whose. */
+static int check_whose(struct walk *walk, struct dbk_error *err)
+{
+    bool own = dbk_slice_starts_with(walk->token.text, DBK_SLICE_LITERAL("{gen}"));
+    if (own == (walk->guard != DBK_GUARD_QUERY))
+        return DBK_OK;
+    return denied(err, walk,
+                  own ? "a query names the model in front of a label: {model}Name"
+                      : "a model's own names are written {gen}Name");
+}
+
 static int take_label(struct walk *walk, struct dbk_error *err)
 {
     enum dbk_cypher_kind kind = walk->token.kind;
     if (kind == DBK_CYPHER_GENERATION) {
         walk->labels = false;
-        return DBK_OK;
+        return check_whose(walk, err);
     }
     if (is_sign(walk->token, '!') || is_sign(walk->token, '('))
         return DBK_OK;

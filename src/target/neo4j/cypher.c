@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-static const char generation[] = "{gen}";
-
 static bool is_space(char c)
 {
     return c == ' ' || (c >= '\t' && c <= '\r');
@@ -58,13 +56,11 @@ static size_t quoted_size(struct dbk_slice text)
 {
     char close = text.data[0];
     for (size_t at = 1; at < text.size; at++) {
-        if (close == '`' && text.data[at] == close && at + 1 < text.size &&
-            text.data[at + 1] == close)
-            at++;
-        else if (text.data[at] == close)
+        bool doubled = close == '`' && text.data[at] == close && at + 1 < text.size &&
+                       text.data[at + 1] == close;
+        if (text.data[at] == close && !doubled)
             return at + 1;
-        else if (close != '`' && text.data[at] == '\\')
-            at++;
+        at += doubled || (close != '`' && text.data[at] == '\\');
     }
     return 0;
 }
@@ -117,6 +113,18 @@ static struct dbk_cypher_token make(enum dbk_cypher_kind kind, struct dbk_slice 
     return token;
 }
 
+/* "{gen}" or "{a-model}" before a name; 0: it is none. */
+static size_t braces_size(struct dbk_slice text)
+{
+    size_t at = 1;
+    if (text.data[0] != '{' || text.size < 4 || !begins_name(text.data[1]))
+        return 0;
+    while (at < text.size && (in_name(text.data[at]) || text.data[at] == '-'))
+        at++;
+    bool named = at + 1 < text.size && text.data[at] == '}' && begins_name(text.data[at + 1]);
+    return named ? at + 1 : 0;
+}
+
 static size_t blank_size(struct dbk_slice text)
 {
     size_t at = 0;
@@ -130,7 +138,7 @@ struct dbk_cypher_token dbk_cypher_next(struct dbk_slice text, size_t offset)
     if (offset >= text.size)
         return (struct dbk_cypher_token){DBK_CYPHER_END, dbk_slice(text.data + text.size, 0)};
     struct dbk_slice rest = dbk_slice(text.data + offset, text.size - offset);
-    size_t generation_size = strlen(generation);
+    size_t generation_size = braces_size(rest);
     char c = rest.data[0];
     if (is_space(c))
         return make(DBK_CYPHER_SPACE, rest, blank_size(rest));
@@ -140,8 +148,7 @@ struct dbk_cypher_token dbk_cypher_next(struct dbk_slice text, size_t offset)
         return make(DBK_CYPHER_STRING, rest, quoted_size(rest));
     if (c == '`')
         return make(DBK_CYPHER_QUOTED, rest, quoted_size(rest));
-    if (rest.size > generation_size && memcmp(rest.data, generation, generation_size) == 0 &&
-        begins_name(rest.data[generation_size]))
+    if (generation_size > 0)
         return make(DBK_CYPHER_GENERATION, rest,
                     generation_size + name_size(rest, generation_size));
     if (begins_name(c))
@@ -215,9 +222,10 @@ int dbk_cypher_write(struct dbk_slice text, struct dbk_slice prefix, const char 
         if (token.kind == DBK_CYPHER_GENERATION || token.kind == DBK_CYPHER_PARAMETER ||
             token.kind == DBK_CYPHER_QUOTED)
             part(out);
-        if (token.kind == DBK_CYPHER_GENERATION) {
-            rest = dbk_slice(rest.data + strlen(generation), rest.size - strlen(generation));
-            dbk_buf_append_format(out, "`%.*s%.*s`", DBK_SLICE_ARGS(prefix), DBK_SLICE_ARGS(rest));
+        if (token.kind == DBK_CYPHER_GENERATION && prefix.size > 0) {
+            size_t size = braces_size(rest);
+            rest = dbk_slice(rest.data + size, rest.size - size);
+            dbk_buf_append_format(out, "`%.*s_%.*s`", DBK_SLICE_ARGS(prefix), DBK_SLICE_ARGS(rest));
         } else if (token.kind == DBK_CYPHER_PARAMETER) {
             rc = number_of(&names, dbk_slice(rest.data + 1, rest.size - 1), &number, err);
             dbk_buf_append_format(out, "%s[%zu]", read, number);

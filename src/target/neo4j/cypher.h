@@ -4,9 +4,9 @@
  *
  * A scanner that knows strings, comments, quoted names, parameters, and the names of a generation:
  * `{gen}Order` is one token. Above it stand what a statement may do (dbk_cypher_check), and how it
- * is written for the server (dbk_cypher_write):
+ * is written for the server (dbk_cypher_write). A query names the model instead: {shop}Order.
  *
- *     {gen}Order  ->  the generation's prefix and the name
+ *     {gen}Order  ->  the generation's prefix, `_` and the name
  *     $amount, $new.name  ->  what `read` says, and a number in brackets
  *
  * Cypher replaces \u0027 by the character before it reads anything else, so that it could end a
@@ -32,7 +32,7 @@ enum dbk_cypher_kind {
     DBK_CYPHER_SPACE,      /* white space and comments */
     DBK_CYPHER_NAME,       /* identifier or keyword */
     DBK_CYPHER_QUOTED,     /* `a name` */
-    DBK_CYPHER_GENERATION, /* {gen}Name */
+    DBK_CYPHER_GENERATION, /* {gen}Name, {model}Name */
     DBK_CYPHER_STRING,
     DBK_CYPHER_NUMBER,
     DBK_CYPHER_PARAMETER, /* $a.b.c */
@@ -70,7 +70,7 @@ int dbk_cypher_check(struct dbk_slice text, enum dbk_guard guard, int *offset_ou
 /*
  * Appends a (checked) statement for the server.
  *
- * prefix       in front of a generation's names; what comes out is quoted
+ * prefix       of a generation's names; what comes out is quoted. Empty: they stay as they are
  * read         the expression that holds the parameters as a list, "$rows" for one
  * names_out    in the arena: the parameters without `$`, in order of their numbers from 0
  */

@@ -25,7 +25,7 @@
 #include "os/os.h"
 #include "target/driver.h"
 #include "target/postgres/parse.h"
-#include "target/postgres/secret.h"
+#include "target/secret.h"
 
 /* A message of parameters; PostgreSQL itself takes 1 GB. */
 #define MESSAGE_SIZE_MAX ((size_t)1 << 30)
@@ -317,8 +317,8 @@ static int open_session(const char *address, unsigned flags, struct dbk_connecti
     if (session == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory connecting");
     session->base.driver = NULL;
-    dbk_buf_init(&secret, DBK_POSTGRES_SECRET_SIZE_MAX + 1);
-    int rc = dbk_postgres_read_secret(address, &secret, err);
+    dbk_buf_init(&secret, DBK_SECRET_TEXT_SIZE_MAX + 1);
+    int rc = dbk_secret_read(address, &secret, err);
     if (rc == DBK_OK)
         rc = connect_server(session, secret.data, err);
     if (rc == DBK_OK && (flags & DBK_CONNECT_READ) != 0)

@@ -190,7 +190,7 @@ static void test_target_cypher__names_and_parameters_are_written(void **state)
     dbk_arena_init(&arena, 1 << 20);
     assert_int_equal(dbk_cypher_write(dbk_slice_of("MERGE (o:{gen}Order {id: $id, n: $new.name, "
                                                    "s: '$id {gen}X', again: $id}) // $c"),
-                                      dbk_slice_of("shop_2_"), "_daybook_e", &out, &arena, &names,
+                                      dbk_slice_of("shop_2"), "_daybook_e", &out, &arena, &names,
                                       &err),
                      DBK_OK);
     assert_slice_equal(dbk_buf_slice(&out),

@@ -7,12 +7,12 @@
  *
  * Threads: any thread.
  */
-#ifndef DBK_TARGET_POSTGRES_SECRET_H
-#define DBK_TARGET_POSTGRES_SECRET_H
+#ifndef DBK_TARGET_SECRET_H
+#define DBK_TARGET_SECRET_H
 
 #include "base/memory.h"
 
-#define DBK_POSTGRES_SECRET_SIZE_MAX ((size_t)64 << 10)
+#define DBK_SECRET_TEXT_SIZE_MAX ((size_t)64 << 10)
 
 /*
  * Appends the string and a NUL.
@@ -22,7 +22,7 @@
  * DBK_ECONNECT  it cannot be read, or is empty
  * DBK_ENOMEM
  */
-int dbk_postgres_read_secret(const char *address, struct dbk_buf *secret,
-                             struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_secret_read(const char *address, struct dbk_buf *secret,
+                    struct dbk_error *err) DBK_MUST_CHECK;
 
 #endif

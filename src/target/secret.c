@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "target/postgres/secret.h"
+#include "target/secret.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 #include "base/assert.h"
 #include "os/os.h"
 
-int dbk_postgres_read_secret(const char *address, struct dbk_buf *secret, struct dbk_error *err)
+int dbk_secret_read(const char *address, struct dbk_buf *secret, struct dbk_error *err)
 {
     struct dbk_error failure = {0};
     if (strncmp(address, "env:", 4) == 0) {
@@ -19,7 +19,7 @@ int dbk_postgres_read_secret(const char *address, struct dbk_buf *secret, struct
         dbk_buf_append_text(secret, value);
     } else {
         dbk_assert(strncmp(address, "file:", 5) == 0);
-        int rc = dbk_os_read_file(dbk_os_real(), address + 5, DBK_POSTGRES_SECRET_SIZE_MAX, secret,
+        int rc = dbk_os_read_file(dbk_os_real(), address + 5, DBK_SECRET_TEXT_SIZE_MAX, secret,
                                   &failure);
         if (rc < 0)
             return dbk_error_set(err, DBK_ECONNECT, "the connection string cannot be read: %s",
