@@ -189,7 +189,7 @@ WRONG = [
     (("compact", "--percent", 101), 1, "percent: 101 is more than all"),
     (("compact", "--rate", 0), 1, "rate: bytes a second"),
     (("backup", ""), 1, "make folder"),
-    (("restore", "none"), 1, "is not empty, it has"),
+    (("restore", "none"), 1, "there is no whole backup in none"),
     (("sql", "select 1", "--at", "2026-02-30"), 2, "--at takes an instant"),
     (("sql", "select 1", "--at", THEN, "--occurred-at", THEN), 2, "one of --at, --occurred-at"),
     (("sql", "delete from balances", "--at", THEN), 5, "only reading is possible here"),

@@ -66,8 +66,8 @@ static void test_target_cypher__statements_end_at_semicolons(void **state)
 static const char *const handlers[] = {
     "MERGE (o:{gen}Order {id: $order_id}) SET o.total = coalesce(o.total, 0) + $amount",
     "MATCH (a:{gen}A)-[r:{gen}R|{gen}S*1..3 {x: 1}]->(b:{gen}B&!{gen}C) DETACH DELETE b",
-    "MATCH (o:{gen}Order {id: $id}) WITH o ORDER BY o.n LIMIT 3 SET o:{gen}Paid, o.at = "
-    "datetime($_time)",
+    ("MATCH (o:{gen}Order {id: $id}) WITH o ORDER BY o.n LIMIT 3 SET o:{gen}Paid, o.at = "
+     "datetime($_time)"),
     "MATCH (o:{gen}Order {id: $id}) CALL (o) { MERGE (o)-[:{gen}HAS]->(:{gen}Line {n: 1}) }",
     "MATCH (o:{gen}Order) WHERE EXISTS { (o)-->(:{gen}Line) } AND o.x IS NOT NULL SET o += $new",
     "UNWIND $lines AS line MERGE (l:{gen}Line {id: line.id, m: {a: 1, b: [x IN [1] | x]}})",
