@@ -99,7 +99,7 @@ struct dbk_upcast_finding {
 };
 
 /* Notes what dbk_upcast_find goes by, when the root is complete. */
-void dbk_upcast_note_names(struct dbk_upcast_object *root);
+void dbk_upcast_note_names(struct dbk_upcast_object *object);
 
 /*
  * Finds the object's sources among the members of a text that is valid JSON, in order of their
