@@ -135,6 +135,8 @@ static size_t blank_size(struct dbk_slice text)
 
 struct dbk_cypher_token dbk_cypher_next(struct dbk_slice text, size_t offset)
 {
+    if (text.size == 0)
+        return (struct dbk_cypher_token){DBK_CYPHER_END, text};
     if (offset >= text.size)
         return (struct dbk_cypher_token){DBK_CYPHER_END, dbk_slice(text.data + text.size, 0)};
     struct dbk_slice rest = dbk_slice(text.data + offset, text.size - offset);
