@@ -9,7 +9,8 @@
 
 #define SQL_SIZE_MAX ((size_t)16 << 20)
 
-/* What fails for now, and may work again without anybody's help. */
+/* Failures that pass by themselves (a lost connection, a server that starts) are tried again; all
+   others wait for somebody. */
 static int code_of(const char *state)
 {
     static const struct {
