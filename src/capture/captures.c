@@ -36,7 +36,8 @@ struct capture {
     enum dbk_capture_kind kind;
     pthread_t thread;
     bool runs;
-    int wake;                         /* an eventfd */
+    int wake;                         /* an eventfd: look at once */
+    int over;                         /* an eventfd: end what is going on */
     _Atomic bool hurry;               /* somebody waits for a position */
     _Atomic bool resnapshot;          /* asked for */
     struct dbk_capture_status status; /* under the lock */
@@ -85,18 +86,25 @@ int dbk_captures_open(const struct dbk_captures_options *options,
     return DBK_OK;
 }
 
-static void wake(const struct capture *capture)
+static void notify(int event)
 {
     const uint64_t one = 1;
-    while (write(capture->wake, &one, sizeof(one)) < 0 && errno == EINTR)
+    while (write(event, &one, sizeof(one)) < 0 && errno == EINTR)
         continue;
 }
 
-static void stay_awake(const struct capture *capture)
+static void take_note(int event)
 {
     uint64_t count = 0;
-    while (read(capture->wake, &count, sizeof(count)) < 0 && errno == EINTR)
+    while (read(event, &count, sizeof(count)) < 0 && errno == EINTR)
         continue;
+}
+
+/* What was asked for is set before. */
+static void end(const struct capture *capture)
+{
+    notify(capture->over);
+    notify(capture->wake);
 }
 
 void dbk_captures_free(struct dbk_captures *captures)
@@ -106,13 +114,15 @@ void dbk_captures_free(struct dbk_captures *captures)
     captures->stop = true;
     for (size_t i = 0; i < captures->count; i++) {
         if (captures->items[i].runs)
-            wake(&captures->items[i]);
+            end(&captures->items[i]);
     }
     for (size_t i = 0; i < captures->count; i++) {
         if (captures->items[i].runs)
             (void)pthread_join(captures->items[i].thread, NULL);
         if (captures->items[i].wake >= 0)
             (void)close(captures->items[i].wake);
+        if (captures->items[i].over >= 0)
+            (void)close(captures->items[i].over);
     }
     dbk_free(captures->items);
     (void)pthread_mutex_destroy(&captures->lock);
@@ -155,7 +165,8 @@ int dbk_captures_add(struct dbk_captures *captures, const struct dbk_capture_ser
         captures->capacity = capacity;
     }
     struct capture *capture = &captures->items[captures->count++];
-    *capture = (struct capture){.captures = captures, .service = service, .kind = kind, .wake = -1};
+    *capture = (struct capture){
+        .captures = captures, .service = service, .kind = kind, .wake = -1, .over = -1};
     capture->status.service = service->name;
     capture->status.database = service->database;
     capture->status.kind = kind == DBK_CAPTURE_POLLING  ? "polling"
@@ -295,7 +306,7 @@ static int rest(struct session *session, struct dbk_error *err)
     show(session);
     if (session->capture->hurry) {
         session->capture->hurry = false;
-        stay_awake(session->capture);
+        take_note(session->capture->wake);
         if (driver->hurry != NULL)
             rc = driver->hurry(session->source, err);
         /* It may have been woken to end, too. */
@@ -365,6 +376,7 @@ static int connect_source(struct session *session, const struct dbk_source_drive
                                      .book = dbk_store_book_id(options->store),
                                      .folder = options->folder,
                                      .wake = capture->wake,
+                                     .over = capture->over,
                                      .chunk_rows = CHUNK_ROWS < options->batch_count_max / 2
                                                        ? CHUNK_ROWS
                                                        : options->batch_count_max / 2,
@@ -381,9 +393,9 @@ static int connect_source(struct session *session, const struct dbk_source_drive
 
 /* ---- An outbox ---- */
 
-static void sleep_until_woken(const struct capture *capture, int64_t timeout_us)
+static void sleep_until_over(const struct capture *capture, int64_t timeout_us)
 {
-    struct pollfd look = {.fd = capture->wake, .events = POLLIN};
+    struct pollfd look = {.fd = capture->over, .events = POLLIN};
     (void)poll(&look, 1, timeout_us < 0 ? -1 : (int)(timeout_us / 1000));
 }
 
@@ -420,7 +432,7 @@ static int run_outbox(struct capture *capture, struct dbk_error *err)
         capture->backoff_us = 0;
         show_outbox(capture, outbox);
         if (rc == 0)
-            sleep_until_woken(capture, capture->service->outbox.every_us);
+            sleep_until_over(capture, capture->service->outbox.every_us);
     }
     if (outbox != NULL)
         capture->before.events += dbk_outbox_count(outbox);
@@ -468,8 +480,9 @@ static void *run(void *context)
     struct capture *capture = context;
     for (;;) {
         struct dbk_error err = {0};
-        /* In this order: what wakes later is not missed. */
-        stay_awake(capture);
+        /* In this order: what is asked for later is not missed. */
+        take_note(capture->over);
+        take_note(capture->wake);
         if (capture->captures->stop)
             return NULL;
         bool outbox = capture->kind == DBK_CAPTURE_OUTBOX;
@@ -482,7 +495,7 @@ static void *run(void *context)
         if (capture->backoff_us > BACKOFF_US_MAX)
             capture->backoff_us = BACKOFF_US_MAX;
         /* A row that was refused may be corrected in the source, of which nobody tells. */
-        sleep_until_woken(capture, again || outbox ? capture->backoff_us : -1);
+        sleep_until_over(capture, again || outbox ? capture->backoff_us : -1);
     }
 }
 
@@ -491,7 +504,8 @@ int dbk_captures_start(struct dbk_captures *captures, struct dbk_error *err)
     for (size_t i = 0; i < captures->count; i++) {
         struct capture *capture = &captures->items[i];
         capture->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        if (capture->wake < 0)
+        capture->over = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (capture->wake < 0 || capture->over < 0)
             return dbk_error_set_errno(err, errno, "making an eventfd");
         int code = pthread_create(&capture->thread, NULL, run, capture);
         if (code != 0)
@@ -562,7 +576,7 @@ static int read_again(struct capture *capture, struct dbk_error *err)
     struct dbk_entry *entry = NULL;
     if (capture->runs) {
         capture->resnapshot = true;
-        wake(capture);
+        end(capture);
         return DBK_OK;
     }
     int rc = open_entry(capture, &entry, err);
@@ -630,7 +644,7 @@ static int await_position(struct capture *capture, const struct dbk_source_drive
             break;
         }
         capture->hurry = true;
-        wake(capture);
+        notify(capture->wake);
         (void)pthread_cond_timedwait(&captures->moved, &captures->lock, &soon);
     }
     (void)pthread_mutex_unlock(&captures->lock);

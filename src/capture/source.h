@@ -98,7 +98,8 @@ struct dbk_source_options {
     const struct dbk_capture_service *service;
     const struct dbk_uuid *book;
     const char *folder;     /* for what does not fit into memory; exists */
-    int wake;               /* a file descriptor: readable means that waiting is over */
+    int wake;               /* a file descriptor: readable means that `wait` is over */
+    int over;               /* the same: whatever waits gives up, with DBK_EBUSY */
     size_t chunk_rows;      /* a snapshot's rows at once */
     struct dbk_slice state; /* as stored; empty: nothing was captured yet */
     bool resnapshot;        /* read everything again, and so make good what was lost */

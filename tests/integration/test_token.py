@@ -5,6 +5,7 @@ import time
 
 import pytest
 from conftest import Book
+from services.proxy import Proxy
 from test_capture import database, postgres, write_book  # noqa: F401
 
 COUNT = "SELECT count(*) AS n, max(position) AS last FROM events WHERE type = 'people.insert'\n"
@@ -73,3 +74,20 @@ def test_what_is_not_reached_is_said(book, postgres, database, serve):  # noqa: 
     # Where nobody captures, that is said at once.
     answer = book.run("get", "Count", "--after", token, "--timeout", "50 s", status=1)
     assert "users is captured by `daybook serve`, which does not run" in answer.errors
+
+
+def test_who_waits_does_not_keep_the_capture_from_connecting(book, postgres, database,  # noqa: F811
+                                                             serve):
+    """Its looks are closer together than a slow server's answers."""
+    proxy = Proxy(postgres.port, delay_s=0.03)
+    (book.folder / "secrets/source").write_text(
+        postgres.connection(database, proxy.port) + " sslmode=disable gssencmode=disable\n",
+        encoding="utf-8")
+    server = serve(book)
+    postgres.sql("INSERT INTO people VALUES (1, 'here')", database)
+    token = f"users:{lsn_of(postgres, database)}"
+    answer = server.get(f"/queries/Count?after={token}&timeout_ms=30000")
+    assert answer.status == 200, answer
+    assert answer.json["rows"][0]["n"] == 1
+    server.stop()
+    proxy.close()

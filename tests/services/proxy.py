@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A proxy before a server, which cuts a connection at a chosen message, and counts messages.
+"""A proxy before a server, which cuts a connection at a chosen message, delays and counts messages.
 
 A message is a piece of what the client sends: PostgreSQL's begin with a byte of type and a size
 (the very first has the size alone).
@@ -7,6 +7,7 @@ A message is a piece of what the client sends: PostgreSQL's begin with a byte of
 import socket
 import struct
 import threading
+import time
 
 
 def postgres_messages(buffer, first):
@@ -45,10 +46,11 @@ def http_messages(buffer, first):
 class Proxy:
     """`cut_at`: the message, counted from 1 over all connections since `arm`, at which the
     connection ends: before it is passed on, or (`after`) after the server has it and before the
-    client hears of it."""
+    client hears of it. `delay_s`: for how long each answer is kept."""
 
-    def __init__(self, port, messages=postgres_messages):
+    def __init__(self, port, messages=postgres_messages, delay_s=0):
         self.target = port
+        self.delay_s = delay_s
         self.messages = messages
         self.lock = threading.Lock()
         self.count = 0
@@ -130,6 +132,7 @@ class Proxy:
                     break
                 if muted.is_set():
                     return
+                time.sleep(self.delay_s)
                 client.sendall(data)
         except OSError:
             pass

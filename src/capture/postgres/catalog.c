@@ -222,7 +222,7 @@ static int find_base(struct source *source, uint32_t type, uint32_t *base_out,
         rc = ask_base(source, type, &found, base_out, err);
         if (found || os->monotonic_us(os) > end_us)
             break;
-        struct pollfd look = {.fd = source->options.wake, .events = POLLIN};
+        struct pollfd look = {.fd = source->options.over, .events = POLLIN};
         (void)poll(&look, 1, 10);
     }
     return rc;

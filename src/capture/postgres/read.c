@@ -359,13 +359,13 @@ int dbk_pg_take_piece(struct source *source, bool all, struct dbk_error *err)
             return dbk_pg_failed(source->sql, NULL, err);
         if (PQisBusy(source->sql) == 1) {
             struct pollfd look[] = {{.fd = PQsocket(source->sql), .events = POLLIN},
-                                    {.fd = source->options.wake, .events = POLLIN}};
+                                    {.fd = source->options.over, .events = POLLIN}};
             if (!all)
                 return DBK_OK;
             if (poll(look, 2, -1) < 0 && errno != EINTR)
                 return dbk_error_set_errno(err, errno, "waiting for PostgreSQL");
             if (look[1].revents != 0)
-                return dbk_error_set(err, DBK_EBUSY, "woken while waiting for PostgreSQL");
+                return dbk_error_set(err, DBK_EBUSY, "ended while waiting for PostgreSQL");
             continue;
         }
         PGresult *result = PQgetResult(source->sql);

@@ -64,12 +64,12 @@ static int await_answer(const struct source *source, PGconn *session, struct dbk
 {
     while (PQisBusy(session) == 1) {
         struct pollfd look[] = {{.fd = PQsocket(session), .events = POLLIN},
-                                {.fd = source->options.wake, .events = POLLIN}};
+                                {.fd = source->options.over, .events = POLLIN}};
         int ready = poll(look, 2, -1);
         if (ready < 0 && errno != EINTR)
             return dbk_error_set_errno(err, errno, "waiting for PostgreSQL");
         if (ready > 0 && look[1].revents != 0)
-            return dbk_error_set(err, DBK_EBUSY, "woken while waiting for PostgreSQL");
+            return dbk_error_set(err, DBK_EBUSY, "ended while waiting for PostgreSQL");
         if (PQconsumeInput(session) != 1)
             return dbk_pg_failed(session, NULL, err);
     }

@@ -192,8 +192,8 @@ struct source {
 
 /* Opens both sessions and checks the server. */
 int dbk_pg_connect(struct source *source, struct dbk_error *err) DBK_MUST_CHECK;
-/* Runs SQL; the result is the caller's. NULL: it failed. Ends early with DBK_EBUSY when somebody
-   writes to `wake`. */
+/* Runs SQL; the result is the caller's. NULL: it failed. Ends early with DBK_EBUSY when `over`
+   is readable. */
 int dbk_pg_ask(struct source *source, PGconn *session, const char *sql, PGresult **result_out,
                struct dbk_error *err) DBK_MUST_CHECK;
 /* The same without a result. */
