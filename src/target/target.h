@@ -41,13 +41,13 @@ enum dbk_value_kind {
 
 struct dbk_value {
     enum dbk_value_kind kind;
+    bool json; /* a TEXT that is JSON, or an INTEGER that is false or true there */
     union {
         int64_t integer;
         double real;
         struct dbk_decimal decimal;
         struct dbk_slice bytes; /* TEXT, BLOB */
     };
-    bool json; /* a TEXT that is JSON, or an INTEGER that is false or true there */
 };
 
 /* As JSON; what is no text is "\\x" and hexadecimal digits. */
