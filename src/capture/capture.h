@@ -182,6 +182,21 @@ int dbk_captures_wait(struct dbk_captures *captures, struct dbk_slice service,
                       struct dbk_error *err) DBK_MUST_CHECK;
 
 /*
+ * When an event came out of a service's database, as far as it is known: the process that captures
+ * remembers so many of its last batches (base/trail.h).
+ */
+struct dbk_capture_moments {
+    const char *service;  /* NULL: it may have come from an outbox, which is not known any more */
+    const char *kind;     /* as of a status */
+    int64_t committed_us; /* of a row's change: in the source; DBK_TIME_NONE: not known */
+    int64_t taken_us;     /* its batch was begun to be read; DBK_TIME_NONE: not known */
+    char why[256];        /* why that is not known; empty where it is */
+};
+/* 1: it did, or may have; 0: it did not. */
+int dbk_captures_moments(struct dbk_captures *captures, const struct dbk_event *event,
+                         struct dbk_capture_moments *moments_out);
+
+/*
  * Reads a service's tables again: rows that are as the book has them make no event, and rows that
  * are gone are deleted. What was lost is made good by that, but for what happened in between. It
  * begins at once where the service is captured, else when it is.

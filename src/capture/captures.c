@@ -6,6 +6,8 @@
  *
  * What can work again is tried again, ever later; what cannot waits for somebody.
  */
+#include "capture/captures.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -15,7 +17,6 @@
 
 #include "base/assert.h"
 #include "base/diagnostics.h"
-#include "capture/entry.h"
 #include "capture/outbox.h"
 #include "capture/poll.h"
 #include "capture/sqlite.h"
@@ -29,32 +30,6 @@
 #define CHUNK_ROWS 5000
 /* How many changes are taken before the clock is looked at. */
 #define LOOK_COUNT 64
-
-struct capture {
-    struct dbk_captures *captures;
-    const struct dbk_capture_service *service;
-    enum dbk_capture_kind kind;
-    pthread_t thread;
-    bool runs;
-    int wake;                         /* an eventfd: look at once */
-    int over;                         /* an eventfd: end what is going on */
-    _Atomic bool hurry;               /* somebody waits for a position */
-    _Atomic bool resnapshot;          /* asked for */
-    struct dbk_capture_status status; /* under the lock */
-    struct dbk_entry_counts before;   /* of entries that have ended */
-    int64_t backoff_us;
-};
-
-struct dbk_captures {
-    struct dbk_captures_options options;
-    struct dbk_arena arena;
-    pthread_mutex_t lock;
-    pthread_cond_t moved; /* some capture's position */
-    struct capture *items;
-    size_t count;
-    size_t capacity;
-    _Atomic bool stop;
-};
 
 const char *dbk_capture_state_text(enum dbk_capture_state state)
 {
@@ -75,6 +50,8 @@ int dbk_captures_open(const struct dbk_captures_options *options,
     if (captures == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory opening captures");
     captures->options = *options;
+    captures->since_us = options->os->now_us(options->os);
+    captures->position_begun = dbk_store_last_position(options->store);
     dbk_arena_init(&captures->arena, (size_t)1 << 20);
     pthread_condattr_t clock;
     (void)pthread_condattr_init(&clock);
@@ -100,8 +77,13 @@ static void take_note(int event)
         continue;
 }
 
+void dbk_capture_wake(const struct dbk_capture *capture)
+{
+    notify(capture->wake);
+}
+
 /* What was asked for is set before. */
-static void end(const struct capture *capture)
+void dbk_capture_end(const struct dbk_capture *capture)
 {
     notify(capture->over);
     notify(capture->wake);
@@ -114,7 +96,7 @@ void dbk_captures_free(struct dbk_captures *captures)
     captures->stop = true;
     for (size_t i = 0; i < captures->count; i++) {
         if (captures->items[i].runs)
-            end(&captures->items[i]);
+            dbk_capture_end(&captures->items[i]);
     }
     for (size_t i = 0; i < captures->count; i++) {
         if (captures->items[i].runs)
@@ -123,6 +105,7 @@ void dbk_captures_free(struct dbk_captures *captures)
             (void)close(captures->items[i].wake);
         if (captures->items[i].over >= 0)
             (void)close(captures->items[i].over);
+        dbk_trail_release(&captures->items[i].trail);
     }
     dbk_free(captures->items);
     (void)pthread_mutex_destroy(&captures->lock);
@@ -131,24 +114,46 @@ void dbk_captures_free(struct dbk_captures *captures)
     dbk_free(captures);
 }
 
-static int open_entry(struct capture *capture, struct dbk_entry **entry_out, struct dbk_error *err)
+/* Appends for the book, and remembers when what is stored came. */
+static int append(void *context, const struct dbk_batch *batch,
+                  struct dbk_append_result *result_out, struct dbk_error *err)
+{
+    struct dbk_capture *capture = context;
+    const struct dbk_captures_options *options = &capture->captures->options;
+    int rc = options->append(options->context, batch, result_out, err);
+    if (rc < 0 || result_out->appended == 0)
+        return rc;
+    int64_t now_us = options->os->now_us(options->os);
+    (void)pthread_mutex_lock(&capture->captures->lock);
+    dbk_trail_note(&capture->trail,
+                   &(struct dbk_trail_step){
+                       .position_min = result_out->last_position - result_out->appended + 1,
+                       .position_max = result_out->last_position,
+                       .begun_us = capture->taken_us == 0 ? now_us : capture->taken_us,
+                       .done_us = now_us});
+    (void)pthread_mutex_unlock(&capture->captures->lock);
+    return rc;
+}
+
+int dbk_capture_open_entry(struct dbk_capture *capture, struct dbk_entry **entry_out,
+                           struct dbk_error *err)
 {
     const struct dbk_captures_options *options = &capture->captures->options;
     return dbk_entry_open(&(struct dbk_entry_options){.store = options->store,
                                                       .service = capture->service,
                                                       .kind = capture->kind,
-                                                      .append = options->append,
-                                                      .context = options->context,
+                                                      .append = append,
+                                                      .context = capture,
                                                       .batch_count_max = options->batch_count_max,
                                                       .event_size_max = options->event_size_max},
                           entry_out, err);
 }
 
 /* A transaction that is stored in part is not shown, from before the first reader on. */
-static int hold_back(struct capture *capture, struct dbk_error *err)
+static int hold_back(struct dbk_capture *capture, struct dbk_error *err)
 {
     struct dbk_entry *entry = NULL;
-    int rc = open_entry(capture, &entry, err);
+    int rc = dbk_capture_open_entry(capture, &entry, err);
     dbk_entry_free(entry);
     return rc == DBK_ECORRUPT || rc == DBK_ELIMIT ? DBK_OK : rc; /* the capture itself says so */
 }
@@ -158,14 +163,14 @@ int dbk_captures_add(struct dbk_captures *captures, const struct dbk_capture_ser
 {
     if (captures->count == captures->capacity) {
         size_t capacity = captures->capacity == 0 ? 8 : captures->capacity * 2;
-        struct capture *items = dbk_realloc(captures->items, capacity * sizeof(*items));
+        struct dbk_capture *items = dbk_realloc(captures->items, capacity * sizeof(*items));
         if (items == NULL)
             return dbk_error_set(err, DBK_ENOMEM, "out of memory adding a capture");
         captures->items = items;
         captures->capacity = capacity;
     }
-    struct capture *capture = &captures->items[captures->count++];
-    *capture = (struct capture){
+    struct dbk_capture *capture = &captures->items[captures->count++];
+    *capture = (struct dbk_capture){
         .captures = captures, .service = service, .kind = kind, .wake = -1, .over = -1};
     capture->status.service = service->name;
     capture->status.database = service->database;
@@ -177,8 +182,8 @@ int dbk_captures_add(struct dbk_captures *captures, const struct dbk_capture_ser
 
 /* ---- A session with the source ---- */
 
-static int driver_of(const struct dbk_capture_service *service, enum dbk_capture_kind kind,
-                     const struct dbk_source_driver **driver_out, struct dbk_error *err)
+int dbk_capture_driver(const struct dbk_capture_service *service, enum dbk_capture_kind kind,
+                       const struct dbk_source_driver **driver_out, struct dbk_error *err)
 {
     const void *symbol = NULL;
     if (kind == DBK_CAPTURE_POLLING || dbk_target_dialect(service->address) == DBK_DIALECT_SQLITE) {
@@ -201,20 +206,20 @@ static int driver_of(const struct dbk_capture_service *service, enum dbk_capture
 }
 
 struct session {
-    struct capture *capture;
+    struct dbk_capture *capture;
     struct dbk_entry *entry;
     struct dbk_source *source;
     int64_t first_us; /* when the first of what is gathered came; 0: nothing is */
     unsigned taken;
 };
 
-static int64_t now_us(const struct capture *capture)
+int64_t dbk_capture_now_us(const struct dbk_capture *capture)
 {
     struct dbk_os *os = capture->captures->options.os;
     return os->monotonic_us(os);
 }
 
-static void set_state(struct capture *capture, enum dbk_capture_state state,
+static void set_state(struct dbk_capture *capture, enum dbk_capture_state state,
                       const struct dbk_error *failure)
 {
     (void)pthread_mutex_lock(&capture->captures->lock);
@@ -229,7 +234,7 @@ static void set_state(struct capture *capture, enum dbk_capture_state state,
 
 static void show(struct session *session)
 {
-    struct capture *capture = session->capture;
+    struct dbk_capture *capture = session->capture;
     struct dbk_os *os = capture->captures->options.os;
     struct dbk_capture_status *status = &capture->status;
     struct dbk_source_status source = {0};
@@ -277,15 +282,15 @@ static bool is_due(struct session *session)
     if (dbk_entry_is_full(session->entry))
         return true;
     if (session->first_us == 0) {
-        session->first_us = now_us(session->capture);
+        session->first_us = dbk_capture_now_us(session->capture);
         return false;
     }
     if (++session->taken % LOOK_COUNT != 0)
         return false;
-    return now_us(session->capture) - session->first_us > GATHER_US;
+    return dbk_capture_now_us(session->capture) - session->first_us > GATHER_US;
 }
 
-static bool is_over(const struct capture *capture)
+static bool is_over(const struct dbk_capture *capture)
 {
     return capture->captures->stop || capture->resnapshot;
 }
@@ -319,6 +324,7 @@ static int rest(struct session *session, struct dbk_error *err)
 static int follow(struct session *session, struct dbk_error *err)
 {
     const struct dbk_source_driver *driver = session->source->driver;
+    struct dbk_os *os = session->capture->captures->options.os;
     int rc = DBK_OK;
     while (rc == DBK_OK && !is_over(session->capture)) {
         struct dbk_change change = {0};
@@ -327,6 +333,8 @@ static int follow(struct session *session, struct dbk_error *err)
             rc = rest(session, err);
             continue;
         }
+        if (rc == 1 && dbk_entry_gathered(session->entry) == 0)
+            session->capture->taken_us = os->now_us(os);
         if (rc == 1)
             rc = dbk_entry_take(session->entry, &change, err);
         if (rc == DBK_OK && change.kind == DBK_CHANGE_END && is_due(session))
@@ -357,7 +365,7 @@ static int live(void *context, size_t table, uint64_t after, uint64_t until, siz
 static int connect_source(struct session *session, const struct dbk_source_driver *driver,
                           struct dbk_error *err)
 {
-    struct capture *capture = session->capture;
+    struct dbk_capture *capture = session->capture;
     const struct dbk_captures_options *options = &capture->captures->options;
     if (capture->resnapshot && !dbk_entry_resnapshot(session->entry)) {
         int rc = dbk_entry_note(session->entry, dbk_entry_state(session->entry), true, err);
@@ -393,13 +401,13 @@ static int connect_source(struct session *session, const struct dbk_source_drive
 
 /* ---- An outbox ---- */
 
-static void sleep_until_over(const struct capture *capture, int64_t timeout_us)
+static void sleep_until_over(const struct dbk_capture *capture, int64_t timeout_us)
 {
     struct pollfd look = {.fd = capture->over, .events = POLLIN};
     (void)poll(&look, 1, timeout_us < 0 ? -1 : (int)(timeout_us / 1000));
 }
 
-static void show_outbox(struct capture *capture, const struct dbk_outbox *outbox)
+static void show_outbox(struct dbk_capture *capture, const struct dbk_outbox *outbox)
 {
     struct dbk_capture_status *status = &capture->status;
     (void)pthread_mutex_lock(&capture->captures->lock);
@@ -412,7 +420,7 @@ static void show_outbox(struct capture *capture, const struct dbk_outbox *outbox
     (void)pthread_mutex_unlock(&capture->captures->lock);
 }
 
-static int run_outbox(struct capture *capture, struct dbk_error *err)
+static int run_outbox(struct dbk_capture *capture, struct dbk_error *err)
 {
     const struct dbk_captures_options *options = &capture->captures->options;
     struct dbk_outbox *outbox = NULL;
@@ -421,11 +429,12 @@ static int run_outbox(struct capture *capture, struct dbk_error *err)
         dbk_outbox_open(&(struct dbk_outbox_options){.os = options->os,
                                                      .store = options->store,
                                                      .service = capture->service,
-                                                     .append = options->append,
-                                                     .context = options->context,
+                                                     .append = append,
+                                                     .context = capture,
                                                      .batch_count_max = options->batch_count_max},
                         &outbox, err);
     while (rc >= 0 && !capture->captures->stop) {
+        capture->taken_us = options->os->now_us(options->os);
         rc = dbk_outbox_take(outbox, err);
         if (rc < 0)
             break;
@@ -440,15 +449,15 @@ static int run_outbox(struct capture *capture, struct dbk_error *err)
     return rc;
 }
 
-static int run_session(struct capture *capture, struct dbk_error *err)
+static int run_session(struct dbk_capture *capture, struct dbk_error *err)
 {
     const struct dbk_source_driver *driver = NULL;
     struct session session = {.capture = capture};
     struct dbk_entry_counts counts;
     set_state(capture, DBK_CAPTURE_CONNECTING, NULL);
-    int rc = driver_of(capture->service, capture->kind, &driver, err);
+    int rc = dbk_capture_driver(capture->service, capture->kind, &driver, err);
     if (rc == DBK_OK)
-        rc = open_entry(capture, &session.entry, err);
+        rc = dbk_capture_open_entry(capture, &session.entry, err);
     if (rc == DBK_OK)
         rc = connect_source(&session, driver, err);
     if (rc == DBK_OK) {
@@ -477,7 +486,7 @@ static bool can_work_again(int rc)
 
 static void *run(void *context)
 {
-    struct capture *capture = context;
+    struct dbk_capture *capture = context;
     for (;;) {
         struct dbk_error err = {0};
         /* In this order: what is asked for later is not missed. */
@@ -502,7 +511,7 @@ static void *run(void *context)
 int dbk_captures_start(struct dbk_captures *captures, struct dbk_error *err)
 {
     for (size_t i = 0; i < captures->count; i++) {
-        struct capture *capture = &captures->items[i];
+        struct dbk_capture *capture = &captures->items[i];
         capture->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         capture->over = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (capture->wake < 0 || capture->over < 0)
@@ -514,166 +523,4 @@ int dbk_captures_start(struct dbk_captures *captures, struct dbk_error *err)
         capture->runs = true;
     }
     return DBK_OK;
-}
-
-/* ---- Status ---- */
-
-size_t dbk_captures_count(const struct dbk_captures *captures)
-{
-    return captures->count;
-}
-
-/* What the book says, where nobody captures. */
-static int read_status(struct capture *capture, struct dbk_capture_status *status_out,
-                       struct dbk_error *err)
-{
-    struct dbk_entry *entry = NULL;
-    char room[64];
-    struct dbk_slice position = {0};
-    int rc = open_entry(capture, &entry, err);
-    if (rc < 0)
-        return rc;
-    if (dbk_json_find_text(dbk_entry_state(entry), "lsn", room, sizeof(room), &position) ||
-        dbk_json_find_text(dbk_entry_state(entry), "position", room, sizeof(room), &position))
-        (void)snprintf(status_out->position, sizeof(status_out->position), "%.*s",
-                       DBK_SLICE_ARGS(position));
-    dbk_entry_free(entry);
-    return DBK_OK;
-}
-
-int dbk_captures_status(struct dbk_captures *captures, size_t index,
-                        struct dbk_capture_status *status_out, struct dbk_error *err)
-{
-    struct capture *capture = &captures->items[index];
-    (void)pthread_mutex_lock(&captures->lock);
-    *status_out = capture->status;
-    (void)pthread_mutex_unlock(&captures->lock);
-    return capture->runs ? DBK_OK : read_status(capture, status_out, err);
-}
-
-static int find(struct dbk_captures *captures, struct dbk_slice service,
-                struct capture **capture_out, struct dbk_error *err)
-{
-    const char *closest = NULL;
-    for (size_t i = 0; i < captures->count; i++) {
-        const char *name = captures->items[i].service->name;
-        if (dbk_slice_equal_text(service, name)) {
-            *capture_out = &captures->items[i];
-            return DBK_OK;
-        }
-    }
-    char *copy = dbk_copy_text(service);
-    for (size_t i = 0; copy != NULL && closest == NULL && i < captures->count; i++)
-        closest = dbk_closest_name(copy, &captures->items[i].service->name, 1);
-    dbk_free(copy);
-    return dbk_error_set(err, DBK_ENOTFOUND, "no service %.*s is captured%s%s%s",
-                         DBK_SLICE_ARGS(service), closest == NULL ? "" : ": did you mean `",
-                         closest == NULL ? "" : closest, closest == NULL ? "" : "`?");
-}
-
-static int read_again(struct capture *capture, struct dbk_error *err)
-{
-    struct dbk_entry *entry = NULL;
-    if (capture->runs) {
-        capture->resnapshot = true;
-        end(capture);
-        return DBK_OK;
-    }
-    int rc = open_entry(capture, &entry, err);
-    if (rc == DBK_OK)
-        rc = dbk_entry_note(entry, dbk_entry_state(entry), true, err);
-    dbk_entry_free(entry);
-    return rc;
-}
-
-int dbk_captures_resnapshot(struct dbk_captures *captures, struct dbk_slice service,
-                            struct dbk_error *err)
-{
-    struct capture *first = NULL;
-    int rc = find(captures, service, &first, err);
-    for (size_t i = 0; rc == DBK_OK && i < captures->count; i++) {
-        if (captures->items[i].service == first->service &&
-            captures->items[i].kind != DBK_CAPTURE_OUTBOX)
-            rc = read_again(&captures->items[i], err);
-    }
-    return rc;
-}
-
-/* How often the source is asked where it is while somebody waits. */
-#define HURRY_US (INT64_C(5) * 1000)
-
-static struct timespec after_us(int64_t duration_us)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    int64_t nanoseconds = now.tv_nsec + duration_us % 1000000 * 1000;
-    now.tv_sec += duration_us / 1000000 + nanoseconds / 1000000000;
-    now.tv_nsec = nanoseconds % 1000000000;
-    return now;
-}
-
-/* 1: the book has it. Under the lock. */
-static int look(const struct capture *capture, const struct dbk_source_driver *driver,
-                struct dbk_slice wanted, struct dbk_error *err)
-{
-    bool reached = false;
-    struct dbk_slice position = dbk_slice_of(capture->status.position);
-    if (driver->is_reached == NULL || !driver->is_reached(wanted, position, &reached))
-        return dbk_error_set(err, DBK_EINVAL, "\"%.*s\" is no position of the database `%s`",
-                             (int)(wanted.size < 80 ? wanted.size : 80), wanted.data,
-                             capture->service->database);
-    /* Rows that a snapshot has not read yet are from before its position. */
-    return reached && capture->status.state != DBK_CAPTURE_SNAPSHOT;
-}
-
-static int await_position(struct capture *capture, const struct dbk_source_driver *driver,
-                          struct dbk_slice wanted, int64_t timeout_us, struct dbk_error *err)
-{
-    struct dbk_captures *captures = capture->captures;
-    int64_t end_us = now_us(capture) + timeout_us;
-    int rc = DBK_OK;
-    (void)pthread_mutex_lock(&captures->lock);
-    while ((rc = look(capture, driver, wanted, err)) == 0) {
-        struct timespec soon = after_us(HURRY_US);
-        if (now_us(capture) >= end_us || captures->stop) {
-            rc = dbk_error_set(
-                err, DBK_ETIMEOUT, "%s is captured up to %s (%s%s%s)", capture->service->name,
-                capture->status.position[0] == 0 ? "nothing" : capture->status.position,
-                dbk_capture_state_text(capture->status.state),
-                capture->status.error[0] == 0 ? "" : ": ", capture->status.error);
-            break;
-        }
-        capture->hurry = true;
-        notify(capture->wake);
-        (void)pthread_cond_timedwait(&captures->moved, &captures->lock, &soon);
-    }
-    (void)pthread_mutex_unlock(&captures->lock);
-    return rc < 0 ? rc : DBK_OK;
-}
-
-int dbk_captures_wait(struct dbk_captures *captures, struct dbk_slice service,
-                      struct dbk_slice position, int64_t timeout_us, uint64_t *position_out,
-                      struct dbk_error *err)
-{
-    struct capture *capture = NULL;
-    const struct dbk_source_driver *driver = NULL;
-    int rc = find(captures, service, &capture, err);
-    if (rc < 0 || capture == NULL)
-        return rc;
-    /* What is polled has no position that its users know. */
-    for (size_t i = 0; i < captures->count; i++) {
-        if (captures->items[i].service == capture->service &&
-            captures->items[i].kind == DBK_CAPTURE_CDC)
-            capture = &captures->items[i];
-    }
-    if (!capture->runs)
-        return dbk_error_set(err, DBK_EBUSY,
-                             "%s is captured by `daybook serve`, which does not run",
-                             capture->service->name);
-    rc = driver_of(capture->service, capture->kind, &driver, err);
-    if (rc == DBK_OK)
-        rc = await_position(capture, driver, position, timeout_us, err);
-    if (rc == DBK_OK)
-        *position_out = dbk_store_last_position(captures->options.store);
-    return rc;
 }

@@ -4,10 +4,13 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "base/diagnostics.h"
+#include "base/time.h"
 #include "command/decide.h"
 #include "command/meta.h"
+#include "command/recent.h"
 #include "command/service.h"
 
 #define ARENA_SIZE_MAX ((size_t)256 << 20)
@@ -38,7 +41,16 @@ struct dbk_commands {
     pthread_mutex_t lock;
     struct entry *items;
     size_t count;
+    int64_t since_us;
+    struct dbk_recent recent; /* under the lock */
 };
+
+static int64_t now_us(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
 
 int dbk_commands_open(struct dbk_store *store, struct dbk_folds *folds, dbk_append_fn append,
                       void *context, struct dbk_commands **commands_out, struct dbk_error *err)
@@ -50,6 +62,7 @@ int dbk_commands_open(struct dbk_store *store, struct dbk_folds *folds, dbk_appe
     commands->folds = folds;
     commands->append = append;
     commands->context = context;
+    commands->since_us = now_us();
     (void)pthread_mutex_init(&commands->lock, NULL);
     *commands_out = commands;
     return DBK_OK;
@@ -75,6 +88,7 @@ void dbk_commands_free(struct dbk_commands *commands)
     for (size_t i = 0; i < commands->count; i++)
         release_entry(&commands->items[i]);
     dbk_free(commands->items);
+    dbk_recent_release(&commands->recent);
     (void)pthread_mutex_destroy(&commands->lock);
     dbk_free(commands);
 }
@@ -508,6 +522,25 @@ static int do_in_service(struct doing *doing, struct entry *entry, struct dbk_bu
     return dbk_service_run(entry->runner, doing->command, &id, doing->hash, rows, result, err);
 }
 
+/* What changed nothing, or was answered from an earlier run, is not noted. */
+static void remember(struct dbk_commands *commands, const struct entry *entry, int64_t sent_us,
+                     const struct dbk_command_result *result)
+{
+    bool service = entry->runner != NULL;
+    if (result->known || (service ? result->committed_us == 0 : result->first_position == 0))
+        return;
+    (void)pthread_mutex_lock(&commands->lock);
+    dbk_recent_note(&commands->recent, &(struct dbk_recent_command){
+                                           .id = result->id,
+                                           .position_min = result->first_position,
+                                           .position_max = result->last_position,
+                                           .name = entry->name,
+                                           .service = result->service,
+                                           .sent_us = sent_us,
+                                           .done_us = service ? result->committed_us : now_us()});
+    (void)pthread_mutex_unlock(&commands->lock);
+}
+
 int dbk_command_do(struct dbk_commands *commands, const struct dbk_command *command,
                    struct dbk_buf *events, struct dbk_command_result *result_out,
                    struct dbk_error *err)
@@ -515,10 +548,15 @@ int dbk_command_do(struct dbk_commands *commands, const struct dbk_command *comm
     struct entry *entry = NULL;
     struct pooled *pooled = NULL;
     struct doing doing = {.commands = commands, .command = command};
+    int64_t sent_us = now_us();
     *result_out = (struct dbk_command_result){0};
     int rc = find(commands, command->name, &entry, err);
-    if (entry != NULL && entry->runner != NULL)
-        return do_in_service(&doing, entry, events, result_out, err);
+    if (entry != NULL && entry->runner != NULL) {
+        rc = do_in_service(&doing, entry, events, result_out, err);
+        if (rc == DBK_OK)
+            remember(commands, entry, sent_us, result_out);
+        return rc;
+    }
     if (rc == DBK_OK)
         rc = take(commands, entry, &pooled, err);
     if (rc < 0)
@@ -529,10 +567,36 @@ int dbk_command_do(struct dbk_commands *commands, const struct dbk_command *comm
     dbk_buf_init(&doing.state, STATE_SIZE_MAX);
     dbk_buf_init(&doing.meta, STATE_SIZE_MAX);
     rc = run(&doing, events, result_out, err);
+    if (rc == DBK_OK)
+        remember(commands, entry, sent_us, result_out);
     dbk_buf_release(&doing.meta);
     dbk_buf_release(&doing.state);
     dbk_buf_release(&doing.stream);
     dbk_arena_release(&doing.arena);
     give(commands, entry, pooled, rc != DBK_ESCRIPT);
     return rc;
+}
+
+bool dbk_commands_moments(struct dbk_commands *commands, const struct dbk_event *event,
+                          struct dbk_command_moments *moments_out)
+{
+    char since[DBK_TIME_TEXT_SIZE];
+    *moments_out = (struct dbk_command_moments){0};
+    (void)pthread_mutex_lock(&commands->lock);
+    const struct dbk_recent_command *found = dbk_recent_of(&commands->recent, event);
+    bool forgets = commands->recent.count > DBK_RECENT_COMMANDS;
+    if (found != NULL)
+        *moments_out = (struct dbk_command_moments){.name = found->name,
+                                                    .service = found->service,
+                                                    .sent_us = found->sent_us,
+                                                    .done_us = found->done_us};
+    (void)pthread_mutex_unlock(&commands->lock);
+    (void)dbk_time_format(commands->since_us, since);
+    if (found == NULL && event->time_us < commands->since_us)
+        (void)snprintf(moments_out->why, sizeof(moments_out->why),
+                       "before this process began, at %s", since);
+    else if (found == NULL && forgets)
+        (void)snprintf(moments_out->why, sizeof(moments_out->why),
+                       "not among the last %d commands, which are remembered", DBK_RECENT_COMMANDS);
+    return found != NULL;
 }

@@ -133,6 +133,8 @@ struct dbk_command_result {
     const char *service; /* whose database it was done in: no stream, no events; else NULL */
     /* Of that database, at or behind the commit, where it has one ("0/1A2B3C"); else empty. */
     char source_position[64];
+    struct dbk_uuid id;   /* then: its `:_id` */
+    int64_t committed_us; /* and when it was committed */
 };
 
 /*
@@ -151,5 +153,22 @@ struct dbk_command_result {
 int dbk_command_do(struct dbk_commands *commands, const struct dbk_command *command,
                    struct dbk_buf *events, struct dbk_command_result *result_out,
                    struct dbk_error *err) DBK_MUST_CHECK;
+
+/* ---- When ---- */
+
+/* Of the last so many commands that changed something, since these were opened. */
+struct dbk_command_moments {
+    const char *name;    /* valid until free */
+    const char *service; /* in whose database it was done; NULL: it appended the event itself */
+    int64_t sent_us;     /* it came */
+    int64_t done_us;     /* its transaction was committed, its events were synced */
+    char why[256];       /* why none is known; empty where there was none, or one is */
+};
+/*
+ * The command that an event came of: that which appended it, or one in a service's database that
+ * the event's meta names as causationid or correlationid. True: it is among the last.
+ */
+bool dbk_commands_moments(struct dbk_commands *commands, const struct dbk_event *event,
+                          struct dbk_command_moments *moments_out);
 
 #endif

@@ -478,8 +478,10 @@ static int commit(const struct run *run, struct dbk_error *err)
                              "%s: the database was lost while the command committed: repeat it "
                              "with its idempotency key (%s)",
                              run->definition->file, failure.message);
-    return rc < 0 ? dbk_error_set(err, rc, "%s: %s", run->definition->file, failure.message)
-                  : DBK_OK;
+    if (rc < 0)
+        return dbk_error_set(err, rc, "%s: %s", run->definition->file, failure.message);
+    run->result->committed_us = run->runner->os->now_us(run->runner->os);
+    return DBK_OK;
 }
 
 /* Where a server's log stands now: at or behind what was committed. One that does not tell is no
@@ -547,6 +549,7 @@ static int make_id(struct run *run, const struct dbk_uuid *id, struct dbk_error 
     int64_t now_us = os->now_us(os);
     (void)dbk_time_format(now_us, run->time);
     if (run->command->idempotency_key.size > 0) {
+        run->result->id = *id;
         dbk_uuid_format(id, run->id);
         return DBK_OK;
     }
@@ -554,6 +557,7 @@ static int make_id(struct run *run, const struct dbk_uuid *id, struct dbk_error 
     if (rc < 0)
         return rc;
     const struct dbk_uuid made = dbk_uuid_v7(now_us, random);
+    run->result->id = made;
     dbk_uuid_format(&made, run->id);
     return DBK_OK;
 }

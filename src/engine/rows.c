@@ -210,6 +210,9 @@ static int find_position(struct dbk_engine *engine, const struct dbk_rows_option
     const struct dbk_book *book = engine->book;
     uint64_t position = UINT64_MAX;
     int rc = DBK_OK;
+    rows->seen = dbk_arena_alloc_zero(&rows->arena, book->model_count + 1, sizeof(*rows->seen));
+    if (rows->seen == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory reading");
     for (size_t i = 0; rc == DBK_OK && i < book->model_count; i++) {
         const char *database = book->models[i].database;
         uint64_t own = UINT64_MAX;
@@ -221,6 +224,7 @@ static int find_position(struct dbk_engine *engine, const struct dbk_rows_option
         if (rc == DBK_OK)
             rc = check_stale(engine, &book->models[i], own == UINT64_MAX ? 0 : own, err);
         position = own < position ? own : position;
+        rows->seen[i] = own == UINT64_MAX ? 0 : own;
     }
     for (size_t i = 0; rc == DBK_OK && i < book->view_count; i++) {
         const char *database = book->views[i].database;
@@ -351,6 +355,7 @@ int dbk_engine_rows(struct dbk_engine *engine, const struct dbk_rows_options *op
         return dbk_error_set(err, DBK_ENOMEM, "out of memory reading");
     dbk_arena_init(&rows->arena, DBK_ENGINE_TEXT_SIZE_MAX);
     rows->sql = options->sql;
+    rows->engine = engine;
     rows->lag_us = -1;
     rc = options->at == NULL ? open_now(engine, options, rows, err)
                              : dbk_rows_open_as_of(engine, options, rows, err);
@@ -389,7 +394,12 @@ const char *dbk_rows_column_name(const struct dbk_rows *rows, int column)
 
 int dbk_rows_next(struct dbk_rows *rows, struct dbk_error *err)
 {
-    return dbk_statement_step(rows->statement, err);
+    int rc = dbk_statement_step(rows->statement, err);
+    for (size_t i = 0; rc == 0 && rows->seen != NULL && i < rows->engine->book->model_count; i++) {
+        if (rows->seen[i] != 0)
+            dbk_models_seen(rows->engine->models, i, rows->seen[i]);
+    }
+    return rc;
 }
 
 struct dbk_value dbk_rows_value(struct dbk_rows *rows, int column)

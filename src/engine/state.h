@@ -19,6 +19,8 @@ struct dbk_rows {
     uint64_t position;
     int64_t lag_us; /* negative: it is as of a time, and has none */
     struct dbk_slice sql;
+    struct dbk_engine *engine;
+    uint64_t *seen; /* of each model that is read, its position; 0: it is not */
 };
 
 struct dbk_engine {

@@ -162,6 +162,26 @@ int dbk_models_find(struct dbk_models *models, const char *name, size_t *index_o
                     struct dbk_error *err) DBK_MUST_CHECK;
 
 /*
+ * When an event got into a model and was first read there, as far as it is known: the process that
+ * posts remembers so many of its last batches (base/trail.h), and reads through Daybook.
+ */
+struct dbk_model_moments {
+    const char *model;
+    bool applied;        /* the model's position has passed it */
+    int64_t received_us; /* the batch that has it was begun; DBK_TIME_NONE: not, or not known */
+    int64_t applied_us;  /* and committed */
+    int64_t seen_us;     /* the first read past it was answered */
+    /* Why one of them is not there; empty where it is. */
+    char applied_why[256];
+    char seen_why[256];
+};
+/* 1: the model handles such an event; 0: it does not. */
+int dbk_models_moments(struct dbk_models *models, size_t index, const struct dbk_event *event,
+                       struct dbk_model_moments *moments_out);
+/* A read has been answered from a model that was at a position. */
+void dbk_models_seen(struct dbk_models *models, size_t index, uint64_t position);
+
+/*
  * Builds the next generation from the files' definition beside the serving one, catches up, swaps,
  * drops the old one bit by bit. Blocks; progress (may be NULL) is called now and then and ends the
  * rebuild (to be resumed by the next call) when it answers false.

@@ -45,6 +45,8 @@ static void free_model(struct dbk_model *model)
     dbk_model_close(model);
     dbk_generation_release(&model->serving);
     dbk_arena_release(&model->arena);
+    dbk_trail_release(&model->applied);
+    dbk_trail_release(&model->seen);
     (void)pthread_mutex_destroy(&model->work);
     dbk_free(model);
 }
@@ -218,6 +220,9 @@ int dbk_model_open(struct dbk_model *model, struct dbk_error *err)
     model->serving = serving;
     model->sync = serving.definition.sync;
     model->position = serving.position;
+    if (!model->begun)
+        model->position_begun = serving.position;
+    model->begun = true;
     (void)pthread_mutex_unlock(&model->models->lock);
     rc = dbk_model_open_session(model, err);
     if (rc == DBK_OK)
@@ -322,11 +327,20 @@ int64_t dbk_model_now_us(void)
 
 void dbk_model_moved(struct dbk_model *model, uint64_t position, uint64_t posted)
 {
+    int64_t now_us = dbk_model_now_us();
     (void)pthread_mutex_lock(&model->models->lock);
+    if (posted > 0)
+        dbk_trail_note(&model->applied,
+                       &(struct dbk_trail_step){
+                           .position_min = model->position + 1,
+                           .position_max = position,
+                           .begun_us = model->made.begun_us == 0 ? now_us : model->made.begun_us,
+                           .done_us = now_us});
+    model->made.begun_us = 0;
     model->position = position;
     model->posted += posted;
     model->batches += posted > 0;
-    dbk_pace_commit(&model->pace, &model->made, posted, dbk_model_now_us());
+    dbk_pace_commit(&model->pace, &model->made, posted, now_us);
     model->error = (struct dbk_error){0};
     (void)pthread_cond_broadcast(&model->models->moved);
     (void)pthread_mutex_unlock(&model->models->lock);

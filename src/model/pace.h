@@ -36,6 +36,7 @@ struct dbk_pace {
 
 /* When the events of a batch became, while it is not committed. */
 struct dbk_pace_batch {
+    int64_t begun_us; /* when it was; 0: none is noted */
     int64_t since_us; /* events that were recorded before are not measured: they are made up for */
     int64_t became_us[DBK_PACE_BATCH];
     size_t count;

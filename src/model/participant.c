@@ -73,8 +73,11 @@ static int open_group(struct dbk_models *models, struct dbk_error *err)
         return rc;
     }
     for (size_t i = 0; i < models->count; i++) {
-        if (takes_part(models->items[i]))
-            models->items[i]->made.count = 0;
+        struct dbk_model *model = models->items[i];
+        if (takes_part(model)) {
+            model->made.count = 0;
+            model->made.begun_us = dbk_model_now_us();
+        }
     }
     models->group_open = true;
     return DBK_OK;

@@ -187,8 +187,10 @@ static int post_transaction(struct dbk_batch_post *post, uint64_t stop, uint64_t
                             bool *more, struct dbk_error *err)
 {
     uint64_t before = post->position;
-    if (post->made != NULL)
+    if (post->made != NULL) {
         post->made->count = 0;
+        post->made->begun_us = dbk_model_now_us();
+    }
     int rc = dbk_connection_begin(post->connection, DBK_BEGIN_WRITE, err);
     dbk_poster_set_careful(post->poster, stop != 0);
     if (rc == DBK_OK)

@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/trail.h"
 #include "model/generation.h"
 #include "model/pace.h"
 #include "model/poster.h"
@@ -47,6 +48,7 @@ struct dbk_model {
     struct dbk_statement *fence;
     bool opened; /* what follows is set; a server that cannot be reached is tried again */
     bool behind; /* a `transaction` model that missed a commit */
+    bool begun;  /* it was opened once */
     struct dbk_pace_batch made; /* what is posted and not committed; under work */
     size_t made_before;         /* noted before the batch that a participant is asked about */
     pthread_t thread;
@@ -56,7 +58,10 @@ struct dbk_model {
     uint64_t posted;
     uint64_t batches;
     struct dbk_pace pace;
-    uint64_t failures; /* at events that a handler could not digest */
+    uint64_t position_begun;  /* where it was when it was opened first */
+    struct dbk_trail applied; /* batches: begun, committed */
+    struct dbk_trail seen;    /* reads that saw further than those before */
+    uint64_t failures;        /* at events that a handler could not digest */
     uint64_t retries;
     bool stopped;
     struct dbk_error error;
