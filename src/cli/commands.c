@@ -663,11 +663,16 @@ const struct dbk_cli_command dbk_cli_commands[] = {
      .positional = "CORRELATION|EVENT-ID|POSITION",
      .summary = "what caused what: a correlation's events as a tree across streams",
      .details = "Its events have the correlationid in their meta; causationid names the cause. An "
-                "event's id\nor position stands for its correlation. -o dot is for Graphviz.",
+                "event's id\nor position stands for its correlation. -o dot is for Graphviz.\n"
+                "--timeline is of one event, by position or id: when it was sent, saved in its\n"
+                "service, taken from there, published, and in each read model received, applied\n"
+                "and first seen. What is not known says why.",
      .examples = EXAMPLES("daybook trace order-process-17", "daybook trace 4711",
-                          "daybook trace order-process-17 -o dot | dot -Tsvg -o trace.svg"),
+                          "daybook trace order-process-17 -o dot | dot -Tsvg -o trace.svg",
+                          "daybook trace 4711 --timeline"),
      .options = OPTIONS(OPTION("limit", NUMBER, "N", "at most so many events (10000)"),
                         FLAG("hidden", "also the book's own, whose category begins with $"),
+                        FLAG("timeline", "when one event was what"),
                         {"output", 'o', DBK_OPTION_CHOICE, "table|json|jsonl|csv|dot",
                          "how to print the answer (table)"}),
      .positional_min = 1,

@@ -287,6 +287,8 @@ int dbk_run_trace(const struct dbk_arguments *arguments)
     struct dbk_call call;
     struct dbk_link *link = NULL;
     struct dbk_answer answer;
+    if (dbk_arguments_has(arguments, "timeline"))
+        return dbk_trace_timeline(arguments);
     dbk_call_init(&call, "GET", "/trace/");
     dbk_call_path(&call, dbk_slice_of(arguments->positional[0]));
     dbk_call_option(&call, arguments, "limit", "limit");

@@ -7,6 +7,7 @@
 #ifndef DBK_CLI_TRACE_H
 #define DBK_CLI_TRACE_H
 
+#include "cli/arguments.h"
 #include "json/json.h"
 
 /* A row of the answer; texts are borrowed from it, and empty where it has none. */
@@ -30,6 +31,8 @@ struct dbk_trace_line {
 
 /* "+0 ms", "+1.25 s", "-3 min 5 s": how long after the first event. */
 void dbk_trace_write_offset(struct dbk_buf *out, int64_t offset_us);
+/* `--timeline`: when one event was what. Returns the exit status. */
+int dbk_trace_timeline(const struct dbk_arguments *arguments);
 /* A graph in the language of Graphviz: streams as boxes, categories as colours, causes as arrows.
    DBK_ENOMEM. */
 int dbk_trace_write_dot(struct dbk_buf *out, struct dbk_slice correlation,

@@ -22,6 +22,10 @@ const struct dbk_route dbk_routes[] = {
      false},
     {"POST", "/events", dbk_api_append_events, "skip_known durability",
      "Appends a batch over any streams, all or nothing", true},
+    {"GET", "/events/{id}/timeline", dbk_api_timeline, "",
+     "When an event was sent, saved, published, and in each read model received, applied and first "
+     "seen; id: its position or id",
+     false},
     {"GET", "/streams/{stream}", dbk_api_read_stream,
      "type tag query correlation after before from_version to_version from_time to_time "
      "from_occurred "

@@ -52,6 +52,7 @@ int dbk_api_keys(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_keys_rotate(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_state(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_log(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_timeline(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_trace(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_command(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_queries(struct dbk_api_call *call, struct dbk_error *err);

@@ -47,6 +47,28 @@ def test_a_read_is_stale_without_after_and_fresh_with_it(feed, serve):
     assert post != first["rows"][0]["post"]
 
 
+def test_a_post_s_timeline(feed, serve):
+    server = serve(feed)
+    done = server.post("/commands/CreatePost", {"user": 2, "content": "hello"}).json
+    post = done["rows"][0]["post"]
+    event = wait_for(lambda: server.get(f"/streams/post-{post}").json.get("events"))[0]
+    assert event["meta"] == {"causationid": post}
+    path = f"/events/{event['position']}/timeline"
+    wait_for(lambda: server.get("/models/user_feed").json["lag_events"] == 0)
+    before = server.get(path).json["moments"]
+    assert [(m["moment"], m["of"]) for m in before] == [
+        ("sent", "CreatePost"), ("saved", "posts"), ("taken", "posts"), ("published", "feed"),
+        ("received", "user_feed"), ("applied", "user_feed"), ("seen", "user_feed")]
+    assert before[-1]["time"] is None and "not yet" in before[-1]["why"]
+    # Somebody else's read is past it, too: whether it shows the post is not asked.
+    assert feed_of(server, 1) == []
+    moments = server.get(path).json["moments"]
+    offsets = [m["offset_us"] for m in moments]
+    assert offsets[0] == 0 and offsets == sorted(offsets)
+    assert moments[:-1] == before[:-1]
+    assert post not in server.get("/events/2/timeline").text
+
+
 def test_a_post_is_in_all_tables_or_in_none(feed, serve, data):
     server = serve(feed)
     for body, code in [({"user": 99, "content": "x"}, "no-such-user"),
@@ -68,5 +90,9 @@ def test_the_readme(binary, tmp_path, free_port):
             session.sh(block)
             if "Good morning" in block:
                 assert re.search(r"Anna +anna.png +Good morning", session.printed)
+            if "--timeline" in block:
+                drawn = re.findall(r"^ *[0-9.]+ ms +(\w+) +\w+ .*●", session.printed, re.MULTILINE)
+                assert drawn[-7:] == ["sent", "saved", "taken", "published", "received", "applied",
+                                      "seen"]
     finally:
         session.end()

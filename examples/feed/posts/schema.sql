@@ -19,6 +19,7 @@ CREATE TABLE outbox (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     stream TEXT NOT NULL,
     type TEXT NOT NULL,
-    data TEXT NOT NULL
+    data TEXT NOT NULL,
+    meta TEXT
 );
 INSERT INTO users VALUES (1, 'Anna', 'anna.png'), (2, 'Bert', 'bert.png');
