@@ -12,230 +12,14 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "cli/bench.h"
+#include "cli/bench_ways.h"
 #include "cli/commands.h"
 #include "cli/fail.h"
-#include "fold/fold.h"
 #include "migrate/migrate.h"
-#include "schema/upcaster.h"
+#include "server/request.h"
 
-#define VERSIONS 3
 #define CHAIN_MAX 10
 #define ROUNDS 7
-
-/* ---- The type ---- */
-
-#define V1 "{\"version\": 1, \"schema\": {\"type\": \"object\"}}"
-#define V2(upcast) ", {\"version\": 2, \"schema\": {\"title\": \"two\"}" upcast "}"
-#define V3(upcast) ", {\"version\": 3, \"schema\": {\"title\": \"three\"}" upcast "}"
-#define TYPE(two, three) "{\"versions\": [" V1 V2(two) V3(three) "]}"
-
-static const char by_steps[] = TYPE(", \"upcast\": [{\"add\": \"currency\", \"value\": \"USD\"}]",
-                                    ", \"upcast\": [{\"rename\": \"amount\", \"to\": \"total\"}]");
-static const char by_script[] = TYPE("", "");
-static const char by_program[] = TYPE(", \"upcast\": \"program\"", ", \"upcast\": \"program\"");
-
-static const char to_2[] = "return function(data)\n"
-                           "    data.currency = data.currency or \"USD\"\n"
-                           "    return data\n"
-                           "end\n";
-static const char to_3[] = "return function(data)\n"
-                           "    data.total = data.amount\n"
-                           "    data.amount = nil\n"
-                           "    return data\n"
-                           "end\n";
-
-static int program_to_2(void *context, const struct dbk_event *event, struct dbk_buf *out,
-                        struct dbk_error *err)
-{
-    (void)context;
-    (void)err;
-    dbk_buf_append(out, dbk_slice(event->data.data, event->data.size - 1));
-    dbk_buf_append_text(out, ",\"currency\":\"USD\"}");
-    return DBK_OK;
-}
-
-static int program_to_3(void *context, const struct dbk_event *event, struct dbk_buf *out,
-                        struct dbk_error *err)
-{
-    static const char old[] = "\"amount\":";
-    const char *at = memmem(event->data.data, event->data.size, old, sizeof(old) - 1);
-    (void)context;
-    if (at == NULL)
-        return dbk_error_set(err, DBK_ESCRIPT, "there is no amount");
-    size_t before = (size_t)(at - event->data.data);
-    dbk_buf_append(out, dbk_slice(event->data.data, before));
-    dbk_buf_append_text(out, "\"total\":");
-    before += sizeof(old) - 1;
-    dbk_buf_append(out, dbk_slice(event->data.data + before, event->data.size - before));
-    return DBK_OK;
-}
-
-/* An event's data as version `version` has it, of about `size` bytes. */
-static void put_data(struct dbk_buf *out, uint64_t number, uint16_t version, size_t size)
-{
-    size_t start = out->size;
-    dbk_buf_append_format(out, "{\"id\":\"%ju\",\"%s\":%ju,\"text\":\"", (uintmax_t)number,
-                          version < 3 ? "amount" : "total", (uintmax_t)(number % 100));
-    while (out->rc == DBK_OK && out->size - start + 2 < size)
-        dbk_buf_append_char(out, (char)('a' + (out->size - start) % 26));
-    dbk_buf_append_text(out, version < 2 ? "\"}" : "\",\"currency\":\"EUR\"}");
-}
-
-/* ---- Folds ---- */
-
-#define FOLD(functions)                                                                            \
-    "return {\n"                                                                                   \
-    "    initial = { count = 0, EUR = 0, USD = 0 },\n"                                             \
-    "    on = {\n" functions "    },\n"                                                            \
-    "}\n"
-#define ADD(name, currency, total)                                                                 \
-    "        [\"" name "\"] = function(state, data)\n"                                             \
-    "            state.count = state.count + 1\n"                                                  \
-    "            state[" currency "] = state[" currency "] + data." total "\n"                     \
-    "        end,\n"
-
-static const char fold[] = FOLD(ADD("Measured", "data.currency", "total"));
-static const char versioned[] = FOLD(ADD("Measured.v1", "\"USD\"", "amount") ADD(
-    "Measured.v2", "data.currency", "amount") ADD("Measured", "data.currency", "total"));
-
-/* The same in C, of the newest version. */
-struct sums {
-    uint64_t count;
-    uint64_t euro;
-    uint64_t dollar;
-};
-
-static int create(void *context, void **state_out, struct dbk_error *err)
-{
-    (void)context;
-    *state_out = dbk_alloc_zero(1, sizeof(struct sums));
-    return *state_out != NULL ? DBK_OK
-                              : dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
-}
-
-static void destroy(void *context, void *state)
-{
-    (void)context;
-    dbk_free(state);
-}
-
-static int reset(void *context, void *state, struct dbk_error *err)
-{
-    (void)context;
-    (void)err;
-    *(struct sums *)state = (struct sums){0};
-    return DBK_OK;
-}
-
-static int apply(void *context, void *state, const struct dbk_event *event, struct dbk_error *err)
-{
-    static const char key[] = "\"total\":";
-    struct sums *sums = state;
-    (void)context;
-    const char *at = memmem(event->data.data, event->data.size, key, sizeof(key) - 1);
-    const char *end = event->data.data + event->data.size;
-    uint64_t total = 0;
-    if (at == NULL)
-        return dbk_error_set(err, DBK_ESCRIPT, "there is no total");
-    for (at += sizeof(key) - 1; at < end && *at >= '0' && *at <= '9'; at++)
-        total = total * 10 + (uint64_t)(*at - '0');
-    sums->count++;
-    /* The currency comes last. */
-    if (memmem(end - 8, 8, "EUR", 3) != NULL)
-        sums->euro += total;
-    else
-        sums->dollar += total;
-    return DBK_OK;
-}
-
-static int write_sums(void *context, void *state, struct dbk_buf *out, struct dbk_error *err)
-{
-    const struct sums *sums = state;
-    (void)context;
-    (void)err;
-    dbk_buf_append_format(out, "{\"EUR\":%ju,\"USD\":%ju,\"count\":%ju}", (uintmax_t)sums->euro,
-                          (uintmax_t)sums->dollar, (uintmax_t)sums->count);
-    return out->rc;
-}
-
-static int read_sums(void *context, void *state, struct dbk_slice text, struct dbk_error *err)
-{
-    (void)text;
-    return reset(context, state, err); /* there are no snapshots */
-}
-
-static const struct dbk_fold_functions in_c = {NULL,  create, destroy,    reset,
-                                               apply, NULL,   write_sums, read_sums};
-
-/* ---- A way of reading ---- */
-
-struct way {
-    struct dbk_diagnostics faults;
-    struct dbk_schemas *schemas;
-    struct dbk_upcasts *upcasts;
-    struct dbk_lens lens;
-};
-
-static int look_open(void *context, void **state, struct dbk_event *event, struct dbk_error *err)
-{
-    (void)context;
-    (void)state;
-    (void)event;
-    (void)err;
-    return 1;
-}
-
-/* A reader's state is its upcaster. */
-static int look_upcast(void *context, void **state, struct dbk_event *event, struct dbk_error *err)
-{
-    struct way *way = context;
-    struct dbk_upcaster *upcaster = *state;
-    int rc = dbk_upcast_event(way->upcasts, &upcaster, event, err);
-    *state = upcaster;
-    return rc;
-}
-
-static void look_end(void *context, void *state)
-{
-    struct way *way = context;
-    dbk_upcaster_give(way->upcasts, state);
-}
-
-static int open_way(struct way *way, const char *schema, bool scripts, bool program,
-                    struct dbk_error *err)
-{
-    dbk_diagnostics_init(&way->faults);
-    const struct dbk_upcast_function functions[] = {
-        {DBK_SLICE_LITERAL("Measured"), 2, DBK_SLICE_LITERAL("1"), NULL, program_to_2},
-        {DBK_SLICE_LITERAL("Measured"), 3, DBK_SLICE_LITERAL("1"), NULL, program_to_3},
-    };
-    way->lens = (struct dbk_lens){way, look_open, look_upcast, look_end};
-    way->schemas = dbk_schemas_create();
-    int rc = way->schemas == NULL
-                 ? dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM))
-                 : dbk_schemas_add(way->schemas, "Measured", "Measured.schema.json",
-                                   dbk_slice_of(schema), &way->faults, err);
-    if (rc == DBK_OK && scripts)
-        rc = dbk_schemas_add_script(way->schemas, "Measured", 2, "Measured.1-2.lua",
-                                    DBK_SLICE_LITERAL(to_2));
-    if (rc == DBK_OK && scripts)
-        rc = dbk_schemas_add_script(way->schemas, "Measured", 3, "Measured.2-3.lua",
-                                    DBK_SLICE_LITERAL(to_3));
-    if (rc == DBK_OK)
-        rc = dbk_schemas_finish(way->schemas, &way->faults, err);
-    if (rc == DBK_OK && way->faults.error_count > 0)
-        rc = dbk_error_set(err, DBK_EBOOK, "%s", way->faults.items[0].what);
-    return rc < 0 ? rc
-                  : dbk_upcasts_open(way->schemas, functions, program ? 2 : 0, &way->upcasts, err);
-}
-
-static void close_way(struct way *way)
-{
-    dbk_upcasts_free(way->upcasts);
-    dbk_schemas_free(way->schemas);
-    dbk_diagnostics_release(&way->faults);
-}
 
 /* ---- Stores ---- */
 
@@ -261,9 +45,9 @@ static int fill(struct dbk_bench *bench, struct dbk_store *store, const struct d
         dbk_buf_reset(&data);
         for (size_t i = 0; i < count; i++) {
             size_t start = data.size;
-            uint16_t version = only != 0 ? only : (uint16_t)(1 + (first + i) % VERSIONS);
+            uint16_t version = only != 0 ? only : (uint16_t)(1 + (first + i) % DBK_BENCH_VERSIONS);
             size_t size = dbk_bench_stream_name(first + i, fill->streams, streams[i]);
-            put_data(&data, first + i, version, (size_t)fill->size);
+            dbk_bench_put_data(&data, first + i, version, (size_t)fill->size);
             events[i] =
                 (struct dbk_new_event){.stream = dbk_slice(streams[i], size),
                                        .type = DBK_SLICE_LITERAL("Measured"),
@@ -332,13 +116,13 @@ static int migrate(struct dbk_bench *bench, struct dbk_store *source, struct dbk
 
 /* ---- Measuring ---- */
 
-enum reading { READ_CURSOR, READ_C, READ_LUA, READINGS };
-static const char *const reading_names[READINGS] = {"cursor", "fold_in_c", "fold_in_lua"};
+enum reading { READ_CURSOR, READ_JSON, READ_C, READ_LUA, READINGS };
+static const char *const reading_names[READINGS] = {"cursor", "json", "fold_in_c", "fold_in_lua"};
 
 struct contender {
     const char *name;
     struct dbk_store *store;
-    struct way *way; /* NULL: as stored */
+    struct dbk_bench_way *way; /* NULL: as stored */
     const char *fold;
     bool only_lua; /* what it does, it does in a fold in Lua */
     double best_ns[READINGS];
@@ -353,10 +137,11 @@ static int open_folds(const struct contender *contender, enum reading reading,
         return rc;
     if (contender->way != NULL)
         dbk_folds_set_upcasts(*folds_out, contender->way->upcasts);
-    return reading == READ_C ? dbk_folds_add_functions(*folds_out, DBK_SLICE_LITERAL("bench"),
-                                                       DBK_SLICE_LITERAL("1"), 0, &in_c, err)
-                             : dbk_folds_add(*folds_out, DBK_SLICE_LITERAL("bench"), "bench.lua",
-                                             dbk_slice_of(contender->fold), err);
+    return reading == READ_C
+               ? dbk_folds_add_functions(*folds_out, DBK_SLICE_LITERAL("bench"),
+                                         DBK_SLICE_LITERAL("1"), 0, &dbk_bench_fold_in_c, err)
+               : dbk_folds_add(*folds_out, DBK_SLICE_LITERAL("bench"), "bench.lua",
+                               dbk_slice_of(contender->fold), err);
 }
 
 static int fold_all(struct contender *contender, struct dbk_folds *folds, uint64_t streams,
@@ -381,6 +166,26 @@ static int fold_all(struct contender *contender, struct dbk_folds *folds, uint64
     return rc;
 }
 
+static const struct dbk_slice category = {.data = "bench", .size = 5};
+
+/* As `read` answers them. */
+static int write_all(struct dbk_store *store, struct dbk_error *err)
+{
+    struct dbk_cursor *cursor = NULL;
+    struct dbk_event event;
+    struct dbk_buf line;
+    dbk_buf_init(&line, (size_t)1 << 20);
+    int rc = dbk_cursor_open(
+        store, &(struct dbk_filter){.categories = &category, .category_count = 1}, &cursor, err);
+    while (rc >= 0 && (rc = dbk_cursor_next(cursor, &event, err)) == 1) {
+        dbk_buf_reset(&line);
+        dbk_put_event(&line, &event, (struct dbk_slice){0});
+    }
+    dbk_cursor_free(cursor);
+    dbk_buf_release(&line);
+    return rc;
+}
+
 /* Of this thread: a turn is work in memory, and what else the machine does is not its matter. */
 static int64_t processor_ns(void)
 {
@@ -393,16 +198,17 @@ static int64_t processor_ns(void)
 static int take_turn(struct dbk_bench *bench, struct contender *contender, enum reading reading,
                      const struct dbk_bench_fill *of, double *ns_out, struct dbk_error *err)
 {
-    static const struct dbk_slice category = {.data = "bench", .size = 5};
     struct dbk_folds *folds = NULL;
     uint64_t count = 0;
     dbk_store_set_lens(contender->store, contender->way == NULL ? NULL : &contender->way->lens);
-    int rc = reading == READ_CURSOR ? DBK_OK : open_folds(contender, reading, bench, &folds, err);
+    int rc = reading < READ_C ? DBK_OK : open_folds(contender, reading, bench, &folds, err);
     int64_t begun = processor_ns();
     if (rc == DBK_OK && reading == READ_CURSOR)
         rc = dbk_bench_count(contender->store,
                              &(struct dbk_filter){.categories = &category, .category_count = 1},
                              &count, err);
+    else if (rc == DBK_OK && reading == READ_JSON)
+        rc = write_all(contender->store, err);
     else if (rc == DBK_OK)
         rc = fold_all(contender, folds, of->streams, err);
     *ns_out = (double)(processor_ns() - begun) / (double)of->events;
@@ -440,29 +246,16 @@ static int measure_all(struct dbk_bench *bench, struct contender *contenders, si
 
 /* ---- Chains ---- */
 
-/* Version 1 of a type that has so many, each of which adds a member. */
-static void put_chain(struct dbk_buf *out, unsigned versions)
-{
-    dbk_buf_append_text(out, "{\"versions\": [" V1);
-    for (unsigned version = 2; version <= versions; version++)
-        dbk_buf_append_format(out,
-                              ", {\"version\": %u, \"schema\": {\"title\": \"%u\"}, \"upcast\": "
-                              "[{\"add\": \"added_%u\", \"value\": %u}]}",
-                              version, version, version, version);
-    dbk_buf_append_text(out, "]}");
-    dbk_buf_append_char(out, 0);
-}
-
 static int measure_chain(struct dbk_bench *bench, struct dbk_store *store, unsigned versions,
                          const struct dbk_bench_fill *of, double *ns_out, struct dbk_error *err)
 {
-    struct way way = {0};
+    struct dbk_bench_way way = {0};
     struct dbk_buf schema;
     struct contender contender = {.store = store, .way = &way};
     dbk_buf_init(&schema, (size_t)1 << 20);
-    put_chain(&schema, versions);
+    dbk_bench_put_chain(&schema, versions);
     int rc = schema.rc < 0 ? dbk_error_set(err, schema.rc, "%s", dbk_code_text(schema.rc))
-                           : open_way(&way, schema.data, false, false, err);
+                           : dbk_bench_open_way(&way, schema.data, false, false, err);
     for (int round = 0; rc == DBK_OK && round < ROUNDS; round++) {
         double ns = 0;
         rc = take_turn(bench, &contender, READ_CURSOR, of, &ns, err);
@@ -470,7 +263,7 @@ static int measure_chain(struct dbk_bench *bench, struct dbk_store *store, unsig
             *ns_out = ns;
     }
     dbk_store_set_lens(store, NULL);
-    close_way(&way);
+    dbk_bench_close_way(&way);
     dbk_buf_release(&schema);
     return rc;
 }
@@ -501,7 +294,7 @@ enum { BY_STEPS, BY_SCRIPT, BY_PROGRAM, VERSIONED, MIGRATED, CONTENDERS };
 
 struct work {
     struct dbk_bench_fill fill;
-    struct way ways[WAYS];
+    struct dbk_bench_way ways[WAYS];
     struct contender contenders[CONTENDERS];
     double chain_ns[CHAIN_MAX];
     double migrate_seconds;
@@ -509,28 +302,30 @@ struct work {
 
 static int open_ways(struct work *work, struct dbk_error *err)
 {
-    int rc = open_way(&work->ways[STEPS], by_steps, false, false, err);
+    int rc = dbk_bench_open_way(&work->ways[STEPS], dbk_bench_by_steps, false, false, err);
     if (rc == DBK_OK)
-        rc = open_way(&work->ways[SCRIPT], by_script, true, false, err);
-    return rc < 0 ? rc : open_way(&work->ways[PROGRAM], by_program, false, true, err);
+        rc = dbk_bench_open_way(&work->ways[SCRIPT], dbk_bench_by_script, true, false, err);
+    return rc < 0
+               ? rc
+               : dbk_bench_open_way(&work->ways[PROGRAM], dbk_bench_by_program, false, true, err);
 }
 
 static int measure_ways(struct dbk_bench *bench, struct work *work, struct dbk_store *mixed,
                         struct dbk_store *copy, struct dbk_error *err)
 {
     work->contenders[BY_STEPS] = (struct contender){
-        .name = "steps", .store = mixed, .way = &work->ways[STEPS], .fold = fold};
-    work->contenders[BY_SCRIPT] =
-        (struct contender){.name = "lua", .store = mixed, .way = &work->ways[SCRIPT], .fold = fold};
-    work->contenders[BY_PROGRAM] =
-        (struct contender){.name = "c", .store = mixed, .way = &work->ways[PROGRAM], .fold = fold};
+        .name = "steps", .store = mixed, .way = &work->ways[STEPS], .fold = dbk_bench_fold};
+    work->contenders[BY_SCRIPT] = (struct contender){
+        .name = "lua", .store = mixed, .way = &work->ways[SCRIPT], .fold = dbk_bench_fold};
+    work->contenders[BY_PROGRAM] = (struct contender){
+        .name = "c", .store = mixed, .way = &work->ways[PROGRAM], .fold = dbk_bench_fold};
     work->contenders[VERSIONED] = (struct contender){.name = "versioned",
                                                      .store = mixed,
                                                      .way = &work->ways[STEPS],
-                                                     .fold = versioned,
+                                                     .fold = dbk_bench_versioned_fold,
                                                      .only_lua = true};
     work->contenders[MIGRATED] =
-        (struct contender){.name = "migrated", .store = copy, .fold = fold};
+        (struct contender){.name = "migrated", .store = copy, .fold = dbk_bench_fold};
     dbk_store_set_lens(mixed, &work->ways[STEPS].lens);
     int rc = fill(bench, mixed, &work->fill, 0, err);
     if (rc == DBK_OK)
@@ -564,7 +359,7 @@ static void write_report(const struct work *work, struct dbk_buf *report)
 {
     const struct contender *plain = &work->contenders[MIGRATED];
     dbk_bench_settings(report, &work->fill);
-    dbk_bench_number(report, "versions", VERSIONS, 0);
+    dbk_bench_number(report, "versions", DBK_BENCH_VERSIONS, 0);
     put_way(report, &work->contenders[BY_STEPS], plain, 1, 0, true);
     put_way(report, &work->contenders[BY_SCRIPT], plain, 3, 0, true);
     put_way(report, &work->contenders[BY_PROGRAM], plain, 2, 0, true);
@@ -587,7 +382,7 @@ static int measure(struct dbk_bench *bench, void *context, struct dbk_buf *repor
     if (rc == DBK_OK)
         rc = measure_stores(bench, work, err);
     for (size_t i = 0; i < WAYS; i++)
-        close_way(&work->ways[i]);
+        dbk_bench_close_way(&work->ways[i]);
     if (rc == DBK_OK)
         write_report(work, report);
     return rc;

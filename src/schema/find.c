@@ -61,18 +61,23 @@ static inline uint64_t mark_word(const char *at, __m128i *special)
     return word | mark_block(at + 3 * BLOCK, special) << 3 * BLOCK;
 }
 
-/* The last word, of fewer bytes. */
-static inline uint64_t mark_rest(const char *at, size_t count, __m128i *special)
+/* The last word, of fewer bytes: its last block begins before it, where the text did. */
+static inline uint64_t mark_rest(struct dbk_slice body, size_t at, __m128i *special)
 {
-    char bytes[BLOCK] = {0};
+    size_t count = body.size - at;
     uint64_t word = 0;
     size_t done = 0;
     for (; count - done >= BLOCK; done += BLOCK)
-        word |= mark_block(at + done, special) << done;
+        word |= mark_block(body.data + at + done, special) << done;
     if (count == done)
         return word;
-    memcpy(bytes, at + done, count - done);
-    return word | mark_block(bytes, special) << done;
+    if (body.size >= BLOCK) {
+        uint64_t last = mark_block(body.data + body.size - BLOCK, special);
+        return word | last >> (BLOCK - (count - done)) << done;
+    }
+    char bytes[BLOCK] = {0};
+    memcpy(bytes, body.data, count);
+    return mark_block(bytes, special);
 }
 
 static void mark(struct quotes *quotes, struct dbk_slice body)
@@ -83,7 +88,7 @@ static void mark(struct quotes *quotes, struct dbk_slice body)
     for (; body.size - at >= WORD; at += WORD)
         quotes->words[count++] = mark_word(body.data + at, &special);
     if (body.size > at)
-        quotes->words[count++] = mark_rest(body.data + at, body.size - at, &special);
+        quotes->words[count++] = mark_rest(body, at, &special);
     quotes->count = count;
     quotes->plain = _mm_movemask_epi8(special) == 0;
 }

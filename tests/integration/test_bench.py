@@ -57,7 +57,7 @@ def test_schema_reads_old_versions_in_each_way(bench, tmp_path):
     """That all ways come to the same states is the benchmark's own check: it fails else."""
     report = report_of(bench("schema", *SMALL, "-o", "json"))
     for way in ["steps", "lua", "c", "migrated"]:
-        for reading in ["cursor", "fold_in_c", "fold_in_lua"]:
+        for reading in ["cursor", "json", "fold_in_c", "fold_in_lua"]:
             assert report[way][f"{reading}_ns"] > 0 and report[way][f"{reading}_ratio"] > 0
     assert report["versioned"]["fold_in_lua_ratio"] > 0
     assert report["migrated"]["once_seconds"] > 0
