@@ -16,7 +16,7 @@
 #include "cli/commands.h"
 #include "cli/fail.h"
 #include "migrate/migrate.h"
-#include "server/request.h"
+#include "server/api.h"
 
 #define CHAIN_MAX 10
 #define ROUNDS 7

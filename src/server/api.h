@@ -54,6 +54,9 @@ int dbk_api_handle(struct dbk_engine *engine, const struct dbk_api_request *requ
 /* True when the answer may be long or live, so that it should be sent while it is made. */
 bool dbk_api_streams(const struct dbk_api_request *request);
 
+/* An event as JSON on one line; state (may be empty) becomes its last member. */
+void dbk_put_event(struct dbk_buf *out, const struct dbk_event *event, struct dbk_slice state);
+
 /* HTTP status of a code: DBK_ECONFLICT is 409 (412 with If-Match), and so on. */
 int dbk_api_status(int code);
 

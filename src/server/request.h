@@ -78,7 +78,5 @@ void dbk_put_warnings(struct dbk_buf *out, bool *first, const struct dbk_append_
 void dbk_put_bool(struct dbk_buf *out, bool *first, const char *key, bool value);
 /* null for DBK_TIME_NONE. */
 void dbk_put_time(struct dbk_buf *out, bool *first, const char *key, int64_t time_us);
-/* An event as JSON on one line; state (may be empty) becomes its last member. */
-void dbk_put_event(struct dbk_buf *out, const struct dbk_event *event, struct dbk_slice state);
 
 #endif
