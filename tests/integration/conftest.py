@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -34,6 +35,14 @@ def missing(what):
 def clean_environment():
     """The environment without what would lead the binary to somebody's book."""
     return {key: value for key, value in os.environ.items() if not key.startswith("DAYBOOK_")}
+
+
+def killed_at(library, command, number, count=None):
+    environment = clean_environment() | {"LD_PRELOAD": str(library), "KILL_AT": str(number)}
+    if count is not None:
+        environment["KILL_COUNT"] = str(count)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False,
+                          env=environment)
 
 
 class Answer:
@@ -145,6 +154,18 @@ def binary():
     if not path.exists():
         missing(str(path))
     return path
+
+
+@pytest.fixture(scope="session")
+def kill_at(tmp_path_factory):
+    """The library that kills before the n-th call that changes a file."""
+    if shutil.which("cc") is None:
+        missing("cc")
+    library = tmp_path_factory.mktemp("kill") / "kill_at.so"
+    source = pathlib.Path(__file__).parent / "kill_at.c"
+    subprocess.run(["cc", "-std=c11", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", library, source,
+                    "-ldl"], check=True, timeout=60)
+    return library
 
 
 @pytest.fixture

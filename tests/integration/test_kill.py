@@ -20,7 +20,7 @@ import uuid
 import pytest
 
 import retail
-from conftest import BANK, SHOP, Book, clean_environment, missing
+from conftest import BANK, SHOP, Book, clean_environment, killed_at
 
 SEED = int(os.environ.get("DAYBOOK_SEED", "7"))
 KILLS = int(os.environ.get("DAYBOOK_KILLS", "24"))
@@ -168,26 +168,6 @@ def test_a_server_killed_under_eight_clients(bank, serve, index):
         for ids in client.sent:
             assert len({i in at for i in ids}) == 1  # all of a batch, or nothing
     check_balances(bank, events)
-
-
-@pytest.fixture(scope="module")
-def kill_at(tmp_path_factory):
-    """The library that kills before the n-th call that changes a file."""
-    if shutil.which("cc") is None:
-        missing("cc")
-    library = tmp_path_factory.mktemp("kill") / "kill_at.so"
-    source = pathlib.Path(__file__).parent / "kill_at.c"
-    subprocess.run(["cc", "-std=c11", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", library, source,
-                    "-ldl"], check=True, timeout=60)
-    return library
-
-
-def killed_at(library, command, number, count=None):
-    environment = clean_environment() | {"LD_PRELOAD": str(library), "KILL_AT": str(number)}
-    if count is not None:
-        environment["KILL_COUNT"] = str(count)
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False,
-                          env=environment)
 
 
 def test_a_kill_at_every_call_of_an_append(binary, kill_at, tmp_path):
