@@ -19,7 +19,8 @@ static const struct dbk_setting keys[KEY_COUNT] = {
                   DBK_SYNC_FIX},
     [KEY_SOURCE] = {"source", DBK_YAML_SEQUENCE, true, "no event would reach the model",
                     "write the streams' categories in a list: `source: [order]`"},
-    [KEY_ON_ERROR] = {"on_error", DBK_YAML_SCALAR, false, NULL, "write `on_error: stop`"},
+    [KEY_ON_ERROR] = {"on_error", DBK_YAML_SCALAR, false, NULL,
+                      "write `on_error: stop` or `on_error: set-aside`"},
     [KEY_PERSONAL] = {"personal", DBK_YAML_SCALAR, false, NULL,
                       "write `personal: rebuild`, `personal: sealed`, or a file with statements"},
     [KEY_MAX_LAG] = {"max_lag", DBK_YAML_SCALAR, false, NULL, "write such as `max_lag: 60 ms`"},
@@ -104,10 +105,15 @@ static int take_on_error(struct reading *reading, const char *file,
                          const struct dbk_yaml_node *node)
 {
     struct dbk_fault fault = dbk_settings_fault(file, node);
-    if (strcmp(node->text.data, "stop") == 0)
+    static const char *const words[] = {"stop", "set-aside"};
+    reading->definition.set_aside = strcmp(node->text.data, words[1]) == 0;
+    if (reading->definition.set_aside || strcmp(node->text.data, words[0]) == 0)
         return DBK_OK;
-    fault.why = "a model stops at an event that it cannot post";
-    fault.fix = "write `on_error: stop`, or leave it out";
+    int rc = dbk_fault_suggest(reading->loader->faults, node->text.data, words, 2,
+                               keys[KEY_ON_ERROR].fix, &fault.fix);
+    if (rc < 0)
+        return rc;
+    fault.why = "it says what is done at an event that a handler cannot post";
     return dbk_fault_add(reading->loader->faults, &fault, "`on_error: %s` does not exist",
                          node->text.data);
 }

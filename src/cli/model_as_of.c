@@ -231,6 +231,7 @@ static int show_built(const struct dbk_arguments *arguments, struct dbk_engine *
     put_time(&out, &first, wish->time.occurred ? "occurred_at" : "at", wish->time.time_us);
     put_number(&out, &first, "position", as_of->position);
     put_time(&out, &first, "position_time", as_of->position_time_us);
+    put_number(&out, &first, "letters", as_of->letters);
     put_text(&out, &first, "definition",
              changed ? "its files as they are now, which is not what serves"
                      : "its files as they are now");

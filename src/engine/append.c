@@ -8,6 +8,7 @@
 
 #include "engine/state.h"
 #include "json/json.h"
+#include "model/letters.h"
 
 struct passing {
     struct dbk_engine *engine;
@@ -278,11 +279,23 @@ static int append(struct dbk_engine *engine, const struct dbk_batch *batch, bool
 int dbk_engine_append(struct dbk_engine *engine, const struct dbk_batch *batch,
                       struct dbk_append_result *result_out, struct dbk_error *err)
 {
-    return append(engine, batch, false, result_out, err);
+    int rc = append(engine, batch, false, result_out, err);
+    if (rc == DBK_OK)
+        dbk_letters_tell(engine->models);
+    return rc;
+}
+
+int dbk_engine_append_letters(void *context, const struct dbk_batch *batch,
+                              struct dbk_append_result *result_out, struct dbk_error *err)
+{
+    return append(context, batch, false, result_out, err);
 }
 
 int dbk_engine_append_own_json(struct dbk_engine *engine, const struct dbk_batch *batch,
                                struct dbk_append_result *result_out, struct dbk_error *err)
 {
-    return append(engine, batch, true, result_out, err);
+    int rc = append(engine, batch, true, result_out, err);
+    if (rc == DBK_OK)
+        dbk_letters_tell(engine->models);
+    return rc;
 }

@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "engine/state.h"
+#include "model/letters.h"
 
 /* Free scratches that are kept; more are given back to the heap. */
 #define SCRATCHES_MAX 64
@@ -187,6 +188,8 @@ static int open_models(struct dbk_engine *engine, struct dbk_error *err)
     int rc = engine->as_of == NULL
                  ? dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", book->folder)
                  : dbk_models_open(engine->store, &engine->models, err);
+    if (rc == DBK_OK)
+        dbk_models_set_append(engine->models, dbk_engine_append_letters, engine);
     for (size_t i = 0; rc == DBK_OK && i < book->model_count; i++)
         rc = add_model(engine, &book->models[i], err);
     if (rc == DBK_OK)
@@ -278,6 +281,7 @@ void dbk_engine_free(struct dbk_engine *engine)
     dbk_forget_free(engine->forget);
     dbk_views_free(engine->views);
     dbk_models_free(engine->models);
+    engine->models = NULL; /* groups are saved yet */
     dbk_commands_free(engine->commands);
     dbk_groups_free(engine->groups);
     dbk_folds_free(engine->folds);

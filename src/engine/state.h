@@ -72,6 +72,9 @@ int dbk_lens_open(struct dbk_engine *engine, bool schedule, struct dbk_error *er
 int dbk_engine_check_personal(const struct dbk_schema *schema, const struct dbk_json_node *root,
                               size_t index, const struct dbk_new_event *event,
                               struct dbk_error *err) DBK_MUST_CHECK;
+/* How read models store their letters: what is owed is not told once more by it. */
+int dbk_engine_append_letters(void *context, const struct dbk_batch *batch,
+                              struct dbk_append_result *result_out, struct dbk_error *err);
 /* Opens what forgets; behind everything that it cleans. */
 int dbk_engine_open_forget(struct dbk_engine *engine, struct dbk_error *err) DBK_MUST_CHECK;
 

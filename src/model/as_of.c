@@ -18,7 +18,9 @@ struct build {
     struct dbk_file lock;
     struct dbk_generation generation;
     struct dbk_batch_post post;
+    struct dbk_letters *letters; /* in the file alone */
     uint64_t begun;
+    uint64_t left_out;
 };
 
 int dbk_models_as_of_position(struct dbk_store *store, const struct dbk_as_of_time *time,
@@ -78,6 +80,10 @@ static int look(struct build *build)
                                     "SELECT count(*) FROM _daybook_models WHERE serving") < 0
                  ? 0
                  : 1;
+    int64_t letters = 0; /* a file of before there were letters has none */
+    if (rc == 1 && dbk_generation_integer(connection, &letters, NULL,
+                                          "SELECT count(*) FROM _daybook_letters") == DBK_OK)
+        build->left_out = (uint64_t)letters;
     dbk_connection_free(connection);
     if (rc != 1 || generations != 1 || !dbk_as_of_mark_same(&there, &build->mark) ||
         there.position < build->mark.target)
@@ -158,6 +164,22 @@ static int find_or_create(struct build *build, struct dbk_error *err)
                   : dbk_generation_find(connection, &definition, true, &build->generation, err);
 }
 
+/* What is set aside is noted in the file, beside the rows that it is not among. */
+static int open_letters(struct build *build, struct dbk_error *err)
+{
+    struct dbk_batch_post *post = &build->post;
+    int rc = dbk_letters_create(build->model, &build->letters, err);
+    if (rc < 0)
+        return rc;
+    build->letters->append = NULL;
+    build->letters->owed = NULL;
+    post->models = build->model->models;
+    post->definition = &build->generation.definition;
+    post->letters = build->letters;
+    post->position_max = build->mark.target;
+    return dbk_letters_open(build->letters, &build->generation, post->connection, err);
+}
+
 static int prepare(struct build *build, struct dbk_error *err)
 {
     struct dbk_batch_post *post = &build->post;
@@ -174,6 +196,8 @@ static int prepare(struct build *build, struct dbk_error *err)
                              generation->object_count, &post->poster, NULL, err);
     if (rc == DBK_OK)
         dbk_poster_upcast_by(post->poster, build->model->models->store);
+    if (rc == DBK_OK)
+        rc = open_letters(build, err);
     if (rc == DBK_OK)
         rc = dbk_post_set_position(post->connection, build->mark.model, generation->number,
                                    &post->set_position, err);
@@ -221,6 +245,8 @@ static int run(struct build *build, struct dbk_error *err)
     if (rc == DBK_OK)
         rc = post_all(build, err);
     if (rc == DBK_OK)
+        build->left_out = dbk_letters_waiting(build->letters);
+    if (rc == DBK_OK)
         settle(build);
     return rc;
 }
@@ -254,6 +280,7 @@ static void close_build(struct build *build)
     dbk_poster_free(build->post.poster);
     dbk_statement_free(build->post.set_position);
     dbk_connection_free(build->post.connection);
+    dbk_letters_free(build->letters);
     dbk_generation_release(&build->generation);
     build->options->os->close(build->options->os, &build->lock);
 }
@@ -278,6 +305,7 @@ int dbk_models_as_of(struct dbk_models *models, const struct dbk_as_of_options *
         as_of_out->position = build.post.position;
         as_of_out->position_time_us = time_us;
         as_of_out->begun = build.begun;
+        as_of_out->letters = build.left_out;
         as_of_out->found = found || build.generation.number == 0;
     }
     close_build(&build);

@@ -49,6 +49,7 @@ struct dbk_as_of {
     int64_t position_time_us; /* when that event was recorded; DBK_TIME_NONE: there is none */
     uint64_t begun;           /* where the build began: behind what an earlier one had left */
     bool found;               /* the file was whole already */
+    uint64_t letters;         /* events set aside, which are not in it (model/letters.h) */
 };
 
 /* The last position that has to be looked at for a time: by occurrence it is the log's last. */

@@ -130,6 +130,11 @@ int dbk_generation_catalog(struct dbk_connection *connection, struct dbk_error *
                               "serving INTEGER NOT NULL, position BIGINT NOT NULL, "
                               "fingerprint TEXT NOT NULL, definition TEXT NOT NULL, "
                               "PRIMARY KEY (model, generation)); "
+                              "CREATE TABLE IF NOT EXISTS _daybook_letters ("
+                              "model TEXT NOT NULL, generation BIGINT NOT NULL, "
+                              "position BIGINT NOT NULL, retried INTEGER NOT NULL, "
+                              "reason TEXT NOT NULL, "
+                              "PRIMARY KEY (model, generation, position)); "
                               "CREATE TABLE IF NOT EXISTS _daybook_forgotten ("
                               "model TEXT NOT NULL, generation BIGINT NOT NULL, "
                               "position BIGINT NOT NULL, PRIMARY KEY (model, generation))",
@@ -485,6 +490,11 @@ int dbk_generation_drop(const struct dbk_generation *generation, struct dbk_erro
         rc = dbk_generation_run(connection, err,
                                 "DELETE FROM _daybook_models WHERE model = '%s' AND generation = "
                                 "%ju AND serving = 0",
+                                generation->definition.name, (uintmax_t)generation->number);
+    if (rc == DBK_OK)
+        rc = dbk_generation_run(connection, err,
+                                "DELETE FROM _daybook_letters WHERE model = '%s' AND generation "
+                                "= %ju",
                                 generation->definition.name, (uintmax_t)generation->number);
     if (rc == DBK_OK)
         rc = dbk_generation_run(connection, err,

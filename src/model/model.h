@@ -21,7 +21,8 @@
  *                    log commits (see dbk_store_set_participant and DESIGN section 3)
  *
  * A handler that fails stops its model at that event, with an error that names event and
- * statement; other models go on.
+ * statement; other models go on. With `on_error: set-aside` the event becomes a letter
+ * (model/letters.h), and the model goes on behind it.
  *
  * Threads: all functions from any thread.
  * Source:  DESIGN sections 3 and 6.
@@ -78,6 +79,7 @@ struct dbk_model_definition {
     size_t personal_field_count;
     int64_t max_lag_us; /* `max_lag:`; 0: none. Like what follows no part of what builds tables */
     bool refuse_stale;  /* `stale: refuse`: reads end with DBK_ESTALE past it */
+    bool set_aside;     /* `on_error: set-aside`; no part of what builds tables either */
     struct dbk_slice upcasts; /* changes with the upcasters of the types that are handled */
 };
 
@@ -145,6 +147,8 @@ struct dbk_model_status {
     double events_per_second; /* over the last ten whole seconds */
     uint64_t failures;        /* since start: at events that a handler could not digest */
     uint64_t retries;         /* since start: after what may pass, such as a lost connection */
+    uint64_t letters;         /* events set aside that wait */
+    bool set_aside;           /* `on_error: set-aside` */
     /* From an event's commit at its source until it could be read, of those recorded since start
        (model/pace.h). */
     uint64_t visible_count;

@@ -26,6 +26,7 @@ int dbk_models_open(struct dbk_store *store, struct dbk_models **models_out, str
     (void)pthread_cond_init(&models->moved, &clock);
     (void)pthread_condattr_destroy(&clock);
     models->store = store;
+    atomic_init(&models->owed, false);
     models->since_us = dbk_model_now_us();
     *models_out = models;
     return DBK_OK;
@@ -43,11 +44,13 @@ static void free_session(struct dbk_session *session)
 static void free_model(struct dbk_model *model)
 {
     dbk_model_close(model);
+    dbk_letters_free(model->letters);
     dbk_generation_release(&model->serving);
     dbk_arena_release(&model->arena);
     dbk_trail_release(&model->applied);
     dbk_trail_release(&model->seen);
     (void)pthread_mutex_destroy(&model->work);
+    (void)pthread_mutex_destroy(&model->retrying);
     dbk_free(model);
 }
 
@@ -104,6 +107,7 @@ static int copy_definition(struct dbk_model *model, const struct dbk_model_defin
         dbk_definition_fingerprint(dbk_buf_slice(&text), model->fingerprint);
     copy->max_lag_us = definition->max_lag_us;
     copy->refuse_stale = definition->refuse_stale;
+    copy->set_aside = definition->set_aside;
     dbk_buf_release(&text);
     return rc;
 }
@@ -190,8 +194,10 @@ static int find_serving(struct dbk_model *model, struct dbk_generation *serving,
     if (rc == DBK_OK)
         rc = dbk_generation_find(connection, &model->definition, true, serving, err);
     if (rc == DBK_OK && serving->number == 0) {
-        rc = dbk_generation_create(connection, &model->definition, 1, true,
-                                   dbk_store_last_position(model->models->store), err);
+        rc = dbk_letters_begin(model->letters, 1, err);
+        if (rc == DBK_OK)
+            rc = dbk_generation_create(connection, &model->definition, 1, true,
+                                       dbk_store_last_position(model->models->store), err);
         if (rc == DBK_OK)
             rc = dbk_generation_find(connection, &model->definition, true, serving, err);
     }
@@ -225,6 +231,8 @@ int dbk_model_open(struct dbk_model *model, struct dbk_error *err)
     model->begun = true;
     (void)pthread_mutex_unlock(&model->models->lock);
     rc = dbk_model_open_session(model, err);
+    if (rc == DBK_OK)
+        rc = dbk_letters_open(model->letters, &model->serving, model->session->connection, err);
     if (rc == DBK_OK)
         rc = dbk_model_open_serving(model, err);
     if (rc < 0)
@@ -273,9 +281,12 @@ int dbk_models_add(struct dbk_models *models, const struct dbk_model_definition 
     dbk_arena_init(&model->arena, DBK_DEFINITION_SIZE_MAX);
     dbk_generation_init(&model->serving);
     (void)pthread_mutex_init(&model->work, NULL);
+    (void)pthread_mutex_init(&model->retrying, NULL);
     model->said = definition->sync;
     model->sync = definition->sync == DBK_SYNC_TRANSACTION ? DBK_SYNC_TRANSACTION : DBK_SYNC_EVENTS;
     int rc = copy_definition(model, definition, err);
+    if (rc == DBK_OK && writer)
+        rc = dbk_letters_create(model, &model->letters, err);
     if (rc == DBK_OK && writer) {
         struct dbk_error failure = {0};
         rc = dbk_model_open(model, &failure);
@@ -315,6 +326,7 @@ int dbk_models_start(struct dbk_models *models, struct dbk_error *err)
         dbk_store_set_participant(
             models->store,
             &(struct dbk_participant){models, dbk_participant_apply, dbk_participant_commit});
+    dbk_letters_tell(models);
     return DBK_OK;
 }
 
@@ -519,6 +531,18 @@ static int measure_lag(struct dbk_models *models, struct dbk_model_status *statu
     return rc;
 }
 
+/* Who only reads looks them up in the book. */
+static int count_letters(struct dbk_models *models, struct dbk_model_status *status,
+                         struct dbk_error *err)
+{
+    struct dbk_letters letters;
+    dbk_letters_init(&letters, models->store, status->name);
+    int rc = dbk_letters_load(&letters, status->generation, UINT64_MAX, err);
+    status->letters = dbk_letters_waiting(&letters);
+    dbk_letters_release(&letters);
+    return rc;
+}
+
 int dbk_models_status(struct dbk_models *models, size_t index, struct dbk_model_status *status_out,
                       struct dbk_error *err)
 {
@@ -548,6 +572,11 @@ int dbk_models_status(struct dbk_models *models, size_t index, struct dbk_model_
     status.events_posted = model->posted;
     status.batches = model->batches;
     status.failures = model->failures;
+    if (model->letters != NULL) {
+        status.failures += dbk_letters_kept(model->letters);
+        status.letters = dbk_letters_waiting(model->letters);
+    }
+    status.set_aside = model->definition.set_aside;
     status.retries = model->retries;
     status.visible_count = model->pace.count;
     status.visible_sum_us = model->pace.sum_us;
@@ -558,6 +587,8 @@ int dbk_models_status(struct dbk_models *models, size_t index, struct dbk_model_
     status.error = model->writer ? model->error : unreached;
     (void)pthread_mutex_unlock(&models->lock);
     dbk_generation_release(&seen);
+    if (rc == DBK_OK && !model->writer)
+        rc = count_letters(models, &status, err);
     if (rc == DBK_OK)
         rc = measure_lag(models, &status, err);
     if (rc == DBK_OK)

@@ -4,12 +4,16 @@
  * database; a batch is one savepoint in it.
  *
  *     first apply  lock each model's work, BEGIN IMMEDIATE in each session
- *     apply        SAVEPOINT, handlers, deferred constraints; RELEASE, or ROLLBACK TO and refuse
+ *     apply        SAVEPOINT, handlers, deferred constraints; RELEASE, or ROLLBACK TO and refuse;
+ *                  with `on_error: set-aside` a savepoint an event, too, and a letter for one that
+ *                  fails
  *     commit       positions, COMMIT -- or ROLLBACK when the log did not take the group
  *
  * When a target's commit fails after the log's, the model is behind: it is brought up from the log
  * before anything more is accepted.
  */
+#include <inttypes.h>
+
 #include "base/assert.h"
 #include "model/state.h"
 
@@ -96,12 +100,52 @@ static int each_session(struct dbk_models *models, const char *sql, struct dbk_e
     return rc;
 }
 
-static int post_event(struct dbk_models *models, const struct dbk_event *event,
+/* strict: a foreign key that is left without its row is the event's own fault. */
+static int post_guarded(struct dbk_model *model, const struct dbk_event *event, bool strict,
+                        struct dbk_error *err)
+{
+    struct dbk_connection *connection = model->session->connection;
+    bool violated = dbk_connection_deferred_violation(connection);
+    int rc = dbk_connection_run(connection, "SAVEPOINT letter", err);
+    if (rc < 0)
+        return rc;
+    struct dbk_error why = {0};
+    int handled = dbk_poster_post(model->poster, event, &why);
+    if (handled > 0 && strict && !violated && dbk_connection_deferred_violation(connection))
+        handled = dbk_error_set(&why, DBK_EREFUSED,
+                                "a foreign key would be left without its row (event %" PRIu64 ")",
+                                event->position);
+    if (handled >= 0) {
+        rc = dbk_connection_run(connection, "RELEASE letter", err);
+        return rc < 0 ? rc : handled;
+    }
+    if (!dbk_letters_is_own(handled) || !dbk_connection_in_transaction(connection)) {
+        if (err != NULL)
+            *err = why;
+        return handled;
+    }
+    rc = dbk_connection_run(connection, "ROLLBACK TO letter; RELEASE letter", err);
+    char where[DBK_LETTERS_REASON_SIZE];
+    dbk_poster_place(model->poster, where, sizeof(where));
+    return rc < 0 ? rc : dbk_letters_keep(model->letters, event, where, &why, err);
+}
+
+/* With `on_error: set-aside` an event that fails is taken back alone, and becomes a letter. */
+static int post_model(struct dbk_model *model, const struct dbk_event *event, bool strict,
+                      struct dbk_error *err)
+{
+    if (!takes_part(model) || dbk_letters_has(model->letters, event->position))
+        return 0;
+    return model->letters->keeps ? post_guarded(model, event, strict, err)
+                                 : dbk_poster_post(model->poster, event, err);
+}
+
+static int post_event(struct dbk_models *models, const struct dbk_event *event, bool strict,
                       struct dbk_error *err)
 {
     for (size_t i = 0; i < models->count; i++) {
         struct dbk_model *model = models->items[i];
-        int rc = takes_part(model) ? dbk_poster_post(model->poster, event, err) : DBK_OK;
+        int rc = post_model(model, event, strict, err);
         if (rc < 0)
             return rc;
         if (rc > 0)
@@ -112,13 +156,13 @@ static int post_event(struct dbk_models *models, const struct dbk_event *event,
 
 /* Handlers see what a reader of the log would: posters upcast. */
 static int post(struct dbk_models *models, const struct dbk_event *events, size_t count,
-                struct dbk_error *err)
+                bool strict, struct dbk_error *err)
 {
     for (size_t at = 0; at < count; at++) {
         struct dbk_event event = events[at];
         int rc = dbk_store_open_event(models->store, &models->lens, &event, err);
         if (rc > 0)
-            rc = post_event(models, &event, err);
+            rc = post_event(models, &event, strict, err);
         if (rc < 0)
             return rc;
     }
@@ -147,11 +191,13 @@ static void mark_notes(struct dbk_models *models)
 
 /* Takes the batch back. SQLite may have taken the whole group back by itself (a full disk): the
    group's earlier batches are then posted again from the log. */
-static void take_back(struct dbk_models *models)
+static void take_back(struct dbk_models *models, uint64_t first)
 {
     for (size_t i = 0; i < models->count; i++) {
-        if (takes_part(models->items[i]))
-            models->items[i]->made.count = models->items[i]->made_before;
+        if (!takes_part(models->items[i]))
+            continue;
+        models->items[i]->made.count = models->items[i]->made_before;
+        dbk_letters_undo(models->items[i]->letters, first);
     }
     for (struct dbk_session *session = models->sessions; session != NULL; session = session->next) {
         if (!dbk_connection_in_transaction(session->connection) ||
@@ -170,6 +216,29 @@ static int verdict(int rc, struct dbk_error *err)
     return DBK_EREFUSED;
 }
 
+static int post_batch(struct dbk_models *models, const struct dbk_event *events, size_t count,
+                      bool strict, struct dbk_error *err)
+{
+    int rc = each_session(models, "SAVEPOINT batch", err);
+    if (rc == DBK_OK)
+        rc = post(models, events, count, strict, err);
+    if (rc == DBK_OK)
+        rc = check_sessions(models, err);
+    if (rc == DBK_OK)
+        rc = each_session(models, "RELEASE batch", err);
+    if (rc < 0)
+        take_back(models, events[0].position);
+    return rc;
+}
+
+static bool any_keeps(const struct dbk_models *models)
+{
+    bool any = false;
+    for (size_t i = 0; i < models->count; i++)
+        any = any || (takes_part(models->items[i]) && models->items[i]->letters->keeps);
+    return any;
+}
+
 int dbk_participant_apply(void *context, const struct dbk_event *events, size_t count,
                           struct dbk_error *err)
 {
@@ -178,15 +247,10 @@ int dbk_participant_apply(void *context, const struct dbk_event *events, size_t 
     if (rc < 0)
         return verdict(rc, err);
     mark_notes(models);
-    rc = each_session(models, "SAVEPOINT batch", err);
-    if (rc == DBK_OK)
-        rc = post(models, events, count, err);
-    if (rc == DBK_OK)
-        rc = check_sessions(models, err);
-    if (rc == DBK_OK)
-        rc = each_session(models, "RELEASE batch", err);
-    if (rc < 0)
-        take_back(models);
+    rc = post_batch(models, events, count, false, err);
+    /* Which event leaves a foreign key without its row is only found one by one. */
+    if (rc == DBK_EREFUSED && any_keeps(models))
+        rc = post_batch(models, events, count, true, err);
     return rc < 0 ? verdict(rc, err) : DBK_OK;
 }
 
@@ -198,6 +262,8 @@ static int store_positions(struct dbk_models *models, uint64_t last_position)
         if (!takes_part(model))
             continue;
         struct dbk_value value = {.kind = DBK_VALUE_INTEGER, .integer = (int64_t)last_position};
+        int written = dbk_letters_write(model->letters, model->session->connection, NULL);
+        rc = written < 0 ? written : rc;
         dbk_statement_bind(model->set_position, 1, &value);
         int stepped = dbk_statement_step(model->set_position, NULL);
         dbk_statement_reset(model->set_position);
@@ -216,10 +282,12 @@ static void commit_sessions(struct dbk_models *models, uint64_t last_position)
             struct dbk_model *model = models->items[i];
             if (!takes_part(model) || model->session != session)
                 continue;
-            if (committed)
-                dbk_model_moved(model, last_position, last_position - model->position);
-            else
+            if (!committed) {
                 model->behind = true;
+                continue;
+            }
+            dbk_letters_committed(model->letters);
+            dbk_model_moved(model, last_position, last_position - model->position);
         }
     }
 }
@@ -235,6 +303,8 @@ void dbk_participant_commit(void *context, bool stored, uint64_t last_position)
     for (size_t i = 0; i < models->count; i++) {
         struct dbk_error err = {0};
         struct dbk_model *model = models->items[i];
+        if (takes_part(model) && !stored)
+            dbk_letters_undo(model->letters, 0);
         if (takes_part(model) && model->behind)
             model->behind = dbk_model_catch_up(model, &err) < 0;
     }

@@ -114,6 +114,27 @@ static bool is_later(const struct dbk_event *event, const int64_t *occurred_max_
     return occurred_max_us != NULL && occurred > *occurred_max_us;
 }
 
+/* How many events a transaction takes: while one that fails is searched for, half of those that it
+   is among. */
+static uint64_t limit_of(const struct dbk_batch_post *post)
+{
+    uint64_t region = post->letters == NULL ? 0 : post->letters->region;
+    return region == 0 || region > DBK_POST_EVENTS ? DBK_POST_EVENTS : (region + 1) / 2;
+}
+
+/* 1: its handler ran; 0: it has none, or is passed over. */
+static int post_event(struct dbk_batch_post *post, const struct dbk_event *event, bool letters,
+                      struct dbk_error *err)
+{
+    if (is_later(event, post->occurred_max_us) ||
+        (letters && dbk_letters_has(post->letters, event->position)))
+        return 0;
+    int rc = dbk_poster_post(post->poster, event, err);
+    if (rc != 0 && post->first == 0)
+        post->first = event->position;
+    return rc;
+}
+
 /* Posts events in the open transaction, up to `stop` (0: as the bounds allow). A deferred foreign
    key whose row may come with the next events keeps the transaction open past the bounds. */
 static int post_events(struct dbk_batch_post *post, uint64_t stop, uint64_t *failed, bool *more,
@@ -122,17 +143,20 @@ static int post_events(struct dbk_batch_post *post, uint64_t stop, uint64_t *fai
     int64_t begun_us = monotonic_us();
     struct dbk_event event;
     int rc = 1;
-    uint64_t seen = 0;
+    uint64_t limit = limit_of(post);
+    bool letters = post->letters != NULL && dbk_letters_any(post->letters);
     *more = true;
     post->posted = 0;
-    while ((seen < DBK_POST_EVENTS || dbk_connection_deferred_violation(post->connection)) &&
+    post->first = 0;
+    post->seen = 0;
+    while ((post->seen < limit || dbk_connection_deferred_violation(post->connection)) &&
            (rc = dbk_cursor_next(post->cursor, &event, err)) > 0) {
         if (stop != 0 && event.position >= stop) {
             post->position = stop - 1;
             return DBK_OK;
         }
-        rc = is_later(&event, post->occurred_max_us) ? 0
-                                                     : dbk_poster_post(post->poster, &event, err);
+        post->seen++;
+        rc = post_event(post, &event, letters, err);
         if (rc < 0) {
             *failed = event.position;
             return rc;
@@ -142,8 +166,7 @@ static int post_events(struct dbk_batch_post *post, uint64_t stop, uint64_t *fai
         post->posted += (uint64_t)rc;
         rc = 1;
         post->position = event.position;
-        seen++;
-        if (seen % 64 == 0 && monotonic_us() - begun_us > DBK_POST_US &&
+        if (post->seen % 64 == 0 && monotonic_us() - begun_us > DBK_POST_US &&
             !dbk_connection_deferred_violation(post->connection))
             return DBK_OK;
     }
@@ -192,7 +215,7 @@ static int post_transaction(struct dbk_batch_post *post, uint64_t stop, uint64_t
         post->made->begun_us = dbk_model_now_us();
     }
     int rc = dbk_connection_begin(post->connection, DBK_BEGIN_WRITE, err);
-    dbk_poster_set_careful(post->poster, stop != 0);
+    dbk_poster_set_careful(post->poster, stop != 0 || limit_of(post) == 1);
     if (rc == DBK_OK)
         rc = check_fence(post, err);
     if (rc == DBK_OK)
@@ -203,10 +226,14 @@ static int post_transaction(struct dbk_batch_post *post, uint64_t stop, uint64_t
         rc = dbk_error_set(err, DBK_ESCRIPT, "a handler ended the transaction it was run in");
     if (rc == DBK_OK)
         rc = check_deferred(post, failed, err);
+    if (rc == DBK_OK && post->letters != NULL && post->letters->in_target)
+        rc = dbk_letters_write(post->letters, post->connection, err);
     if (rc == DBK_OK && post->position != before)
         rc = set_position(post, before, err);
     if (rc == DBK_OK)
         rc = commit(post, failed, err);
+    if (rc == DBK_OK && post->letters != NULL)
+        dbk_letters_committed(post->letters);
     if (rc < 0) {
         if (dbk_connection_in_transaction(post->connection))
             dbk_ignore(dbk_connection_run(post->connection, "ROLLBACK", NULL));
@@ -217,24 +244,134 @@ static int post_transaction(struct dbk_batch_post *post, uint64_t stop, uint64_t
 }
 
 /* A cursor goes forwards only: after a failure a new one begins where the model is. */
-static int rewind_cursor(struct dbk_batch_post *post, struct dbk_store *store,
-                         const struct dbk_model_definition *definition, struct dbk_error *err)
+static void drop_cursor(struct dbk_batch_post *post)
 {
     dbk_cursor_free(post->cursor);
     post->cursor = NULL;
-    return dbk_post_cursor(store, definition, post->position, 0, &post->cursor, err);
+}
+
+static int rewind_cursor(struct dbk_batch_post *post, uint64_t position_max, struct dbk_error *err)
+{
+    drop_cursor(post);
+    return dbk_post_cursor(post->models->store, post->definition, post->position, position_max,
+                           &post->cursor, err);
+}
+
+/* A statement that is interrupted at the end is no fault. */
+static bool is_ending(const struct dbk_batch_post *post)
+{
+    (void)pthread_mutex_lock(&post->models->lock);
+    bool over = post->models->stop;
+    (void)pthread_mutex_unlock(&post->models->lock);
+    return over;
+}
+
+/* The event is durable as a letter before any transaction passes over it. */
+static int set_aside(struct dbk_batch_post *post, uint64_t position, bool named,
+                     const struct dbk_error *why, struct dbk_error *err)
+{
+    struct dbk_letters *letters = post->letters;
+    struct dbk_cursor *cursor = NULL;
+    struct dbk_event event;
+    char place[DBK_LETTERS_REASON_SIZE] = "";
+    if (named)
+        dbk_poster_place(post->poster, place, sizeof(place));
+    int rc = dbk_letters_event(post->models->store, position, &cursor, &event, err);
+    if (rc == 1)
+        rc = dbk_letters_keep(letters, &event, place, why, err);
+    dbk_cursor_free(cursor);
+    letters->region = 0;
+    letters->stop = named ? position + 1 : 0;
+    return rc;
+}
+
+/* A transaction failed at an event, or at one of those that it has looked at. */
+static int search(struct dbk_batch_post *post, uint64_t failed, const struct dbk_error *why,
+                  struct dbk_error *err)
+{
+    struct dbk_letters *letters = post->letters;
+    uint64_t limit = limit_of(post);
+    bool tells = dbk_connection_dialect(post->connection) == DBK_DIALECT_SQLITE;
+    int rc = DBK_OK;
+    if (tells && !post->nameless)
+        rc = set_aside(post, failed, true, why, err);
+    else if (letters->stop != 0)
+        letters->stop = 0; /* what it ended before may mend it */
+    else if (limit == 1)
+        rc = set_aside(post, post->first, !post->nameless, why, err);
+    else
+        letters->region = post->seen < limit ? post->seen : limit;
+    return rc;
+}
+
+static void found_good(struct dbk_letters *letters, uint64_t seen)
+{
+    letters->stop = 0;
+    letters->region -= seen < letters->region ? seen : letters->region;
 }
 
 int dbk_post_batch(struct dbk_batch_post *post, bool *failed_out, struct dbk_error *err)
 {
+    struct dbk_error failure = {0};
+    struct dbk_letters *letters =
+        post->letters != NULL && post->letters->keeps ? post->letters : NULL;
     uint64_t failed = 0;
     bool more = false;
     *failed_out = false;
-    int rc = post_transaction(post, 0, &failed, &more, err);
+    post->nameless = false;
+    uint64_t stop = letters == NULL ? 0 : letters->stop;
+    int rc = post->cursor == NULL ? rewind_cursor(post, post->position_max, err) : DBK_OK;
+    if (rc < 0)
+        return rc;
+    rc = post_transaction(post, stop, &failed, &more, &failure);
+    if (rc == DBK_OK && letters != NULL)
+        found_good(letters, post->seen);
+    if (rc == DBK_OK && stop != 0)
+        drop_cursor(post); /* it has read past where the transaction ended */
     if (rc == DBK_OK)
-        return more ? 1 : 0;
+        return more || stop != 0 ? 1 : 0;
+    bool own = letters != NULL && failed != 0 && post->first != 0 && dbk_letters_is_own(rc);
+    if (own && !is_ending(post)) {
+        struct dbk_error why = failure;
+        drop_cursor(post);
+        rc = search(post, failed, &why, &failure);
+        if (rc >= 0)
+            return 1;
+        failed = rc == DBK_ELIMIT ? failed : 0;
+    }
+    if (err != NULL)
+        *err = failure;
     *failed_out = failed != 0 && !may_pass(rc);
     return rc;
+}
+
+int dbk_post_letter(struct dbk_batch_post *post, const struct dbk_event *event,
+                    struct dbk_error *err)
+{
+    bool graph = dbk_connection_dialect(post->connection) == DBK_DIALECT_CYPHER;
+    uint64_t failed = 0;
+    int handled = 0;
+    int rc = dbk_connection_begin(post->connection, DBK_BEGIN_WRITE, err);
+    dbk_poster_set_careful(post->poster, true);
+    if (rc == DBK_OK)
+        rc = check_fence(post, err);
+    if (rc == DBK_OK)
+        rc = handled = dbk_poster_post(post->poster, event, err);
+    if (rc >= 0)
+        rc = settle(post, &failed, err);
+    if (rc == DBK_OK && !dbk_connection_in_transaction(post->connection))
+        rc = dbk_error_set(err, DBK_ESCRIPT, "a handler ended the transaction it was run in");
+    if (rc == DBK_OK)
+        rc = check_deferred(post, &failed, err);
+    if (rc == DBK_OK)
+        rc = dbk_letters_mark(post->letters, post->connection, event->position, err);
+    if (rc == DBK_OK && graph)
+        rc = set_position(post, post->position, err);
+    if (rc == DBK_OK)
+        rc = commit(post, &failed, err);
+    if (rc < 0 && dbk_connection_in_transaction(post->connection))
+        dbk_ignore(dbk_connection_run(post->connection, "ROLLBACK", NULL));
+    return rc < 0 ? rc : handled;
 }
 
 /* Everything before the event that failed is posted all the same. why: which event leaves a foreign
@@ -256,7 +393,7 @@ static void post_before(struct dbk_model *model, struct dbk_batch_post *post, st
         int rc = dbk_post_cursor(store, definition, post->position, 0, &look, &err);
         if (rc == DBK_OK)
             rc = dbk_cursor_next(look, &event, &err);
-        if (rc <= 0 || rewind_cursor(post, store, definition, &err) < 0)
+        if (rc <= 0 || rewind_cursor(post, 0, &err) < 0)
             break;
         rc = post_transaction(post, event.position + 1, &failed, &more, &err);
         if (failed != 0 && nameless)
@@ -278,7 +415,10 @@ static bool ends(struct dbk_model *model)
 
 static struct dbk_batch_post begin_post(struct dbk_model *model)
 {
-    return (struct dbk_batch_post){.model = model->definition.name,
+    return (struct dbk_batch_post){.models = model->models,
+                                   .definition = &model->serving.definition,
+                                   .letters = model->letters,
+                                   .model = model->definition.name,
                                    .connection = model->session->connection,
                                    .poster = model->poster,
                                    .set_position = model->set_position,
@@ -307,6 +447,7 @@ static int run_once(struct dbk_model *model, struct dbk_cursor **cursor, struct 
         return rc;
     post.cursor = *cursor;
     rc = dbk_post_batch(&post, &failed, err);
+    *cursor = post.cursor;
     if (rc >= 0) {
         if (post.position != before || post.posted > 0)
             dbk_model_moved(model, post.position, post.posted);

@@ -45,6 +45,7 @@ struct dbk_poster {
     struct dbk_value *values;
     size_t value_capacity;
     bool careful;
+    const struct statement *failed; /* the last one that did */
 };
 
 enum dbk_parameter_kind dbk_parameter_kind(struct dbk_slice name)
@@ -456,11 +457,20 @@ static struct dbk_value value_of(const struct parameter *parameter, const struct
     return (struct dbk_value){.kind = DBK_VALUE_NULL};
 }
 
-static int explain(const struct dbk_poster *poster, const struct statement *statement,
+void dbk_poster_place(const struct dbk_poster *poster, char *text_out, size_t size)
+{
+    text_out[0] = 0;
+    if (poster->failed != NULL)
+        (void)snprintf(text_out, size, "%s:%u", poster->failed->handler->file,
+                       poster->failed->line);
+}
+
+static int explain(struct dbk_poster *poster, const struct statement *statement,
                    const struct dbk_event *event, int rc, struct dbk_error *failure,
                    struct dbk_error *err)
 {
     dbk_definition_plain(failure);
+    poster->failed = statement;
     return dbk_error_set(
         err, rc, "model %s: %s:%u: %s (event %" PRIu64 ", %.*s of %.*s version %" PRIu64 ")",
         poster->model, statement->handler->file, statement->line, failure->message, event->position,
@@ -496,6 +506,7 @@ int dbk_poster_post(struct dbk_poster *poster, const struct dbk_event *event, st
     const struct dbk_json_node *root = NULL;
     struct dbk_event seen = *event;
     uint16_t version = 0;
+    poster->failed = NULL;
     if ((event->flags & DBK_RECORD_REMOVED) != 0 || !is_source(poster, event) ||
         choose(poster, event, &version) == 0)
         return 0;

@@ -63,4 +63,7 @@ void dbk_poster_set_careful(struct dbk_poster *poster, bool careful);
 int dbk_poster_post(struct dbk_poster *poster, const struct dbk_event *event,
                     struct dbk_error *err) DBK_MUST_CHECK;
 
+/* "file:line" of the statement that failed last, or nothing. */
+void dbk_poster_place(const struct dbk_poster *poster, char *text_out, size_t size);
+
 #endif

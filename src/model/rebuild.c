@@ -13,6 +13,7 @@
 struct rebuild {
     struct dbk_model *model;
     struct dbk_generation next;
+    struct dbk_letters *letters; /* of the next one */
     struct dbk_batch_post post;
     uint64_t forgotten; /* one that was begun before this position holds what is forgotten since */
     dbk_progress_fn progress;
@@ -58,6 +59,8 @@ static int find_or_create(struct rebuild *rebuild, struct dbk_error *err)
     }
     int rc = dbk_generation_newest(connection, model->definition.name, &newest, err);
     if (rc == DBK_OK)
+        rc = dbk_letters_begin(rebuild->letters, (uint64_t)newest + 1, err);
+    if (rc == DBK_OK)
         rc = dbk_generation_create(connection, &model->definition, (uint64_t)newest + 1, false,
                                    forgotten_position(model->models), err);
     return rc < 0 ? rc
@@ -85,6 +88,8 @@ static int prepare(struct rebuild *rebuild, struct dbk_error *err)
         rc = find_or_create(rebuild, err);
     }
     if (rc == DBK_OK)
+        rc = dbk_letters_open(rebuild->letters, &rebuild->next, post->connection, err);
+    if (rc == DBK_OK)
         rc = dbk_poster_open(post->connection, &rebuild->next.definition, rebuild->next.renames,
                              rebuild->next.object_count, &post->poster, NULL, err);
     if (rc == DBK_OK)
@@ -95,6 +100,9 @@ static int prepare(struct rebuild *rebuild, struct dbk_error *err)
     if (rc == DBK_OK)
         rc = dbk_post_fence(post->connection, model->definition.name, rebuild->next.number,
                             &post->fence, err);
+    post->models = model->models;
+    post->definition = &rebuild->next.definition;
+    post->letters = rebuild->letters;
     post->position = rebuild->next.position;
     if (rc == DBK_OK)
         rc = dbk_post_cursor(model->models->store, &rebuild->next.definition, post->position, 0,
@@ -108,7 +116,8 @@ static int catch_up(struct rebuild *rebuild, uint64_t left, struct dbk_error *er
     struct dbk_store *store = rebuild->model->models->store;
     for (;;) {
         bool failed = false;
-        int rc = dbk_cursor_extend(rebuild->post.cursor, err);
+        int rc =
+            rebuild->post.cursor == NULL ? DBK_OK : dbk_cursor_extend(rebuild->post.cursor, err);
         if (rc == DBK_OK)
             rc = dbk_post_batch(&rebuild->post, &failed, err);
         if (rc < 0)
@@ -146,8 +155,12 @@ static int adopt(struct rebuild *rebuild, struct dbk_error *err)
     close_post(&rebuild->post);
     (void)pthread_mutex_lock(&model->models->lock);
     struct dbk_generation old = model->serving;
+    struct dbk_letters *old_letters = model->letters;
     model->serving = rebuild->next;
+    model->letters = rebuild->letters;
+    model->failures += dbk_letters_kept(old_letters);
     rebuild->next = old;
+    rebuild->letters = old_letters;
     model->position = position;
     model->stopped = false;
     model->behind = false;
@@ -191,6 +204,7 @@ static int check_sync(const struct dbk_model *model, struct dbk_error *err)
 static int finish(struct rebuild *rebuild, struct dbk_error *err)
 {
     struct dbk_model *model = rebuild->model;
+    (void)pthread_mutex_lock(&model->retrying);
     (void)pthread_mutex_lock(&model->work);
     bool was_stopped = model->stopped;
     int rc = catch_up(rebuild, 0, err);
@@ -199,6 +213,7 @@ static int finish(struct rebuild *rebuild, struct dbk_error *err)
     if (rc == DBK_OK)
         rc = adopt(rebuild, err);
     (void)pthread_mutex_unlock(&model->work);
+    (void)pthread_mutex_unlock(&model->retrying);
     if (rc == DBK_OK && was_stopped && model->sync == DBK_SYNC_EVENTS) {
         dbk_runner_stop(model);
         rc = dbk_runner_start(model, err);
@@ -228,6 +243,8 @@ int dbk_models_rebuild(struct dbk_models *models, const char *name, dbk_progress
     dbk_generation_init(&rebuild.next);
     rc = check_sync(rebuild.model, err);
     if (rc == DBK_OK)
+        rc = dbk_letters_create(rebuild.model, &rebuild.letters, err);
+    if (rc == DBK_OK)
         rc = prepare(&rebuild, err);
     if (rc == DBK_OK)
         rc = catch_up(&rebuild, SWAP_EVENTS, err);
@@ -237,6 +254,8 @@ int dbk_models_rebuild(struct dbk_models *models, const char *name, dbk_progress
     if (rc == DBK_OK && rebuild.next.number != 0)
         rc = dbk_generation_drop(&rebuild.next, err);
     dbk_generation_release(&rebuild.next);
+    dbk_letters_free(rebuild.letters);
+    dbk_letters_tell(models);
     (void)pthread_mutex_lock(&models->lock);
     rebuild.model->rebuilding = false;
     (void)pthread_mutex_unlock(&models->lock);

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 
 #include "base/trail.h"
+#include "model/aside.h"
 #include "model/generation.h"
 #include "model/pace.h"
 #include "model/poster.h"
@@ -46,6 +47,9 @@ struct dbk_model {
     struct dbk_poster *poster;
     struct dbk_statement *set_position;
     struct dbk_statement *fence;
+    /* Of the serving generation; changed as it is. NULL: this process only reads. */
+    struct dbk_letters *letters;
+    pthread_mutex_t retrying; /* held while letters are retried, told or replaced; before work */
     bool opened; /* what follows is set; a server that cannot be reached is tried again */
     bool behind; /* a `transaction` model that missed a commit */
     bool begun;  /* it was opened once */
@@ -72,7 +76,10 @@ struct dbk_model {
 
 struct dbk_models {
     struct dbk_store *store;
+    dbk_append_fn append; /* how letters are stored */
+    void *append_context;
     pthread_mutex_t lock;
+    _Atomic bool owed;          /* letters are only in a target yet */
     pthread_mutex_t forgetting; /* held from the event that says it until the key is gone */
     pthread_cond_t moved;
     bool stop;
@@ -109,19 +116,30 @@ void dbk_model_troubled(struct dbk_model *model, const struct dbk_error *err);
  * handler cannot digest; everything before it was posted.
  */
 struct dbk_batch_post {
-    const char *model; /* its name, for messages */
+    struct dbk_models *models;
+    const struct dbk_model_definition *definition;
+    struct dbk_letters *letters; /* NULL: it stops at what fails */
+    const char *model;           /* its name, for messages */
     struct dbk_connection *connection;
     struct dbk_poster *poster;
     struct dbk_statement *set_position;
     struct dbk_statement *fence; /* see dbk_post_fence */
     struct dbk_cursor *cursor;
+    uint64_t position_max;       /* the cursor's end; 0: none */
     uint64_t position;           /* posted so far */
     uint64_t posted;             /* events in this batch */
     struct dbk_pace_batch *made; /* notes when they became; NULL: nobody asks */
     /* Events that occurred later are passed over; NULL: none. */
     const int64_t *occurred_max_us;
-    bool nameless; /* a batch failed, and which of its events did is not known */
+    uint64_t seen;  /* events that the last transaction has looked at */
+    uint64_t first; /* the first of them that has a handler; 0: none */
+    bool nameless;  /* a batch failed, and which of its events did is not known */
 };
+/*
+ * With letters that keep, an event that its handler cannot digest is set aside, and 1 answered: the
+ * next call goes on with the search for it, or behind it. The cursor is NULL then, and is opened
+ * again with it.
+ */
 int dbk_post_batch(struct dbk_batch_post *post, bool *failed_out,
                    struct dbk_error *err) DBK_MUST_CHECK;
 /* What the model reads, behind a position; position_max 0: without end. */
@@ -138,6 +156,18 @@ int dbk_post_set_position(struct dbk_connection *connection, const char *model, 
  */
 int dbk_post_fence(struct dbk_connection *connection, const char *model, uint64_t generation,
                    struct dbk_statement **statement_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* Posts one event in a transaction of its own, which leaves the position as it is and marks the
+   event's letter as retried. Under `work`. 1: there is a handler; 0: none. */
+int dbk_post_letter(struct dbk_batch_post *post, const struct dbk_event *event,
+                    struct dbk_error *err) DBK_MUST_CHECK;
+/* Letters for a model's generation; of none yet. */
+int dbk_letters_create(struct dbk_model *model, struct dbk_letters **letters_out,
+                       struct dbk_error *err) DBK_MUST_CHECK;
+/* NULL is fine. */
+void dbk_letters_free(struct dbk_letters *letters);
+/* As they are of a generation, in the book and in its database. */
+int dbk_letters_open(struct dbk_letters *letters, const struct dbk_generation *generation,
+                     struct dbk_connection *connection, struct dbk_error *err) DBK_MUST_CHECK;
 /* Brings a model up to the log's end. Under `work`. */
 int dbk_model_catch_up(struct dbk_model *model, struct dbk_error *err) DBK_MUST_CHECK;
 

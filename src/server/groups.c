@@ -72,9 +72,8 @@ int dbk_api_group(struct dbk_api_call *call, struct dbk_error *err)
     return send_status(call, 200, err);
 }
 
-/* The body as JSON; an empty one is an empty object. */
-static int parse_body(struct dbk_api_call *call, const struct dbk_json_node **root_out,
-                      struct dbk_error *err)
+int dbk_api_body(struct dbk_api_call *call, const struct dbk_json_node **root_out,
+                 struct dbk_error *err)
 {
     struct dbk_error why = {0};
     struct dbk_slice body = call->request->body;
@@ -95,7 +94,7 @@ int dbk_api_group_set(struct dbk_api_call *call, struct dbk_error *err)
 {
     const struct dbk_json_node *root = NULL;
     bool created = false;
-    int rc = parse_body(call, &root, err);
+    int rc = dbk_api_body(call, &root, err);
     if (rc == DBK_OK)
         rc = dbk_group_set(groups_of(call), call->parts[1], root, &created, err);
     return rc < 0 ? rc : send_status(call, created ? 201 : 200, err);
@@ -232,8 +231,8 @@ int dbk_api_group_events(struct dbk_api_call *call, struct dbk_error *err)
 
 /* ---- Answering ---- */
 
-static int read_positions(struct dbk_api_call *call, const struct dbk_json_node *list,
-                          const uint64_t **positions_out, size_t *count_out, struct dbk_error *err)
+int dbk_api_positions(struct dbk_api_call *call, const struct dbk_json_node *list,
+                      const uint64_t **positions_out, size_t *count_out, struct dbk_error *err)
 {
     if (list->kind != DBK_JSON_ARRAY || list->count == 0)
         return dbk_error_set(err, DBK_EINVAL, "positions is a list of positions that is not empty");
@@ -276,7 +275,7 @@ static int read_answer(struct dbk_api_call *call, const struct dbk_json_node *ro
     int rc = DBK_OK;
     for (uint32_t i = 0; rc == DBK_OK && i < root->count; i++, member = dbk_json_sibling(member)) {
         if (dbk_slice_equal_text(member->key, "positions"))
-            rc = read_positions(call, member, &answer->positions, &answer->count, err);
+            rc = dbk_api_positions(call, member, &answer->positions, &answer->count, err);
         else if (nack && dbk_slice_equal_text(member->key, "action"))
             rc = read_action(member, &answer->action, err);
         else if (nack && dbk_slice_equal_text(member->key, "reason") &&
@@ -311,7 +310,7 @@ static int answer(struct dbk_api_call *call, enum dbk_group_action action, const
     const struct dbk_json_node *root = NULL;
     struct dbk_group_answer answer = {.name = call->parts[1], .action = action, .delay_us = -1};
     size_t count = 0;
-    int rc = parse_body(call, &root, err);
+    int rc = dbk_api_body(call, &root, err);
     if (rc == DBK_OK)
         rc = read_answer(call, root, &answer, err);
     if (rc == DBK_OK)
@@ -364,14 +363,14 @@ static int unpark(struct dbk_api_call *call, bool replay, const char *what, stru
     const struct dbk_json_node *root = NULL;
     const uint64_t *positions = NULL;
     size_t count = 0;
-    int rc = parse_body(call, &root, err);
+    int rc = dbk_api_body(call, &root, err);
     if (rc < 0)
         return rc;
     const struct dbk_json_node *list = dbk_json_member(root, "positions");
     if (root->count != (list == NULL ? 0 : 1))
         return dbk_error_set(err, DBK_EINVAL, "the body has positions, or nothing: all");
     if (list != NULL)
-        rc = read_positions(call, list, &positions, &count, err);
+        rc = dbk_api_positions(call, list, &positions, &count, err);
     if (rc == DBK_OK)
         rc = dbk_group_unpark(groups_of(call), call->parts[1], replay, positions, count, &count,
                               err);

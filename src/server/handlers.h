@@ -61,6 +61,10 @@ int dbk_api_sql(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_models(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_model(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_model_table(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_model_letters(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_model_letter(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_model_retry(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_model_drop(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_model_rebuild(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_captures(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_capture_position(struct dbk_api_call *call, struct dbk_error *err);
@@ -83,6 +87,13 @@ int dbk_api_health(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_metrics(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_openapi(struct dbk_api_call *call, struct dbk_error *err);
 
+/* The body as JSON, an object; an empty one is an empty object. Only where this process writes. */
+int dbk_api_body(struct dbk_api_call *call, const struct dbk_json_node **root_out,
+                 struct dbk_error *err) DBK_MUST_CHECK;
+/* A list of positions that is not empty, in the request's arena. */
+int dbk_api_positions(struct dbk_api_call *call, const struct dbk_json_node *list,
+                      const uint64_t **positions_out, size_t *count_out,
+                      struct dbk_error *err) DBK_MUST_CHECK;
 /* Rows of SQL as {"columns":[…],"rows":[{…}],"position":P}; more: members before, with a comma
    behind. */
 int dbk_api_send_rows(struct dbk_api_call *call, struct dbk_rows *rows, const char *more,

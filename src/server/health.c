@@ -40,6 +40,8 @@ static int put_health(struct dbk_api_call *call, bool *degraded, struct dbk_erro
             dbk_put_ms(out, &first, "max_lag_ms", status.max_lag_us);
             dbk_put_bool(out, &first, "late", status.late);
         }
+        if (status.set_aside || status.letters != 0)
+            dbk_put_u64(out, &first, "letters", status.letters);
         dbk_put_text(out, &first, "state", dbk_slice_of(status.stopped ? "stopped" : "following"));
         dbk_buf_append_char(out, '}');
     }

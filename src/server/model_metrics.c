@@ -27,6 +27,8 @@ static const struct {
      offsetof(struct dbk_model_status, failures)},
     {"retries_total", "counter", "Tries after a failure that may pass.", WHOLE,
      offsetof(struct dbk_model_status, retries)},
+    {"letters", "gauge", "Events set aside that wait to be retried or dropped.", WHOLE,
+     offsetof(struct dbk_model_status, letters)},
     {"visible_max_seconds", "gauge", "The longest from an event's commit until it could be read.",
      SECONDS, offsetof(struct dbk_model_status, visible_max_us)},
 };

@@ -37,6 +37,7 @@ static void put_pace(struct dbk_buf *out, bool *first, const struct dbk_model_st
     dbk_buf_append_format(out, "%.1f", status->events_per_second);
     dbk_put_u64(out, first, "failures", status->failures);
     dbk_put_u64(out, first, "retries", status->retries);
+    dbk_put_u64(out, first, "letters", status->letters);
     put_ms(out, first, "visible_p50_ms", measured, status->visible_p50_us);
     put_ms(out, first, "visible_p99_ms", measured, status->visible_p99_us);
     put_ms(out, first, "visible_max_ms", measured, status->visible_max_us);
@@ -64,6 +65,7 @@ int dbk_api_put_model(struct dbk_api_call *call, size_t index, struct dbk_error 
     dbk_put_u64(out, &first, "lag_ms", (uint64_t)(status.lag_us / 1000));
     put_ms(out, &first, "max_lag_ms", status.max_lag_us != 0, status.max_lag_us);
     dbk_put_bool(out, &first, "late", status.late);
+    dbk_put_text(out, &first, "on_error", dbk_slice_of(status.set_aside ? "set-aside" : "stop"));
     dbk_put_text(out, &first, "state", dbk_slice_of(state_of(&status)));
     dbk_put_bool(out, &first, "changed", status.changed);
     if (status.rebuild_generation != 0)

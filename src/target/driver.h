@@ -15,7 +15,7 @@
 #include "target/target.h"
 
 /* A module of another version is refused. */
-#define DBK_DRIVER_VERSION 2
+#define DBK_DRIVER_VERSION 3
 #define DBK_DRIVER_SYMBOL "dbk_driver"
 
 struct dbk_driver {

@@ -238,16 +238,19 @@ int dbk_text_rewrite(enum dbk_dialect dialect, struct dbk_slice text,
  * with these parameters, ?1 first.
  */
 enum dbk_catalog {
-    DBK_CATALOG_MAKE,         /* none; changes nothing where it is done */
-    DBK_CATALOG_FIND,         /* model, serving -> generation, position, fingerprint, definition */
-    DBK_CATALOG_NEWEST,       /* model -> generation, or 0 */
-    DBK_CATALOG_POSITION,     /* model -> of the serving generation */
-    DBK_CATALOG_PURGED,       /* model, generation -> position */
-    DBK_CATALOG_INSERT,       /* model, generation, serving, fingerprint, definition */
-    DBK_CATALOG_SET_POSITION, /* position, model, generation, the position before: else it fails */
-    DBK_CATALOG_SERVE,        /* model, generation */
-    DBK_CATALOG_SET_PURGED,   /* model, generation, position */
-    DBK_CATALOG_REMOVE,       /* model, generation */
+    DBK_CATALOG_MAKE,          /* none; changes nothing where it is done */
+    DBK_CATALOG_FIND,          /* model, serving -> generation, position, fingerprint, definition */
+    DBK_CATALOG_NEWEST,        /* model -> generation, or 0 */
+    DBK_CATALOG_POSITION,      /* model -> of the serving generation */
+    DBK_CATALOG_PURGED,        /* model, generation -> position */
+    DBK_CATALOG_RETRIED,       /* model, generation -> positions of letters (model/letters.h) */
+    DBK_CATALOG_INSERT,        /* model, generation, serving, fingerprint, definition */
+    DBK_CATALOG_SET_POSITION,  /* position, model, generation, the position before: else it fails */
+    DBK_CATALOG_SERVE,         /* model, generation */
+    DBK_CATALOG_SET_PURGED,    /* model, generation, position */
+    DBK_CATALOG_SET_RETRIED,   /* model, generation, position; fails where it is set */
+    DBK_CATALOG_CLEAR_RETRIED, /* model, generation, position */
+    DBK_CATALOG_REMOVE,        /* model, generation */
     DBK_CATALOG_COUNT
 };
 int dbk_catalog_open(struct dbk_connection *connection, enum dbk_catalog which,

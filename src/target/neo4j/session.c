@@ -26,6 +26,9 @@ const char *const dbk_neo4j_catalog[DBK_CATALOG_COUNT] = {
         "MATCH (m:_DaybookModel {model: $_[0], serving: true}) RETURN m.position",
     [DBK_CATALOG_PURGED] =
         "MATCH (m:_DaybookModel " KEY("$_[0]", "$_[1]") ") RETURN coalesce(m.forgotten, 0)",
+    [DBK_CATALOG_RETRIED] =
+        "MATCH (m:_DaybookModel " KEY("$_[0]", "$_[1]") ") UNWIND coalesce(m.retried, []) AS p "
+                                                        "RETURN p ORDER BY p",
     [DBK_CATALOG_INSERT] = "CREATE (m:_DaybookModel " KEY(
         "$_[0]", "$_[1]") ") SET m.model = $_[0], "
                           "m.generation = $_[1], m.serving = ($_[2] = 1), m.position = 0, "
@@ -39,6 +42,16 @@ const char *const dbk_neo4j_catalog[DBK_CATALOG_COUNT] = {
         "MATCH (m:_DaybookModel {model: $_[0]}) SET m.serving = (m.generation = $_[1])",
     [DBK_CATALOG_SET_PURGED] =
         "MATCH (m:_DaybookModel " KEY("$_[0]", "$_[1]") ") SET m.forgotten = $_[2]",
+    [DBK_CATALOG_SET_RETRIED] = "OPTIONAL MATCH (m:_DaybookModel " KEY(
+        "$_[0]", "$_[1]") ") "
+                          "WITH m, CASE WHEN $_[2] IN coalesce(m.retried, []) THEN 0 ELSE 1 END "
+                          "AS unmarked WITH m, 1 / unmarked AS checked "
+                          "SET m.retried = coalesce(m.retried, []) + ($_[2] * checked)",
+    [DBK_CATALOG_CLEAR_RETRIED] =
+        "MATCH (m:_DaybookModel " KEY("$_[0]", "$_[1]") ") "
+                                                        "SET m.retried = [p IN "
+                                                        "coalesce(m.retried, []) WHERE p <> "
+                                                        "$_[2]]",
     [DBK_CATALOG_REMOVE] =
         "MATCH (m:_DaybookModel " KEY("$_[0]", "$_[1]") ") WHERE NOT m.serving DELETE m",
 };
