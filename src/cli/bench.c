@@ -118,8 +118,7 @@ void dbk_bench_path(const struct dbk_bench *bench, const char *name,
 
 /* ---- The report, and an earlier one ---- */
 
-/* For people: a line a member, those of a part with its name before them. */
-static void print_members(const struct dbk_json_node *object, const char *part)
+void dbk_bench_print(const struct dbk_json_node *object, const char *part)
 {
     const struct dbk_json_node *member = dbk_json_first(object);
     for (uint32_t i = 0; i < object->count; i++, member = dbk_json_sibling(member)) {
@@ -127,7 +126,7 @@ static void print_members(const struct dbk_json_node *object, const char *part)
         (void)snprintf(name, sizeof(name), "%s%s%.*s", part, part[0] != '\0' ? " " : "",
                        DBK_SLICE_ARGS(member->key));
         if (member->kind == DBK_JSON_OBJECT)
-            print_members(member, name);
+            dbk_bench_print(member, name);
         else if (member->kind == DBK_JSON_STRING)
             (void)printf("%-32s %.*s\n", name, DBK_SLICE_ARGS(member->text));
         else
@@ -135,13 +134,15 @@ static void print_members(const struct dbk_json_node *object, const char *part)
     }
 }
 
-static int show(const struct dbk_arguments *arguments, const struct dbk_json_node *report,
-                struct dbk_error *err)
+static int show(const struct dbk_arguments *arguments, const struct dbk_bench_work *work,
+                const struct dbk_json_node *report, struct dbk_error *err)
 {
     struct dbk_table_options options = dbk_data_options(arguments, &(struct dbk_data_show){0});
     if (options.output != DBK_OUTPUT_TABLE)
         return dbk_table_object(&options, report, NULL, err);
-    print_members(report, "");
+    if (work->show != NULL)
+        return work->show(arguments, report, err);
+    dbk_bench_print(report, "");
     return DBK_OK;
 }
 
@@ -211,7 +212,7 @@ static int measure_and_show(struct dbk_bench *bench, const struct dbk_bench_work
         rc = parse(dbk_buf_slice(&report), &comparison->json, &comparison->report, err);
     }
     if (rc == DBK_OK)
-        rc = show(bench->arguments, comparison->report, err);
+        rc = show(bench->arguments, work, comparison->report, err);
     if (rc == DBK_OK)
         rc = compare(comparison, err);
     dbk_buf_release(&report);

@@ -20,6 +20,7 @@
 #include "cli/arguments.h"
 #include "cli/histogram.h"
 #include "cli/progress.h"
+#include "json/json.h"
 #include "store/store.h"
 
 #define DBK_BENCH_PATH_SIZE 4096
@@ -41,6 +42,9 @@ struct dbk_bench_work {
     dbk_bench_fn measure;
     void *context;
     bool store; /* it has the option --store */
+    /* For people, in place of a line a member; NULL: none. */
+    int (*show)(const struct dbk_arguments *arguments, const struct dbk_json_node *report,
+                struct dbk_error *err);
 };
 
 /* Runs a benchmark from folder to report; returns the exit status. */
@@ -131,6 +135,9 @@ int dbk_bench_measure_raw(struct dbk_bench *bench, size_t size, struct dbk_bench
                           struct dbk_error *err) DBK_MUST_CHECK;
 
 /* ---- The report: a JSON object, shown as -o asks ---- */
+
+/* For people: a line a member, those of a part with its name before them. */
+void dbk_bench_print(const struct dbk_json_node *object, const char *part);
 
 void dbk_bench_text(struct dbk_buf *report, const char *key, const char *value);
 void dbk_bench_number(struct dbk_buf *report, const char *key, double value, int places);

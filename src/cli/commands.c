@@ -46,6 +46,10 @@
         OPTION("baseline", TEXT, "FILE",                                                           \
                "an earlier run's -o json: fails when this one is worse"),                          \
         OPTION("noise", NUMBER, "PERCENT", "by how much more than this (10)")
+#define BENCH_SERVER                                                                               \
+    OPTION("postgres", TEXT, "WHERE",                                                              \
+           "file:PATH or env:NAME with a connection string whose user may create databases and "   \
+           "replicate")
 #define MIGRATED                                                                                   \
     OPTION("to", TEXT, "DIR", "the new book: the folder of its definitions"),                      \
         OPTION("to-data", TEXT, "DIR", "its data directory (as its book.yaml says)")
@@ -1000,6 +1004,41 @@ const struct dbk_cli_command dbk_cli_commands[] = {
      .options = OPTIONS(BENCH, OPTION("events", NUMBER, "N", "events to post (200000)"),
                         OPTION("streams", NUMBER, "N", "rows they fall on (20000)")),
      .run = dbk_run_bench_model},
+    {.name = "bench sync",
+     .positional = "",
+     .summary = "measure the four syncs on the same work, beside each other",
+     .details =
+         "Orders are written one a commit, and followed by a read model: staleness is from the\n"
+         "commit until a reader of the model's database finds the row, at --rate. The cost to the\n"
+         "writer is its commits/s and latency with the model and without. rows/s: orders in large\n"
+         "commits, until the last is found. Sources are the book and a SQLite file, the target is\n"
+         "SQLite; with --postgres also a server's databases, which are made and dropped.",
+     .examples = EXAMPLES("daybook bench sync", "daybook bench sync --every 100ms",
+                          "PG='host=/run/postgresql dbname=postgres' daybook bench sync "
+                          "--postgres env:PG"),
+     .options = OPTIONS(
+         BENCH, OPTION("commits", NUMBER, "N", "as fast as one writer goes (4000)"),
+         OPTION("rate", NUMBER, "N", "commits a second while staleness is measured (200)"),
+         OPTION("seconds", NUMBER, "N", "for so long (10)"),
+         OPTION("rows", NUMBER, "N", "orders in large commits (200000)"),
+         OPTION("batch", NUMBER, "N", "of so many (1000)"),
+         OPTION("every", DURATION, "TIME", "between rounds of polling (1 s)"), BENCH_SERVER),
+     .run = dbk_run_bench_sync},
+    {.name = "bench capture",
+     .positional = "",
+     .summary = "measure capture: commits in a service's database into the book, and on",
+     .details =
+         "late_us: from a commit of one row until it is found in the book, or in a read model, at\n"
+         "--rate. rate: rows a second in large commits, until the last is found. Sources are a\n"
+         "SQLite file and with --postgres a server's databases, which are made and dropped.",
+     .examples = EXAMPLES("daybook bench capture",
+                          "daybook bench capture --postgres file:secrets/server -o json"),
+     .options = OPTIONS(
+         BENCH, OPTION("rate", NUMBER, "N", "commits a second while lateness is measured (200)"),
+         OPTION("seconds", NUMBER, "N", "for so long (10)"),
+         OPTION("rows", NUMBER, "N", "rows in large commits (300000)"),
+         OPTION("batch", NUMBER, "N", "of so many (1000)"), BENCH_SERVER),
+     .run = dbk_run_bench_capture},
     {.name = "bench open",
      .positional = "",
      .summary = "measure the open after a kill, and the memory of a full read",

@@ -5,13 +5,18 @@ The runs are far too short for their figures to mean anything; what counts is th
 that they fit each other, and that nothing is left behind.
 """
 import json
+import os
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
 
-from conftest import clean_environment
+from conftest import ROOT, clean_environment, missing
+
+sys.path.insert(0, str(ROOT / "tests"))
+from services.postgres import Missing, Postgres  # noqa: E402
 
 SMALL = ["--events", "3000", "--streams", "300", "--size", "100"]
 PERCENTILES = ["p50", "p90", "p99", "p999", "max"]
@@ -195,3 +200,114 @@ def test_an_interrupt_ends_it_and_leaves_nothing(binary, tmp_path, arguments):
     assert process.returncode == 1
     assert errors == "daybook: interrupted\n"
     assert not list(tmp_path.iterdir())
+
+
+SHORT = ["--rate", "50", "--seconds", "1", "--rows", "2500", "--size", "60"]
+SYNCS = {"transaction": ("transaction", "book", "SQLite"), "events": ("events", "book", "SQLite"),
+         "cdc": ("cdc", "SQLite", "SQLite"), "polling": ("polling", "SQLite", "SQLite")}
+SERVED = {"events_to_server": ("events", "book", "PostgreSQL"),
+          "cdc_from_server": ("cdc", "PostgreSQL", "SQLite"),
+          "cdc_of_servers": ("cdc", "PostgreSQL", "PostgreSQL"),
+          "polling_of_servers": ("polling", "PostgreSQL", "PostgreSQL")}
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    try:
+        server = Postgres(settings=["wal_level = logical"])
+    except Missing as error:
+        missing(str(error))
+    yield server
+    server.close()
+
+
+def check_latency(values):
+    values = [values[point] for point in PERCENTILES]
+    assert values == sorted(values) and values[-1] > 0
+
+
+def check_syncs(report, wanted):
+    """That every row gets through, in every sync, is the benchmark's own check: it fails else."""
+    assert {name: (sync["sync"], sync["source"], sync["target"])
+            for name, sync in report["syncs"].items()} == wanted
+    for sync in report["syncs"].values():
+        check_latency(sync["stale_us"])
+        for who in ("alone", "followed"):
+            check_latency(sync[who]["latency_us"])
+            assert sync[who]["commits_per_second"] > 0
+    for part in ("ratio", "rate"):
+        assert set(report[part]) == set(wanted) and min(report[part].values()) > 0
+    assert report["raw"]["syncs_per_second"] > 0
+
+
+def test_the_four_syncs_stand_beside_each_other(bench, tmp_path):
+    report = report_of(bench("sync", "--commits", "40", "--every", "200ms", *SHORT, "-o", "json"))
+    check_syncs(report, SYNCS)
+    # Polling is late by its rounds, and transaction by nothing but the reader's looks.
+    stale = {name: sync["stale_us"]["p50"] for name, sync in report["syncs"].items()}
+    assert 20_000 < stale["polling"] < 400_000
+    assert stale["transaction"] < 20_000
+    assert report["settings"]["every_ms"] == 200
+    assert not list(tmp_path.iterdir()), "nothing is left behind"
+
+
+def test_the_four_syncs_as_a_table(bench):
+    table = bench("sync", "--commits", "10", "--every", "20ms", *SHORT).stdout.splitlines()
+    assert table[0].split()[:4] == ["sync", "source", "target", "stale"]
+    assert [line.split()[:3] for line in table[2:6]] == [list(way) for way in SYNCS.values()]
+    assert any(line.startswith("environment cores") for line in table)
+
+
+def run_on(postgres, binary, folder, *arguments):
+    result = subprocess.run(
+        [binary, "bench", *arguments, "--postgres", "env:SERVER", "-o", "json"], text=True,
+        capture_output=True, timeout=120, check=False, cwd=folder,
+        env={**clean_environment(), "SERVER": postgres.connection()})
+    assert result.returncode == 0, result.stderr
+    # What was made on the server is gone.
+    assert postgres.sql("SELECT datname FROM pg_database WHERE datname LIKE 'daybook%'") == []
+    assert postgres.sql("SELECT slot_name FROM pg_replication_slots") == []
+    assert not list(folder.iterdir())
+    return report_of(result)
+
+
+def test_the_syncs_of_a_server(postgres, binary, tmp_path):
+    report = run_on(postgres, binary.resolve(), tmp_path, "sync", "--commits", "40", "--every",
+                    "100ms", *SHORT)
+    check_syncs(report, {**SYNCS, **SERVED})
+
+
+WAYS = ["sqlite_to_book", "sqlite_to_sqlite"]
+SERVED_WAYS = ["postgres_to_book", "postgres_to_sqlite", "postgres_to_postgres"]
+
+
+def check_ways(report, wanted):
+    assert list(report["late_us"]) == list(report["rate"]) == wanted
+    for late in report["late_us"].values():
+        check_latency(late)
+    assert min(report["rate"].values()) > 0
+
+
+def test_capture_into_the_book_and_on(bench, tmp_path):
+    check_ways(report_of(bench("capture", *SHORT, "-o", "json")), WAYS)
+    assert not list(tmp_path.iterdir()), "nothing is left behind"
+
+
+def test_capture_of_a_server(postgres, binary, tmp_path):
+    check_ways(run_on(postgres, binary.resolve(), tmp_path, "capture", *SHORT), WAYS + SERVED_WAYS)
+
+
+@pytest.mark.parametrize("name", ["sync", "capture"])
+def test_a_server_that_cannot_be_had_is_named(bench, tmp_path, name):
+    secret = tmp_path.parent / "secret"
+    secret.write_text("host=127.0.0.1 port=1 password=hidden\n", encoding="utf-8")
+    few = ["--rate", "10", "--seconds", "1", "--rows", "10"]
+    for where, words in [("host=here", "file:PATH or env:NAME"),
+                         ("env:NOT_THERE", "there is no such variable"),
+                         ("file:not-there", "not-there"),
+                         (f"file:{secret}", "connect")]:
+        result = bench(name, *few, *(["--commits", "10"] if name == "sync" else []), "--postgres",
+                       where, status=3 if words == "connect" else 1)
+        assert words in result.stderr and "hidden" not in result.stderr
+    bench(name, "--rate", "0", status=2)
+    assert not [file for file in os.listdir(tmp_path) if file.startswith("daybook-bench")]
