@@ -46,6 +46,8 @@
         OPTION("baseline", TEXT, "FILE",                                                           \
                "an earlier run's -o json: fails when this one is worse"),                          \
         OPTION("noise", NUMBER, "PERCENT", "by how much more than this (10)")
+#define POSITION                                                                                   \
+    FLAG("position", "also how far the rows are: on standard error, or around them in -o json")
 #define BENCH_SERVER                                                                               \
     OPTION("postgres", TEXT, "WHERE",                                                              \
            "file:PATH or env:NAME with a connection string whose user may create databases and "   \
@@ -124,8 +126,9 @@ const struct dbk_cli_command dbk_cli_commands[] = {
      .summary = "ask a named query; without a name, list them",
      .details = "Values as for `do`.",
      .examples = EXAMPLES("daybook get GetMyOrders user_id=17850",
-                          "daybook get GetMyOrders user_id=17850 --after 4711 -o json"),
-     .options = OPTIONS(AFTER),
+                          "daybook get GetMyOrders user_id=17850 --after 4711 -o json",
+                          "daybook get GetMyOrders user_id=17850 --position -o json"),
+     .options = OPTIONS(AFTER, POSITION),
      .positional_max = DBK_ARGUMENTS_MAX,
      .book = true,
      .run = dbk_run_get},
@@ -732,10 +735,11 @@ const struct dbk_cli_command dbk_cli_commands[] = {
                           "daybook sql \"select sum(total) from user_orders\" -o json",
                           "daybook sql \"select sum(total) from user_orders\" --at 2011-03-01",
                           "daybook sql \"select count(*) from users\" --database people"),
-     .options = OPTIONS(OPTION("database", TEXT, "NAME",
-                               "in this database alone; a server's can only be asked so"),
-                        OPTION("at", TIME, "TIME", "as it was recorded at this time"),
-                        OPTION("occurred-at", TIME, "TIME", "as it had occurred at this time")),
+     .options =
+         OPTIONS(OPTION("database", TEXT, "NAME",
+                        "in this database alone; a server's can only be asked so"),
+                 OPTION("at", TIME, "TIME", "as it was recorded at this time"),
+                 OPTION("occurred-at", TIME, "TIME", "as it had occurred at this time"), POSITION),
      .positional_min = 1,
      .positional_max = 1,
      .book = true,
@@ -789,7 +793,7 @@ const struct dbk_cli_command dbk_cli_commands[] = {
      .summary = "rows of a read model's table",
      .details = "TABLE may be left out where the model has one.",
      .examples = EXAMPLES("daybook model read user_orders --limit 10"),
-     .options = OPTIONS(AFTER, OPTION("limit", NUMBER, "N", "at most so many rows")),
+     .options = OPTIONS(AFTER, POSITION, OPTION("limit", NUMBER, "N", "at most so many rows")),
      .positional_min = 1,
      .positional_max = 2,
      .book = true,
@@ -918,7 +922,7 @@ const struct dbk_cli_command dbk_cli_commands[] = {
      .summary = "rows of a view's stored result",
      .details = "",
      .examples = EXAMPLES("daybook view read daily_sales_summary --limit 10"),
-     .options = OPTIONS(AFTER, OPTION("limit", NUMBER, "N", "at most so many rows")),
+     .options = OPTIONS(AFTER, POSITION, OPTION("limit", NUMBER, "N", "at most so many rows")),
      .positional_min = 1,
      .positional_max = 1,
      .book = true,

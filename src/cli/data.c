@@ -95,6 +95,30 @@ static int show_rows(struct dbk_table *table, const struct dbk_json_node *answer
     return rc == DBK_OK ? dbk_table_end(table, err) : rc;
 }
 
+/* Of those commands that have the option. */
+static bool wants_position(const struct dbk_arguments *arguments)
+{
+    for (size_t i = 0; i < arguments->given_count; i++) {
+        if (strcmp(arguments->given[i].option->name, "position") == 0)
+            return true;
+    }
+    return false;
+}
+
+/* `--position`: all that the rows are of stands behind them. */
+static void say_position(const struct dbk_json_node *answer)
+{
+    const struct dbk_json_node *position = dbk_json_member(answer, "position");
+    const struct dbk_json_node *lag = dbk_json_member(answer, "lag_ms");
+    if (position == NULL)
+        return;
+    (void)fflush(stdout);
+    (void)fprintf(stderr, "position %.*s", DBK_SLICE_ARGS(position->raw));
+    if (lag != NULL)
+        (void)fprintf(stderr, ", %.*s ms behind", DBK_SLICE_ARGS(lag->raw));
+    (void)fprintf(stderr, "\n");
+}
+
 static int show_answer(const struct dbk_arguments *arguments, const struct dbk_answer *answer,
                        const struct dbk_data_show *show, struct dbk_error *err)
 {
@@ -106,7 +130,8 @@ static int show_answer(const struct dbk_arguments *arguments, const struct dbk_a
                           : dbk_json_parse(json, dbk_buf_slice(&answer->body), &root, err);
     if (rc < 0)
         goto out;
-    if (show->rows == NULL) {
+    bool position = wants_position(arguments);
+    if (show->rows == NULL || (position && options.output == DBK_OUTPUT_JSON)) {
         rc = dbk_table_object(&options, root, show->open, err);
         goto out;
     }
@@ -118,6 +143,8 @@ static int show_answer(const struct dbk_arguments *arguments, const struct dbk_a
     table = dbk_table_create(&options);
     rc = table == NULL ? dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM))
                        : show_rows(table, root, rows, err);
+    if (rc == DBK_OK && position)
+        say_position(root);
 out:
     dbk_table_free(table);
     dbk_json_free(json);

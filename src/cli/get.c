@@ -9,6 +9,10 @@ int dbk_run_get(const struct dbk_arguments *arguments)
 {
     struct dbk_call call;
     dbk_call_init(&call, "GET", "/queries");
+    if (arguments->positional_count == 0 && dbk_arguments_has(arguments, "position")) {
+        dbk_call_release(&call);
+        return dbk_fail_usage(arguments, "--position goes with a query");
+    }
     if (arguments->positional_count == 0)
         return dbk_data_answer(arguments, &call,
                                &(struct dbk_data_show){.mode = DBK_ENGINE_READ, .rows = "queries"});

@@ -329,3 +329,35 @@ def test_sql_reads_models_views_and_the_log(own_bank):
 def test_integers_of_64_bits_come_through_sql(own_bank):
     for number in (2**63 - 1, -2**63):
         assert own_bank.json("sql", f"select {number} n") == [{"n": number}]
+
+
+def test_the_command_line_says_where_rows_are(bank, serve):
+    bank.run("do", "Open", "account=1")
+    done = bank.json("do", "Deposit", "account=1", "amount=5")
+    queries = [("get", "GetBalance", "account=1"), ("model", "read", "balances"),
+               ("sql", "SELECT * FROM balances")]
+
+    def check():
+        for words in queries:
+            rows = bank.json(*words)
+            whole = bank.json(*words, "--position")
+            assert whole["rows"] == rows and len(rows) == 1
+            assert whole["position"] == done["position"] and whole["lag_ms"] == 0
+            assert whole["columns"] == list(rows[0])
+            for output in ("table", "csv", "jsonl"):
+                plain = bank.run(*words, "-o", output)
+                said = bank.run(*words, "--position", "-o", output)
+                assert (said.text, plain.errors) == (plain.text, "")
+                assert said.errors == f"position {done['position']}, 0.000 ms behind\n"
+
+    check()
+    serve(bank)
+    check()
+    bank.run("view", "refresh", "bank_totals")
+    view = bank.json("view", "read", "bank_totals", "--position")
+    assert view["view"] == "bank_totals" and view["position"] == done["position"]
+    # As of a time there is nothing that is lacking.
+    then = bank.run("sql", "SELECT * FROM balances", "--at", "2999-01-01", "--position", "-o",
+                    "jsonl")
+    assert then.errors.endswith(f"position {done['position']}\n")
+    assert "goes with a query" in bank.run("get", "--position", status=2).errors
