@@ -33,7 +33,7 @@ class Session:
         self.pids = []
         (folder / "build").mkdir()
         (folder / "build" / "daybook").symlink_to(binary)
-        for name in ("bank", "feed", "shop", "shop-personal"):
+        for name in ("bank", "feed", "shop", "shop-personal", "shop-relational"):
             shutil.copytree(ROOT / "examples" / name, folder / "examples" / name,
                             ignore=shutil.ignore_patterns("data"))
         (folder / ".env").write_text("")

@@ -151,6 +151,7 @@ static void test_target_guard__a_command_runs_once(void **state)
         {"INSERT INTO t (b) VALUES (datetime('now'))", NULL},
         {"UPDATE t SET b = CURRENT_TIMESTAMP WHERE a = ?1 RETURNING b", NULL},
         {"INSERT INTO trap VALUES (1)", NULL},
+        {"INSERT INTO t SELECT key, value FROM json_tree(?1)", NULL},
         {"INSERT OR ROLLBACK INTO t VALUES (1, 2)",
          "a command may not roll back: what fails is taken back as a whole"},
         {"COMMIT", "a command may not begin or end transactions"},
@@ -209,6 +210,8 @@ static void test_target_guard__a_query_only_reads(void **state)
     static const struct hostile cases[] = {
         {"SELECT date('now'), random(), a FROM t", NULL},
         {"SELECT * FROM _daybook_models", NULL},
+        {"SELECT key, value FROM json_each('[1, 2]')", NULL},
+        {"SELECT * FROM pragma_table_info('t')", "a query may not change anything"},
         {"INSERT INTO t VALUES (1, 2)", "a query may not change anything"},
         {"WITH n AS (SELECT 1) DELETE FROM t", "a query may not change anything"},
         {"CREATE TABLE u (a)", "a query may not change anything"},
