@@ -46,7 +46,7 @@ DRIVERS = {
     "sqlite3.h": {"target"},
     "sodium.h": {"vault"},
     "libpq-fe.h": {"target", "capture"},
-    "pg_query.h": {"target"},
+    "pg_query.h": {"target", "view"},
     "yaml.h": {"book"},
     "pcre2.h": {"schema"},
     "microhttpd.h": {"server"},

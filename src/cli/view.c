@@ -4,8 +4,9 @@
 
 int dbk_run_view_ls(const struct dbk_arguments *arguments)
 {
-    static const char *const columns[] = {"name", "database", "refresh", "as_of", "position",
-                                          "rows", "next",     "changed", "error", NULL};
+    static const char *const columns[] = {"name",     "database", "refresh",   "as_of",
+                                          "position", "rows",     "last_mode", "duration_ms",
+                                          "next",     "changed",  "error",     NULL};
     struct dbk_call call;
     dbk_call_init(&call, "GET", "/views");
     return dbk_data_answer(arguments, &call,

@@ -410,6 +410,35 @@ static int empty_table(struct dbk_connection *connection, struct dbk_slice table
     return rc;
 }
 
+/* The triggers by which views follow a table: what is removed with it is no change to them. */
+static int drop_followers(struct dbk_connection *connection, struct dbk_slice table,
+                          struct dbk_error *err)
+{
+    for (;;) {
+        struct dbk_statement *statement = NULL;
+        char name[512] = "";
+        int rc = dbk_statement_open(
+            connection,
+            DBK_SLICE_LITERAL("SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name "
+                              "= ?1 AND substr(name, 1, 9) = '_daybook_'"),
+            &statement, NULL, err);
+        if (rc < 0)
+            return rc;
+        struct dbk_value value = {.kind = DBK_VALUE_TEXT, .bytes = table};
+        dbk_statement_bind(statement, 1, &value);
+        rc = dbk_statement_step(statement, err);
+        if (rc == 1)
+            (void)snprintf(name, sizeof(name), "%.*s",
+                           DBK_SLICE_ARGS(dbk_statement_column(statement, 0).bytes));
+        dbk_statement_free(statement);
+        if (rc <= 0)
+            return rc;
+        rc = dbk_generation_run(connection, err, "DROP TRIGGER \"%s\"", name);
+        if (rc < 0)
+            return rc;
+    }
+}
+
 static int drop_objects(struct dbk_connection *connection, const struct dbk_generation *generation,
                         enum dbk_object_kind kind, const char *word, struct dbk_error *err)
 {
@@ -422,6 +451,8 @@ static int drop_objects(struct dbk_connection *connection, const struct dbk_gene
         rc = dbk_generation_integer(connection, &there, err,
                                     "SELECT count(*) FROM sqlite_schema WHERE name = '%.*s'",
                                     DBK_SLICE_ARGS(name));
+        if (rc == DBK_OK && there != 0 && kind == DBK_OBJECT_TABLE)
+            rc = drop_followers(connection, name, err);
         if (rc == DBK_OK && there != 0 && kind == DBK_OBJECT_TABLE)
             rc = empty_table(connection, name, err);
         if (rc == DBK_OK && there != 0)

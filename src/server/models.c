@@ -99,6 +99,12 @@ int dbk_api_put_view(struct dbk_api_call *call, size_t index, struct dbk_error *
     dbk_put_u64(out, &first, "position", status.position);
     dbk_put_time(out, &first, "as_of", status.generation == 0 ? DBK_TIME_NONE : status.as_of_us);
     dbk_put_u64(out, &first, "duration_ms", (uint64_t)(status.duration_us / 1000));
+    dbk_put_text(out, &first, "mode", dbk_slice_of(dbk_view_mode_text(status.mode)));
+    if (status.refreshed != DBK_VIEW_AUTO)
+        dbk_put_text(out, &first, "last_mode", dbk_slice_of(dbk_view_mode_text(status.refreshed)));
+    if (status.reason[0] != '\0')
+        dbk_put_text(out, &first, "full_because", dbk_slice_of(status.reason));
+    dbk_put_u64(out, &first, "changes", status.changes);
     dbk_put_u64(out, &first, "rows", status.rows);
     dbk_put_time(out, &first, "next", status.next_us);
     dbk_put_bool(out, &first, "refreshing", status.refreshing);

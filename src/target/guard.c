@@ -86,13 +86,14 @@ static int authorize_create(struct dbk_sqlite *connection, const char *table)
 }
 
 /* trigger: what a change is made or a table read by, but for the statement itself. A service's
-   tables may have triggers that keep the journal from which it is captured. */
+   tables may have triggers that keep the journal from which it is captured, a model's those that
+   views follow it by. */
 int dbk_guard_authorize(void *context, int action, const char *first, const char *second,
                         const char *database, const char *trigger)
 {
     struct dbk_sqlite *connection = context;
     (void)database;
-    bool inside = connection->guard == DBK_GUARD_COMMAND && trigger != NULL;
+    bool inside = trigger != NULL && (connection->guard == DBK_GUARD_COMMAND || is_own(trigger));
     switch (action) {
     case SQLITE_SELECT:
     case SQLITE_RECURSIVE:

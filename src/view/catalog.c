@@ -3,15 +3,36 @@
 
 #include <stdio.h>
 
+/* Columns that a table of an earlier version has not. */
+static const char *const added[] = {"layout INTEGER NOT NULL DEFAULT 0",
+                                    "refreshed TEXT",
+                                    "changes INTEGER NOT NULL DEFAULT 0",
+                                    "reason TEXT",
+                                    "full_us INTEGER NOT NULL DEFAULT 0",
+                                    "incremental_us INTEGER NOT NULL DEFAULT 0",
+                                    "incremental_changes INTEGER NOT NULL DEFAULT 0"};
+#define COLUMNS_OF "SELECT count(*) FROM pragma_table_info('_daybook_views')"
+#define COLUMN_COUNT 16
+
 int dbk_view_catalog_create(struct dbk_connection *connection, struct dbk_error *err)
 {
-    return dbk_connection_run(connection,
-                              "CREATE TABLE IF NOT EXISTS _daybook_views (name TEXT PRIMARY KEY, "
-                              "generation INTEGER NOT NULL, fingerprint TEXT NOT NULL, "
-                              "position INTEGER NOT NULL, as_of INTEGER NOT NULL, "
-                              "duration INTEGER NOT NULL, rows INTEGER NOT NULL, "
-                              "tried INTEGER NOT NULL, error TEXT)",
-                              err);
+    int64_t count = 0;
+    int rc = dbk_connection_run(connection,
+                                "CREATE TABLE IF NOT EXISTS _daybook_views (name TEXT PRIMARY KEY, "
+                                "generation INTEGER NOT NULL, fingerprint TEXT NOT NULL, "
+                                "position INTEGER NOT NULL, as_of INTEGER NOT NULL, "
+                                "duration INTEGER NOT NULL, rows INTEGER NOT NULL, "
+                                "tried INTEGER NOT NULL, error TEXT)",
+                                err);
+    if (rc == DBK_OK)
+        rc = dbk_view_integer(connection, COLUMNS_OF, NULL, &count, err);
+    for (size_t i = count < 9 ? 0 : (size_t)count - 9;
+         rc == DBK_OK && i < sizeof(added) / sizeof(added[0]); i++) {
+        char sql[128];
+        (void)snprintf(sql, sizeof(sql), "ALTER TABLE _daybook_views ADD COLUMN %s", added[i]);
+        rc = dbk_connection_run(connection, sql, err);
+    }
+    return rc;
 }
 
 static struct dbk_value text_value(const char *text)
@@ -22,6 +43,11 @@ static struct dbk_value text_value(const char *text)
 static struct dbk_value integer_value(int64_t integer)
 {
     return (struct dbk_value){.kind = DBK_VALUE_INTEGER, .integer = integer};
+}
+
+static struct dbk_value text_or_null(const char *text)
+{
+    return text[0] == '\0' ? (struct dbk_value){.kind = DBK_VALUE_NULL} : text_value(text);
 }
 
 int dbk_view_integer(struct dbk_connection *connection, const char *sql, const char *text,
@@ -66,22 +92,41 @@ static void read_row(struct dbk_statement *statement, struct dbk_view_row *row)
     copy_column(statement, 7, row->error, sizeof(row->error));
 }
 
+static void read_added(struct dbk_statement *statement, struct dbk_view_row *row)
+{
+    char refreshed[16];
+    row->layout = (uint64_t)dbk_statement_column(statement, 8).integer;
+    copy_column(statement, 9, refreshed, sizeof(refreshed));
+    if (strcmp(refreshed, dbk_view_mode_text(DBK_VIEW_FULL)) == 0)
+        row->refreshed = DBK_VIEW_FULL;
+    else if (refreshed[0] != '\0')
+        row->refreshed = DBK_VIEW_INCREMENTAL;
+    row->changes = (uint64_t)dbk_statement_column(statement, 10).integer;
+    copy_column(statement, 11, row->reason, sizeof(row->reason));
+    row->full_us = dbk_statement_column(statement, 12).integer;
+    row->incremental_us = dbk_statement_column(statement, 13).integer;
+    row->incremental_changes = (uint64_t)dbk_statement_column(statement, 14).integer;
+}
+
 int dbk_view_catalog_read(struct dbk_connection *connection, const char *name,
                           struct dbk_view_row *row_out, struct dbk_error *err)
 {
     struct dbk_view_row row = {.tried_us = DBK_TIME_NONE};
     struct dbk_statement *statement = NULL;
     int64_t there = 0;
-    int rc = dbk_view_integer(connection,
-                              "SELECT count(*) FROM sqlite_schema WHERE name = '_daybook_views'",
-                              NULL, &there, err);
+    int rc = dbk_view_integer(connection, COLUMNS_OF, NULL, &there, err);
     if (rc < 0)
         return rc;
     if (there != 0) {
         rc = dbk_statement_open(
             connection,
-            DBK_SLICE_LITERAL("SELECT generation, fingerprint, position, as_of, duration, rows, "
-                              "tried, error FROM _daybook_views WHERE name = ?1"),
+            dbk_slice_of(there == COLUMN_COUNT
+                             ? "SELECT generation, fingerprint, position, as_of, duration, rows, "
+                               "tried, error, layout, refreshed, changes, reason, full_us, "
+                               "incremental_us, incremental_changes FROM _daybook_views WHERE "
+                               "name = ?1"
+                             : "SELECT generation, fingerprint, position, as_of, duration, rows, "
+                               "tried, error FROM _daybook_views WHERE name = ?1"),
             &statement, NULL, err);
         if (rc < 0)
             return rc;
@@ -90,6 +135,8 @@ int dbk_view_catalog_read(struct dbk_connection *connection, const char *name,
         rc = dbk_statement_step(statement, err);
         if (rc == 1)
             read_row(statement, &row);
+        if (rc == 1 && there == COLUMN_COUNT)
+            read_added(statement, &row);
         dbk_statement_free(statement);
         if (rc < 0)
             return rc;
@@ -104,7 +151,8 @@ int dbk_view_catalog_write(struct dbk_connection *connection, const char *name,
     struct dbk_statement *statement = NULL;
     int rc = dbk_statement_open(connection,
                                 DBK_SLICE_LITERAL("INSERT OR REPLACE INTO _daybook_views VALUES "
-                                                  "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"),
+                                                  "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, "
+                                                  "?10, ?11, ?12, ?13, ?14, ?15, ?16)"),
                                 &statement, NULL, err);
     if (rc < 0)
         return rc;
@@ -117,7 +165,14 @@ int dbk_view_catalog_write(struct dbk_connection *connection, const char *name,
         integer_value(row->duration_us),
         integer_value((int64_t)row->rows),
         integer_value(row->tried_us),
-        row->error[0] == '\0' ? (struct dbk_value){.kind = DBK_VALUE_NULL} : text_value(row->error),
+        text_or_null(row->error),
+        integer_value((int64_t)row->layout),
+        text_or_null(row->refreshed == DBK_VIEW_AUTO ? "" : dbk_view_mode_text(row->refreshed)),
+        integer_value((int64_t)row->changes),
+        text_or_null(row->reason),
+        integer_value(row->full_us),
+        integer_value(row->incremental_us),
+        integer_value((int64_t)row->incremental_changes),
     };
     for (int i = 0; i < (int)(sizeof(values) / sizeof(values[0])); i++)
         dbk_statement_bind(statement, i + 1, &values[i]);

@@ -11,6 +11,16 @@
  *     rows INTEGER            how many there are
  *     tried INTEGER           when a refresh was last begun, us since 1970
  *     error TEXT              why the last one failed, NULL when it succeeded
+ *     layout INTEGER          what is stored with the rows (view/layout.h); 0: nothing
+ *     refreshed TEXT          how the last one was done: 'full' or 'incremental'
+ *     changes INTEGER         rows of its sources that it applied
+ *     reason TEXT             why it was a full one, NULL when it was not
+ *     full_us INTEGER         what the last full one took
+ *     incremental_us INTEGER  what the last incremental one took that had something to apply,
+ *     incremental_changes     and the rows it applied
+ *
+ * A table of an earlier version has the columns down to error; the others are added by whoever
+ * writes.
  *
  * Threads: a connection belongs to one thread at a time.
  * Source:  docs/format/view.md.
@@ -18,7 +28,7 @@
 #ifndef DBK_VIEW_CATALOG_H
 #define DBK_VIEW_CATALOG_H
 
-#include "target/target.h"
+#include "view/view.h"
 
 #define DBK_VIEW_FINGERPRINT_SIZE 65 /* with its NUL */
 
@@ -31,6 +41,13 @@ struct dbk_view_row {
     uint64_t rows;
     int64_t tried_us; /* DBK_TIME_NONE: never */
     char error[512];  /* empty: none */
+    uint64_t layout;
+    enum dbk_view_mode refreshed; /* AUTO: it is not known */
+    uint64_t changes;
+    char reason[512];
+    int64_t full_us;
+    int64_t incremental_us;
+    uint64_t incremental_changes;
 };
 
 /* Makes the table where it is missing. */

@@ -7,8 +7,7 @@
 #include <strings.h>
 
 #include "base/assert.h"
-#include "view/refresh.h"
-#include "view/view.h"
+#include "view/plan.h"
 
 #define EVENTS_TABLE                                                                               \
     "CREATE TABLE events (position, stream, category, version, type, time, occurred, id, tags, "   \
@@ -251,6 +250,38 @@ static int check_parameters(struct check *check, const struct dbk_view_definitio
     return fault(check, view, offset, &texts);
 }
 
+/* What `mode: incremental` or `refresh: continuous` asks for must be possible. */
+static int check_mode(struct check *check, struct dbk_connection *connection,
+                      const struct dbk_view_definition *view)
+{
+    bool continuous = view->schedule.kind == DBK_SCHEDULE_CONTINUOUS;
+    struct dbk_view_plan plan;
+    if (view->mode != DBK_VIEW_INCREMENTAL && !continuous)
+        return DBK_OK;
+    dbk_view_plan_init(&plan);
+    int rc = dbk_view_plan_make(&plan, connection, view, NULL);
+    const struct dbk_obstacle *obstacle = &plan.tree.obstacle;
+    if (rc == DBK_OK && !plan.incremental) {
+        const struct dbk_diagnostic texts = {
+            .what = dbk_arena_format(
+                &check->arena, "the view cannot be refreshed incrementally: %s", obstacle->what),
+            .why = view->mode == DBK_VIEW_INCREMENTAL
+                       ? "its head says `mode: incremental`"
+                       : "its head says `refresh: continuous`, and each change would compute all "
+                         "of it",
+            .fix = obstacle->fix[0] == '\0' ? "write `mode: auto` and a schedule"
+                                            : dbk_arena_format(&check->arena, "%s", obstacle->fix)};
+        size_t select = (size_t)(plan.tree.select.data - view->sql.data);
+        rc = texts.what == NULL || texts.fix == NULL
+                 ? DBK_ENOMEM
+                 : fault(check, view,
+                         obstacle->place == SIZE_MAX ? view->mode_place : select + obstacle->place,
+                         &texts);
+    }
+    dbk_view_plan_release(&plan);
+    return rc;
+}
+
 static int check_view(struct check *check, struct dbk_connection *connection,
                       const struct dbk_view_definition *view)
 {
@@ -277,6 +308,8 @@ static int check_view(struct check *check, struct dbk_connection *connection,
         rc = check_columns(check, view, statement);
         if (rc == DBK_OK && view->name != NULL)
             rc = check_parameters(check, view);
+        if (rc == DBK_OK && view->name != NULL)
+            rc = check_mode(check, connection, view);
         if (rc == DBK_OK && view->name != NULL)
             rc = enter(check, connection, view, statement);
     }

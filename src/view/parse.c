@@ -2,7 +2,7 @@
 /* The comment head of a view's file: `-- key: value` lines before the SELECT. */
 #include "view/view.h"
 
-static const char *const head_keys[] = {"refresh", "database", "index"};
+static const char *const head_keys[] = {"refresh", "database", "index", "mode"};
 #define HEAD_KEY_COUNT (sizeof(head_keys) / sizeof(head_keys[0]))
 #define INDEXES_MAX 16
 
@@ -40,8 +40,9 @@ static int take_refresh(struct head *head, struct dbk_slice value)
         dbk_arena_format(head->arena, "\"%.*s\" is no schedule", DBK_SLICE_ARGS(value));
     if (what == NULL)
         return DBK_ENOMEM;
-    return fault(head, value.data, what, "the view would never be refreshed",
-                 "write `on demand`, `every 5 minutes` or `every day at 02:00` (UTC)");
+    return fault(
+        head, value.data, what, "the view would never be refreshed",
+        "write `on demand`, `continuous`, `every 5 minutes` or `every day at 02:00` (UTC)");
 }
 
 static int take_index(struct head *head, struct dbk_slice value)
@@ -60,6 +61,28 @@ static int take_index(struct head *head, struct dbk_slice value)
     indexes[definition->index_count++] = index;
     definition->indexes = indexes;
     return DBK_OK;
+}
+
+const char *dbk_view_mode_text(enum dbk_view_mode mode)
+{
+    static const char *const texts[] = {"auto", "full", "incremental"};
+    return texts[mode];
+}
+
+static int take_mode(struct head *head, struct dbk_slice value)
+{
+    for (enum dbk_view_mode mode = DBK_VIEW_AUTO; mode <= DBK_VIEW_INCREMENTAL; mode++) {
+        if (!dbk_slice_equal_text(value, dbk_view_mode_text(mode)))
+            continue;
+        head->definition->mode = mode;
+        head->definition->mode_place = (size_t)(value.data - head->text.data);
+        return DBK_OK;
+    }
+    const char *what = dbk_arena_format(head->arena, "\"%.*s\" is no mode", DBK_SLICE_ARGS(value));
+    if (what == NULL)
+        return DBK_ENOMEM;
+    return fault(head, value.data, what, "how to refresh the view is not said",
+                 "write `auto`, `full` or `incremental`");
 }
 
 static int take_pair(struct head *head, struct dbk_slice key, struct dbk_slice value)
@@ -90,6 +113,8 @@ static int take_pair(struct head *head, struct dbk_slice key, struct dbk_slice v
         return take_refresh(head, value);
     if (which == 2)
         return take_index(head, value);
+    if (which == 3)
+        return take_mode(head, value);
     head->definition->database = dbk_arena_copy(head->arena, value).data;
     return head->definition->database == NULL ? DBK_ENOMEM : DBK_OK;
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/assert.h"
+#include "view/plan.h"
 
 /* A write transaction takes at most so much; some 2 ms of work. */
 #define CHUNK_ROWS 500
@@ -69,6 +70,12 @@ static int drop_generation(struct dbk_connection *connection, const char *table,
     char count[TABLE_SIZE_MAX + 64];
     int64_t left = 1;
     int rc = DBK_OK;
+    /* What is removed with the table is no change that a view on it would follow. */
+    for (size_t i = 0; i < sizeof(dbk_follow_triggers) / sizeof(dbk_follow_triggers[0]); i++) {
+        if (rc == DBK_OK)
+            rc = run_format(connection, err, "DROP TRIGGER IF EXISTS \"%s%s\"",
+                            dbk_follow_triggers[i], table);
+    }
     (void)snprintf(sql, sizeof(sql),
                    "DELETE FROM \"%s\" WHERE rowid IN (SELECT rowid FROM \"%s\" LIMIT " CLEAN_ROWS
                    ")",
@@ -131,18 +138,20 @@ struct work {
     size_t row_count;
     int column_count;
     struct dbk_view_row row;
+    const struct dbk_view_plan *plan;
+    struct dbk_buf fill; /* the SELECT of all that is stored, where the plan is incremental */
+    int64_t *cursors;    /* of the plan's relations, in the snapshot */
 };
 
 /* The position that the sources hold in this snapshot; 0 in *found_out when there is no source. */
-static int source_position(struct work *work, uint64_t *position_out, bool *found_out,
-                           struct dbk_error *err)
+int dbk_view_position(struct dbk_connection *connection, const struct dbk_view_source *source,
+                      uint64_t *position_out, bool *found_out, struct dbk_error *err)
 {
-    const struct dbk_view_source *source = work->refresh->source;
     uint64_t least = UINT64_MAX;
     int rc = DBK_OK;
     for (size_t i = 0; i < source->model_count && rc == DBK_OK; i++) {
         int64_t position = 0;
-        rc = dbk_view_integer(work->read,
+        rc = dbk_view_integer(connection,
                               "SELECT position FROM _daybook_models WHERE model = ?1 AND serving",
                               source->models[i], &position, err);
         if ((uint64_t)position < least)
@@ -150,12 +159,24 @@ static int source_position(struct work *work, uint64_t *position_out, bool *foun
     }
     for (size_t i = 0; i < source->view_count && rc == DBK_OK; i++) {
         struct dbk_view_row row;
-        rc = dbk_view_catalog_read(work->read, source->views[i], &row, err);
+        rc = dbk_view_catalog_read(connection, source->views[i], &row, err);
         if (rc == DBK_OK && row.position < least)
             least = row.position;
     }
     *found_out = source->model_count + source->view_count > 0;
     *position_out = least;
+    return rc;
+}
+
+/* The newest notes that the snapshot has: what comes behind them is not in it. */
+static int read_cursors(struct work *work, struct dbk_error *err)
+{
+    const struct dbk_algebra *tree = &work->plan->tree;
+    int rc = DBK_OK;
+    for (size_t i = 0; rc == DBK_OK && work->plan->incremental && i < tree->relation_count; i++) {
+        if (tree->relations[i]->kind == DBK_RELATION_TABLE)
+            rc = dbk_follow_newest(work->read, tree->relations[i]->table, &work->cursors[i], err);
+    }
     return rc;
 }
 
@@ -171,7 +192,7 @@ static int begin_read(struct work *work, struct dbk_error *err)
     if (rc == DBK_OK)
         rc = dbk_connection_begin(work->read, DBK_BEGIN_READ, err);
     if (rc == DBK_OK)
-        rc = source_position(work, &position, &found, err);
+        rc = dbk_view_position(work->read, refresh->source, &position, &found, err);
     if (rc < 0)
         return rc;
     uint64_t last = dbk_store_last_position(refresh->store);
@@ -180,39 +201,60 @@ static int begin_read(struct work *work, struct dbk_error *err)
     work->row.position = position;
     work->row.as_of_us = refresh->os->now_us(refresh->os);
     dbk_target_pin_events(work->read, position);
+    rc = read_cursors(work, err);
+    if (rc < 0)
+        return rc;
     dbk_connection_guard(work->read, DBK_GUARD_QUERY);
-    rc = dbk_statement_open(work->read, dbk_view_select(refresh->definition), &work->select, NULL,
-                            err);
+    rc = dbk_statement_open(work->read,
+                            work->plan->incremental ? dbk_buf_slice(&work->fill)
+                                                    : dbk_view_select(refresh->definition),
+                            &work->select, NULL, err);
     if (rc == DBK_OK)
         work->column_count = dbk_statement_column_count(work->select);
     return rc;
 }
 
-static void append_quoted(struct dbk_buf *sql, const char *name)
+/* The SELECT's columns without types: values keep the types they have. */
+static void append_plain(struct work *work, struct dbk_buf *sql)
 {
-    dbk_buf_append_char(sql, '"');
-    for (; *name != '\0'; name++) {
-        if (*name == '"')
-            dbk_buf_append_char(sql, '"');
-        dbk_buf_append_char(sql, *name);
+    dbk_buf_append_text(sql, " (");
+    for (int i = 0; i < work->column_count; i++) {
+        if (i > 0)
+            dbk_buf_append_text(sql, ", ");
+        dbk_emit_name(sql, dbk_statement_column_name(work->select, i));
     }
-    dbk_buf_append_char(sql, '"');
+    dbk_buf_append_text(sql, ");");
 }
 
-/* CREATE TABLE with the SELECT's columns and no types: values keep the types they have. */
+/* Hidden columns have the affinity that their expressions have; and an index on the keys. */
+static void append_layout(struct work *work, struct dbk_buf *sql)
+{
+    const struct dbk_relation *root = work->plan->tree.root;
+    const char *name = work->refresh->definition->name;
+    unsigned long long generation = work->row.generation;
+    dbk_buf_append_text(sql, " AS SELECT * FROM (");
+    dbk_buf_append(sql, dbk_buf_slice(&work->fill));
+    dbk_buf_append_text(sql, ") WHERE 0;");
+    if (root->key_count == 0)
+        return;
+    dbk_buf_append_format(sql, "CREATE UNIQUE INDEX \"%s__g%llu_key\" ON \"%s__g%llu\" (", name,
+                          generation, name, generation);
+    for (size_t i = 0; i < root->key_count; i++)
+        dbk_buf_append_format(sql, "%s_daybook_k%zu", i > 0 ? ", " : "", i);
+    dbk_buf_append_text(sql, ");");
+}
+
 static int create_generation(struct work *work, struct dbk_error *err)
 {
     const struct dbk_view_definition *definition = work->refresh->definition;
     unsigned long long generation = work->row.generation;
     struct dbk_buf sql;
     dbk_buf_init(&sql, SQL_SIZE_MAX);
-    dbk_buf_append_format(&sql, "CREATE TABLE \"%s__g%llu\" (", definition->name, generation);
-    for (int i = 0; i < work->column_count; i++) {
-        if (i > 0)
-            dbk_buf_append_text(&sql, ", ");
-        append_quoted(&sql, dbk_statement_column_name(work->select, i));
-    }
-    dbk_buf_append_text(&sql, ");");
+    dbk_buf_append_format(&sql, "CREATE TABLE \"%s__g%llu\"", definition->name, generation);
+    if (work->plan->incremental)
+        append_layout(work, &sql);
+    else
+        append_plain(work, &sql);
     for (size_t i = 0; i < definition->index_count; i++)
         dbk_buf_append_format(&sql, "CREATE INDEX \"%s__g%llu_%zu\" ON \"%s__g%llu\" (%s);",
                               definition->name, generation, i + 1, definition->name, generation,
@@ -295,17 +337,70 @@ static int copy_rows(struct work *work, struct dbk_error *err)
     return more;
 }
 
-static int swap(struct work *work, struct dbk_error *err)
+/* The plain view: the result's columns of the rows that are shown. */
+static int make_plain_view(struct work *work, struct dbk_error *err)
 {
     const char *name = work->refresh->definition->name;
+    const struct dbk_view_plan *plan = work->plan;
+    struct dbk_buf sql;
+    dbk_buf_init(&sql, SQL_SIZE_MAX);
+    dbk_buf_append_format(&sql, "DROP VIEW IF EXISTS \"%s\"; CREATE VIEW \"%s\" AS SELECT ", name,
+                          name);
+    if (!plan->incremental)
+        dbk_buf_append_char(&sql, '*');
+    for (size_t i = 0; plan->incremental && i < plan->name_count; i++) {
+        if (i > 0)
+            dbk_buf_append_text(&sql, ", ");
+        dbk_emit_name(&sql, plan->names[i]);
+    }
+    dbk_buf_append_format(&sql, " FROM \"%s__g%llu\"", name,
+                          (unsigned long long)work->row.generation);
+    if (plan->incremental && plan->tree.root->kind == DBK_RELATION_GROUP &&
+        plan->tree.root->having != NULL)
+        dbk_buf_append_text(&sql, " WHERE _daybook_shown");
+    dbk_buf_append_char(&sql, '\0');
+    int rc = sql.rc < 0 ? dbk_error_set(err, sql.rc, "%s", dbk_code_text(sql.rc))
+                        : dbk_connection_run(work->write, sql.data, err);
+    dbk_buf_release(&sql);
+    return rc;
+}
+
+static int count_shown(struct work *work, struct dbk_error *err)
+{
+    char sql[TABLE_SIZE_MAX + 64];
+    int64_t rows = 0;
+    (void)snprintf(sql, sizeof(sql), "SELECT count(*) FROM \"%s\"",
+                   work->refresh->definition->name);
+    int rc = dbk_view_integer(work->write, sql, NULL, &rows, err);
+    work->row.rows = (uint64_t)rows;
+    return rc;
+}
+
+static int set_cursors(struct work *work, struct dbk_error *err)
+{
+    const struct dbk_algebra *tree = &work->plan->tree;
+    const char *name = work->refresh->definition->name;
+    int rc = dbk_follow_forget(work->write, name, err);
+    for (size_t i = 0; rc == DBK_OK && work->plan->incremental && i < tree->relation_count; i++) {
+        if (tree->relations[i]->kind == DBK_RELATION_TABLE)
+            rc = dbk_follow_set_cursor(work->write, name, tree->relations[i]->table,
+                                       work->cursors[i], err);
+    }
+    return rc;
+}
+
+static int swap(struct work *work, struct dbk_error *err)
+{
+    const struct dbk_view_definition *definition = work->refresh->definition;
     int rc = dbk_connection_begin(work->write, DBK_BEGIN_WRITE, err);
     if (rc == DBK_OK)
-        rc = run_format(work->write, err,
-                        "DROP VIEW IF EXISTS \"%s\"; CREATE VIEW \"%s\" AS SELECT * FROM "
-                        "\"%s__g%llu\"",
-                        name, name, name, (unsigned long long)work->row.generation);
+        rc = make_plain_view(work, err);
+    if (rc == DBK_OK && work->plan->incremental)
+        rc = count_shown(work, err);
     if (rc == DBK_OK)
-        rc = dbk_view_catalog_write(work->write, name, &work->row, err);
+        rc = set_cursors(work, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_catalog_write(work->write, definition->name, &work->row, err);
     if (rc == DBK_OK)
         rc = dbk_connection_run(work->write, "COMMIT", err);
     if (rc < 0 && dbk_connection_in_transaction(work->write))
@@ -331,48 +426,131 @@ static void note_failure(struct work *work, const struct dbk_view_row *old,
     dbk_ignore(dbk_view_catalog_write(work->write, work->refresh->definition->name, &row, NULL));
 }
 
+/* Notes what changes from here on, before the snapshot is taken. */
+static int follow(struct work *work, struct dbk_error *err)
+{
+    const struct dbk_view_plan *plan = work->plan;
+    dbk_layout_fill(&work->fill, plan->tree.root, plan->names);
+    work->cursors = dbk_alloc_zero(plan->tree.relation_count + 1, sizeof(*work->cursors));
+    if (work->fill.rc < 0 || work->cursors == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
+    int rc = dbk_connection_begin(work->write, DBK_BEGIN_WRITE, err);
+    if (rc == DBK_OK)
+        rc = dbk_follow_tables(work->write, &plan->tree, err);
+    if (rc == DBK_OK)
+        rc = dbk_connection_run(work->write, "COMMIT", err);
+    if (rc < 0 && dbk_connection_in_transaction(work->write))
+        dbk_ignore(dbk_connection_run(work->write, "ROLLBACK", NULL));
+    return rc;
+}
+
+/* The whole result into the next generation. */
+static int fill(struct work *work, const struct dbk_view_row *old, struct dbk_error *err)
+{
+    const struct dbk_view_refresh *refresh = work->refresh;
+    int64_t begun_us = refresh->os->monotonic_us(refresh->os);
+    struct dbk_error failure = {0};
+    work->row.generation = old->generation + 1;
+    work->row.tried_us = refresh->os->now_us(refresh->os);
+    work->row.layout = work->plan->incremental ? DBK_VIEW_LAYOUT : 0;
+    work->row.refreshed = DBK_VIEW_FULL;
+    work->row.incremental_us = old->incremental_us;
+    work->row.incremental_changes = old->incremental_changes;
+    (void)snprintf(work->row.fingerprint, sizeof(work->row.fingerprint), "%s",
+                   refresh->fingerprint);
+    int rc = work->plan->incremental ? follow(work, &failure) : DBK_OK;
+    if (rc == DBK_OK)
+        rc = begin_read(work, &failure);
+    if (rc == DBK_OK)
+        rc = create_generation(work, &failure);
+    if (rc == DBK_OK)
+        rc = copy_rows(work, &failure);
+    end_read(work);
+    dbk_statement_free(work->insert);
+    work->insert = NULL;
+    work->row.duration_us = refresh->os->monotonic_us(refresh->os) - begun_us;
+    work->row.full_us = work->row.duration_us;
+    if (rc == DBK_OK)
+        rc = swap(work, &failure);
+    if (rc == DBK_OK)
+        return rc;
+    note_failure(work, old, &failure);
+    dbk_ignore(
+        dbk_view_refresh_clean(work->write, refresh->definition->name, old->generation, NULL));
+    return dbk_error_set(err, rc, "view %s: %s", refresh->definition->name, failure.message);
+}
+
+/* Why the stored rows cannot be brought up to date; empty: they can. */
+static void find_reason(struct work *work, const struct dbk_view_row *old)
+{
+    const struct dbk_view_refresh *refresh = work->refresh;
+    char *reason = work->row.reason;
+    size_t size = sizeof(work->row.reason);
+    if (!work->plan->incremental)
+        dbk_view_plan_obstacle(work->plan, refresh->definition, reason, size);
+    else if (old->generation == 0)
+        (void)snprintf(reason, size, "it is the first refresh");
+    else if (strcmp(old->fingerprint, refresh->fingerprint) != 0)
+        (void)snprintf(reason, size, "its file has changed");
+    else if (old->layout != DBK_VIEW_LAYOUT)
+        (void)snprintf(reason, size, "its rows were stored without what adding to them needs");
+}
+
+/* 1: the rows are up to date; 0: a full refresh is to follow, and the row says why. */
+static int try_incremental(struct work *work, const struct dbk_view_row *old, struct dbk_error *err)
+{
+    struct dbk_view_attempt attempt = {.done = false};
+    struct dbk_view_row row = *old;
+    struct dbk_error failure = {0};
+    find_reason(work, old);
+    if (work->row.reason[0] != '\0')
+        return 0;
+    int rc = dbk_view_apply(work->refresh, work->plan, work->write, &row, &attempt, &failure);
+    if (rc < 0) {
+        work->row.tried_us = work->refresh->os->now_us(work->refresh->os);
+        note_failure(work, old, &failure);
+        return dbk_error_set(err, rc, "view %s: %s", work->refresh->definition->name,
+                             failure.message);
+    }
+    (void)snprintf(work->row.reason, sizeof(work->row.reason), "%s", attempt.reason);
+    return attempt.done ? 1 : 0;
+}
+
 int dbk_view_refresh_run(const struct dbk_view_refresh *refresh, struct dbk_error *err)
 {
     const char *name = refresh->definition->name;
-    struct work work = {.refresh = refresh};
+    struct dbk_view_plan plan;
+    struct work work = {.refresh = refresh, .plan = &plan};
     struct dbk_view_row old = {0};
-    struct dbk_error failure = {0};
+    dbk_view_plan_init(&plan);
     dbk_arena_init(&work.chunk, CHUNK_MEMORY_MAX);
-    int64_t begun_us = refresh->os->monotonic_us(refresh->os);
+    dbk_buf_init(&work.fill, SQL_SIZE_MAX);
     int rc = dbk_connection_open(refresh->definition->database_path, 0, &work.write, err);
     if (rc == DBK_OK)
         rc = dbk_view_catalog_create(work.write, err);
     if (rc == DBK_OK)
+        rc = dbk_follow_catalog(work.write, err);
+    if (rc == DBK_OK)
         rc = dbk_view_catalog_read(work.write, name, &old, err);
     if (rc == DBK_OK)
         rc = dbk_view_refresh_clean(work.write, name, old.generation, err);
-    if (rc < 0)
-        goto out;
-    work.row.generation = old.generation + 1;
-    work.row.tried_us = refresh->os->now_us(refresh->os);
-    (void)snprintf(work.row.fingerprint, sizeof(work.row.fingerprint), "%s", refresh->fingerprint);
-    rc = begin_read(&work, &failure);
     if (rc == DBK_OK)
-        rc = create_generation(&work, &failure);
+        rc = dbk_view_plan_make(&plan, work.write, refresh->definition, err);
     if (rc == DBK_OK)
-        rc = copy_rows(&work, &failure);
-    end_read(&work);
-    dbk_statement_free(work.insert);
-    work.insert = NULL;
-    work.row.duration_us = refresh->os->monotonic_us(refresh->os) - begun_us;
+        rc = try_incremental(&work, &old, err);
+    bool done = rc == 1;
     if (rc == DBK_OK)
-        rc = swap(&work, &failure);
-    if (rc < 0) {
-        note_failure(&work, &old, &failure);
-        dbk_ignore(dbk_view_refresh_clean(work.write, name, old.generation, NULL));
-        rc = dbk_error_set(err, rc, "view %s: %s", name, failure.message);
-        goto out;
-    }
-    rc = dbk_view_refresh_clean(work.write, name, work.row.generation, err);
-out:
+        rc = fill(&work, &old, err);
+    if (rc == DBK_OK && !done)
+        rc = dbk_view_refresh_clean(work.write, name, work.row.generation, err);
+    if (rc >= 0)
+        rc = dbk_follow_clean(work.write, err);
     end_read(&work);
     dbk_connection_free(work.write);
     dbk_free(work.values);
+    dbk_free(work.cursors);
+    dbk_buf_release(&work.fill);
     dbk_arena_release(&work.chunk);
+    dbk_view_plan_release(&plan);
     return rc;
 }

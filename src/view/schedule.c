@@ -40,7 +40,9 @@ bool dbk_schedule_parse(struct dbk_slice text, struct dbk_schedule *schedule_out
         *schedule_out = schedule;
         return true;
     }
-    if (strip_prefix(&text, "every day at ")) {
+    if (dbk_slice_equal_text(text, "continuous")) {
+        schedule.kind = DBK_SCHEDULE_CONTINUOUS;
+    } else if (strip_prefix(&text, "every day at ")) {
         schedule.kind = DBK_SCHEDULE_DAILY;
         if (!parse_time_of_day(text, &schedule.minute_of_day))
             return false;
@@ -71,6 +73,9 @@ size_t dbk_schedule_format(const struct dbk_schedule *schedule, char *text, size
     case DBK_SCHEDULE_ON_DEMAND:
         written = snprintf(text, size, "on demand");
         break;
+    case DBK_SCHEDULE_CONTINUOUS:
+        written = snprintf(text, size, "continuous");
+        break;
     case DBK_SCHEDULE_DAILY:
         written = snprintf(text, size, "every day at %02d:%02d", schedule->minute_of_day / 60,
                            schedule->minute_of_day % 60);
@@ -92,7 +97,7 @@ size_t dbk_schedule_format(const struct dbk_schedule *schedule, char *text, size
 
 int64_t dbk_schedule_next(const struct dbk_schedule *schedule, int64_t last_us)
 {
-    if (schedule->kind == DBK_SCHEDULE_ON_DEMAND)
+    if (schedule->kind == DBK_SCHEDULE_ON_DEMAND || schedule->kind == DBK_SCHEDULE_CONTINUOUS)
         return DBK_TIME_NONE;
     if (last_us == DBK_TIME_NONE)
         return DBK_TIME_MIN;

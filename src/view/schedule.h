@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * schedule -- when something runs: every day at a time, every so often, or on demand.
+ * schedule -- when something runs: every day at a time, every so often, on demand, or whenever what
+ * it stands on has changed.
  *
  * Times of day are UTC.
  */
@@ -12,7 +13,12 @@
 
 #include "base/slice.h"
 
-enum dbk_schedule_kind { DBK_SCHEDULE_ON_DEMAND, DBK_SCHEDULE_EVERY, DBK_SCHEDULE_DAILY };
+enum dbk_schedule_kind {
+    DBK_SCHEDULE_ON_DEMAND,
+    DBK_SCHEDULE_EVERY,
+    DBK_SCHEDULE_DAILY,
+    DBK_SCHEDULE_CONTINUOUS,
+};
 
 struct dbk_schedule {
     enum dbk_schedule_kind kind;
@@ -20,11 +26,12 @@ struct dbk_schedule {
     int minute_of_day; /* DAILY: 0 to 1439, in UTC */
 };
 
-/* Reads "every day at 02:00", "every 5 minutes", "on demand"; false when it is none. */
+/* Reads "every day at 02:00", "every 5 minutes", "on demand", "continuous"; false: none of them. */
 bool dbk_schedule_parse(struct dbk_slice text, struct dbk_schedule *schedule_out);
 /* The schedule in the words it is parsed from; returns the size without the NUL. */
 size_t dbk_schedule_format(const struct dbk_schedule *schedule, char *text, size_t size);
-/* The first run after `last_us` (DBK_TIME_NONE: never ran, due now); DBK_TIME_NONE: never. */
+/* The first run after `last_us` (DBK_TIME_NONE: never ran, due now); DBK_TIME_NONE: never, and of
+   CONTINUOUS: no clock says. */
 int64_t dbk_schedule_next(const struct dbk_schedule *schedule, int64_t last_us);
 
 #endif

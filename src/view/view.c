@@ -20,6 +20,8 @@
 #define WAIT_US INT64_C(60000000)
 /* The longest the scheduler sleeps, so that a clock that was set is noticed. */
 #define SLEEP_US_MAX INT64_C(30000000)
+/* How often it is looked whether what continuous views stand on has moved. */
+#define LOOK_US INT64_C(10000)
 
 struct view {
     struct dbk_view_definition definition;
@@ -27,6 +29,7 @@ struct view {
     char fingerprint[DBK_VIEW_FINGERPRINT_SIZE];
     bool refreshing;
     uint64_t runs;            /* refreshes ended */
+    uint64_t seen;            /* of the scheduler: how far the sources were at its last refresh */
     struct dbk_error outcome; /* of the last one */
 };
 
@@ -316,8 +319,15 @@ int dbk_views_status(struct dbk_views *views, size_t index, struct dbk_view_stat
         .duration_us = row.duration_us,
         .rows = row.rows,
         .next_us = dbk_schedule_next(&view->definition.schedule, row.tried_us),
+        .mode = view->definition.mode,
+        .refreshed = row.refreshed,
+        .changes = row.changes,
+        .full_us = row.full_us,
+        .incremental_us = row.incremental_us,
+        .incremental_changes = row.incremental_changes,
         .changed = row.generation != 0 && strcmp(row.fingerprint, view->fingerprint) != 0,
     };
+    (void)snprintf(status.reason, sizeof(status.reason), "%s", row.reason);
     if (status.next_us == DBK_TIME_MIN)
         status.next_us = views->os->now_us(views->os);
     (void)dbk_schedule_format(&view->definition.schedule, status.refresh, sizeof(status.refresh));
@@ -341,6 +351,29 @@ static int64_t due_us(struct dbk_views *views, const struct view *view)
     return dbk_schedule_next(&view->definition.schedule, row.tried_us);
 }
 
+/* A number that changes when what a view stands on does: with each position of a model, each
+   generation of one, and each refresh of a view. */
+static uint64_t sources_of(struct dbk_views *views, const struct view *view)
+{
+    uint64_t sum = 1;
+    for (size_t i = 0; i < view->source.model_count; i++) {
+        struct dbk_model_status status;
+        size_t index = 0;
+        if (dbk_models_find(views->models, view->source.models[i], &index, NULL) == DBK_OK &&
+            dbk_models_status(views->models, index, &status, NULL) == DBK_OK)
+            sum += status.position + (status.generation << 48);
+    }
+    for (size_t i = 0; i < view->source.view_count; i++) {
+        size_t index = 0;
+        if (dbk_views_find(views, view->source.views[i], &index, NULL) < 0)
+            continue;
+        (void)pthread_mutex_lock(&views->mutex);
+        sum += views->views[index].runs;
+        (void)pthread_mutex_unlock(&views->mutex);
+    }
+    return sum;
+}
+
 /* True when a view that this one reads is due, too, and so goes first. */
 static bool source_is_due(struct dbk_views *views, const struct view *view, int64_t now_us)
 {
@@ -362,7 +395,10 @@ static int64_t run_due(struct dbk_views *views)
     int64_t sleep_us = SLEEP_US_MAX;
     for (size_t i = 0; i < views->count; i++) {
         struct view *view = &views->views[i];
-        int64_t due = due_us(views, view);
+        bool continuous = view->definition.schedule.kind == DBK_SCHEDULE_CONTINUOUS;
+        uint64_t sources = continuous ? sources_of(views, view) : 0;
+        int64_t due =
+            continuous ? now_us + (sources == view->seen ? LOOK_US : 0) : due_us(views, view);
         if (due == DBK_TIME_NONE)
             continue;
         if (due > now_us) {
@@ -373,11 +409,16 @@ static int64_t run_due(struct dbk_views *views)
         sleep_us = 0;
         if (source_is_due(views, view, now_us))
             continue;
-        dbk_ignore(dbk_views_refresh(views, view->definition.name, 0, NULL, NULL, NULL));
+        view->seen = sources;
+        /* A continuous one takes what there is, and waits for no model. */
+        dbk_ignore(
+            dbk_views_refresh(views, view->definition.name, continuous ? 1 : 0, NULL, NULL, NULL));
         (void)pthread_mutex_lock(&views->mutex);
         bool failed = view->outcome.code != DBK_OK;
         bool stopping = views->stopping;
         (void)pthread_mutex_unlock(&views->mutex);
+        if (failed)
+            view->seen = 0;
         if (stopping || failed)
             return stopping ? 0 : INT64_C(1000000);
     }

@@ -4,11 +4,16 @@
  *
  * `views/<name>.sql` is a comment head and one SELECT:
  *
- *     -- refresh: every day at 02:00 | every 5 minutes | on demand
+ *     -- refresh: every day at 02:00 | every 5 minutes | on demand | continuous
+ *     -- mode: auto | full | incremental
  *     -- database: reading
  *     SELECT …
  *
- * A refresh runs the SELECT on a read snapshot of the database, with `events` pinned to one
+ * An incremental refresh applies the rows of the read models that changed since the last one to the
+ * stored rows, in one transaction (view/delta.h). Where that cannot be done, or costs more, the
+ * refresh is a full one, and the view's status says why.
+ *
+ * A full refresh runs the SELECT on a read snapshot of the database, with `events` pinned to one
  * position, into a new generation `<name>__g<n>` in short write transactions (none longer than
  * 20 ms), makes indexes asked for in the head (`-- index: date, region`), and swaps the plain view
  * `<name>` in one. Readers see the old result or the new one, never a part. A refresh that fails
@@ -27,12 +32,23 @@
 #include "model/model.h"
 #include "view/schedule.h"
 
+/* `mode:` in the head, and how a refresh was done. */
+enum dbk_view_mode {
+    DBK_VIEW_AUTO, /* incrementally where it can be and costs less */
+    DBK_VIEW_FULL,
+    DBK_VIEW_INCREMENTAL, /* or else `check` refuses the view */
+};
+/* "auto", … */
+const char *dbk_view_mode_text(enum dbk_view_mode mode);
+
 struct dbk_view_definition {
     const char *name;
     const char *file; /* for messages */
     const char *database;
     const char *database_path;
     struct dbk_schedule schedule;
+    enum dbk_view_mode mode;
+    size_t mode_place;          /* of its value in the file */
     struct dbk_slice sql;       /* the whole file: the head is comments */
     const char *const *indexes; /* column lists */
     size_t index_count;
@@ -107,8 +123,15 @@ struct dbk_view_status {
     uint64_t rows;
     int64_t next_us; /* next run; DBK_TIME_NONE: on demand */
     bool refreshing;
-    bool changed;           /* the file differs from what made the stored result */
-    struct dbk_error error; /* of the last refresh; code DBK_OK: it succeeded */
+    enum dbk_view_mode mode;      /* of the head */
+    enum dbk_view_mode refreshed; /* how the last refresh was done: FULL or INCREMENTAL */
+    uint64_t changes;             /* rows of its sources that it applied; 0 of a full one */
+    char reason[512];             /* why it was a full one; empty: it was not */
+    int64_t full_us;              /* what the last full one took; 0: there was none */
+    int64_t incremental_us;       /* the last incremental one that had something to apply */
+    uint64_t incremental_changes; /* and the rows it applied */
+    bool changed;                 /* the file differs from what made the stored result */
+    struct dbk_error error;       /* of the last refresh; code DBK_OK: it succeeded */
 };
 size_t dbk_views_count(const struct dbk_views *views);
 int dbk_views_status(struct dbk_views *views, size_t index, struct dbk_view_status *status_out,

@@ -199,6 +199,17 @@ def decimals():
     yield "not", b"01"
 
 
+def selects():
+    yield "rows", b"SELECT a, b || c AS x FROM t WHERE a > 1 AND c LIKE 'x%' OR b IS NULL"
+    yield "join", b"SELECT x.*, y.a AS z FROM t x JOIN t AS y ON x.a = y.b, s WHERE s.d IN (1, -2)"
+    yield "group", (b"SELECT upper(c) AS k, avg(a) + 1 AS m, max(b), count(DISTINCT b) FROM t "
+                    b"GROUP BY 1 HAVING sum(a) NOT BETWEEN 2 AND 3.5")
+    yield "union", b"SELECT a FROM t UNION ALL SELECT d FROM s UNION ALL SELECT 1 FROM t"
+    yield "case", b"SELECT DISTINCT CASE a WHEN 1 THEN 'x' ELSE CAST(b AS TEXT) END FROM t"
+    yield "window", b"-- head\nSELECT a, row_number() OVER (PARTITION BY b) FROM t ORDER BY 1"
+    yield "star", b"SELECT * FROM t, s WHERE NOT t.a = s.a"
+
+
 def views():
     yield "daily", b"-- refresh: every day at 02:00\n-- database: reading\nSELECT 1 AS one\n"
     yield "minutes", b"-- refresh: every 5 minutes\n-- index: a, b\n-- index: c\nSELECT 1\n"
@@ -315,7 +326,8 @@ def imports():
 
 def main():
     corpora = {"record": records(), "segment": segments(), "json": texts(), "index": runs(),
-               "decimal": decimals(), "view": views(), "http_reply": replies(),
+               "algebra": selects(), "decimal": decimals(), "view": views(),
+               "http_reply": replies(),
                "sql": statements(), "cypher": cypher(), "neo4j_reply": neo4j_replies(),
                "backup": manifests(), "yaml": settings(),
                "snapshot": snapshots(), "request": requests(), "rows": imports(),

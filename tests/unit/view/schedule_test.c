@@ -14,8 +14,9 @@ static void test_view_schedule__words_are_read_and_written_back(void **state)
 {
     (void)state;
     static const char *const cases[] = {
-        "on demand",      "every day at 02:00", "every day at 23:59", "every 5 minutes",
-        "every 1 second", "every 90 seconds",   "every 2 hours",      "every 1 day"};
+        "on demand",       "every day at 02:00", "every day at 23:59",
+        "every 5 minutes", "every 1 second",     "every 90 seconds",
+        "every 2 hours",   "every 1 day",        "continuous"};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct dbk_schedule schedule;
         char text[64];

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * algebra -- a view's SELECT as relational algebra.
+ *
+ * The text is parsed by libpg_query, and its names are resolved against the tables that it reads.
+ * What comes out is a tree of relations, inputs before those that use them:
+ *
+ *     TABLE   a table of the database; its key is its row id
+ *     BLOCK   inner joins, WHERE and projection; its key is that of all its inputs
+ *     UNION   UNION ALL of blocks; its key is the branch and that branch's key
+ *     GROUP   grouping of one block; keys, then aggregates ("slots"), then outputs over them
+ *
+ * A construct that has no place here is an obstacle, named with its place: such a view is refreshed
+ * fully. Two parsers read the text, SQLite's and PostgreSQL's. That they read the same is not
+ * assumed: the tree is written back as SQL, and both texts must compile to the same program of
+ * SQLite's machine, instruction by instruction.
+ *
+ * Threads: one at a time a tree; libpg_query keeps its memory by thread.
+ * Source:  docs/design/views.md; libpg_query, PostgreSQL 15's grammar.
+ */
+#ifndef DBK_VIEW_ALGEBRA_H
+#define DBK_VIEW_ALGEBRA_H
+
+#include "target/target.h"
+
+/* The parser is recursive: a text is bounded before it is reached. */
+#define DBK_ALGEBRA_SIZE_MAX ((size_t)64 << 10)
+#define DBK_ALGEBRA_TOKENS_MAX 5000
+/* Tables of one block: each adds a factor of two to the terms of its difference. */
+#define DBK_ALGEBRA_INPUTS_MAX 6
+
+enum dbk_expression_kind {
+    DBK_EXPRESSION_COLUMN,   /* column `column` of the block's input `input` */
+    DBK_EXPRESSION_SLOT,     /* a group's slot `column`: its keys first, then its aggregates */
+    DBK_EXPRESSION_CONSTANT, /* as it stands in the text */
+    DBK_EXPRESSION_CALL,     /* text(arguments) */
+    DBK_EXPRESSION_OPERATOR, /* one or two arguments; AND and OR: any number */
+    DBK_EXPRESSION_NOT,
+    DBK_EXPRESSION_IS_NULL, /* negated: IS NOT NULL */
+    DBK_EXPRESSION_CASE,    /* [operand,] when, then, …[, else] */
+    DBK_EXPRESSION_CAST,    /* to the type `text` */
+    DBK_EXPRESSION_IN,      /* the first in the rest */
+    DBK_EXPRESSION_BETWEEN, /* three */
+};
+
+struct dbk_expression {
+    enum dbk_expression_kind kind;
+    const char *text;
+    size_t input;
+    size_t column;
+    bool negated;
+    bool has_operand; /* CASE */
+    bool has_else;    /* CASE */
+    bool aggregate;   /* CALL; gone where a group's outputs are */
+    bool star;        /* CALL: COUNT(*) */
+    bool distinct;    /* CALL */
+    struct dbk_expression **arguments;
+    size_t argument_count;
+    size_t place; /* byte in the SELECT */
+};
+
+enum dbk_aggregate_kind {
+    DBK_AGGREGATE_COUNT, /* additive: COUNT(*) and COUNT(e) */
+    DBK_AGGREGATE_SUM,   /* additive while all values are integers: SUM, TOTAL, AVG */
+    DBK_AGGREGATE_LEAST, /* MIN, MAX: additive while nothing leaves the end */
+    DBK_AGGREGATE_OTHER, /* the group is computed again */
+};
+
+struct dbk_aggregate {
+    enum dbk_aggregate_kind kind;
+    const char *name; /* "count", "sum", "total", "avg", "min", "max" */
+    bool star;        /* COUNT(*) */
+    bool distinct;
+    size_t argument; /* output of the group's block; not with star */
+    size_t place;
+};
+
+enum dbk_relation_kind {
+    DBK_RELATION_TABLE,
+    DBK_RELATION_BLOCK,
+    DBK_RELATION_UNION,
+    DBK_RELATION_GROUP
+};
+
+struct dbk_algebra_test {
+    struct dbk_expression *test;
+    size_t input; /* ON of the join with this input; SIZE_MAX: WHERE */
+};
+
+struct dbk_relation {
+    enum dbk_relation_kind kind;
+    size_t number;        /* its place in the tree's list */
+    const char *name;     /* TABLE: as the text has it */
+    const char *table;    /* TABLE: where its rows lie */
+    const char *row;      /* TABLE: its row id's name */
+    const char **columns; /* TABLE: their names; else "c0", "c1", … */
+    const char **labels;  /* what the outputs are called outside; NULL: nothing */
+    size_t column_count;
+    struct dbk_relation **inputs;
+    const char **aliases; /* of inputs, as names are resolved */
+    size_t input_count;
+    struct dbk_expression **outputs; /* BLOCK, GROUP: column_count of them */
+    struct dbk_algebra_test *conditions;
+    size_t condition_count;
+    size_t key_count; /* TABLE 1; BLOCK the sum; UNION 1 and the greatest; GROUP its keys */
+    struct dbk_aggregate *aggregates; /* GROUP */
+    size_t aggregate_count;
+    struct dbk_expression *having; /* GROUP; NULL: none */
+    bool distinct;                 /* GROUP: written as SELECT DISTINCT */
+    bool grouped;                  /* GROUP: has GROUP BY */
+};
+
+/* Why a view cannot be maintained incrementally. */
+struct dbk_obstacle {
+    size_t place; /* byte in the SELECT; SIZE_MAX: nowhere in particular */
+    char what[200];
+    char fix[160]; /* what would make it incremental; empty: nothing */
+};
+
+struct dbk_algebra {
+    struct dbk_arena *arena;
+    struct dbk_connection *connection;
+    struct dbk_slice select;
+    struct dbk_relation **relations; /* inputs first */
+    size_t relation_count;
+    struct dbk_relation *root;
+    struct dbk_obstacle obstacle; /* where dbk_algebra_read answered 0 */
+};
+
+/*
+ * Where a table's rows lie: fills what stands behind a name in a SELECT. 1: found; 0: there is
+ * none, and the obstacle says what it is instead.
+ */
+typedef int (*dbk_algebra_find_fn)(void *context, struct dbk_slice name, const char **table_out,
+                                   struct dbk_obstacle *obstacle, struct dbk_error *err);
+
+/*
+ * Reads a SELECT that SQLite has accepted. connection: where its tables are. All results lie in the
+ * arena. 1: tree->root is the whole SELECT; 0: tree->obstacle says why not; DBK_ENOMEM and others:
+ * the database failed.
+ */
+int dbk_algebra_read(struct dbk_algebra *tree, struct dbk_connection *connection,
+                     struct dbk_slice select, dbk_algebra_find_fn find, void *context,
+                     struct dbk_arena *arena, struct dbk_error *err) DBK_MUST_CHECK;
+
+/* Whether two SELECTs compile to the same program. 1, 0, or an error. */
+int dbk_algebra_same(struct dbk_connection *connection, struct dbk_slice first,
+                     struct dbk_slice second, struct dbk_error *err) DBK_MUST_CHECK;
+
+/* Notes an obstacle, the first one only; returns 0. */
+int dbk_obstacle_set(struct dbk_obstacle *obstacle, size_t place, const char *fix,
+                     const char *format, ...) DBK_PRINTF(4, 5);
+
+/* ---- Writing it as SQL ---- */
+
+/* Where the columns of an expression's inputs are read from. */
+struct dbk_emit {
+    const struct dbk_relation *relation; /* whose inputs or slots they are */
+    bool slots_as_written;               /* slots as the block's expressions and aggregates */
+    const char *slot_prefix;             /* else as columns s0, s1, … of this: "v." */
+};
+
+/* Appends `name` in double quotes. */
+void dbk_emit_name(struct dbk_buf *out, const char *name);
+void dbk_emit_expression(struct dbk_buf *out, const struct dbk_emit *emit,
+                         const struct dbk_expression *expression);
+/* The SELECT as it was written. */
+void dbk_emit_select(struct dbk_buf *out, const struct dbk_relation *relation);
+/* A group's slot where it is stored, in the columns that begin with the prefix ("v."). */
+void dbk_emit_slot(struct dbk_buf *out, const struct dbk_relation *group, size_t slot,
+                   const char *prefix);
+/* True when the expression has no affinity, which a column that stores it would have. */
+bool dbk_expression_is_bare(const struct dbk_expression *expression);
+
+#endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Calls of functions and aggregates: which there are, and which give the same value each time. */
+#include <strings.h>
+
+#include "view/read.h"
+
+/* The same arguments give the same value, and what is given is a plain value. */
+static const char *const functions[] = {
+    "abs",   "coalesce", "ifnull",    "iif",    "instr",   "length",     "lower",
+    "upper", "ltrim",    "rtrim",     "trim",   "max",     "min",        "nullif",
+    "round", "replace",  "substr",    "sign",   "typeof",  "unicode",    "substring",
+    "hex",   "quote",    "printf",    "format", "date",    "datetime",   "julianday",
+    "time",  "strftime", "unixepoch", "ceil",   "ceiling", "floor",      "trunc",
+    "mod",   "pow",      "power",     "sqrt",   "like",    "json_valid",
+};
+
+static const char *const aggregates[] = {"count", "sum", "total", "avg"};
+static const char *const unordered[] = {"group_concat", "json_group_array", "json_group_object",
+                                        "string_agg"};
+static const char *const dates[] = {"date", "datetime", "julianday",
+                                    "time", "strftime", "unixepoch"};
+
+bool dbk_read_is_among(struct dbk_slice name, const char *const *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (dbk_read_is_name(name, names[i]))
+            return true;
+    }
+    return false;
+}
+/* A date function reads the clock without an instant, or with 'now', or with a time zone. */
+static bool asks_clock(const struct dbk_expression *call, bool formatted)
+{
+    if (call->argument_count < (formatted ? 2U : 1U))
+        return true;
+    for (size_t i = 0; i < call->argument_count; i++) {
+        const struct dbk_expression *argument = call->arguments[i];
+        if (argument->kind != DBK_EXPRESSION_CONSTANT)
+            continue;
+        if (strcasestr(argument->text, "now") != NULL ||
+            strcasestr(argument->text, "localtime") != NULL ||
+            strcasestr(argument->text, "utc") != NULL)
+            return true;
+    }
+    return false;
+}
+
+static int check_call(struct dbk_reading *reading, const struct dbk_json_node *node,
+                      struct dbk_slice name, const struct dbk_expression *call)
+{
+    size_t place = call->place;
+    if (dbk_json_member(node, "over") != NULL)
+        return dbk_read_obstacle(reading, place, "", "a window function");
+    if (dbk_json_member(node, "agg_filter") != NULL)
+        return dbk_read_obstacle(reading, place, "write CASE WHEN … THEN … END in the aggregate",
+                                 "FILTER of an aggregate");
+    if (dbk_json_member(node, "agg_order") != NULL || dbk_read_is_true(node, "func_variadic"))
+        return dbk_read_obstacle(reading, place, "", "an ordered aggregate");
+    if (DBK_READ_IS_AMONG(name, unordered))
+        return dbk_read_obstacle(reading, place, "",
+                                 "%.*s() depends on the order in which rows are met",
+                                 DBK_SLICE_ARGS(name));
+    if (!call->aggregate && !DBK_READ_IS_AMONG(name, functions))
+        return dbk_read_obstacle(reading, place, "",
+                                 "%.*s() is not known to give the same value each time",
+                                 DBK_SLICE_ARGS(name));
+    if (DBK_READ_IS_AMONG(name, dates) && asks_clock(call, dbk_read_is_name(name, "strftime")))
+        return dbk_read_obstacle(reading, place, "let an event or a column say the time",
+                                 "%.*s() reads the clock here", DBK_SLICE_ARGS(name));
+    return DBK_OK;
+}
+
+static bool is_aggregate(struct dbk_slice name, size_t argument_count)
+{
+    bool end = dbk_read_is_name(name, "min") || dbk_read_is_name(name, "max");
+    return DBK_READ_IS_AMONG(name, aggregates) || (end && argument_count == 1);
+}
+
+int dbk_read_call(struct dbk_reading *reading, const struct dbk_scope *scope,
+                  const struct dbk_json_node *node, struct dbk_expression **expression_out)
+{
+    const struct dbk_json_node *parts = dbk_json_member(node, "funcname");
+    const struct dbk_json_node *part = parts == NULL ? NULL : dbk_json_first(parts);
+    struct dbk_slice name = {0};
+    for (size_t i = 0; part != NULL && i < parts->count; i++, part = dbk_json_sibling(part))
+        name = dbk_read_string(part);
+    if (dbk_slice_equal_text(name, "btrim")) /* What PostgreSQL's grammar makes of trim(). */
+        name = DBK_SLICE_LITERAL("trim");
+    struct dbk_expression *call = NULL;
+    struct dbk_scope inner = *scope;
+    const struct dbk_json_node *list = dbk_json_member(node, "args");
+    bool aggregate = is_aggregate(name, list == NULL ? 0 : list->count);
+    if (aggregate && !scope->aggregates)
+        return dbk_read_obstacle(reading, dbk_read_place(node), "", "an aggregate in this place");
+    inner.aggregates = scope->aggregates && !aggregate;
+    int rc = dbk_read_list(reading, &inner, DBK_EXPRESSION_CALL, list, &call);
+    if (rc < 0)
+        return rc;
+    call->text = dbk_arena_copy(reading->tree->arena, name).data;
+    if (call->text == NULL)
+        return dbk_read_no_memory(reading);
+    call->place = dbk_read_place(node);
+    call->star = dbk_read_is_true(node, "agg_star");
+    call->distinct = dbk_read_is_true(node, "agg_distinct");
+    call->aggregate = aggregate;
+    rc = check_call(reading, node, name, call);
+    if (rc == DBK_OK)
+        *expression_out = call;
+    return rc;
+}

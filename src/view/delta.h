@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * delta -- brings a view's stored rows up to date from the rows that changed.
+ *
+ * All of it happens in one write transaction, in which the tables are in their new state and
+ * temp.d<n> has the difference of TABLE n: its changed rows as they were, with weight -1, and as
+ * they are, with weight 1. The difference of a join of tables in their new state R and S is
+ *
+ *     dR x S  +  R x dS  -  dR x dS
+ *
+ * and so on for more tables: one term for each set of tables that changed, the sign by its size.
+ * Terms are statements of their own with the differences outermost, so that the other tables are
+ * looked up by their indexes.
+ *
+ * A block's stored rows are those of its tables' row ids: the keys that any term has are deleted
+ * and read again. A group's slots are added to, by weight; where a value cannot be (MIN that left,
+ * DISTINCT, sums of what is no integer) the group alone is computed again.
+ *
+ * Threads: one at a time.
+ * Source:  docs/design/views.md.
+ */
+#ifndef DBK_VIEW_DELTA_H
+#define DBK_VIEW_DELTA_H
+
+#include "view/layout.h"
+
+struct dbk_delta {
+    struct dbk_connection *connection; /* inside a write transaction */
+    const struct dbk_algebra *tree;
+    const char *table;        /* the view's rows */
+    const char *const *names; /* of the outputs */
+    bool *changed;            /* by relation's number: the table has a difference */
+    struct dbk_buf sql;
+    struct dbk_buf *log; /* the statements that were run; NULL: nobody asks */
+};
+
+/* Makes temp.d<n> for a table, empty. */
+int dbk_delta_make(struct dbk_delta *delta, const struct dbk_relation *table,
+                   struct dbk_error *err) DBK_MUST_CHECK;
+/*
+ * Applies the differences, of which `changed` says which there are, and removes what it made in
+ * temp. DBK_ECONFLICT: they do not fit the stored rows, which somebody else must have changed.
+ */
+int dbk_delta_apply(struct dbk_delta *delta, struct dbk_error *err) DBK_MUST_CHECK;
+/* Runs what the buffer holds, and empties it. */
+int dbk_delta_run(struct dbk_delta *delta, struct dbk_error *err) DBK_MUST_CHECK;
+
+/* The terms of a block: SELECT lists, sets of inputs and order (term.c). */
+struct dbk_term {
+    const struct dbk_relation *block;
+    unsigned set;                         /* inputs whose difference it takes */
+    size_t order[DBK_ALGEBRA_INPUTS_MAX]; /* of the joins */
+};
+/* The next term behind a set (0: the first); false: that was the last. */
+bool dbk_term_next(const struct dbk_delta *delta, const struct dbk_relation *block, unsigned set,
+                   struct dbk_term *term_out);
+/* The product of its weights with the sign. */
+void dbk_term_weight(struct dbk_buf *out, const struct dbk_term *term);
+/* Row ids of all inputs, each with a comma behind it. */
+void dbk_term_keys(struct dbk_buf *out, const struct dbk_term *term);
+/* FROM and WHERE; before: what stands first in FROM, may be empty. */
+void dbk_term_from(struct dbk_buf *out, const struct dbk_term *term, const char *before);
+
+/* A GROUP's part (regroup.c). */
+int dbk_delta_group(struct dbk_delta *delta, const struct dbk_relation *group,
+                    struct dbk_error *err) DBK_MUST_CHECK;
+
+#endif

@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "view/follow.h"
+
+#include <stdio.h>
+
+#include "view/catalog.h"
+
+#define SQL_SIZE_MAX ((size_t)1 << 20)
+#define LOG_PREFIX "_daybook_changes_"
+/* Notes removed in one transaction. */
+#define CLEAN_ROWS "2000"
+
+const char *const dbk_follow_triggers[5] = {"_daybook_insert_", "_daybook_delete_",
+                                            "_daybook_update_", "_daybook_before_",
+                                            "_daybook_replace_"};
+
+static int run_buffer(struct dbk_connection *connection, struct dbk_buf *sql, struct dbk_error *err)
+{
+    dbk_buf_append_char(sql, '\0');
+    int rc = sql->rc < 0 ? dbk_error_set(err, sql->rc, "a statement: %s", dbk_code_text(sql->rc))
+                         : dbk_connection_run(connection, sql->data, err);
+    dbk_buf_reset(sql);
+    return rc;
+}
+
+/* A name that is put together: prefix and table, quoted. */
+static void append_own(struct dbk_buf *out, const char *prefix, const char *table)
+{
+    struct dbk_buf name;
+    dbk_buf_init(&name, SQL_SIZE_MAX);
+    dbk_buf_append_text(&name, prefix);
+    dbk_buf_append_text(&name, table);
+    dbk_buf_append_char(&name, '\0');
+    if (name.rc < 0)
+        out->rc = name.rc;
+    else
+        dbk_emit_name(out, name.data);
+    dbk_buf_release(&name);
+}
+
+int dbk_follow_catalog(struct dbk_connection *connection, struct dbk_error *err)
+{
+    return dbk_connection_run(connection,
+                              "CREATE TABLE IF NOT EXISTS _daybook_cursors (view TEXT NOT NULL, "
+                              "source TEXT NOT NULL, seq INTEGER NOT NULL, "
+                              "PRIMARY KEY (view, source)) WITHOUT ROWID",
+                              err);
+}
+
+/* ---- Triggers ---- */
+
+static void append_columns(struct dbk_buf *out, const struct dbk_relation *table,
+                           const char *prefix)
+{
+    for (size_t i = 0; i < table->column_count; i++) {
+        dbk_buf_append_text(out, ", ");
+        dbk_buf_append_text(out, prefix);
+        dbk_emit_name(out, table->columns[i]);
+    }
+}
+
+static void append_log(struct dbk_buf *out, const struct dbk_relation *table, bool columns)
+{
+    dbk_buf_append_text(out, "INSERT INTO ");
+    append_own(out, LOG_PREFIX, table->table);
+    dbk_buf_append_text(out, " (_daybook_row, _daybook_had");
+    if (columns)
+        append_columns(out, table, "");
+    dbk_buf_append_text(out, ") ");
+}
+
+static void append_trigger(struct dbk_buf *out, const struct dbk_relation *table,
+                           const char *prefix, const char *when)
+{
+    dbk_buf_append_text(out, "CREATE TRIGGER ");
+    append_own(out, prefix, table->table);
+    dbk_buf_append_char(out, ' ');
+    dbk_buf_append_text(out, when);
+    dbk_buf_append_text(out, " ON ");
+    dbk_emit_name(out, table->table);
+    dbk_buf_append_text(out, " BEGIN ");
+}
+
+static void append_old(struct dbk_buf *out, const struct dbk_relation *table)
+{
+    append_log(out, table, true);
+    dbk_buf_append_format(out, "VALUES (OLD.%s, 1", table->row);
+    append_columns(out, table, "OLD.");
+    dbk_buf_append_text(out, "); ");
+}
+
+static void append_after(struct dbk_buf *out, const struct dbk_relation *table)
+{
+    append_trigger(out, table, "_daybook_insert_", "AFTER INSERT");
+    append_log(out, table, false);
+    dbk_buf_append_format(out, "VALUES (NEW.%s, 0); END; ", table->row);
+    append_trigger(out, table, "_daybook_delete_", "AFTER DELETE");
+    append_old(out, table);
+    dbk_buf_append_text(out, "END; ");
+    append_trigger(out, table, "_daybook_update_", "AFTER UPDATE");
+    append_old(out, table);
+    append_log(out, table, false);
+    dbk_buf_append_format(out, "SELECT NEW.%s, 0 WHERE NEW.%s <> OLD.%s; END; ", table->row,
+                          table->row, table->row);
+}
+
+/* Notes the rows that have the new row's values in an index's columns. */
+static int append_replaced(struct dbk_connection *connection, struct dbk_buf *out,
+                           const struct dbk_relation *table, struct dbk_slice index, bool update,
+                           struct dbk_error *err)
+{
+    struct dbk_statement *statement = NULL;
+    int rc = dbk_statement_open(
+        connection,
+        DBK_SLICE_LITERAL("SELECT name FROM pragma_index_xinfo(?1) WHERE key ORDER BY seqno"),
+        &statement, NULL, err);
+    if (rc < 0)
+        return rc;
+    struct dbk_value name = {.kind = DBK_VALUE_TEXT, .bytes = index};
+    dbk_statement_bind(statement, 1, &name);
+    append_log(out, table, true);
+    dbk_buf_append_format(out, "SELECT %s, 1", table->row);
+    append_columns(out, table, "");
+    dbk_buf_append_text(out, " FROM ");
+    dbk_emit_name(out, table->table);
+    dbk_buf_append_text(out, " WHERE 1");
+    while ((rc = dbk_statement_step(statement, err)) == 1) {
+        struct dbk_value column = dbk_statement_column(statement, 0);
+        if (column.kind != DBK_VALUE_TEXT) {
+            rc = dbk_error_set(err, DBK_EREFUSED,
+                               "the unique index %.*s of %s is on an expression, so that rows that "
+                               "REPLACE deletes cannot be told",
+                               DBK_SLICE_ARGS(index), table->table);
+            break;
+        }
+        char *text = dbk_copy_text(column.bytes);
+        if (text == NULL) {
+            rc = dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
+            break;
+        }
+        dbk_buf_append_text(out, " AND ");
+        dbk_emit_name(out, text);
+        dbk_buf_append_text(out, " = NEW.");
+        dbk_emit_name(out, text);
+        dbk_free(text);
+    }
+    if (update)
+        dbk_buf_append_format(out, " AND %s <> OLD.%s", table->row, table->row);
+    dbk_buf_append_text(out, "; ");
+    dbk_statement_free(statement);
+    return rc;
+}
+
+/* What an INSERT or UPDATE may replace: by row id and by each unique index. */
+static int append_before(struct dbk_connection *connection, struct dbk_buf *out,
+                         const struct dbk_relation *table, bool update, struct dbk_error *err)
+{
+    struct dbk_statement *statement = NULL;
+    int rc = dbk_statement_open(
+        connection, DBK_SLICE_LITERAL("SELECT name FROM pragma_index_list(?1) WHERE \"unique\""),
+        &statement, NULL, err);
+    if (rc < 0)
+        return rc;
+    struct dbk_value name = {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(table->table)};
+    dbk_statement_bind(statement, 1, &name);
+    append_trigger(out, table, update ? "_daybook_replace_" : "_daybook_before_",
+                   update ? "BEFORE UPDATE" : "BEFORE INSERT");
+    append_log(out, table, true);
+    dbk_buf_append_format(out, "SELECT %s, 1", table->row);
+    append_columns(out, table, "");
+    dbk_buf_append_text(out, " FROM ");
+    dbk_emit_name(out, table->table);
+    dbk_buf_append_format(out, " WHERE %s = NEW.%s", table->row, table->row);
+    if (update)
+        dbk_buf_append_format(out, " AND %s <> OLD.%s", table->row, table->row);
+    dbk_buf_append_text(out, "; ");
+    while ((rc = dbk_statement_step(statement, err)) == 1) {
+        rc = append_replaced(connection, out, table, dbk_statement_column(statement, 0).bytes,
+                             update, err);
+        if (rc < 0)
+            break;
+    }
+    dbk_buf_append_text(out, "END; ");
+    dbk_statement_free(statement);
+    return rc;
+}
+
+static int follow_table(struct dbk_connection *connection, const struct dbk_relation *table,
+                        struct dbk_error *err)
+{
+    struct dbk_buf sql;
+    struct dbk_buf log;
+    int64_t there = 0;
+    dbk_buf_init(&log, SQL_SIZE_MAX);
+    dbk_buf_append_format(&log, LOG_PREFIX "%s", table->table);
+    dbk_buf_append_char(&log, '\0');
+    int rc = log.rc < 0 ? dbk_error_set(err, log.rc, "%s", dbk_code_text(log.rc))
+                        : dbk_view_integer(connection,
+                                           "SELECT count(*) FROM sqlite_schema WHERE name = ?1",
+                                           log.data, &there, err);
+    dbk_buf_release(&log);
+    if (rc < 0 || there != 0)
+        return rc;
+    dbk_buf_init(&sql, SQL_SIZE_MAX);
+    dbk_buf_append_text(&sql, "CREATE TABLE ");
+    append_own(&sql, LOG_PREFIX, table->table);
+    dbk_buf_append_text(&sql, " (_daybook_seq INTEGER PRIMARY KEY, _daybook_row INTEGER NOT NULL, "
+                              "_daybook_had INTEGER NOT NULL");
+    append_columns(&sql, table, "");
+    dbk_buf_append_text(&sql, "); ");
+    append_after(&sql, table);
+    rc = append_before(connection, &sql, table, false, err);
+    if (rc == DBK_OK)
+        rc = append_before(connection, &sql, table, true, err);
+    if (rc == DBK_OK)
+        rc = run_buffer(connection, &sql, err);
+    dbk_buf_release(&sql);
+    return rc;
+}
+
+int dbk_follow_tables(struct dbk_connection *connection, const struct dbk_algebra *tree,
+                      struct dbk_error *err)
+{
+    int rc = DBK_OK;
+    for (size_t i = 0; rc == DBK_OK && i < tree->relation_count; i++) {
+        if (tree->relations[i]->kind == DBK_RELATION_TABLE)
+            rc = follow_table(connection, tree->relations[i], err);
+    }
+    return rc;
+}
+
+/* ---- Cursors ---- */
+
+int dbk_follow_newest(struct dbk_connection *connection, const char *table, int64_t *seq_out,
+                      struct dbk_error *err)
+{
+    struct dbk_buf sql;
+    dbk_buf_init(&sql, SQL_SIZE_MAX);
+    dbk_buf_append_text(&sql, "SELECT max(_daybook_seq) FROM ");
+    append_own(&sql, LOG_PREFIX, table);
+    dbk_buf_append_char(&sql, '\0');
+    int rc = sql.rc < 0 ? dbk_error_set(err, sql.rc, "%s", dbk_code_text(sql.rc))
+                        : dbk_view_integer(connection, sql.data, NULL, seq_out, err);
+    dbk_buf_release(&sql);
+    return rc;
+}
+
+static int run_cursor(struct dbk_connection *connection, const char *sql, const char *view,
+                      const char *table, const int64_t *seq, int64_t *seq_out,
+                      struct dbk_error *err)
+{
+    struct dbk_statement *statement = NULL;
+    int rc = dbk_statement_open(connection, dbk_slice_of(sql), &statement, NULL, err);
+    if (rc < 0)
+        return rc;
+    const struct dbk_value values[] = {
+        {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(view)},
+        {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(table)},
+        {.kind = DBK_VALUE_INTEGER, .integer = seq == NULL ? 0 : *seq},
+    };
+    dbk_statement_bind(statement, 1, &values[0]);
+    if (table != NULL)
+        dbk_statement_bind(statement, 2, &values[1]);
+    if (seq != NULL)
+        dbk_statement_bind(statement, 3, &values[2]);
+    rc = dbk_statement_step(statement, err);
+    if (rc >= 0 && seq_out != NULL)
+        *seq_out = rc == 1 ? dbk_statement_column(statement, 0).integer : -1;
+    dbk_statement_free(statement);
+    return rc < 0 ? rc : DBK_OK;
+}
+
+int dbk_follow_cursor(struct dbk_connection *connection, const char *view, const char *table,
+                      int64_t *seq_out, struct dbk_error *err)
+{
+    return run_cursor(connection,
+                      "SELECT seq FROM _daybook_cursors WHERE view = ?1 AND source = ?2", view,
+                      table, NULL, seq_out, err);
+}
+
+int dbk_follow_set_cursor(struct dbk_connection *connection, const char *view, const char *table,
+                          int64_t seq, struct dbk_error *err)
+{
+    return run_cursor(connection, "INSERT OR REPLACE INTO _daybook_cursors VALUES (?1, ?2, ?3)",
+                      view, table, &seq, NULL, err);
+}
+
+int dbk_follow_forget(struct dbk_connection *connection, const char *view, struct dbk_error *err)
+{
+    return run_cursor(connection, "DELETE FROM _daybook_cursors WHERE view = ?1", view, NULL, NULL,
+                      NULL, err);
+}
+
+/* ---- The difference ---- */
+
+static int count_rows(struct dbk_delta *delta, const struct dbk_relation *table,
+                      uint64_t *count_out, struct dbk_error *err)
+{
+    char sql[64];
+    int64_t count = 0;
+    (void)snprintf(sql, sizeof(sql), "SELECT count(*) FROM temp.d%zu", table->number);
+    int rc = dbk_view_integer(delta->connection, sql, NULL, &count, err);
+    *count_out = (uint64_t)count;
+    return rc;
+}
+
+int dbk_follow_difference(struct dbk_delta *delta, const struct dbk_relation *table, int64_t cursor,
+                          uint64_t *count_out, struct dbk_error *err)
+{
+    struct dbk_buf *sql = &delta->sql;
+    dbk_buf_append_format(sql, "INSERT INTO temp.d%zu SELECT -1, _daybook_row", table->number);
+    append_columns(sql, table, "");
+    dbk_buf_append_text(sql, " FROM ");
+    append_own(sql, LOG_PREFIX, table->table);
+    dbk_buf_append_text(sql, " WHERE _daybook_had AND _daybook_seq IN (SELECT min(_daybook_seq) "
+                             "FROM ");
+    append_own(sql, LOG_PREFIX, table->table);
+    dbk_buf_append_format(sql, " WHERE _daybook_seq > %lld GROUP BY _daybook_row); ",
+                          (long long)cursor);
+    dbk_buf_append_format(sql, "INSERT INTO temp.d%zu SELECT 1, t.%s", table->number, table->row);
+    append_columns(sql, table, "t.");
+    dbk_buf_append_text(sql, " FROM (SELECT DISTINCT _daybook_row FROM ");
+    append_own(sql, LOG_PREFIX, table->table);
+    dbk_buf_append_format(sql, " WHERE _daybook_seq > %lld) AS l CROSS JOIN ", (long long)cursor);
+    dbk_emit_name(sql, table->table);
+    dbk_buf_append_format(sql, " AS t ON t.%s = l._daybook_row", table->row);
+    int rc = dbk_delta_run(delta, err);
+    return rc < 0 ? rc : count_rows(delta, table, count_out, err);
+}
+
+/* ---- Cleaning ---- */
+
+/* The tables that have a log, one after the other. */
+static int next_log(struct dbk_connection *connection, struct dbk_buf *table, struct dbk_error *err)
+{
+    struct dbk_statement *statement = NULL;
+    struct dbk_slice last = dbk_slice(table->data, table->size == 0 ? 0 : table->size - 1);
+    int rc = dbk_statement_open(
+        connection,
+        DBK_SLICE_LITERAL(
+            "SELECT substr(name, length('" LOG_PREFIX "') + 1) AS t FROM "
+            "sqlite_schema WHERE type = 'table' AND substr(name, 1, length('" LOG_PREFIX
+            "')) = '" LOG_PREFIX "' AND t > ?1 ORDER BY t LIMIT 1"),
+        &statement, NULL, err);
+    if (rc < 0)
+        return rc;
+    struct dbk_value value = {.kind = DBK_VALUE_TEXT, .bytes = last};
+    dbk_statement_bind(statement, 1, &value);
+    rc = dbk_statement_step(statement, err);
+    if (rc == 1) {
+        struct dbk_slice name = dbk_statement_column(statement, 0).bytes;
+        struct dbk_buf next;
+        dbk_buf_init(&next, SQL_SIZE_MAX);
+        dbk_buf_append(&next, name);
+        dbk_buf_append_char(&next, '\0');
+        dbk_buf_release(table);
+        *table = next;
+        if (next.rc < 0)
+            rc = dbk_error_set(err, next.rc, "%s", dbk_code_text(next.rc));
+    }
+    dbk_statement_free(statement);
+    return rc;
+}
+
+static void append_end(struct dbk_buf *sql, const char *table)
+{
+    for (size_t i = 0; i < sizeof(dbk_follow_triggers) / sizeof(dbk_follow_triggers[0]); i++) {
+        dbk_buf_append_text(sql, "DROP TRIGGER IF EXISTS ");
+        append_own(sql, dbk_follow_triggers[i], table);
+        dbk_buf_append_text(sql, "; ");
+    }
+    dbk_buf_append_text(sql, "DROP TABLE ");
+    append_own(sql, LOG_PREFIX, table);
+}
+
+static void append_delete(struct dbk_buf *sql, const char *table, int64_t least)
+{
+    dbk_buf_append_text(sql, "DELETE FROM ");
+    append_own(sql, LOG_PREFIX, table);
+    dbk_buf_append_text(sql, " WHERE _daybook_seq IN (SELECT _daybook_seq FROM ");
+    append_own(sql, LOG_PREFIX, table);
+    dbk_buf_append_format(sql,
+                          " WHERE _daybook_seq <= %lld AND _daybook_seq < (SELECT "
+                          "max(_daybook_seq) FROM ",
+                          (long long)least);
+    append_own(sql, LOG_PREFIX, table);
+    dbk_buf_append_text(sql, ") ORDER BY _daybook_seq LIMIT " CLEAN_ROWS ")");
+}
+
+/* The newest note stays for its number; what it says of the row goes. */
+static void append_empty(struct dbk_buf *sql, const char *table, int64_t least)
+{
+    dbk_buf_append_text(sql, "INSERT OR REPLACE INTO ");
+    append_own(sql, LOG_PREFIX, table);
+    dbk_buf_append_text(sql, " (_daybook_seq, _daybook_row, _daybook_had) SELECT _daybook_seq, "
+                             "_daybook_row, 0 FROM ");
+    append_own(sql, LOG_PREFIX, table);
+    dbk_buf_append_format(sql,
+                          " WHERE _daybook_had AND _daybook_seq <= %lld ORDER BY _daybook_seq DESC "
+                          "LIMIT 1",
+                          (long long)least);
+}
+
+/* Removes some; left_out: whether there may be more. */
+static int clean_some(struct dbk_connection *connection, const char *table, bool *left_out,
+                      struct dbk_error *err)
+{
+    struct dbk_buf sql;
+    int64_t least = 0;
+    int64_t count = 0;
+    int64_t removed = 0;
+    int rc = dbk_view_integer(connection, "SELECT count(*) FROM _daybook_cursors WHERE source = ?1",
+                              table, &count, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_integer(connection, "SELECT min(seq) FROM _daybook_cursors WHERE source = ?1",
+                              table, &least, err);
+    dbk_buf_init(&sql, SQL_SIZE_MAX);
+    if (count == 0)
+        append_end(&sql, table);
+    else
+        append_delete(&sql, table, least);
+    if (rc == DBK_OK)
+        rc = run_buffer(connection, &sql, err);
+    if (rc == DBK_OK && count != 0)
+        rc = dbk_view_integer(connection, "SELECT changes()", NULL, &removed, err);
+    if (rc == DBK_OK && count != 0 && removed == 0) {
+        append_empty(&sql, table, least);
+        rc = run_buffer(connection, &sql, err);
+    }
+    *left_out = removed != 0;
+    dbk_buf_release(&sql);
+    return rc;
+}
+
+static int clean_log(struct dbk_connection *connection, const char *table, struct dbk_error *err)
+{
+    bool left = true;
+    int rc = DBK_OK;
+    while (rc == DBK_OK && left) {
+        rc = dbk_connection_begin(connection, DBK_BEGIN_WRITE, err);
+        if (rc == DBK_OK)
+            rc = clean_some(connection, table, &left, err);
+        if (rc == DBK_OK)
+            rc = dbk_connection_run(connection, "COMMIT", err);
+        if (rc < 0 && dbk_connection_in_transaction(connection))
+            dbk_ignore(dbk_connection_run(connection, "ROLLBACK", NULL));
+    }
+    return rc;
+}
+
+int dbk_follow_clean(struct dbk_connection *connection, struct dbk_error *err)
+{
+    struct dbk_buf table;
+    int rc = DBK_OK;
+    dbk_buf_init(&table, SQL_SIZE_MAX);
+    while (rc == DBK_OK && (rc = next_log(connection, &table, err)) == 1)
+        rc = clean_log(connection, table.data, err);
+    dbk_buf_release(&table);
+    return rc;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * follow -- which rows of a table have changed, for the views that stand on it.
+ *
+ * A followed table `t` has triggers that note each row before it changes:
+ *
+ *     CREATE TABLE "_daybook_changes_t" (
+ *         _daybook_seq INTEGER PRIMARY KEY,   ascending; never that of an earlier row again
+ *         _daybook_row INTEGER,               the row id
+ *         _daybook_had INTEGER,               1: the columns hold the row as it was; 0: it was not
+ *         <the table's columns>)
+ *
+ * Of a row's notes behind a view's cursor the first says how the row was when the view last looked;
+ * how it is now stands in the table. A note too many therefore does no harm, and that is used:
+ * REPLACE deletes rows without firing DELETE triggers (PRAGMA recursive_triggers is off by
+ * default, for everybody who writes), so INSERT and UPDATE note beforehand what they may replace.
+ *
+ * A view's cursors are rows of `_daybook_cursors`, changed in the transaction that changes the
+ * view. What lies behind all cursors is removed, but for the newest note, whose number must not be
+ * given again: it is only emptied, so that no row that was deleted is kept in it.
+ *
+ * Threads: a connection belongs to one thread at a time.
+ * Source:  docs/format/view.md; sqlite.org/lang_createtrigger.html, lang_conflict.html.
+ */
+#ifndef DBK_VIEW_FOLLOW_H
+#define DBK_VIEW_FOLLOW_H
+
+#include "view/delta.h"
+
+/* What the triggers' names begin with, before the table's. */
+extern const char *const dbk_follow_triggers[5];
+
+/* Makes `_daybook_cursors` where it is missing. */
+int dbk_follow_catalog(struct dbk_connection *connection, struct dbk_error *err) DBK_MUST_CHECK;
+/* Follows all tables of a tree, inside a write transaction. */
+int dbk_follow_tables(struct dbk_connection *connection, const struct dbk_algebra *tree,
+                      struct dbk_error *err) DBK_MUST_CHECK;
+/* The newest note of a table; 0: there is none. */
+int dbk_follow_newest(struct dbk_connection *connection, const char *table, int64_t *seq_out,
+                      struct dbk_error *err) DBK_MUST_CHECK;
+/* A view's cursor on a table; -1: it has none. */
+int dbk_follow_cursor(struct dbk_connection *connection, const char *view, const char *table,
+                      int64_t *seq_out, struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_follow_set_cursor(struct dbk_connection *connection, const char *view, const char *table,
+                          int64_t seq, struct dbk_error *err) DBK_MUST_CHECK;
+/* Removes a view's cursors. */
+int dbk_follow_forget(struct dbk_connection *connection, const char *view,
+                      struct dbk_error *err) DBK_MUST_CHECK;
+/* Fills temp.d<n> of a table with the difference behind a cursor. count_out: rows in it. */
+int dbk_follow_difference(struct dbk_delta *delta, const struct dbk_relation *table, int64_t cursor,
+                          uint64_t *count_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* Removes the notes that no view needs, in short transactions, and ends the following of tables
+   that no view has a cursor on. */
+int dbk_follow_clean(struct dbk_connection *connection, struct dbk_error *err) DBK_MUST_CHECK;
+
+#endif

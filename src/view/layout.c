@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "view/layout.h"
+
+#include <strings.h>
+
+bool dbk_aggregate_is_real(const struct dbk_aggregate *aggregate)
+{
+    return strcasecmp(aggregate->name, "sum") != 0;
+}
+
+static void comma(struct dbk_buf *out, bool *first)
+{
+    if (!*first)
+        dbk_buf_append_text(out, ", ");
+    *first = false;
+}
+
+void dbk_layout_hidden(struct dbk_buf *out, const struct dbk_relation *root)
+{
+    bool first = true;
+    for (size_t i = 0; i < root->key_count; i++) {
+        comma(out, &first);
+        dbk_buf_append_format(out, "_daybook_k%zu", i);
+    }
+    if (root->kind != DBK_RELATION_GROUP)
+        return;
+    comma(out, &first);
+    dbk_buf_append_text(out, "_daybook_n");
+    for (size_t i = 0; i < root->aggregate_count; i++) {
+        dbk_buf_append_format(out, ", _daybook_v%zu", i);
+        if (root->aggregates[i].kind == DBK_AGGREGATE_SUM)
+            dbk_buf_append_format(
+                out, ", _daybook_c%zu, _daybook_i%zu, _daybook_x%zu, _daybook_a%zu", i, i, i, i);
+    }
+    dbk_buf_append_text(out, ", _daybook_shown");
+}
+
+static void emit_tables(struct dbk_buf *out, const struct dbk_relation *block)
+{
+    const struct dbk_emit emit = {.relation = block};
+    dbk_buf_append_text(out, " FROM ");
+    for (size_t i = 0; i < block->input_count; i++) {
+        if (i > 0)
+            dbk_buf_append_text(out, " JOIN ");
+        dbk_emit_name(out, block->inputs[i]->table);
+        dbk_buf_append_format(out, " AS f%zu", i);
+    }
+    for (size_t i = 0; i < block->condition_count; i++) {
+        dbk_buf_append_text(out, i > 0 ? " AND " : " WHERE ");
+        dbk_emit_expression(out, &emit, block->conditions[i].test);
+    }
+}
+
+void dbk_layout_block(struct dbk_buf *out, const struct dbk_relation *block)
+{
+    const struct dbk_emit emit = {.relation = block};
+    bool first = true;
+    dbk_buf_append_text(out, "SELECT ");
+    for (size_t i = 0; i < block->column_count; i++) {
+        comma(out, &first);
+        dbk_emit_expression(out, &emit, block->outputs[i]);
+        dbk_buf_append_format(out, " AS %s", block->columns[i]);
+    }
+    if (first)
+        dbk_buf_append_text(out, "1 AS c0");
+    emit_tables(out, block);
+}
+
+static void emit_sum(struct dbk_buf *out, const struct dbk_aggregate *aggregate, size_t i)
+{
+    size_t c = aggregate->argument;
+    dbk_buf_append_format(out,
+                          ", count(b.c%zu) AS _daybook_c%zu"
+                          ", coalesce(sum(CASE WHEN typeof(b.c%zu) = 'integer' AND b.c%zu BETWEEN "
+                          "-" DBK_VIEW_ADDEND_MAX " AND " DBK_VIEW_ADDEND_MAX
+                          " THEN b.c%zu END), 0) AS _daybook_i%zu",
+                          c, i, c, c, c, i);
+    dbk_buf_append_format(out,
+                          ", coalesce(sum(CASE WHEN b.c%zu IS NULL OR (typeof(b.c%zu) = 'integer' "
+                          "AND b.c%zu BETWEEN -" DBK_VIEW_ADDEND_MAX " AND " DBK_VIEW_ADDEND_MAX
+                          ") THEN 0 ELSE 1 END), 0) AS _daybook_x%zu",
+                          c, c, c, i);
+    dbk_buf_append_format(out,
+                          ", total(CASE WHEN typeof(b.c%zu) = 'integer' AND b.c%zu BETWEEN "
+                          "-" DBK_VIEW_ADDEND_MAX " AND " DBK_VIEW_ADDEND_MAX
+                          " THEN abs(b.c%zu) END) AS _daybook_a%zu",
+                          c, c, c, i);
+}
+
+void dbk_layout_slots(struct dbk_buf *out, const struct dbk_relation *group)
+{
+    for (size_t i = 0; i < group->key_count; i++)
+        dbk_buf_append_format(out, "b.c%zu AS _daybook_k%zu, ", i, i);
+    dbk_buf_append_text(out, "count(*) AS _daybook_n");
+    for (size_t i = 0; i < group->aggregate_count; i++) {
+        const struct dbk_aggregate *aggregate = &group->aggregates[i];
+        dbk_buf_append_format(out, ", %s(%s", aggregate->name,
+                              aggregate->distinct ? "DISTINCT " : "");
+        if (aggregate->star)
+            dbk_buf_append_char(out, '*');
+        else
+            dbk_buf_append_format(out, "b.c%zu", aggregate->argument);
+        dbk_buf_append_format(out, ") AS _daybook_v%zu", i);
+        if (aggregate->kind == DBK_AGGREGATE_SUM)
+            emit_sum(out, aggregate, i);
+    }
+}
+
+void dbk_layout_shown(struct dbk_buf *out, const struct dbk_relation *group, const char *prefix)
+{
+    const struct dbk_emit emit = {.relation = group, .slot_prefix = prefix};
+    if (group->having == NULL) {
+        dbk_buf_append_char(out, '1');
+        return;
+    }
+    dbk_buf_append_text(out, "CASE WHEN ");
+    dbk_emit_expression(out, &emit, group->having);
+    dbk_buf_append_text(out, " THEN 1 ELSE 0 END");
+}
+
+static void fill_group(struct dbk_buf *out, const struct dbk_relation *group,
+                       const char *const *names)
+{
+    const struct dbk_emit emit = {.relation = group, .slot_prefix = "v."};
+    struct dbk_buf hidden;
+    dbk_buf_init(&hidden, DBK_ALGEBRA_SIZE_MAX);
+    dbk_layout_hidden(&hidden, group);
+    /* All but the last, which is worked out here. */
+    static const char shown[] = ", _daybook_shown";
+    size_t size = hidden.size - (hidden.rc < 0 ? hidden.size : sizeof(shown) - 1);
+    dbk_buf_append_text(out, "SELECT ");
+    dbk_buf_append(out, dbk_slice(hidden.data, size));
+    dbk_buf_append_text(out, ", ");
+    dbk_layout_shown(out, group, "v.");
+    dbk_buf_append_text(out, " AS _daybook_shown");
+    for (size_t i = 0; i < group->column_count; i++) {
+        dbk_buf_append_text(out, ", +");
+        dbk_emit_expression(out, &emit, group->outputs[i]);
+        dbk_buf_append_text(out, " AS ");
+        dbk_emit_name(out, names[i]);
+    }
+    dbk_buf_append_text(out, " FROM (SELECT ");
+    dbk_layout_slots(out, group);
+    dbk_buf_append_text(out, " FROM (");
+    dbk_layout_block(out, group->inputs[0]);
+    dbk_buf_append_text(out, ") AS b");
+    for (size_t i = 0; i < group->key_count; i++)
+        dbk_buf_append_format(out, "%s b.c%zu", i > 0 ? "," : " GROUP BY", i);
+    dbk_buf_append_text(out, ") AS v");
+    if (hidden.rc < 0)
+        out->rc = hidden.rc;
+    dbk_buf_release(&hidden);
+}
+
+/* branch: of a UNION, whose keys stand behind its number; SIZE_MAX: no union. */
+static void fill_block(struct dbk_buf *out, const struct dbk_relation *block, size_t branch,
+                       size_t key_count, const char *const *names)
+{
+    const struct dbk_emit emit = {.relation = block};
+    size_t key = 0;
+    dbk_buf_append_text(out, "SELECT ");
+    if (branch != SIZE_MAX)
+        dbk_buf_append_format(out, "%zu AS _daybook_k%zu, ", branch, key++);
+    for (size_t i = 0; i < block->input_count; i++)
+        dbk_buf_append_format(out, "f%zu.%s AS _daybook_k%zu, ", i, block->inputs[i]->row, key++);
+    for (; key < key_count; key++)
+        dbk_buf_append_format(out, "0 AS _daybook_k%zu, ", key);
+    for (size_t i = 0; i < block->column_count; i++) {
+        dbk_buf_append_text(out, i > 0 ? ", +" : "+");
+        dbk_emit_expression(out, &emit, block->outputs[i]);
+        dbk_buf_append_text(out, " AS ");
+        dbk_emit_name(out, names[i]);
+    }
+    emit_tables(out, block);
+}
+
+void dbk_layout_fill(struct dbk_buf *out, const struct dbk_relation *root, const char *const *names)
+{
+    if (root->kind == DBK_RELATION_GROUP)
+        fill_group(out, root, names);
+    else if (root->kind == DBK_RELATION_BLOCK)
+        fill_block(out, root, SIZE_MAX, root->key_count, names);
+    for (size_t i = 0; root->kind == DBK_RELATION_UNION && i < root->input_count; i++) {
+        if (i > 0)
+            dbk_buf_append_text(out, " UNION ALL ");
+        fill_block(out, root->inputs[i], i, root->key_count, names);
+    }
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * layout -- how the rows of an incremental view are stored: hidden columns, then its own.
+ *
+ *     of blocks and unions                    of groups
+ *     _daybook_k0 …  the row ids of           _daybook_k0 …  the group's keys, NULLs too
+ *                    the input rows, behind   _daybook_n     rows in the group
+ *                    the branch's number      _daybook_v0 …  the aggregates' values, and for
+ *                                             SUM, TOTAL and AVG:
+ *                                             _daybook_c0    values that are not NULL
+ *                                             _daybook_i0    the sum of integers
+ *                                             _daybook_x0    values that cannot be added exactly
+ *                                             _daybook_a0    the sum of the integers' sizes
+ *                                             _daybook_shown 1: HAVING holds
+ *
+ * Sums are exact: they are added to only while every value is an integer of less than 2^40 and the
+ * sum of sizes says that no partial sum can have overflown (or, of AVG and TOTAL, which add as
+ * floating-point numbers, have been rounded); otherwise the group is computed again.
+ *
+ * Threads: pure functions.
+ */
+#ifndef DBK_VIEW_LAYOUT_H
+#define DBK_VIEW_LAYOUT_H
+
+#include "view/algebra.h"
+
+/* Changes with what is stored: a view of another layout is refreshed fully. */
+#define DBK_VIEW_LAYOUT 1
+
+/* Integers past this are not added: sums of fewer than 2^22 of them cannot overflow. */
+#define DBK_VIEW_ADDEND_MAX "1099511627776"
+/* Sums of sizes up to which no partial sum overflows, or is rounded as a floating-point number. */
+#define DBK_VIEW_SUM_MAX "4.6e18"
+#define DBK_VIEW_REAL_SUM_MAX "9.0e15"
+
+/* The hidden columns' names, with commas; nothing where there are none. */
+void dbk_layout_hidden(struct dbk_buf *out, const struct dbk_relation *root);
+/* The SELECT of all stored columns over the tables themselves: hidden ones, outputs by name. */
+void dbk_layout_fill(struct dbk_buf *out, const struct dbk_relation *root,
+                     const char *const *names);
+/* A block's SELECT list, FROM and WHERE over its tables, with columns c0, c1, … */
+void dbk_layout_block(struct dbk_buf *out, const struct dbk_relation *block);
+/* A group's keys and slots over "b", which has the block's columns. */
+void dbk_layout_slots(struct dbk_buf *out, const struct dbk_relation *group);
+/* The test that a group's HAVING holds, as 0 or 1. */
+void dbk_layout_shown(struct dbk_buf *out, const struct dbk_relation *group, const char *prefix);
+/* True when the sum of this aggregate is that of floating-point numbers. */
+bool dbk_aggregate_is_real(const struct dbk_aggregate *aggregate);
+
+#endif

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "view/plan.h"
+
+#include <stdio.h>
+
+#define PLAN_MEMORY_MAX ((size_t)32 << 20)
+
+void dbk_view_plan_init(struct dbk_view_plan *plan)
+{
+    *plan = (struct dbk_view_plan){0};
+    dbk_arena_init(&plan->arena, PLAN_MEMORY_MAX);
+}
+
+void dbk_view_plan_release(struct dbk_view_plan *plan)
+{
+    dbk_arena_release(&plan->arena);
+    *plan = (struct dbk_view_plan){0};
+}
+
+/* ---- What stands behind a name ---- */
+
+struct finding {
+    struct dbk_connection *connection;
+    struct dbk_arena *arena;
+};
+
+/*
+ * A plain view as Daybook makes them: CREATE VIEW "t" AS SELECT … FROM "t__g<number>", whose table
+ * is written behind the last FROM. Where more follows, it shows other rows than the table has.
+ */
+static bool is_plain(struct dbk_slice sql, struct dbk_slice name, struct dbk_slice *table_out)
+{
+    struct dbk_slice last = {0};
+    size_t at = 0;
+    bool from = false;
+    for (;;) {
+        struct dbk_sql_token token = dbk_sql_next(sql, at);
+        if (token.kind == DBK_SQL_END || token.kind == DBK_SQL_BROKEN)
+            break;
+        at += token.text.size;
+        if (token.kind == DBK_SQL_SPACE)
+            continue;
+        if (last.size != 0 || (from && token.kind != DBK_SQL_NAME))
+            return false;
+        if (from)
+            last = token.text;
+        from = dbk_slice_equal_text(token.text, "FROM");
+    }
+    if (last.size < name.size + 6 || last.data[0] != '"')
+        return false;
+    last = dbk_slice(last.data + 1, last.size - 2);
+    *table_out = last;
+    return memcmp(last.data + name.size, "__g", 3) == 0;
+}
+
+static int find_behind(const struct finding *finding, struct dbk_slice name,
+                       struct dbk_statement *statement, const char **table_out,
+                       struct dbk_obstacle *obstacle)
+{
+    struct dbk_value type = dbk_statement_column(statement, 0);
+    struct dbk_value sql = dbk_statement_column(statement, 1);
+    struct dbk_slice table = dbk_statement_column(statement, 2).bytes;
+    if (dbk_slice_equal_text(type.bytes, "view") && !is_plain(sql.bytes, table, &table))
+        return dbk_obstacle_set(obstacle, obstacle->place, "read what it reads",
+                                "\"%.*s\" is a view that its model's schema makes, or one that "
+                                "shows a part of its rows",
+                                DBK_SLICE_ARGS(name));
+    *table_out = dbk_arena_copy(finding->arena, table).data;
+    return *table_out == NULL ? DBK_ENOMEM : 1;
+}
+
+static int find(void *context, struct dbk_slice name, const char **table_out,
+                struct dbk_obstacle *obstacle, struct dbk_error *err)
+{
+    const struct finding *finding = context;
+    struct dbk_statement *statement = NULL;
+    int rc = dbk_statement_open(
+        finding->connection,
+        DBK_SLICE_LITERAL("SELECT type, sql, name FROM sqlite_schema WHERE type IN ('table', "
+                          "'view') AND name = ?1 COLLATE NOCASE"),
+        &statement, NULL, err);
+    if (rc < 0)
+        return rc;
+    struct dbk_value value = {.kind = DBK_VALUE_TEXT, .bytes = name};
+    dbk_statement_bind(statement, 1, &value);
+    rc = dbk_statement_step(statement, err);
+    if (rc == 1)
+        rc = find_behind(finding, name, statement, table_out, obstacle);
+    else if (rc == 0)
+        rc = dbk_obstacle_set(obstacle, obstacle->place, "", "%.*s is no stored table",
+                              DBK_SLICE_ARGS(name));
+    dbk_statement_free(statement);
+    return rc == DBK_ENOMEM ? dbk_error_set(err, rc, "%s", dbk_code_text(rc)) : rc;
+}
+
+/* ---- The plan ---- */
+
+static int read_names(struct dbk_view_plan *plan, struct dbk_connection *connection,
+                      struct dbk_slice select, struct dbk_error *err)
+{
+    struct dbk_statement *statement = NULL;
+    int rc = dbk_statement_open(connection, select, &statement, NULL, err);
+    if (rc < 0)
+        return rc;
+    plan->name_count = (size_t)dbk_statement_column_count(statement);
+    plan->names = dbk_arena_alloc_zero(&plan->arena, plan->name_count + 1, sizeof(*plan->names));
+    for (size_t i = 0; plan->names != NULL && i < plan->name_count; i++) {
+        plan->names[i] =
+            dbk_arena_format(&plan->arena, "%s", dbk_statement_column_name(statement, (int)i));
+        if (plan->names[i] == NULL)
+            rc = DBK_ENOMEM;
+    }
+    dbk_statement_free(statement);
+    if (plan->names == NULL || rc < 0)
+        return dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
+    return rc;
+}
+
+int dbk_view_plan_make(struct dbk_view_plan *plan, struct dbk_connection *connection,
+                       const struct dbk_view_definition *definition, struct dbk_error *err)
+{
+    struct finding finding = {.connection = connection, .arena = &plan->arena};
+    struct dbk_slice select = dbk_view_select(definition);
+    if (definition->mode == DBK_VIEW_FULL) {
+        plan->tree.select = select;
+        (void)dbk_obstacle_set(&plan->tree.obstacle, SIZE_MAX, "leave `-- mode: full` out",
+                               "its head says `mode: full`");
+        return DBK_OK;
+    }
+    if (dbk_sql_names(select, "events")) {
+        plan->tree.select = select;
+        (void)dbk_obstacle_set(&plan->tree.obstacle, SIZE_MAX, "read a read model",
+                               "it reads the log itself (`events`)");
+        return DBK_OK;
+    }
+    struct dbk_error failure = {0};
+    int rc = read_names(plan, connection, select, &failure);
+    if (rc == DBK_OK)
+        rc = dbk_algebra_read(&plan->tree, connection, select, find, &finding, &plan->arena,
+                              &failure);
+    if (rc == 1 && plan->tree.root->column_count != plan->name_count)
+        rc = dbk_error_set(&failure, DBK_EINVAL, "two parsers count its columns otherwise");
+    if (rc == DBK_ENOMEM)
+        return dbk_error_set(err, rc, "%s", failure.message);
+    plan->incremental = rc == 1;
+    /* What is wrong with the SELECT is the full refresh's to report. */
+    if (rc < 0)
+        (void)dbk_obstacle_set(&plan->tree.obstacle, SIZE_MAX, "", "%s", failure.message);
+    plan->tree.select = select;
+    return DBK_OK;
+}
+
+void dbk_view_plan_obstacle(const struct dbk_view_plan *plan,
+                            const struct dbk_view_definition *definition, char *text, size_t size)
+{
+    const struct dbk_obstacle *obstacle = &plan->tree.obstacle;
+    unsigned line = 0;
+    unsigned column = 0;
+    if (obstacle->place == SIZE_MAX) {
+        (void)snprintf(text, size, "%s", obstacle->what);
+        return;
+    }
+    size_t begin = (size_t)(plan->tree.select.data - definition->sql.data);
+    dbk_text_place(definition->sql, begin + obstacle->place, &line, &column);
+    (void)snprintf(text, size, "%s:%u:%u: %s", definition->file, line, column, obstacle->what);
+}

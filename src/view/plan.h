@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * plan -- how a view is maintained in its database as it is now.
+ *
+ * A plan is made for a refresh, an explanation or a check, and not kept: the tables behind names
+ * change with each rebuild of a model.
+ *
+ * Threads: one at a time.
+ */
+#ifndef DBK_VIEW_PLAN_H
+#define DBK_VIEW_PLAN_H
+
+#include "view/catalog.h"
+#include "view/follow.h"
+#include "view/refresh.h"
+
+struct dbk_view_plan {
+    struct dbk_arena arena;
+    struct dbk_algebra tree;
+    bool incremental;   /* else tree.obstacle says why not */
+    const char **names; /* of the result's columns */
+    size_t name_count;
+};
+
+void dbk_view_plan_init(struct dbk_view_plan *plan);
+void dbk_view_plan_release(struct dbk_view_plan *plan);
+/* Makes the plan. connection: the view's database; nothing is changed. Fails as the database
+   does. */
+int dbk_view_plan_make(struct dbk_view_plan *plan, struct dbk_connection *connection,
+                       const struct dbk_view_definition *definition,
+                       struct dbk_error *err) DBK_MUST_CHECK;
+/* "line 3, column 8: a window function" in the view's file. */
+void dbk_view_plan_obstacle(const struct dbk_view_plan *plan,
+                            const struct dbk_view_definition *definition, char *text, size_t size);
+
+/* What became of an attempt to refresh incrementally. */
+struct dbk_view_attempt {
+    bool done;
+    uint64_t changes;    /* rows of the sources that changed */
+    char reason[512];    /* why not, where it was not done */
+    struct dbk_buf *log; /* statements, for an explanation; NULL */
+};
+/*
+ * Brings the stored rows up to date in one transaction, with the view's row and cursors. row: as
+ * stored; filled with the new one. Not done: nothing was changed, and a full refresh is to follow.
+ */
+int dbk_view_apply(const struct dbk_view_refresh *refresh, const struct dbk_view_plan *plan,
+                   struct dbk_connection *connection, struct dbk_view_row *row,
+                   struct dbk_view_attempt *attempt, struct dbk_error *err) DBK_MUST_CHECK;
+
+/* The position that the sources hold; found_out: whether there are any. */
+int dbk_view_position(struct dbk_connection *connection, const struct dbk_view_source *source,
+                      uint64_t *position_out, bool *found_out,
+                      struct dbk_error *err) DBK_MUST_CHECK;
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * read -- what the sources that read a SELECT into algebra share.
+ *
+ * Functions answer DBK_OK or a negative code; of an obstacle they note it and answer DBK_EREFUSED.
+ *
+ * Threads: one at a time.
+ */
+#ifndef DBK_VIEW_READ_H
+#define DBK_VIEW_READ_H
+
+#include "json/json.h"
+#include "view/algebra.h"
+
+struct dbk_reading {
+    struct dbk_algebra *tree;
+    dbk_algebra_find_fn find;
+    void *context;
+    struct dbk_error *err;
+};
+
+/* What a SELECT's names may mean: columns of its inputs, then its outputs' labels. */
+struct dbk_scope {
+    struct dbk_relation *block;
+    struct dbk_expression **outputs; /* NULL: none yet */
+    const char **labels;
+    size_t output_count;
+    bool aggregates; /* may be used here */
+};
+
+int dbk_read_obstacle(struct dbk_reading *reading, size_t place, const char *fix,
+                      const char *format, ...) DBK_PRINTF(4, 5);
+/* The node's "location"; 0 where it has none. */
+size_t dbk_read_place(const struct dbk_json_node *node);
+/* A member's text; empty: there is none. */
+struct dbk_slice dbk_read_text(const struct dbk_json_node *node, const char *key);
+/* The text of {"String":{"sval":…}}. */
+struct dbk_slice dbk_read_string(const struct dbk_json_node *node);
+/* True when a member is there and true. */
+bool dbk_read_is_true(const struct dbk_json_node *node, const char *key);
+/* True when a name is this one, in any case. */
+bool dbk_read_is_name(struct dbk_slice name, const char *other);
+bool dbk_read_is_among(struct dbk_slice name, const char *const *names, size_t count);
+#define DBK_READ_IS_AMONG(name, names)                                                             \
+    dbk_read_is_among(name, names, sizeof(names) / sizeof((names)[0]))
+int dbk_read_no_memory(struct dbk_reading *reading);
+/* A new expression in the arena, with room for arguments. */
+struct dbk_expression *dbk_read_make(struct dbk_reading *reading, enum dbk_expression_kind kind,
+                                     size_t argument_count);
+/* Reads an expression of the parse tree. */
+int dbk_read_expression(struct dbk_reading *reading, const struct dbk_scope *scope,
+                        const struct dbk_json_node *holder, struct dbk_expression **expression_out);
+/* An expression whose arguments are a list's items; NULL: none. */
+int dbk_read_list(struct dbk_reading *reading, const struct dbk_scope *scope,
+                  enum dbk_expression_kind kind, const struct dbk_json_node *list,
+                  struct dbk_expression **expression_out);
+/* FuncCall. */
+int dbk_read_call(struct dbk_reading *reading, const struct dbk_scope *scope,
+                  const struct dbk_json_node *node, struct dbk_expression **expression_out);
+bool dbk_expression_equal(const struct dbk_expression *first, const struct dbk_expression *second);
+/* True when an aggregate stands in it. */
+bool dbk_expression_aggregates(const struct dbk_expression *expression);
+
+#endif

@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A group's difference: rows of the block with weights (temp.d), summed up by key (temp.g), added
+ * to the stored slots; groups that cannot be added to are marked and computed again (temp.r).
+ */
+#include <stdio.h>
+
+#include "view/delta.h"
+
+#define ADDABLE                                                                                    \
+    "typeof(c%zu) = 'integer' AND c%zu BETWEEN -" DBK_VIEW_ADDEND_MAX " AND " DBK_VIEW_ADDEND_MAX
+
+/* Keys of two tables are the same, NULLs too. */
+static void append_match(struct dbk_buf *out, size_t key_count, const char *first,
+                         const char *second)
+{
+    for (size_t i = 0; i < key_count; i++)
+        dbk_buf_append_format(out, " AND %s_daybook_k%zu IS %s_daybook_k%zu", first, i, second, i);
+}
+
+static void append_keys(struct dbk_buf *out, size_t key_count, const char *prefix)
+{
+    for (size_t i = 0; i < key_count; i++)
+        dbk_buf_append_format(out, "%s_daybook_k%zu, ", prefix, i);
+}
+
+/* temp.d of the block: weights and its columns, by the terms. */
+static int fill_block(struct dbk_delta *delta, const struct dbk_relation *block,
+                      struct dbk_error *err)
+{
+    const struct dbk_emit emit = {.relation = block};
+    struct dbk_buf *sql = &delta->sql;
+    dbk_buf_append_format(sql, "CREATE TEMP TABLE d%zu AS SELECT 0 AS _daybook_w, * FROM (",
+                          block->number);
+    dbk_layout_block(sql, block);
+    dbk_buf_append_text(sql, ") WHERE 0");
+    int rc = dbk_delta_run(delta, err);
+    struct dbk_term term = {0};
+    while (rc == DBK_OK && dbk_term_next(delta, block, term.set, &term)) {
+        dbk_buf_append_format(sql, "INSERT INTO temp.d%zu SELECT ", block->number);
+        dbk_term_weight(sql, &term);
+        for (size_t i = 0; i < block->column_count; i++) {
+            dbk_buf_append_text(sql, ", ");
+            dbk_emit_expression(sql, &emit, block->outputs[i]);
+        }
+        if (block->column_count == 0)
+            dbk_buf_append_text(sql, ", 1");
+        dbk_term_from(sql, &term, "");
+        rc = dbk_delta_run(delta, err);
+    }
+    return rc;
+}
+
+/* What one aggregate's slots change by. */
+static void append_change(struct dbk_buf *out, const struct dbk_aggregate *aggregate, size_t i)
+{
+    size_t c = aggregate->argument;
+    switch (aggregate->kind) {
+    case DBK_AGGREGATE_COUNT:
+        if (aggregate->star)
+            dbk_buf_append_format(out, ", sum(_daybook_w) AS v%zu", i);
+        else
+            dbk_buf_append_format(
+                out, ", sum(CASE WHEN c%zu IS NULL THEN 0 ELSE _daybook_w END) AS v%zu", c, i);
+        break;
+    case DBK_AGGREGATE_SUM:
+        dbk_buf_append_format(
+            out, ", sum(CASE WHEN c%zu IS NULL THEN 0 ELSE _daybook_w END) AS n%zu", c, i);
+        dbk_buf_append_format(
+            out, ", sum(CASE WHEN " ADDABLE " THEN _daybook_w * c%zu ELSE 0 END) AS i%zu", c, c, c,
+            i);
+        dbk_buf_append_format(
+            out, ", sum(CASE WHEN c%zu IS NULL OR (" ADDABLE ") THEN 0 ELSE 1 END) AS x%zu", c, c,
+            c, i);
+        dbk_buf_append_format(
+            out, ", total(CASE WHEN " ADDABLE " THEN _daybook_w * abs(c%zu) END) AS a%zu", c, c, c,
+            i);
+        break;
+    case DBK_AGGREGATE_LEAST:
+        dbk_buf_append_format(out,
+                              ", %s(CASE WHEN _daybook_w > 0 THEN c%zu END) AS v%zu, "
+                              "max(_daybook_w < 0 AND c%zu IS NOT NULL) AS x%zu",
+                              aggregate->name, c, i, c, i);
+        break;
+    case DBK_AGGREGATE_OTHER:
+        break;
+    }
+}
+
+/* temp.g: a row a touched key. `again`: the group is to be computed again. */
+static int sum_up(struct dbk_delta *delta, const struct dbk_relation *group, struct dbk_error *err)
+{
+    struct dbk_buf *sql = &delta->sql;
+    bool again = false;
+    for (size_t i = 0; i < group->aggregate_count; i++)
+        again = again || group->aggregates[i].kind == DBK_AGGREGATE_OTHER;
+    dbk_buf_append_text(sql, "CREATE TEMP TABLE g AS SELECT ");
+    for (size_t i = 0; i < group->key_count; i++)
+        dbk_buf_append_format(sql, "c%zu AS _daybook_k%zu, ", i, i);
+    dbk_buf_append_format(sql, "sum(_daybook_w) AS n, %d AS again", again);
+    for (size_t i = 0; i < group->aggregate_count; i++)
+        append_change(sql, &group->aggregates[i], i);
+    dbk_buf_append_format(sql, " FROM temp.d%zu", group->inputs[0]->number);
+    for (size_t i = 0; i < group->key_count; i++)
+        dbk_buf_append_format(sql, "%s c%zu", i > 0 ? "," : " GROUP BY", i);
+    /* Without keys there is one row also when nothing came. */
+    if (group->key_count == 0)
+        dbk_buf_append_text(sql, " HAVING count(*) > 0");
+    int rc = dbk_delta_run(delta, err);
+    if (rc == DBK_OK && group->key_count > 0) {
+        dbk_buf_append_text(sql, "CREATE INDEX temp.g_key ON g (");
+        append_keys(sql, group->key_count, "");
+        sql->size -= sql->rc < 0 ? 0 : 2;
+        dbk_buf_append_char(sql, ')');
+        rc = dbk_delta_run(delta, err);
+    }
+    return rc;
+}
+
+/* What the difference itself says against adding. */
+static void append_doubts(struct dbk_buf *out, const struct dbk_relation *group)
+{
+    for (size_t i = 0; i < group->aggregate_count; i++) {
+        enum dbk_aggregate_kind kind = group->aggregates[i].kind;
+        if (kind == DBK_AGGREGATE_SUM)
+            dbk_buf_append_format(out, " OR g.x%zu <> 0 OR typeof(g.i%zu) <> 'integer'", i, i);
+        else if (kind == DBK_AGGREGATE_LEAST)
+            dbk_buf_append_format(out, " OR g.x%zu", i);
+    }
+}
+
+/* What the stored slots say against it. */
+static void append_stored_doubts(struct dbk_buf *out, const struct dbk_relation *group)
+{
+    for (size_t i = 0; i < group->aggregate_count; i++) {
+        const struct dbk_aggregate *aggregate = &group->aggregates[i];
+        if (aggregate->kind != DBK_AGGREGATE_SUM)
+            continue;
+        dbk_buf_append_format(
+            out, " OR v._daybook_x%zu <> 0 OR v._daybook_a%zu + g.a%zu > %s", i, i, i,
+            dbk_aggregate_is_real(aggregate) ? DBK_VIEW_REAL_SUM_MAX : DBK_VIEW_SUM_MAX);
+    }
+}
+
+static int mark(struct dbk_delta *delta, const struct dbk_relation *group, struct dbk_error *err)
+{
+    struct dbk_buf *sql = &delta->sql;
+    dbk_buf_append_text(sql, "UPDATE temp.g AS g SET again = 1 WHERE 0");
+    append_doubts(sql, group);
+    for (size_t i = 0; i < group->aggregate_count; i++) {
+        if (group->aggregates[i].kind == DBK_AGGREGATE_SUM)
+            dbk_buf_append_format(sql, " OR g.a%zu > " DBK_VIEW_REAL_SUM_MAX, i);
+    }
+    int rc = dbk_delta_run(delta, err);
+    if (rc < 0)
+        return rc;
+    dbk_buf_append_text(sql, "UPDATE temp.g AS g SET again = 1 FROM ");
+    dbk_emit_name(sql, delta->table);
+    dbk_buf_append_text(sql, " AS v WHERE NOT g.again");
+    append_match(sql, group->key_count, "v.", "g.");
+    dbk_buf_append_text(sql, " AND (0");
+    append_stored_doubts(sql, group);
+    dbk_buf_append_char(sql, ')');
+    return dbk_delta_run(delta, err);
+}
+
+/* The names of the slots behind the keys, with their new values for a stored row and a new one. */
+static void append_slot(struct dbk_buf *out, const struct dbk_aggregate *aggregate, size_t i,
+                        bool stored)
+{
+    const char *old = stored ? "v." : "";
+    switch (aggregate->kind) {
+    case DBK_AGGREGATE_COUNT:
+        if (stored)
+            dbk_buf_append_format(out, ", _daybook_v%zu = v._daybook_v%zu + g.v%zu", i, i, i);
+        else
+            dbk_buf_append_format(out, ", g.v%zu", i);
+        break;
+    case DBK_AGGREGATE_LEAST:
+        if (stored)
+            dbk_buf_append_format(out,
+                                  ", _daybook_v%zu = coalesce(%s(v._daybook_v%zu, g.v%zu), "
+                                  "v._daybook_v%zu, g.v%zu)",
+                                  i, aggregate->name, i, i, i, i);
+        else
+            dbk_buf_append_format(out, ", g.v%zu", i);
+        break;
+    case DBK_AGGREGATE_SUM:
+    case DBK_AGGREGATE_OTHER:
+        break;
+    }
+    (void)old;
+}
+
+/* An exact sum's value from how many there are and what they add up to. */
+static void append_sum_value(struct dbk_buf *out, const struct dbk_aggregate *aggregate,
+                             const char *count, const char *sum)
+{
+    if (strcmp(aggregate->name, "sum") == 0)
+        dbk_buf_append_format(out, "CASE WHEN %s = 0 THEN NULL ELSE %s END", count, sum);
+    else if (strcmp(aggregate->name, "total") == 0)
+        dbk_buf_append_format(out, "CAST(%s AS REAL)", sum);
+    else
+        dbk_buf_append_format(out, "CASE WHEN %s = 0 THEN NULL ELSE CAST(%s AS REAL) / %s END",
+                              count, sum, count);
+}
+
+static void append_sum(struct dbk_buf *out, const struct dbk_aggregate *aggregate, size_t i,
+                       bool stored)
+{
+    char count[80];
+    char sum[80];
+    (void)snprintf(count, sizeof(count), stored ? "(v._daybook_c%zu + g.n%zu)" : "g.n%zu", i, i);
+    (void)snprintf(sum, sizeof(sum), stored ? "(v._daybook_i%zu + g.i%zu)" : "g.i%zu", i, i);
+    if (stored)
+        dbk_buf_append_format(out, ", _daybook_v%zu = ", i);
+    else
+        dbk_buf_append_text(out, ", ");
+    append_sum_value(out, aggregate, count, sum);
+    if (stored)
+        dbk_buf_append_format(out,
+                              ", _daybook_c%zu = v._daybook_c%zu + g.n%zu"
+                              ", _daybook_i%zu = v._daybook_i%zu + g.i%zu"
+                              ", _daybook_a%zu = v._daybook_a%zu + g.a%zu",
+                              i, i, i, i, i, i, i, i, i);
+    else
+        dbk_buf_append_format(out, ", g.n%zu, g.i%zu, 0, g.a%zu", i, i, i);
+}
+
+static void append_slots(struct dbk_buf *out, const struct dbk_relation *group, bool stored)
+{
+    for (size_t i = 0; i < group->aggregate_count; i++) {
+        if (group->aggregates[i].kind == DBK_AGGREGATE_SUM)
+            append_sum(out, &group->aggregates[i], i, stored);
+        else
+            append_slot(out, &group->aggregates[i], i, stored);
+    }
+}
+
+static int add(struct dbk_delta *delta, const struct dbk_relation *group, struct dbk_error *err)
+{
+    struct dbk_buf *sql = &delta->sql;
+    dbk_buf_append_text(sql, "UPDATE ");
+    dbk_emit_name(sql, delta->table);
+    dbk_buf_append_text(sql, " AS v SET _daybook_n = v._daybook_n + g.n");
+    append_slots(sql, group, true);
+    dbk_buf_append_text(sql, " FROM temp.g AS g WHERE NOT g.again");
+    append_match(sql, group->key_count, "v.", "g.");
+    return dbk_delta_run(delta, err);
+}
+
+/* The stored columns that are filled before the outputs are. */
+static void append_filled(struct dbk_buf *out, const struct dbk_relation *group)
+{
+    append_keys(out, group->key_count, "");
+    dbk_buf_append_text(out, "_daybook_n");
+    for (size_t i = 0; i < group->aggregate_count; i++) {
+        dbk_buf_append_format(out, ", _daybook_v%zu", i);
+        if (group->aggregates[i].kind == DBK_AGGREGATE_SUM)
+            dbk_buf_append_format(
+                out, ", _daybook_c%zu, _daybook_i%zu, _daybook_x%zu, _daybook_a%zu", i, i, i, i);
+    }
+}
+
+static bool is_additive(const struct dbk_relation *group)
+{
+    for (size_t i = 0; i < group->aggregate_count; i++) {
+        if (group->aggregates[i].kind == DBK_AGGREGATE_OTHER)
+            return false;
+    }
+    return true;
+}
+
+static int insert_new(struct dbk_delta *delta, const struct dbk_relation *group,
+                      struct dbk_error *err)
+{
+    struct dbk_buf *sql = &delta->sql;
+    if (group->key_count == 0 || !is_additive(group))
+        return DBK_OK;
+    dbk_buf_append_text(sql, "INSERT INTO ");
+    dbk_emit_name(sql, delta->table);
+    dbk_buf_append_text(sql, " (");
+    append_filled(sql, group);
+    dbk_buf_append_text(sql, ") SELECT ");
+    append_keys(sql, group->key_count, "g.");
+    dbk_buf_append_text(sql, "g.n");
+    append_slots(sql, group, false);
+    dbk_buf_append_text(sql, " FROM temp.g AS g WHERE NOT g.again AND g.n <> 0 AND NOT EXISTS "
+                             "(SELECT 1 FROM ");
+    dbk_emit_name(sql, delta->table);
+    dbk_buf_append_text(sql, " AS v WHERE 1");
+    append_match(sql, group->key_count, "v.", "g.");
+    dbk_buf_append_char(sql, ')');
+    return dbk_delta_run(delta, err);
+}
+
+static int delete_groups(struct dbk_delta *delta, const struct dbk_relation *group,
+                         const char *which, struct dbk_error *err)
+{
+    struct dbk_buf *sql = &delta->sql;
+    dbk_buf_append_text(sql, "DELETE FROM ");
+    dbk_emit_name(sql, delta->table);
+    dbk_buf_append_text(sql, " WHERE rowid IN (SELECT v.rowid FROM temp.g AS g CROSS JOIN ");
+    dbk_emit_name(sql, delta->table);
+    dbk_buf_append_format(sql, " AS v ON %s", which);
+    append_match(sql, group->key_count, "v.", "g.");
+    dbk_buf_append_char(sql, ')');
+    return dbk_delta_run(delta, err);
+}
+
+static int count_of(struct dbk_delta *delta, const char *sql, int64_t *count_out,
+                    struct dbk_error *err)
+{
+    struct dbk_statement *statement = NULL;
+    int rc = dbk_statement_open(delta->connection, dbk_slice_of(sql), &statement, NULL, err);
+    if (rc == DBK_OK)
+        rc = dbk_statement_step(statement, err);
+    if (rc == 1)
+        *count_out = dbk_statement_column(statement, 0).integer;
+    dbk_statement_free(statement);
+    return rc < 0 ? rc : DBK_OK;
+}
+
+/* Marked groups are computed from the tables as they are. */
+static int compute_again(struct dbk_delta *delta, const struct dbk_relation *group,
+                         struct dbk_error *err)
+{
+    struct dbk_buf *sql = &delta->sql;
+    int64_t marked = 0;
+    int rc = count_of(delta, "SELECT count(*) FROM temp.g WHERE again", &marked, err);
+    if (rc < 0 || marked == 0)
+        return rc;
+    rc = delete_groups(delta, group, "g.again", err);
+    if (rc < 0)
+        return rc;
+    dbk_buf_append_text(sql, "INSERT INTO ");
+    dbk_emit_name(sql, delta->table);
+    dbk_buf_append_text(sql, " (");
+    append_filled(sql, group);
+    dbk_buf_append_text(sql, ") SELECT ");
+    dbk_layout_slots(sql, group);
+    dbk_buf_append_text(sql, " FROM (");
+    dbk_layout_block(sql, group->inputs[0]);
+    dbk_buf_append_text(sql, ") AS b");
+    if (group->key_count > 0)
+        dbk_buf_append_text(sql, " JOIN temp.g AS g ON g.again");
+    for (size_t i = 0; i < group->key_count; i++)
+        dbk_buf_append_format(sql, " AND b.c%zu IS g._daybook_k%zu", i, i);
+    for (size_t i = 0; i < group->key_count; i++)
+        dbk_buf_append_format(sql, "%s b.c%zu", i > 0 ? "," : " GROUP BY", i);
+    return dbk_delta_run(delta, err);
+}
+
+/* Outputs and HAVING of the touched groups, from their slots. */
+static int work_out(struct dbk_delta *delta, const struct dbk_relation *group,
+                    struct dbk_error *err)
+{
+    const struct dbk_emit emit = {.relation = group, .slot_prefix = "v."};
+    struct dbk_buf *sql = &delta->sql;
+    dbk_buf_append_text(sql, "UPDATE ");
+    dbk_emit_name(sql, delta->table);
+    dbk_buf_append_text(sql, " AS v SET _daybook_shown = ");
+    dbk_layout_shown(sql, group, "v.");
+    for (size_t i = 0; i < group->column_count; i++) {
+        dbk_buf_append_text(sql, ", ");
+        dbk_emit_name(sql, delta->names[i]);
+        dbk_buf_append_text(sql, " = ");
+        dbk_emit_expression(sql, &emit, group->outputs[i]);
+    }
+    dbk_buf_append_text(sql, " FROM temp.g AS g WHERE 1");
+    append_match(sql, group->key_count, "v.", "g.");
+    return dbk_delta_run(delta, err);
+}
+
+/* No group can have fewer than no rows. */
+static int check_counts(struct dbk_delta *delta, const struct dbk_relation *group,
+                        struct dbk_error *err)
+{
+    struct dbk_buf sql;
+    int64_t wrong = 0;
+    dbk_buf_init(&sql, DBK_ALGEBRA_SIZE_MAX);
+    dbk_buf_append_text(&sql, "SELECT count(*) FROM temp.g AS g LEFT JOIN ");
+    dbk_emit_name(&sql, delta->table);
+    dbk_buf_append_text(&sql, " AS v ON 1");
+    append_match(&sql, group->key_count, "v.", "g.");
+    dbk_buf_append_text(&sql, " WHERE coalesce(v._daybook_n, 0) + g.n < 0");
+    dbk_buf_append_char(&sql, '\0');
+    int rc = sql.rc < 0 ? dbk_error_set(err, sql.rc, "a statement: %s", dbk_code_text(sql.rc))
+                        : count_of(delta, sql.data, &wrong, err);
+    dbk_buf_release(&sql);
+    if (rc == DBK_OK && wrong != 0)
+        return dbk_error_set(err, DBK_ECONFLICT,
+                             "%lld of its groups would have fewer than no rows: its rows, or those "
+                             "that changed, were written by somebody else",
+                             (long long)wrong);
+    return rc;
+}
+
+int dbk_delta_group(struct dbk_delta *delta, const struct dbk_relation *group,
+                    struct dbk_error *err)
+{
+    int rc = fill_block(delta, group->inputs[0], err);
+    if (rc == DBK_OK)
+        rc = sum_up(delta, group, err);
+    if (rc == DBK_OK)
+        rc = mark(delta, group, err);
+    if (rc == DBK_OK)
+        rc = check_counts(delta, group, err);
+    if (rc == DBK_OK)
+        rc = add(delta, group, err);
+    if (rc == DBK_OK)
+        rc = insert_new(delta, group, err);
+    if (rc == DBK_OK)
+        rc = compute_again(delta, group, err);
+    if (rc == DBK_OK && group->key_count > 0)
+        rc = delete_groups(delta, group, "v._daybook_n = 0", err);
+    if (rc == DBK_OK)
+        rc = work_out(delta, group, err);
+    return rc;
+}

@@ -1,0 +1,488 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SELECTs of libpg_query's parse tree into relations of algebra.h. */
+#include "view/select.h"
+
+#include <strings.h>
+
+int dbk_read_make_relation(struct dbk_reading *reading, enum dbk_relation_kind kind,
+                           size_t column_count, size_t input_count, struct dbk_relation **made_out)
+{
+    struct dbk_arena *arena = reading->tree->arena;
+    struct dbk_relation *made = dbk_arena_alloc_zero(arena, 1, sizeof(*made));
+    if (made == NULL)
+        return dbk_read_no_memory(reading);
+    made->kind = kind;
+    made->column_count = column_count;
+    made->input_count = input_count;
+    made->columns = dbk_arena_alloc_zero(arena, column_count + 1, sizeof(*made->columns));
+    made->labels = dbk_arena_alloc_zero(arena, column_count + 1, sizeof(*made->labels));
+    made->outputs = dbk_arena_alloc_zero(arena, column_count + 1, sizeof(struct dbk_expression *));
+    made->inputs = dbk_arena_alloc_zero(arena, input_count + 1, sizeof(struct dbk_relation *));
+    made->aliases = dbk_arena_alloc_zero(arena, input_count + 1, sizeof(*made->aliases));
+    if (made->columns == NULL || made->labels == NULL || made->outputs == NULL ||
+        made->inputs == NULL || made->aliases == NULL)
+        return dbk_read_no_memory(reading);
+    for (size_t i = 0; kind != DBK_RELATION_TABLE && i < column_count; i++) {
+        made->columns[i] = dbk_arena_format(arena, "c%zu", i);
+        if (made->columns[i] == NULL)
+            return dbk_read_no_memory(reading);
+    }
+    *made_out = made;
+    return DBK_OK;
+}
+
+/* Enters a relation whose inputs have been entered. */
+int dbk_read_enter(struct dbk_reading *reading, struct dbk_relation *relation)
+{
+    struct dbk_algebra *tree = reading->tree;
+    struct dbk_relation **grown =
+        dbk_arena_alloc(tree->arena, (tree->relation_count + 1) * sizeof(struct dbk_relation *));
+    if (grown == NULL)
+        return dbk_read_no_memory(reading);
+    for (size_t i = 0; i < tree->relation_count; i++)
+        grown[i] = tree->relations[i];
+    relation->number = tree->relation_count;
+    grown[tree->relation_count++] = relation;
+    tree->relations = grown;
+    return DBK_OK;
+}
+
+/* ---- FROM ---- */
+
+/* The block's inputs as they are met, and the conditions of their joins. */
+struct from {
+    struct dbk_relation *inputs[DBK_ALGEBRA_INPUTS_MAX];
+    const char *aliases[DBK_ALGEBRA_INPUTS_MAX];
+    const struct dbk_json_node *tests[DBK_ALGEBRA_INPUTS_MAX]; /* ON of this input; NULL: none */
+    size_t count;
+};
+
+static int add_input(struct dbk_reading *reading, struct from *from, struct dbk_relation *relation,
+                     const struct dbk_json_node *node, struct dbk_slice name)
+{
+    const struct dbk_json_node *alias = dbk_json_member(node, "alias");
+    struct dbk_slice shown = alias == NULL ? name : dbk_read_text(alias, "aliasname");
+    if (alias != NULL && dbk_json_member(alias, "colnames") != NULL)
+        return dbk_read_obstacle(reading, dbk_read_place(node), "", "an alias with column names");
+    if (from->count == DBK_ALGEBRA_INPUTS_MAX)
+        return dbk_read_obstacle(reading, dbk_read_place(node), "join some of them in another view",
+                                 "more than %d tables in one FROM", DBK_ALGEBRA_INPUTS_MAX);
+    const char *copy = dbk_arena_copy(reading->tree->arena, shown).data;
+    if (copy == NULL)
+        return dbk_read_no_memory(reading);
+    from->inputs[from->count] = relation;
+    from->aliases[from->count++] = copy;
+    return DBK_OK;
+}
+
+static int read_from(struct dbk_reading *reading, const struct dbk_json_node *item,
+                     struct from *from);
+
+/* A chain of joins to the left, each with a table on its right. */
+static int read_join(struct dbk_reading *reading, const struct dbk_json_node *node,
+                     struct from *from)
+{
+    const struct dbk_json_node *left = dbk_json_member(node, "larg");
+    const struct dbk_json_node *right = dbk_json_member(node, "rarg");
+    struct dbk_slice kind = dbk_read_text(node, "jointype");
+    const struct dbk_json_node *held = right == NULL ? NULL : dbk_json_first(right);
+    size_t place = held == NULL ? 0 : dbk_read_place(held);
+    if (left == NULL || held == NULL)
+        return dbk_read_obstacle(reading, place, "", "a join of another kind");
+    if (!dbk_slice_equal_text(kind, "JOIN_INNER"))
+        return dbk_read_obstacle(reading, place, "", "an outer join");
+    if (dbk_json_member(node, "usingClause") != NULL || dbk_json_member(node, "isNatural") != NULL)
+        return dbk_read_obstacle(reading, place, "write ON", "a join by USING or NATURAL");
+    if (dbk_json_member(node, "alias") != NULL || dbk_slice_equal_text(held->key, "JoinExpr"))
+        return dbk_read_obstacle(reading, place, "write the joins one behind the other",
+                                 "a join in brackets");
+    int rc = read_from(reading, left, from);
+    if (rc == DBK_OK)
+        rc = read_from(reading, right, from);
+    if (rc == DBK_OK)
+        from->tests[from->count - 1] = dbk_json_member(node, "quals");
+    return rc;
+}
+
+static int read_from(struct dbk_reading *reading, const struct dbk_json_node *item,
+                     struct from *from)
+{
+    const struct dbk_json_node *node = dbk_json_first(item);
+    struct dbk_relation *relation = NULL;
+    if (node != NULL && dbk_slice_equal_text(node->key, "RangeVar")) {
+        int rc = dbk_read_table(reading, node, &relation);
+        return rc < 0 ? rc
+                      : add_input(reading, from, relation, node, dbk_read_text(node, "relname"));
+    }
+    if (node != NULL && dbk_slice_equal_text(node->key, "JoinExpr"))
+        return read_join(reading, node, from);
+    if (node != NULL && dbk_slice_equal_text(node->key, "RangeSubselect"))
+        return dbk_read_obstacle(reading, dbk_read_select_place(node), "make it a view of its own",
+                                 "a subquery in FROM");
+    return dbk_read_obstacle(reading, 0, "", "this in FROM");
+}
+
+/* ---- A SELECT's clauses ---- */
+
+/* The parts of an AND are conditions of their own. */
+static int add_condition(struct dbk_reading *reading, struct dbk_relation *block,
+                         struct dbk_expression *test, size_t input)
+{
+    if (test->kind == DBK_EXPRESSION_OPERATOR && strcmp(test->text, "AND") == 0) {
+        for (size_t i = 0; i < test->argument_count; i++) {
+            int rc = add_condition(reading, block, test->arguments[i], input);
+            if (rc < 0)
+                return rc;
+        }
+        return DBK_OK;
+    }
+    struct dbk_algebra_test *grown = dbk_arena_alloc(
+        reading->tree->arena, (block->condition_count + 1) * sizeof(*block->conditions));
+    if (grown == NULL)
+        return dbk_read_no_memory(reading);
+    for (size_t i = 0; i < block->condition_count; i++)
+        grown[i] = block->conditions[i];
+    grown[block->condition_count++] = (struct dbk_algebra_test){test, input};
+    block->conditions = grown;
+    return DBK_OK;
+}
+
+static int read_condition(struct dbk_reading *reading, const struct dbk_scope *scope,
+                          const struct dbk_json_node *node, size_t input)
+{
+    struct dbk_expression *test = NULL;
+    int rc = dbk_read_expression(reading, scope, node, &test);
+    return rc < 0 ? rc : add_condition(reading, scope->block, test, input);
+}
+
+/* The targets, * spelled out. */
+struct targets {
+    struct dbk_expression **outputs;
+    const char **labels;
+    size_t count;
+    size_t capacity;
+};
+
+static int add_target(struct dbk_reading *reading, struct targets *targets,
+                      struct dbk_expression *output, const char *label)
+{
+    if (targets->count == targets->capacity) {
+        size_t capacity = targets->capacity * 2 + 16;
+        struct dbk_expression **outputs =
+            dbk_arena_alloc(reading->tree->arena, capacity * sizeof(struct dbk_expression *));
+        const char **labels = dbk_arena_alloc(reading->tree->arena, capacity * sizeof(*labels));
+        if (outputs == NULL || labels == NULL)
+            return dbk_read_no_memory(reading);
+        for (size_t i = 0; i < targets->count; i++) {
+            outputs[i] = targets->outputs[i];
+            labels[i] = targets->labels[i];
+        }
+        targets->outputs = outputs;
+        targets->labels = labels;
+        targets->capacity = capacity;
+    }
+    targets->outputs[targets->count] = output;
+    targets->labels[targets->count++] = label;
+    return DBK_OK;
+}
+
+static int add_star(struct dbk_reading *reading, const struct dbk_relation *block,
+                    struct dbk_slice table, struct targets *targets)
+{
+    for (size_t i = 0; i < block->input_count; i++) {
+        if (table.size != 0 && (strlen(block->aliases[i]) != table.size ||
+                                strncasecmp(block->aliases[i], table.data, table.size) != 0))
+            continue;
+        for (size_t j = 0; j < block->inputs[i]->column_count; j++) {
+            struct dbk_expression *column = dbk_read_make(reading, DBK_EXPRESSION_COLUMN, 0);
+            if (column == NULL)
+                return dbk_read_no_memory(reading);
+            column->input = i;
+            column->column = j;
+            int rc = add_target(reading, targets, column, block->inputs[i]->labels[j]);
+            if (rc < 0)
+                return rc;
+        }
+    }
+    return DBK_OK;
+}
+
+/* "*" or "t.*": 1, with the table's name in table_out; else 0. */
+static bool is_star(const struct dbk_json_node *value, struct dbk_slice *table_out)
+{
+    const struct dbk_json_node *column = dbk_json_member(value, "ColumnRef");
+    const struct dbk_json_node *fields = column == NULL ? NULL : dbk_json_member(column, "fields");
+    if (fields == NULL || fields->count == 0)
+        return false;
+    const struct dbk_json_node *last = dbk_json_first(fields);
+    if (fields->count == 2) {
+        *table_out = dbk_read_string(last);
+        last = dbk_json_sibling(last);
+    }
+    return dbk_json_member(last, "A_Star") != NULL;
+}
+
+static int read_target(struct dbk_reading *reading, const struct dbk_scope *scope,
+                       const struct dbk_json_node *item, struct targets *targets)
+{
+    const struct dbk_json_node *target = dbk_json_member(item, "ResTarget");
+    const struct dbk_json_node *value = target == NULL ? NULL : dbk_json_member(target, "val");
+    struct dbk_slice label = {0};
+    struct dbk_expression *output = NULL;
+    if (value == NULL)
+        return dbk_read_obstacle(reading, 0, "", "a SELECT without columns");
+    if (is_star(value, &label))
+        return add_star(reading, scope->block, label, targets);
+    int rc = dbk_read_expression(reading, scope, value, &output);
+    if (rc < 0)
+        return rc;
+    label = dbk_read_text(target, "name");
+    const char *copy = NULL;
+    if (label.size != 0)
+        copy = dbk_arena_copy(reading->tree->arena, label).data;
+    else if (output->kind == DBK_EXPRESSION_COLUMN)
+        copy = scope->block->inputs[output->input]->labels[output->column];
+    if (label.size != 0 && copy == NULL)
+        return dbk_read_no_memory(reading);
+    return add_target(reading, targets, output, copy);
+}
+
+static int make_block(struct dbk_reading *reading, const struct dbk_json_node *node,
+                      struct dbk_relation **block_out)
+{
+    const struct dbk_json_node *list = dbk_json_member(node, "fromClause");
+    const struct dbk_json_node *where = dbk_json_member(node, "whereClause");
+    struct from from = {.count = 0};
+    int rc = DBK_OK;
+    const struct dbk_json_node *item = list == NULL ? NULL : dbk_json_first(list);
+    for (size_t i = 0; rc == DBK_OK && item != NULL && i < list->count; i++) {
+        rc = read_from(reading, item, &from);
+        item = dbk_json_sibling(item);
+    }
+    if (rc == DBK_OK && from.count == 0)
+        rc = dbk_read_obstacle(reading, 0, "", "a SELECT without FROM");
+    struct dbk_relation *block = NULL;
+    if (rc == DBK_OK)
+        rc = dbk_read_make_relation(reading, DBK_RELATION_BLOCK, 0, from.count, &block);
+    for (size_t i = 0; rc == DBK_OK && i < from.count; i++) {
+        block->inputs[i] = from.inputs[i];
+        block->aliases[i] = from.aliases[i];
+        block->key_count += from.inputs[i]->key_count;
+    }
+    const struct dbk_scope scope = {.block = block};
+    for (size_t i = 0; rc == DBK_OK && i < from.count; i++) {
+        if (from.tests[i] != NULL)
+            rc = read_condition(reading, &scope, from.tests[i], i);
+    }
+    if (rc == DBK_OK && where != NULL)
+        rc = read_condition(reading, &scope, where, SIZE_MAX);
+    if (rc == DBK_OK)
+        *block_out = block;
+    return rc;
+}
+
+static int set_outputs(struct dbk_reading *reading, struct dbk_relation *relation,
+                       struct dbk_expression **outputs, const char **labels, size_t count)
+{
+    struct dbk_relation *shape = NULL;
+    int rc = dbk_read_make_relation(reading, relation->kind, count, 0, &shape);
+    if (rc < 0)
+        return rc;
+    relation->columns = shape->columns;
+    relation->labels = labels;
+    relation->outputs = outputs;
+    relation->column_count = count;
+    return DBK_OK;
+}
+
+/* GROUP BY: an output's number, an output's label, or an expression. */
+static int read_key(struct dbk_reading *reading, const struct dbk_scope *scope,
+                    const struct dbk_json_node *item, struct dbk_expression **key_out)
+{
+    const struct dbk_json_node *constant = dbk_json_member(item, "A_Const");
+    const struct dbk_json_node *number =
+        constant == NULL ? NULL : dbk_json_member(constant, "ival");
+    const struct dbk_json_node *value = number == NULL ? NULL : dbk_json_member(number, "ival");
+    if (constant == NULL)
+        return dbk_read_expression(reading, scope, item, key_out);
+    if (value == NULL || value->kind != DBK_JSON_INTEGER || value->integer < 1 ||
+        (uint64_t)value->integer > scope->output_count)
+        return dbk_read_obstacle(reading, dbk_read_place(constant), "", "GROUP BY a constant");
+    *key_out = scope->outputs[value->integer - 1];
+    return DBK_OK;
+}
+
+static int read_keys(struct dbk_reading *reading, const struct dbk_scope *scope,
+                     const struct dbk_json_node *list, struct targets *keys)
+{
+    const struct dbk_json_node *item = list == NULL ? NULL : dbk_json_first(list);
+    for (size_t i = 0; item != NULL && i < list->count; i++, item = dbk_json_sibling(item)) {
+        struct dbk_expression *key = NULL;
+        int rc = read_key(reading, scope, item, &key);
+        if (rc == DBK_OK && dbk_expression_aggregates(key))
+            rc = dbk_read_obstacle(reading, key->place, "", "GROUP BY an aggregate");
+        if (rc == DBK_OK)
+            rc = add_target(reading, keys, key, NULL);
+        if (rc < 0)
+            return rc;
+    }
+    return DBK_OK;
+}
+
+static int read_targets(struct dbk_reading *reading, const struct dbk_scope *scope,
+                        const struct dbk_json_node *node, struct targets *targets)
+{
+    const struct dbk_json_node *list = dbk_json_member(node, "targetList");
+    const struct dbk_json_node *item = list == NULL ? NULL : dbk_json_first(list);
+    int rc = DBK_OK;
+    for (size_t i = 0; rc == DBK_OK && item != NULL && i < list->count; i++) {
+        rc = read_target(reading, scope, item, targets);
+        item = dbk_json_sibling(item);
+    }
+    return rc;
+}
+
+static int refuse_clauses(struct dbk_reading *reading, const struct dbk_json_node *node)
+{
+    static const struct {
+        const char *key;
+        const char *what;
+    } clauses[] = {
+        {"withClause", "WITH"},          {"sortClause", "ORDER BY"}, {"limitCount", "LIMIT"},
+        {"limitOffset", "OFFSET"},       {"valuesLists", "VALUES"},  {"windowClause", "WINDOW"},
+        {"lockingClause", "FOR UPDATE"}, {"intoClause", "INTO"},
+    };
+    for (size_t i = 0; i < sizeof(clauses) / sizeof(clauses[0]); i++) {
+        if (dbk_json_member(node, clauses[i].key) != NULL)
+            return dbk_read_obstacle(reading, dbk_read_clause_place(reading, clauses[i].what), "",
+                                     "%s", clauses[i].what);
+    }
+    const struct dbk_json_node *distinct = dbk_json_member(node, "distinctClause");
+    if (distinct != NULL && dbk_json_first(distinct) != NULL &&
+        dbk_json_first(distinct)->count != 0)
+        return dbk_read_obstacle(reading, 0, "", "DISTINCT ON");
+    return DBK_OK;
+}
+
+static int read_plain(struct dbk_reading *reading, const struct dbk_json_node *node,
+                      struct dbk_relation **relation_out)
+{
+    struct dbk_relation *block = NULL;
+    struct dbk_group_parts parts = {.having_node = dbk_json_member(node, "havingClause")};
+    struct targets targets = {0};
+    struct targets keys = {0};
+    int rc = refuse_clauses(reading, node);
+    if (rc == DBK_OK)
+        rc = make_block(reading, node, &block);
+    struct dbk_scope scope = {.block = block, .aggregates = true};
+    if (rc == DBK_OK)
+        rc = read_targets(reading, &scope, node, &targets);
+    scope.outputs = targets.outputs;
+    scope.labels = targets.labels;
+    scope.output_count = targets.count;
+    const struct dbk_json_node *group = dbk_json_member(node, "groupClause");
+    if (rc == DBK_OK)
+        rc = read_keys(reading, &scope, group, &keys);
+    if (rc == DBK_OK && parts.having_node != NULL)
+        rc = dbk_read_expression(reading, &scope, parts.having_node, &parts.having);
+    if (rc < 0)
+        return rc;
+    bool aggregates = group != NULL || parts.having != NULL;
+    for (size_t i = 0; i < targets.count; i++)
+        aggregates = aggregates || dbk_expression_aggregates(targets.outputs[i]);
+    bool distinct = dbk_json_member(node, "distinctClause") != NULL;
+    if (distinct && aggregates)
+        return dbk_read_obstacle(reading, targets.outputs[0]->place, "leave DISTINCT out",
+                                 "DISTINCT over groups");
+    parts.block = block;
+    parts.outputs = targets.outputs;
+    parts.output_count = targets.count;
+    parts.keys = distinct ? targets.outputs : keys.outputs;
+    parts.key_count = distinct ? targets.count : keys.count;
+    if (!aggregates && !distinct) {
+        rc = set_outputs(reading, block, targets.outputs, targets.labels, targets.count);
+        if (rc == DBK_OK)
+            rc = dbk_read_enter(reading, block);
+        *relation_out = block;
+        return rc;
+    }
+    struct dbk_relation *made = NULL;
+    rc = dbk_read_make_relation(reading, DBK_RELATION_GROUP, targets.count, 1, &made);
+    if (rc < 0)
+        return rc;
+    made->labels = targets.labels;
+    made->inputs[0] = block;
+    made->distinct = distinct;
+    made->grouped = group != NULL || distinct;
+    rc = dbk_read_group(reading, &parts, made);
+    if (rc == DBK_OK)
+        rc = set_outputs(reading, block, parts.block_outputs, parts.block_labels,
+                         parts.block_output_count);
+    if (rc == DBK_OK)
+        rc = dbk_read_enter(reading, block);
+    if (rc == DBK_OK)
+        rc = dbk_read_enter(reading, made);
+    *relation_out = made;
+    return rc;
+}
+
+/* UNION ALL, to the left: its blocks in order. */
+static int read_branches(struct dbk_reading *reading, const struct dbk_json_node *node,
+                         struct dbk_relation **branches, size_t *count)
+{
+    struct dbk_slice op = dbk_read_text(node, "op");
+    const struct dbk_json_node *all = dbk_json_member(node, "all");
+    if (op.size == 0 || dbk_slice_equal_text(op, "SETOP_NONE")) {
+        if (*count == DBK_ALGEBRA_BRANCHES_MAX)
+            return dbk_read_obstacle(reading, 0, "", "more than %d branches of UNION ALL",
+                                     DBK_ALGEBRA_BRANCHES_MAX);
+        int rc = read_plain(reading, node, &branches[*count]);
+        if (rc == DBK_OK && *count + 1 > 1 && branches[*count]->kind == DBK_RELATION_GROUP)
+            rc = dbk_read_obstacle(reading, dbk_read_clause_place(reading, "UNION"),
+                                   "make the groups a view of their own", "UNION ALL of groups");
+        (*count)++;
+        return rc;
+    }
+    if (!dbk_slice_equal_text(op, "SETOP_UNION") || all == NULL || all->kind != DBK_JSON_TRUE)
+        return dbk_read_obstacle(reading, dbk_read_clause_place(reading, "UNION"), "",
+                                 "UNION, EXCEPT and INTERSECT");
+    int rc = refuse_clauses(reading, node);
+    const struct dbk_json_node *left = dbk_json_member(node, "larg");
+    const struct dbk_json_node *right = dbk_json_member(node, "rarg");
+    if (rc == DBK_OK && left != NULL)
+        rc = read_branches(reading, left, branches, count);
+    if (rc == DBK_OK && right != NULL)
+        rc = read_branches(reading, right, branches, count);
+    return rc;
+}
+
+int dbk_read_select(struct dbk_reading *reading, const struct dbk_json_node *node,
+                    struct dbk_relation **relation_out)
+{
+    struct dbk_relation *branches[DBK_ALGEBRA_BRANCHES_MAX] = {0};
+    struct dbk_relation *made = NULL;
+    size_t count = 0;
+    int rc = read_branches(reading, node, branches, &count);
+    if (rc < 0)
+        return rc;
+    if (count == 1) {
+        *relation_out = branches[0];
+        return DBK_OK;
+    }
+    if (branches[0]->kind == DBK_RELATION_GROUP)
+        return dbk_read_obstacle(reading, dbk_read_clause_place(reading, "UNION"),
+                                 "make the groups a view of their own", "UNION ALL of groups");
+    rc = dbk_read_make_relation(reading, DBK_RELATION_UNION, branches[0]->column_count, count,
+                                &made);
+    for (size_t i = 0; rc == DBK_OK && i < count; i++) {
+        made->inputs[i] = branches[i];
+        if (made->key_count < 1 + branches[i]->key_count)
+            made->key_count = 1 + branches[i]->key_count;
+    }
+    if (rc == DBK_OK) {
+        made->labels = branches[0]->labels;
+        rc = dbk_read_enter(reading, made);
+    }
+    *relation_out = made;
+    return rc;
+}

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tables that a SELECT reads: their columns, their row ids, and what is in the way. */
+#include <strings.h>
+
+#include "view/select.h"
+
+#define ROWS_OF "SELECT name, hidden FROM pragma_table_xinfo(?1)"
+
+static int add_column(struct dbk_reading *reading, struct dbk_relation *table,
+                      struct dbk_slice name)
+{
+    struct dbk_arena *arena = reading->tree->arena;
+    const char **grown = dbk_arena_alloc(arena, (table->column_count + 1) * sizeof(*grown));
+    const char *copy = dbk_arena_copy(arena, name).data;
+    if (grown == NULL || copy == NULL)
+        return dbk_read_no_memory(reading);
+    for (size_t i = 0; i < table->column_count; i++)
+        grown[i] = table->columns[i];
+    grown[table->column_count++] = copy;
+    table->columns = grown;
+    table->labels = grown;
+    return DBK_OK;
+}
+
+static int read_columns(struct dbk_reading *reading, struct dbk_relation *table, size_t place)
+{
+    struct dbk_statement *statement = NULL;
+    int rc = dbk_statement_open(reading->tree->connection, DBK_SLICE_LITERAL(ROWS_OF), &statement,
+                                NULL, reading->err);
+    if (rc < 0)
+        return rc;
+    struct dbk_value name = {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(table->table)};
+    dbk_statement_bind(statement, 1, &name);
+    while ((rc = dbk_statement_step(statement, reading->err)) == 1) {
+        struct dbk_slice column = dbk_statement_column(statement, 0).bytes;
+        if (dbk_slice_starts_with(column, DBK_SLICE_LITERAL("_daybook_")))
+            continue;
+        if (dbk_statement_column(statement, 1).integer != 0)
+            rc = dbk_read_obstacle(reading, place, "", "\"%s\" has a generated column, \"%.*s\"",
+                                   table->name, DBK_SLICE_ARGS(column));
+        else
+            rc = add_column(reading, table, column);
+        if (rc < 0)
+            break;
+    }
+    dbk_statement_free(statement);
+    return rc;
+}
+
+/* The name by which its row id is asked for: a column may have taken one. */
+static int find_row(struct dbk_reading *reading, struct dbk_relation *table, size_t place)
+{
+    static const char *const names[] = {"rowid", "_rowid_", "oid"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && table->row == NULL; i++) {
+        bool taken = false;
+        for (size_t j = 0; j < table->column_count; j++)
+            taken = taken || strcasecmp(table->columns[j], names[i]) == 0;
+        if (!taken)
+            table->row = names[i];
+    }
+    if (table->row == NULL)
+        return dbk_read_obstacle(reading, place, "", "\"%s\" has columns of all names of a row id",
+                                 table->name);
+    struct dbk_statement *statement = NULL;
+    struct dbk_buf sql;
+    dbk_buf_init(&sql, DBK_ALGEBRA_SIZE_MAX);
+    dbk_buf_append_format(&sql, "SELECT %s FROM ", table->row);
+    dbk_emit_name(&sql, table->table);
+    int rc = sql.rc < 0 ? dbk_read_no_memory(reading)
+                        : dbk_statement_open(reading->tree->connection, dbk_buf_slice(&sql),
+                                             &statement, NULL, NULL);
+    dbk_statement_free(statement);
+    dbk_buf_release(&sql);
+    return rc == DBK_EINVAL ? dbk_read_obstacle(reading, place, "leave WITHOUT ROWID out",
+                                                "\"%s\" has no row ids", table->name)
+                            : rc;
+}
+
+/* Text compared without case or otherwise: what equals what, SQL written anew must not change. */
+static int check_collations(struct dbk_reading *reading, const struct dbk_relation *table,
+                            size_t place)
+{
+    struct dbk_statement *statement = NULL;
+    int rc = dbk_statement_open(
+        reading->tree->connection,
+        DBK_SLICE_LITERAL("SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?1"),
+        &statement, NULL, reading->err);
+    if (rc < 0)
+        return rc;
+    struct dbk_value name = {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(table->table)};
+    dbk_statement_bind(statement, 1, &name);
+    rc = dbk_statement_step(statement, reading->err);
+    if (rc == 1) {
+        struct dbk_value sql = dbk_statement_column(statement, 0);
+        bool named = sql.kind == DBK_VALUE_TEXT && dbk_sql_names(sql.bytes, "collate");
+        rc = named ? dbk_read_obstacle(reading, place, "",
+                                       "\"%s\" has a column that is compared by a collation",
+                                       table->name)
+                   : DBK_OK;
+    } else if (rc == 0) {
+        rc = dbk_read_obstacle(reading, place, "", "\"%s\" is no table", table->name);
+    }
+    dbk_statement_free(statement);
+    return rc;
+}
+
+static struct dbk_relation *known_table(const struct dbk_algebra *tree, const char *table)
+{
+    for (size_t i = 0; i < tree->relation_count; i++) {
+        if (tree->relations[i]->kind == DBK_RELATION_TABLE &&
+            strcmp(tree->relations[i]->table, table) == 0)
+            return tree->relations[i];
+    }
+    return NULL;
+}
+
+int dbk_read_table(struct dbk_reading *reading, const struct dbk_json_node *node,
+                   struct dbk_relation **relation_out)
+{
+    struct dbk_slice name = dbk_read_text(node, "relname");
+    size_t place = dbk_read_place(node);
+    const char *where = NULL;
+    if (dbk_json_member(node, "schemaname") != NULL)
+        return dbk_read_obstacle(reading, place, "leave it out", "a table with a schema's name");
+    reading->tree->obstacle.place = place;
+    int rc = reading->find(reading->context, name, &where, &reading->tree->obstacle, reading->err);
+    if (rc == 0)
+        return DBK_EREFUSED;
+    if (rc < 0)
+        return rc;
+    struct dbk_relation *table = known_table(reading->tree, where);
+    if (table == NULL) {
+        rc = dbk_read_make_relation(reading, DBK_RELATION_TABLE, 0, 0, &table);
+        if (rc < 0)
+            return rc;
+        table->table = where;
+        table->key_count = 1;
+        table->name = dbk_arena_copy(reading->tree->arena, name).data;
+        rc =
+            table->name == NULL ? dbk_read_no_memory(reading) : read_columns(reading, table, place);
+        if (rc == DBK_OK)
+            rc = check_collations(reading, table, place);
+        if (rc == DBK_OK)
+            rc = find_row(reading, table, place);
+        if (rc == DBK_OK)
+            rc = dbk_read_enter(reading, table);
+    }
+    *relation_out = table;
+    return rc;
+}

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Incremental views by the command line: how a refresh was done and why, what is refused, and that
+a rebuilt model, a changed file and a purge leave no view wrong."""
+
+import shutil
+import sqlite3
+import time
+
+import pytest
+
+from conftest import BANK
+
+BY_LEVEL = """-- refresh: on demand
+-- mode: incremental
+-- database: reading
+SELECT balance / 100 AS level, count(*) AS accounts, sum(balance) AS total, max(account) AS last
+FROM balances
+GROUP BY 1
+HAVING count(*) > 0
+"""
+
+
+@pytest.fixture
+def book(make_book, tmp_path):
+    folder = tmp_path / "bank"
+    shutil.copytree(BANK, folder)
+    made = make_book(folder)
+    (folder / "views" / "levels.sql").write_text(BY_LEVEL)
+    for name, amount in (("a", 50), ("b", 150), ("c", 160)):
+        made.run("do", "Open", f"account={name}")
+        made.run("do", "Deposit", f"account={name}", f"amount={amount}")
+    return made
+
+
+def rows(book, view="levels"):
+    return sorted(tuple(row.values()) for row in book.json("view", "read", view))
+
+
+def expected(book, sql=BY_LEVEL):
+    connection = sqlite3.connect(book.data / "reading.db")
+    try:
+        return sorted(connection.execute(sql).fetchall())
+    finally:
+        connection.close()
+
+
+def test_a_refresh_applies_what_changed(book):
+    first = book.json("view", "refresh", "levels")
+    assert first["last_mode"] == "full"
+    assert first["full_because"] == "it is the first refresh"
+    assert rows(book) == expected(book)
+    book.run("do", "Deposit", "account=a", "amount=60")
+    second = book.json("view", "refresh", "levels")
+    assert (second["last_mode"], second["changes"]) == ("incremental", 2)
+    assert "full_because" not in second
+    assert rows(book) == expected(book)
+    assert [row[0] for row in rows(book)] == [1]  # the group that lost its last row is gone
+    third = book.json("view", "refresh", "levels")
+    assert (third["last_mode"], third["changes"]) == ("incremental", 0)
+
+
+def test_a_rebuilt_model_and_a_changed_file_are_full(book):
+    book.run("view", "refresh", "levels")
+    book.run("model", "rebuild", "balances")
+    row = book.json("view", "refresh", "levels")
+    assert row["last_mode"] == "full" and "balances was built anew" in row["full_because"]
+    assert rows(book) == expected(book)
+    book.run("do", "Withdraw", "account=b", "amount=100")
+    assert book.json("view", "refresh", "levels")["last_mode"] == "incremental"
+    assert rows(book) == expected(book)
+    view = book.folder / "views" / "levels.sql"
+    view.write_text(view.read_text().replace("/ 100", "/ 10"))
+    row = book.json("view", "refresh", "levels")
+    assert (row["last_mode"], row["full_because"]) == ("full", "its file has changed")
+    assert rows(book) == expected(book, view.read_text())
+
+
+def test_what_cannot_be_is_refused_where_it_was_asked_for(book):
+    view = book.folder / "views" / "levels.sql"
+    view.write_text(BY_LEVEL.replace("max(account)", "group_concat(account)"))
+    answer = book.run("check", status=1)
+    assert "views/levels.sql:4:77" in answer.text + answer.errors
+    assert "group_concat() depends on the order" in answer.text + answer.errors
+    view.write_text(view.read_text().replace("mode: incremental", "mode: auto"))
+    book.run("check")
+    row = book.json("view", "refresh", "levels")
+    assert row["last_mode"] == "full"
+    assert row["full_because"].startswith("views/levels.sql:4:77: group_concat()")
+
+
+def test_a_continuous_view_follows(book, serve):
+    view = book.folder / "views" / "levels.sql"
+    view.write_text(BY_LEVEL.replace("on demand", "continuous"))
+    server = serve(book)
+    for amount in range(1, 20):
+        server.post("/commands/Deposit", {"account": "a", "amount": amount})
+    deadline = time.monotonic() + 10
+    while rows(book) != expected(book) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert rows(book) == expected(book)
+    assert book.json("view", "show", "levels")["last_mode"] == "incremental"
+
+
+def test_nothing_of_the_followed_rows_stays(book):
+    """What a view has taken is gone from its notes, also from the newest one."""
+    book.run("view", "refresh", "levels")
+    book.run("do", "Withdraw", "account=c", "amount=160")
+    book.run("view", "refresh", "levels")
+    connection = sqlite3.connect(book.data / "reading.db")
+    ((table,),) = connection.execute("SELECT name FROM sqlite_schema WHERE name LIKE "
+                                     "'_daybook_changes%' AND type = 'table'").fetchall()
+    notes = connection.execute(f'SELECT * FROM "{table}"').fetchall()
+    connection.close()
+    assert len(notes) == 1 and notes[0][2] == 0 and set(notes[0][3:]) == {None}
+
+
+def test_a_full_view_ends_the_following(book):
+    book.run("view", "refresh", "levels")
+    view = book.folder / "views" / "levels.sql"
+    view.write_text(BY_LEVEL.replace("mode: incremental", "mode: full"))
+    assert book.json("view", "refresh", "levels")["full_because"] == "its head says `mode: full`"
+    connection = sqlite3.connect(book.data / "reading.db")
+    left = connection.execute("SELECT name FROM sqlite_schema WHERE name LIKE '_daybook_changes%' "
+                              "OR type = 'trigger'").fetchall()
+    connection.close()
+    assert left == []
