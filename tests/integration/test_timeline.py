@@ -153,3 +153,46 @@ def test_wrong_questions_are_answered(bank, serve):
     assert server.get("/events/99/timeline").status == 404
     assert server.get("/events/1/timeline?limit=1").status == 400
     assert server.get("/events//timeline").status == 400
+
+
+def test_an_event_that_was_set_aside_was_not_applied(binary, tmp_path, data, serve):
+    folder = tmp_path / "book"
+    for file, text in {
+            "book.yaml": "book: things\ndatabases:\n  reading: sqlite:reading.db\n",
+            "models/things/model.yaml":
+                "database: reading\nsync: events\nsource: [thing]\non_error: set-aside\n",
+            "models/things/schema.sql": "CREATE TABLE things (name TEXT PRIMARY KEY);\n",
+            "models/things/Made.sql": "INSERT INTO things VALUES (:name);\n",
+            "models/things/Removed.sql": "DELETE FROM things WHERE name = :name;\n"}.items():
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_text(text, encoding="utf-8")
+    server = serve(Book(binary, folder, data))
+
+    def append(what, name):
+        return server.post("/streams/thing-1", {"type": what, "data": {"name": name}}).json[
+            "position"]
+
+    def moment(position, name):
+        return next(m for m in moments_of(server, position) if m["moment"] == name)
+
+    append("Made", "a")
+    twice, again = append("Made", "a"), append("Made", "a")
+    good = append("Removed", "a")
+    wait_for(lambda: server.get("/models/things").json["lag_events"] == 0)
+    server.get("/models/things/tables/things")
+    for position in (twice, again):
+        assert "it was set aside at 2" in moment(position, "applied")["why"]
+        assert "it is in no table" in moment(position, "seen")["why"]
+    assert moment(good, "applied")["time"] and moment(good, "seen")["time"]
+    begun = now()
+    assert server.post("/models/things/letters/retry", {"positions": [twice]}).status == 200
+    assert server.post("/models/things/letters/drop", {"positions": [again]}).status == 200
+    assert begun <= time_of(moment(twice, "applied")["time"]) <= now()
+    assert "set aside first, and retried at 2" in moment(twice, "seen")["why"]
+    assert "set aside, and dropped at 2" in moment(again, "applied")["why"]
+    # That is in the book, whoever is asked.
+    server.stop()
+    server = serve(server.book)
+    assert begun <= time_of(moment(twice, "applied")["time"])
+    assert "dropped at 2" in moment(again, "applied")["why"]
+    assert "before this process began" in moment(good, "applied")["why"]
