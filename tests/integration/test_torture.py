@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A bounded share of `make torture`: kills, tampering; and that mutations find their places."""
 import json
+import random
 import subprocess
 import sys
 
@@ -26,6 +27,24 @@ def test_tampering_is_noticed(binary):
                              "--count", "150", "--seed", "7"], capture_output=True, text=True,
                             timeout=300, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_a_shop_in_every_database(binary, tmp_path):
+    """The same sales everywhere, and what was also bought is the same in a graph as in SQL."""
+    chance = random.Random(8)
+    rows = [f"{536365 + number // 5},{chance.choice(['85123A', '71053', '22139', '21730'])},MUG,"
+            f"{chance.randint(1, 9)},2010-12-01 08:26:00,{chance.randint(1, 9999) / 1000},17850,"
+            f"{chance.choice(['France', 'EIRE', 'Norway'])}" for number in range(1500)]
+    (tmp_path / "orders.csv").write_text(
+        "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n" +
+        "\n".join(rows) + "\n", encoding="utf-8")
+    result = subprocess.run([sys.executable, TORTURE / "retail.py", "--data",
+                             tmp_path / "orders.csv", "--binary", binary], capture_output=True,
+                            text=True, timeout=300, check=False)
+    if result.returncode == 2:
+        missing(result.stdout.splitlines()[-1])
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "all have the same totals, countries 3" in result.stdout
 
 
 def test_mutations_find_their_places():

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Posts Online Retail into read models of every kind of database, and holds them against the file.
+
+    tests/torture/retail.py [--data CSV] [--rows N] [--binary FILE]
+
+The file is imported into a book; then a model in SQLite, PostgreSQL and Neo4j is built of it, one
+after the other. Each must have the sales by country that the CSV has, worked out here in exact
+decimals; what was also bought with a product must be the same in Neo4j as in SQL. How fast each
+was built stands beside what the same statements in the same batches take when sent by hand: psql
+reads them from a file for PostgreSQL, and requests with UNWIND go to Neo4j one after the other.
+"""
+import argparse
+import collections
+import csv
+import decimal
+import http.client
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "integration"))
+sys.path.insert(0, str(ROOT / "tests"))
+from conftest import Book, Server  # noqa: E402
+from services.neo4j import Neo4j  # noqa: E402
+from services.postgres import Missing, Postgres  # noqa: E402
+
+SQL_SCHEMA = """CREATE TABLE sales_{0} (country TEXT PRIMARY KEY, thousandths BIGINT NOT NULL);
+CREATE TABLE lines_{0} (position BIGINT PRIMARY KEY, order_id TEXT NOT NULL,
+    stock_code TEXT NOT NULL);
+"""
+ROUND = {"sqlite": "CAST(round(:price * 1000) AS INTEGER) * :quantity",
+         "postgres": "CAST(round(CAST(:price AS NUMERIC) * 1000) AS BIGINT) "
+                     "* CAST(:quantity AS BIGINT)"}
+SQL_HANDLERS = """-- on: LineAdded, LineReturned
+INSERT INTO sales_{0} AS s (country, thousandths) VALUES (:country, {1})
+ON CONFLICT (country) DO UPDATE SET thousandths = s.thousandths + excluded.thousandths;
+INSERT INTO lines_{0} (position, order_id, stock_code) VALUES (:_position, :order_id, :stock_code);
+"""
+CYPHER_SCHEMA = ";\n".join(
+    f"CREATE CONSTRAINT {{gen}}{label} IF NOT EXISTS FOR (n:{{gen}}{label}) "
+    f"REQUIRE n.{key} IS UNIQUE"
+    for label, key in (("Country", "name"), ("Order", "id"), ("Product", "id"))) + ";\n"
+CYPHER = """MERGE (c:{gen}Country {name: $country})
+SET c.thousandths = coalesce(c.thousandths, 0) + toInteger(round($price * 1000)) * $quantity
+MERGE (o:{gen}Order {id: $order_id})
+MERGE (p:{gen}Product {id: $stock_code})
+MERGE (o)-[:{gen}HAS]->(p)
+"""
+BY_HAND = "UNWIND $rows AS row " + CYPHER.replace("$", "row.")
+ALSO_CYPHER = """// database: graph
+MATCH (p:{graph}Product {id: $product})<-[:{graph}HAS]-(o)-[:{graph}HAS]->(q)
+WHERE q <> p RETURN q.id AS product, count(DISTINCT o) AS orders
+ORDER BY orders DESC, product LIMIT 20
+"""
+ALSO_SQL = """SELECT b.stock_code AS product, count(DISTINCT b.order_id) AS orders
+FROM lines_{0} a JOIN lines_{0} b ON b.order_id = a.order_id AND b.stock_code <> a.stock_code
+WHERE a.stock_code = '{1}' GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 20"""
+
+
+def say(what, **figures):
+    print(what + "".join(f", {key} {value}" for key, value in figures.items()), flush=True)
+
+
+def sales_of(path):
+    """Thousandths by country, as the import takes the lines."""
+    sales = collections.Counter()
+    with open(path, encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            sales[row["Country"]] += int(decimal.Decimal(row["UnitPrice"]) * 1000) * \
+                int(row["Quantity"])
+    return dict(sales)
+
+
+def write_model(folder, name, kind):
+    model = folder / "models" / name
+    model.mkdir(parents=True)
+    (model / "model.yaml").write_text(f"database: {name}\nsync: events\nsource: [order]\n",
+                                      encoding="utf-8")
+    if kind == "neo4j":
+        (model / "schema.cypher").write_text(CYPHER_SCHEMA, encoding="utf-8")
+        for event in ("LineAdded", "LineReturned"):
+            (model / f"{event}.cypher").write_text(CYPHER, encoding="utf-8")
+        return
+    (model / "schema.sql").write_text(SQL_SCHEMA.format(name), encoding="utf-8")
+    (model / "handlers.sql").write_text(SQL_HANDLERS.format(name, ROUND[kind]), encoding="utf-8")
+
+
+def build(book, name, last):
+    """Seconds from the start of the server until the model has everything."""
+    server = Server(book)
+    begun = time.monotonic()
+    try:
+        while True:
+            status = {m["name"]: m for m in server.get("/models").json["models"]}[name]
+            if status["position"] >= last:
+                return time.monotonic() - begun
+            assert not status["error"], status
+            time.sleep(0.05)
+    finally:
+        server.stop()
+
+
+def by_hand_neo4j(neo4j, events, label, batch=1000):
+    for kind, key in (("Country", "name"), ("Order", "id"), ("Product", "id")):
+        neo4j.cypher(f"CREATE CONSTRAINT {label}_{kind} IF NOT EXISTS FOR (n:{label}{kind}) "
+                     f"REQUIRE n.{key} IS UNIQUE")
+    bodies = [json.dumps({"statements": [{"statement": BY_HAND.replace("{gen}", label),
+                                          "parameters": {"rows": events[at:at + batch]}}]})
+              for at in range(0, len(events), batch)]
+    connection = http.client.HTTPConnection("127.0.0.1", neo4j.port, timeout=600)
+    begun = time.monotonic()
+    for body in bodies:
+        connection.request("POST", "/db/neo4j/tx/commit", body,
+                           {"Content-Type": "application/json", "Accept": "application/json"})
+        answer = json.loads(connection.getresponse().read())
+        assert not answer["errors"], answer["errors"][:1]
+    return time.monotonic() - begun
+
+
+def hand_to_neo4j(neo4j, events):
+    """What Java compiles while it runs is compiled before, for both."""
+    by_hand_neo4j(neo4j, events[:20000], "Warm")
+    return by_hand_neo4j(neo4j, events, "Hand")
+
+
+def by_hand_postgres(postgres, folder, events, batch=1000):
+    postgres.sql(SQL_SCHEMA.format("hand"))
+    script = folder / "hand.sql"
+    sales, line = [part.strip() for part in SQL_HANDLERS.format("hand", "$2").split(";")][:2]
+    sales = sales.split("\n", 1)[1].replace(":country", "$1")
+    line = line.replace(":_position", "$1").replace(":order_id", "$2").replace(":stock_code", "$3")
+    with open(script, "w", encoding="utf-8") as out:
+        out.write(f"PREPARE sales (text, bigint) AS {sales};\n"
+                  f"PREPARE line (bigint, text, text) AS {line};\n")
+        for at in range(0, len(events), batch):
+            out.write("BEGIN;\n")
+            for number, event in enumerate(events[at:at + batch], at + 1):
+                country = event["country"].replace("'", "''")
+                amount = int(decimal.Decimal(str(event["price"])) * 1000) * event["quantity"]
+                out.write(f"EXECUTE sales ('{country}', {amount});\n"
+                          f"EXECUTE line ({number}, '{event['order_id']}', "
+                          f"'{event['stock_code']}');\n")
+            out.write("COMMIT;\n")
+    begun = time.monotonic()
+    subprocess.run(["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(script),
+                    postgres.connection()], check=True, stdout=subprocess.DEVNULL)
+    return time.monotonic() - begun
+
+
+def plain(path, folder, rows):
+    """The file, decompressed, or its first rows."""
+    out = folder / "orders.csv"
+    tool = ["zstd", "-dc", str(path)] if path.suffix == ".zst" else ["cat", str(path)]
+    with subprocess.Popen(tool, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as source, \
+            open(out, "wb") as target:
+        for number, line in enumerate(source.stdout):
+            if rows and number > rows:
+                break
+            target.write(line)
+        source.kill()
+    return out
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", type=pathlib.Path,
+                        default=ROOT.parent / "shared" / "data" / "online-retail.csv.zst")
+    parser.add_argument("--rows", type=int, default=0)
+    parser.add_argument("--product", default="85123A")
+    parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "build" / "daybook")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="daybook-retail-") as name:
+        run(options, pathlib.Path(name))
+
+
+def run(options, folder):
+    source = plain(options.data, folder, options.rows)
+    expected = sales_of(source)
+    postgres, neo4j = Postgres(), Neo4j(heap_mb=1024)
+    try:
+        compare(options, folder, source, expected, postgres, neo4j)
+    finally:
+        postgres.close()
+        neo4j.close()
+
+
+def compare(options, folder, source, expected, postgres, neo4j):
+    shop = folder / "shop"
+    (shop / "secrets").mkdir(parents=True)
+    for part in ("imports", "events", "folds"):
+        (shop / part).symlink_to(ROOT / "examples" / "shop" / part)
+    (shop / "secrets/postgres").write_text(postgres.connection(), encoding="utf-8")
+    (shop / "secrets/graph").write_text(neo4j.connection(), encoding="utf-8")
+    (shop / "book.yaml").write_text(
+        "book: shop\ndatabases:\n  sqlite: sqlite:reading.db\n"
+        "  postgres: postgres:file:secrets/postgres\n  graph: neo4j:file:secrets/graph\n",
+        encoding="utf-8")
+    book = Book(options.binary, shop, folder / "data")
+    subprocess.run(book.command("import", source, "--as", "online_retail"), check=True,
+                   stdout=subprocess.DEVNULL)
+    events = [json.loads(line)["data"] for kind in ("LineAdded", "LineReturned")
+              for line in subprocess.run(book.command("read", "--type", kind, "-o", "jsonl"),
+                                         check=True, capture_output=True).stdout.splitlines()]
+    last = json.loads(subprocess.run(book.command("read", "--backwards", "--limit", "1", "-o",
+                                                  "jsonl"), check=True,
+                                     capture_output=True).stdout)["position"]
+    say("imported", events=last, lines=len(events))
+    hands = {"postgres": lambda: by_hand_postgres(postgres, folder, events),
+             "graph": lambda: hand_to_neo4j(neo4j, events)}
+    also = {}
+    for model, kind in (("sqlite", "sqlite"), ("postgres", "postgres"), ("graph", "neo4j")):
+        write_model(shop, model, kind)
+        # By hand first: what a server warms up by is not to help the other.
+        hand = hands[model]() if model in hands else None
+        seconds = build(book, model, last)
+        figures = {"events_per_second": round(last / seconds)}
+        if hand:
+            figures.update(lines_per_second=round(len(events) / seconds),
+                           by_hand=round(len(events) / hand), ratio=round(hand / seconds, 2))
+        say(model, seconds=round(seconds, 1), **figures)
+    (shop / "queries").mkdir()
+    (shop / "queries/AlsoBought.cypher").write_text(ALSO_CYPHER, encoding="utf-8")
+    (shop / "queries/Sales.cypher").write_text(
+        "// database: graph\nMATCH (c:{graph}Country) RETURN c.name AS country, "
+        "c.thousandths AS thousandths\n", encoding="utf-8")
+    server = Server(book)
+    try:
+        for model in ("sqlite", "postgres", "graph"):
+            if model == "graph":
+                rows = server.get("/queries/Sales", timeout=600).json["rows"]
+                also[model] = server.get(f"/queries/AlsoBought?product={options.product}",
+                                         timeout=600).json["rows"]
+            else:
+                ask = (lambda sql, name=model: server.post(
+                    "/sql", {"sql": sql, "database": name}, timeout=600).json["rows"])
+                rows = ask(f"SELECT country, thousandths FROM sales_{model}")
+                also[model] = ask(ALSO_SQL.format(model, options.product))
+            assert {r["country"]: r["thousandths"] for r in rows} == expected, (model, rows)
+    finally:
+        server.stop()
+    assert also["sqlite"] == also["postgres"] == also["graph"] and len(also["graph"]) > 0, also
+    say("all have the same totals", countries=len(expected), total=sum(expected.values()) / 1000)
+    say(f"also bought with {options.product}", first=also["graph"][0])
+
+
+if __name__ == "__main__":
+    os.nice(5)
+    try:
+        main()
+    except Missing as why:
+        print(f"missing: {why}")
+        sys.exit(2)
