@@ -145,15 +145,16 @@ int dbk_book_stem(struct dbk_book_loader *loader, const char *name, const char *
 
 /* One entry of a folder; file_out->name stays NULL when it defines nothing. */
 static int read_entry(struct dbk_book_loader *loader, const char *path, const char *ending,
-                      const char *other, struct dbk_book_file *file_out, struct dbk_error *err)
+                      const char *const *others, struct dbk_book_file *file_out,
+                      struct dbk_error *err)
 {
     struct dbk_slice stem;
-    struct dbk_slice others = {0};
+    struct dbk_slice other = {0};
     struct dbk_fault fault = {.file = path};
     int rc = dbk_book_stem(loader, strrchr(path, '/') + 1, ending, &stem, err);
-    if (rc == DBK_OK && other != NULL)
-        rc = dbk_book_stem(loader, strrchr(path, '/') + 1, other, &others, err);
-    if (rc < 0 || others.data != NULL)
+    for (const char *const *at = others; rc == DBK_OK && other.data == NULL && *at != NULL; at++)
+        rc = dbk_book_stem(loader, strrchr(path, '/') + 1, *at, &other, err);
+    if (rc < 0 || other.data != NULL)
         return rc;
     if (stem.data == NULL) {
         fault.warning = true;
@@ -161,8 +162,8 @@ static int read_entry(struct dbk_book_loader *loader, const char *path, const ch
         rc = dbk_fault_add(loader->faults, &fault,
                            "this file is not read: its name does not end "
                            "with `%s`%s%s%s",
-                           ending, other == NULL ? "" : " or `", other == NULL ? "" : other,
-                           other == NULL ? "" : "`");
+                           ending, others[0] == NULL ? "" : " or `",
+                           others[0] == NULL ? "" : others[0], others[0] == NULL ? "" : "`");
         return rc < 0 ? dbk_book_no_memory(err) : DBK_OK;
     }
     if (!dbk_fault_is_name(stem)) {
@@ -180,7 +181,7 @@ static int read_entry(struct dbk_book_loader *loader, const char *path, const ch
 }
 
 int dbk_book_read_folder_beside(struct dbk_book_loader *loader, const char *folder,
-                                const char *ending, const char *other,
+                                const char *ending, const char *const *others,
                                 const struct dbk_book_file **files_out, size_t *count_out,
                                 struct dbk_error *err)
 {
@@ -199,7 +200,7 @@ int dbk_book_read_folder_beside(struct dbk_book_loader *loader, const char *fold
         const char *path = dbk_arena_format(arena, "%s/%s", folder, names.items[i]);
         if (path == NULL)
             return dbk_book_no_memory(err);
-        rc = read_entry(loader, path, ending, other, &files[count], err);
+        rc = read_entry(loader, path, ending, others, &files[count], err);
         if (rc < 0)
             return rc;
         if (files[count].name != NULL)
@@ -214,5 +215,6 @@ int dbk_book_read_folder(struct dbk_book_loader *loader, const char *folder, con
                          const struct dbk_book_file **files_out, size_t *count_out,
                          struct dbk_error *err)
 {
-    return dbk_book_read_folder_beside(loader, folder, ending, NULL, files_out, count_out, err);
+    static const char *const none[] = {NULL};
+    return dbk_book_read_folder_beside(loader, folder, ending, none, files_out, count_out, err);
 }

@@ -25,9 +25,31 @@ struct parser {
 
 enum dbk_dialect dbk_book_language(const char *file)
 {
-    size_t size = strlen(file);
-    bool cypher = size > 7 && strcmp(file + size - 7, ".cypher") == 0;
-    return cypher ? DBK_DIALECT_CYPHER : DBK_DIALECT_SQLITE;
+    const char *dot = strrchr(file, '.');
+    if (dot != NULL && strcmp(dot, ".cypher") == 0)
+        return DBK_DIALECT_CYPHER;
+    return dot != NULL && strcmp(dot, ".json") == 0 ? DBK_DIALECT_MONGODB : DBK_DIALECT_SQLITE;
+}
+
+const char *dbk_book_ending(enum dbk_dialect dialect)
+{
+    return dialect == DBK_DIALECT_CYPHER    ? ".cypher"
+           : dialect == DBK_DIALECT_MONGODB ? ".json"
+                                            : ".sql";
+}
+
+const char *dbk_book_language_name(enum dbk_dialect dialect)
+{
+    return dialect == DBK_DIALECT_CYPHER    ? "Cypher"
+           : dialect == DBK_DIALECT_MONGODB ? "MongoDB's commands"
+                                            : "SQL";
+}
+
+bool dbk_book_speaks(const char *file, const char *address)
+{
+    enum dbk_dialect own = dbk_book_language(file);
+    enum dbk_dialect wanted = dbk_target_dialect(address);
+    return dbk_dialect_is_sql(wanted) ? dbk_dialect_is_sql(own) : own == wanted;
 }
 
 int dbk_handler_list_add(struct dbk_handler_list *list, const struct dbk_handler *handler)

@@ -24,8 +24,13 @@ struct dbk_handler_list {
     size_t capacity;
 };
 
-/* A file's language, as its ending tells: `.cypher`, or else SQL. */
+/* A file's language, as its ending tells: `.cypher`, `.json` (MongoDB's), or else SQL. */
 enum dbk_dialect dbk_book_language(const char *file);
+/* ".sql", and how people call it; of a dialect, or a database's address. */
+const char *dbk_book_ending(enum dbk_dialect dialect);
+const char *dbk_book_language_name(enum dbk_dialect dialect);
+/* True when a file is in the language of a database. */
+bool dbk_book_speaks(const char *file, const char *address);
 
 /* Adds a copy. DBK_ENOMEM */
 int dbk_handler_list_add(struct dbk_handler_list *list,

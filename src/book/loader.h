@@ -68,9 +68,9 @@ int dbk_book_read_folder(struct dbk_book_loader *loader, const char *folder, con
                          const struct dbk_book_file **files_out, size_t *count_out,
                          struct dbk_error *err) DBK_MUST_CHECK;
 
-/* The same of a folder that another reader has files in, too: their ending is `other`. */
+/* The same of a folder that other readers have files in, too, with these endings, NULL behind. */
 int dbk_book_read_folder_beside(struct dbk_book_loader *loader, const char *folder,
-                                const char *ending, const char *other,
+                                const char *ending, const char *const *others,
                                 const struct dbk_book_file **files_out, size_t *count_out,
                                 struct dbk_error *err) DBK_MUST_CHECK;
 

@@ -106,7 +106,17 @@ static int take_on_error(struct reading *reading, const char *file,
 {
     struct dbk_fault fault = dbk_settings_fault(file, node);
     static const char *const words[] = {"stop", "set-aside"};
+    const char *path = reading->definition.database_path;
     reading->definition.set_aside = strcmp(node->text.data, words[1]) == 0;
+    if (reading->definition.set_aside && path != NULL &&
+        dbk_target_dialect(path) == DBK_DIALECT_MONGODB) {
+        fault.why = "its documents know what was done to them by its position, so that an event "
+                    "could not be posted behind later ones";
+        fault.fix = "write `on_error: stop`";
+        return dbk_fault_add(reading->loader->faults, &fault,
+                             "`on_error: set-aside` is not for MongoDB, which `%s` is",
+                             reading->definition.database);
+    }
     if (reading->definition.set_aside || strcmp(node->text.data, words[0]) == 0)
         return DBK_OK;
     int rc = dbk_fault_suggest(reading->loader->faults, node->text.data, words, 2,
@@ -154,6 +164,13 @@ static int take_stale(struct reading *reading, const char *file, const struct db
     return dbk_fault_add(reading->loader->faults, &fault, "`stale` needs `max_lag`");
 }
 
+/* A file in one of the languages, with a name in front of the ending. */
+static bool is_definition(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    return dot != NULL && dot != name && strcmp(dot, dbk_book_ending(dbk_book_language(name))) == 0;
+}
+
 /* `rebuild`, `sealed`, or the file with the statements. */
 static int take_personal(struct reading *reading, const char *file,
                          const struct dbk_yaml_node *node)
@@ -161,7 +178,6 @@ static int take_personal(struct reading *reading, const char *file,
     const char *word = node->text.data;
     static const char *const words[] = {"rebuild", "sealed"};
     struct dbk_fault fault = dbk_settings_fault(file, node);
-    size_t size = strlen(word);
     if (strcmp(word, words[0]) == 0) {
         reading->definition.personal = DBK_PERSONAL_REBUILD;
         return DBK_OK;
@@ -171,9 +187,8 @@ static int take_personal(struct reading *reading, const char *file,
         return DBK_OK;
     }
     bool is_file =
-        strchr(word, '/') == NULL && ((size > 4 && strcmp(word + size - 4, ".sql") == 0) ||
-                                      (size > 7 && strcmp(word + size - 7, ".cypher") == 0));
-    if (is_file && strcmp(word, "schema.sql") != 0 && strcmp(word, "handlers.sql") != 0) {
+        strchr(word, '/') == NULL && is_definition(word) && strncmp(word, "schema.", 7) != 0;
+    if (is_file && strcmp(word, "handlers.sql") != 0) {
         reading->definition.personal = DBK_PERSONAL_PURGE;
         reading->purge = word;
         reading->naming = fault;
@@ -287,6 +302,8 @@ static int take_file(struct reading *reading, const char *name, struct dbk_error
     int rc = dbk_book_stem(loader, name, ".sql", &type, err);
     if (rc == DBK_OK && type.data == NULL)
         rc = dbk_book_stem(loader, name, ".cypher", &type, err);
+    if (rc == DBK_OK && type.data == NULL)
+        rc = dbk_book_stem(loader, name, ".json", &type, err);
     if (rc < 0)
         return rc;
     if (!settings && type.data == NULL) {
@@ -296,7 +313,7 @@ static int take_file(struct reading *reading, const char *name, struct dbk_error
         return rc < 0 ? dbk_book_no_memory(err) : DBK_OK;
     }
     reading->has_settings = reading->has_settings || settings;
-    bool schema = strcmp(name, "schema.sql") == 0 || strcmp(name, "schema.cypher") == 0;
+    bool schema = strncmp(name, "schema.", 7) == 0 && is_definition(name);
     if (schema)
         reading->definition.schema_file = path;
     bool purge = reading->purge != NULL && strcmp(name, reading->purge) == 0;
@@ -331,40 +348,41 @@ static int report_missing(struct reading *reading, bool missing, const char *fil
 static int check_languages(struct reading *reading)
 {
     const char *address = reading->definition.database_path;
-    bool cypher = address != NULL && dbk_target_dialect(address) == DBK_DIALECT_CYPHER;
     const char *wrong = NULL;
     const char *schema = reading->definition.schema_file;
     if (address == NULL)
         return DBK_OK;
-    if (schema != NULL && (dbk_book_language(schema) == DBK_DIALECT_CYPHER) != cypher)
+    if (schema != NULL && !dbk_book_speaks(schema, address))
         wrong = schema;
     for (size_t i = 0; i < reading->handlers.count && wrong == NULL; i++) {
         const char *file = reading->handlers.items[i].file;
-        if ((dbk_book_language(file) == DBK_DIALECT_CYPHER) != cypher)
+        if (!dbk_book_speaks(file, address))
             wrong = file;
     }
+    if (wrong == NULL && reading->definition.purge_file != NULL &&
+        !dbk_book_speaks(reading->definition.purge_file, address))
+        wrong = reading->definition.purge_file;
     if (wrong == NULL)
         return DBK_OK;
-    const struct dbk_fault fault = {
-        .file = wrong,
-        .line = 1,
-        .column = 1,
-        .fix = cypher ? "write schema.cypher, and <event type>.cypher for each event type"
-                      : "write SQL, in files that end with `.sql`"};
-    return dbk_fault_add(reading->loader->faults, &fault, "the database `%s` %s Cypher",
-                         reading->definition.database, cypher ? "speaks" : "does not speak");
+    enum dbk_dialect dialect = dbk_target_dialect(address);
+    const char *ending = dbk_book_ending(dialect);
+    struct dbk_fault fault = {.file = wrong, .line = 1, .column = 1};
+    fault.fix =
+        dbk_arena_format(&reading->loader->book->arena,
+                         "write schema%s, and <event type>%s for each event type", ending, ending);
+    if (fault.fix == NULL)
+        return DBK_ENOMEM;
+    return dbk_fault_add(reading->loader->faults, &fault, "the database `%s` speaks %s",
+                         reading->definition.database, dbk_book_language_name(dialect));
 }
 
 static int check_whole(struct reading *reading, const struct dbk_book_names *names)
 {
     bool has_handlers = false;
     for (size_t i = 0; i < names->count; i++) {
-        size_t size = strlen(names->items[i]);
         bool purge = reading->purge != NULL && strcmp(names->items[i], reading->purge) == 0;
-        bool sql = size > 4 && strcmp(names->items[i] + size - 4, ".sql") == 0;
-        bool cypher = size > 7 && strcmp(names->items[i] + size - 7, ".cypher") == 0;
-        has_handlers = has_handlers ||
-                       (!purge && (sql || cypher) && strncmp(names->items[i], "schema.", 7) != 0);
+        has_handlers = has_handlers || (!purge && is_definition(names->items[i]) &&
+                                        strncmp(names->items[i], "schema.", 7) != 0);
     }
     int rc = report_missing(reading, !reading->has_settings, "model.yaml",
                             "it says which events the model is made of",

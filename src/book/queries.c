@@ -41,8 +41,8 @@ int dbk_book_choose(struct dbk_book_loader *loader, const char *name, const stru
 
 /* ---- Heads ---- */
 
-/* What stands behind `-- key:` (in Cypher `// key:`) in one of the comment lines at the start; data
-   is NULL when there is no such line. */
+/* What stands behind `-- key:` (where it is no SQL `// key:`) in one of the comment lines at the
+   start; data is NULL when there is no such line. */
 static struct dbk_slice find_head(struct dbk_slice text, const char *key)
 {
     size_t offset = 0;
@@ -210,6 +210,9 @@ static int check_made(struct dbk_book_loader *loader, struct dbk_error *err)
         const struct dbk_model_definition *model = &book->models[i];
         const char **tables = NULL;
         size_t table_count = 0;
+        /* Others have the model's name in front of theirs. */
+        if (!dbk_dialect_is_sql(dbk_target_dialect(model->database_path)))
+            continue;
         int rc = dbk_model_tables(model, &book->arena, &tables, &table_count, err);
         if (rc == DBK_ENOMEM)
             return rc;
@@ -232,19 +235,21 @@ static int check_made(struct dbk_book_loader *loader, struct dbk_error *err)
 
 /* ---- Queries ---- */
 
-static int check_cypher_parameters(struct dbk_book_loader *loader, const struct dbk_book_file *file,
-                                   bool *good_out)
+/* Of a language that is no SQL: what stands before a parameter's name is one byte. */
+static int check_own_parameters(struct dbk_book_loader *loader, const struct dbk_book_file *file,
+                                bool *good_out)
 {
-    struct dbk_fault fault = {.file = file->file, .fix = "write `$name`"};
+    struct dbk_fault fault = {.file = file->file, .fix = "name it without a dot"};
     int rc = DBK_OK;
     for (size_t offset = 0; offset < file->source.size && rc == DBK_OK;) {
         struct dbk_slice name =
-            dbk_text_parameter(DBK_DIALECT_CYPHER, file->source, offset, &offset);
+            dbk_text_parameter(dbk_book_language(file->file), file->source, offset, &offset);
         if (name.size == 0 || memchr(name.data, '.', name.size) == NULL)
             continue;
         *good_out = false;
         dbk_fault_place(&fault, file->source, (size_t)(name.data - file->source.data) - 1);
-        rc = dbk_fault_add(loader->faults, &fault, "a query's parameter is a plain `$name`");
+        rc = dbk_fault_add(loader->faults, &fault, "a query's parameter is a plain `%cname`",
+                           name.data[-1]);
     }
     return rc;
 }
@@ -258,8 +263,8 @@ static int check_parameters(struct dbk_book_loader *loader, const struct dbk_boo
     size_t offset = 0;
     int rc = DBK_OK;
     *good_out = true;
-    if (dbk_book_language(file->file) == DBK_DIALECT_CYPHER)
-        return check_cypher_parameters(loader, file, good_out);
+    if (!dbk_dialect_is_sql(dbk_book_language(file->file)))
+        return check_own_parameters(loader, file, good_out);
     while (offset < sql.size && rc == DBK_OK) {
         struct dbk_sql_token token = dbk_sql_next(sql, offset);
         if (token.kind == DBK_SQL_END || token.kind == DBK_SQL_BROKEN)
@@ -319,12 +324,12 @@ static int check_at_server(struct dbk_book_loader *loader, const struct dbk_book
     struct dbk_buf sql;
     size_t count = 0;
     int at = -1;
-    bool cypher = dbk_book_language(query->file) == DBK_DIALECT_CYPHER;
+    bool own = !dbk_dialect_is_sql(dbk_book_language(query->file)); /* checked as written */
     dbk_buf_init(&sql, DBK_BOOK_FILE_SIZE_MAX * 8);
     int rc = dbk_text_rewrite(dbk_book_language(query->file), query->sql, NULL, 0, &sql,
                               &loader->book->arena, &names, &count, &failure);
     if (rc == DBK_OK)
-        rc = dbk_target_check(query->database->path, cypher ? query->sql : dbk_buf_slice(&sql),
+        rc = dbk_target_check(query->database->path, own ? query->sql : dbk_buf_slice(&sql),
                               DBK_GUARD_QUERY, &at, &failure);
     dbk_fault_place(&fault, text,
                     (size_t)(query->sql.data - text.data) + (size_t)(at < 0 ? 0 : at));
@@ -339,14 +344,18 @@ static bool speaks(struct dbk_book_loader *loader, const char *file,
                    const struct dbk_book_database *database, bool *good)
 {
     struct dbk_fault fault = {.file = file, .line = 1, .column = 1};
-    bool cypher = dbk_book_language(file) == DBK_DIALECT_CYPHER;
-    if (database == NULL || cypher == (dbk_target_dialect(database->path) == DBK_DIALECT_CYPHER))
+    if (database == NULL || dbk_book_speaks(file, database->path))
         return true;
     *good = false;
-    fault.fix = cypher ? "name a Neo4j database in its head: `// database: <name>`"
-                       : "end its name with `.cypher`, and write Cypher";
-    return dbk_fault_add(loader->faults, &fault, "the database `%s` %s Cypher", database->name,
-                         cypher ? "does not speak" : "speaks") == DBK_OK;
+    enum dbk_dialect dialect = dbk_target_dialect(database->path);
+    fault.fix = dbk_arena_format(&loader->book->arena,
+                                 "end its name with `%s`, or name another database in its head: "
+                                 "`%s database: <name>`",
+                                 dbk_book_ending(dialect),
+                                 dbk_dialect_is_sql(dbk_book_language(file)) ? "--" : "//");
+    return fault.fix != NULL &&
+           dbk_fault_add(loader->faults, &fault, "the database `%s` speaks %s", database->name,
+                         dbk_book_language_name(dialect)) == DBK_OK;
 }
 
 /* check: the query as it is checked; its database is NULL when it cannot be. */
@@ -374,29 +383,32 @@ static int take_query(struct dbk_book_loader *loader, const struct dbk_book_file
     return read_parameters(loader, query, err);
 }
 
-/* Those in SQL, and behind them those in Cypher. */
+/* Those in SQL, and behind them those in Cypher, and MongoDB's. */
 static int read_query_files(struct dbk_book_loader *loader, const struct dbk_book_file **files_out,
                             size_t *count_out, struct dbk_error *err)
 {
-    const struct dbk_book_file *sql = NULL;
-    const struct dbk_book_file *cypher = NULL;
-    size_t sql_count = 0;
-    size_t cypher_count = 0;
-    int rc =
-        dbk_book_read_folder_beside(loader, "queries", ".sql", ".cypher", &sql, &sql_count, err);
-    if (rc == DBK_OK)
-        rc = dbk_book_read_folder_beside(loader, "queries", ".cypher", ".sql", &cypher,
-                                         &cypher_count, err);
+    static const char *const endings[] = {".sql", ".cypher", ".json", ".sql", ".cypher"};
+    const struct dbk_book_file *files[3] = {NULL};
+    size_t counts[3] = {0};
+    size_t count = 0;
+    int rc = DBK_OK;
+    for (size_t i = 0; rc == DBK_OK && i < 3; i++) {
+        const char *const others[] = {endings[i + 1], endings[i + 2], NULL};
+        rc = dbk_book_read_folder_beside(loader, "queries", endings[i], others, &files[i],
+                                         &counts[i], err);
+        count += counts[i];
+    }
     if (rc < 0)
         return rc;
-    struct dbk_book_file *all =
-        dbk_arena_alloc_zero(&loader->book->arena, sql_count + cypher_count + 1, sizeof(*all));
+    struct dbk_book_file *all = dbk_arena_alloc_zero(&loader->book->arena, count + 1, sizeof(*all));
     if (all == NULL)
         return dbk_book_no_memory(err);
-    for (size_t i = 0; i < sql_count + cypher_count; i++)
-        all[i] = i < sql_count ? sql[i] : cypher[i - sql_count];
     *files_out = all;
-    *count_out = sql_count + cypher_count;
+    *count_out = count;
+    for (size_t i = 0; i < 3; i++) {
+        for (size_t j = 0; j < counts[i]; j++)
+            *all++ = files[i][j];
+    }
     return DBK_OK;
 }
 

@@ -17,10 +17,11 @@ static int check_name(struct dbk_book_loader *loader, const struct dbk_book_file
 
 int dbk_book_read_service_commands(struct dbk_book_loader *loader, struct dbk_error *err)
 {
+    static const char *const lua[] = {".lua", NULL};
     struct dbk_book *book = loader->book;
     const struct dbk_book_file *files = NULL;
     size_t count = 0;
-    int rc = dbk_book_read_folder_beside(loader, "commands", ".sql", ".lua", &files, &count, err);
+    int rc = dbk_book_read_folder_beside(loader, "commands", ".sql", lua, &files, &count, err);
     if (rc < 0)
         return rc;
     struct dbk_service_command *commands =

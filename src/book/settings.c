@@ -185,7 +185,7 @@ static int check_secret(struct reading *reading, const struct dbk_yaml_node *nod
 static int refuse_kind(struct reading *reading, const struct dbk_yaml_node *node,
                        struct dbk_slice kind)
 {
-    static const char *const available[] = {"sqlite", "postgres", "neo4j"};
+    static const char *const available[] = {"sqlite", "postgres", "neo4j", "mongodb"};
     struct dbk_diagnostics *faults = reading->loader->faults;
     struct dbk_fault fault = dbk_settings_fault(reading->file, node);
     int rc = check_secret(reading, node);
@@ -198,11 +198,12 @@ static int refuse_kind(struct reading *reading, const struct dbk_yaml_node *node
     const char *name = dbk_arena_copy(&faults->arena, kind).data;
     if (name == NULL)
         return DBK_ENOMEM;
-    rc = dbk_fault_suggest(faults, name, available, 3, fault.fix, &fault.fix);
+    rc = dbk_fault_suggest(faults, name, available, 4, fault.fix, &fault.fix);
     if (rc < 0)
         return rc;
     return dbk_fault_add(faults, &fault,
-                         "`%s` databases cannot be used: sqlite, postgres and neo4j can", name);
+                         "`%s` databases cannot be used: sqlite, postgres, neo4j and mongodb can",
+                         name);
 }
 
 /*
@@ -254,7 +255,8 @@ static int read_path(struct reading *reading, const struct dbk_yaml_node *node,
     struct dbk_slice kind = {0};
     if (colon != NULL)
         kind = dbk_slice(node->text.data, (size_t)(colon - node->text.data));
-    if (dbk_slice_equal_text(kind, "postgres") || dbk_slice_equal_text(kind, "neo4j"))
+    if (dbk_slice_equal_text(kind, "postgres") || dbk_slice_equal_text(kind, "neo4j") ||
+        dbk_slice_equal_text(kind, "mongodb"))
         return read_server(reading, node, kind, path_out);
     if (!dbk_slice_equal_text(kind, "sqlite"))
         return refuse_kind(reading, node, kind);

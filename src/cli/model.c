@@ -7,20 +7,11 @@
 
 int dbk_run_model_ls(const struct dbk_arguments *arguments)
 {
-    static const char *const columns[] = {"name",
-                                          "database",
-                                          "sync",
-                                          "generation",
-                                          "position",
-                                          "lag_events",
-                                          "visible_p99_ms",
-                                          "events_per_second",
-                                          "failures",
-                                          "retries",
-                                          "letters",
-                                          "state",
-                                          "changed",
-                                          "error",
+    static const char *const columns[] = {"name",       "database",       "sync",
+                                          "mode",       "generation",     "position",
+                                          "lag_events", "visible_p99_ms", "events_per_second",
+                                          "failures",   "retries",        "letters",
+                                          "state",      "changed",        "error",
                                           NULL};
     struct dbk_call call;
     dbk_call_init(&call, "GET", "/models");

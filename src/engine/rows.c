@@ -11,13 +11,13 @@
 
 #define CATCH_UP_US 5000000
 
-/* Cypher names a model as {model}Name. */
-static bool names_graph(struct dbk_slice cypher, const char *model)
+/* Cypher and MongoDB's commands name a model as {model}Name. */
+static bool names_braced(struct dbk_slice text, const char *model)
 {
     size_t size = strlen(model);
-    for (size_t at = 0; at + size + 2 <= cypher.size; at++) {
-        if (cypher.data[at] == '{' && cypher.data[at + size + 1] == '}' &&
-            memcmp(cypher.data + at + 1, model, size) == 0)
+    for (size_t at = 0; at + size + 2 <= text.size; at++) {
+        if (text.data[at] == '{' && text.data[at + size + 1] == '}' &&
+            memcmp(text.data + at + 1, model, size) == 0)
             return true;
     }
     return false;
@@ -26,8 +26,8 @@ static bool names_graph(struct dbk_slice cypher, const char *model)
 bool dbk_rows_names_model(const struct dbk_engine *engine, struct dbk_slice sql, size_t model)
 {
     const struct dbk_model_definition *definition = &engine->book->models[model];
-    if (dbk_target_dialect(definition->database_path) == DBK_DIALECT_CYPHER)
-        return names_graph(sql, definition->name);
+    if (!dbk_dialect_is_sql(dbk_target_dialect(definition->database_path)))
+        return names_braced(sql, definition->name);
     for (size_t i = 0; i < engine->table_counts[model]; i++) {
         if (dbk_sql_names(sql, engine->tables[model][i]))
             return true;
@@ -173,8 +173,8 @@ static int catalog_position(struct dbk_rows *rows, const char *database, const c
     struct dbk_error failure = {0};
     uint64_t found = 0;
     bool server = dbk_connection_dialect(rows->connection) != DBK_DIALECT_SQLITE;
-    bool graph = dbk_connection_dialect(rows->connection) == DBK_DIALECT_CYPHER;
-    if (server && !graph && !has_catalog(rows))
+    bool own = !dbk_dialect_is_sql(dbk_connection_dialect(rows->connection));
+    if (server && !own && !has_catalog(rows))
         return *position = 0, DBK_OK;
     const char *text =
         dbk_arena_format(&rows->arena, "SELECT position FROM %s%s%s%s", server ? "" : "\"",
@@ -184,9 +184,9 @@ static int catalog_position(struct dbk_rows *rows, const char *database, const c
                          server ? "" : "\".", where);
     if (text == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory reading");
-    int rc = graph ? dbk_catalog_open(rows->connection, DBK_CATALOG_POSITION, &statement, &failure)
-                   : dbk_statement_open(rows->connection, dbk_slice_of(text), &statement, NULL,
-                                        &failure);
+    int rc =
+        own ? dbk_catalog_open(rows->connection, DBK_CATALOG_POSITION, &statement, &failure)
+            : dbk_statement_open(rows->connection, dbk_slice_of(text), &statement, NULL, &failure);
     if (rc == DBK_OK) {
         struct dbk_value value = {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(name)};
         dbk_statement_bind(statement, 1, &value);
@@ -343,9 +343,9 @@ int dbk_engine_rows(struct dbk_engine *engine, const struct dbk_rows_options *op
 {
     const struct dbk_book_database *asked =
         options->database == NULL ? NULL : dbk_book_database(engine->book, options->database);
-    bool graph = asked != NULL && dbk_target_dialect(asked->path) == DBK_DIALECT_CYPHER;
-    /* A graph's session itself is for reading. */
-    int rc = graph ? DBK_OK : check_reads(options->sql, err);
+    bool own = asked != NULL && !dbk_dialect_is_sql(dbk_target_dialect(asked->path));
+    /* Its driver itself lets only reading through. */
+    int rc = own ? DBK_OK : check_reads(options->sql, err);
     if (rc == DBK_OK && options->at == NULL)
         rc = wait_models(engine, options, err);
     if (rc < 0)

@@ -51,10 +51,10 @@ static int begin(struct build *build, struct dbk_models *models, struct dbk_erro
     if (rc < 0)
         return rc;
     build->model = models->items[index];
-    if (dbk_target_dialect(build->model->definition.database_path) == DBK_DIALECT_CYPHER)
+    if (!dbk_dialect_is_sql(dbk_target_dialect(build->model->definition.database_path)))
         return dbk_error_set(
             err, DBK_EINVAL,
-            "model %s: its handlers are Cypher, and what it was is built in SQLite",
+            "model %s: its handlers are no SQL, and what it was is built in SQLite",
             build->model->definition.name);
     mark->time = build->options->time;
     dbk_uuid_format(dbk_store_book_id(models->store), mark->book);

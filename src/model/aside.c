@@ -205,9 +205,9 @@ static struct dbk_value number_value(uint64_t number)
     return (struct dbk_value){.kind = DBK_VALUE_INTEGER, .integer = (int64_t)number};
 }
 
-static bool is_graph(const struct dbk_connection *connection)
+static bool has_catalog(const struct dbk_connection *connection)
 {
-    return dbk_connection_dialect(connection) == DBK_DIALECT_CYPHER;
+    return !dbk_dialect_is_sql(dbk_connection_dialect(connection));
 }
 
 /* Runs a statement of the catalog about one letter. */
@@ -295,7 +295,7 @@ void dbk_letters_undo(struct dbk_letters *letters, uint64_t position)
 int dbk_letters_mark(struct dbk_letters *letters, struct dbk_connection *connection,
                      uint64_t position, struct dbk_error *err)
 {
-    if (is_graph(connection))
+    if (has_catalog(connection))
         return run_catalog(letters, connection, DBK_CATALOG_SET_RETRIED, position, err);
     return dbk_generation_run(connection, err,
                               "INSERT INTO _daybook_letters VALUES ('%s', %ju, %ju, 1, '') ON "
@@ -308,7 +308,7 @@ int dbk_letters_clear(struct dbk_letters *letters, struct dbk_connection *connec
 {
     int rc = DBK_OK;
     for (size_t i = 0; rc == DBK_OK && i < count; i++)
-        rc = is_graph(connection)
+        rc = has_catalog(connection)
                  ? run_catalog(letters, connection, DBK_CATALOG_CLEAR_RETRIED, positions[i], err)
                  : dbk_generation_run(connection, err,
                                       "DELETE FROM _daybook_letters WHERE model = '%s' AND "
@@ -324,7 +324,7 @@ static int open_rows(struct dbk_letters *letters, struct dbk_connection *connect
 {
     const struct dbk_value values[] = {text_value(letters->model),
                                        number_value(letters->generation)};
-    int rc = is_graph(connection)
+    int rc = has_catalog(connection)
                  ? dbk_catalog_open(connection, DBK_CATALOG_RETRIED, statement_out, err)
                  : dbk_statement_open(
                        connection,
@@ -397,7 +397,7 @@ static int read_rows(struct dbk_letters *letters, struct dbk_connection *connect
     int rc = open_rows(letters, connection, &statement, err);
     (void)pthread_mutex_lock(&letters->lock);
     while (rc == DBK_OK && (rc = dbk_statement_step(statement, err)) == 1)
-        rc = take_row(letters, statement, is_graph(connection), rows, err);
+        rc = take_row(letters, statement, has_catalog(connection), rows, err);
     (void)pthread_mutex_unlock(&letters->lock);
     dbk_statement_free(statement);
     return rc;
@@ -424,7 +424,7 @@ int dbk_letters_marked(struct dbk_letters *letters, struct dbk_connection *conne
                        uint64_t position, struct dbk_error *err)
 {
     struct dbk_statement *statement = NULL;
-    bool graph = is_graph(connection);
+    bool graph = has_catalog(connection);
     bool marked = false;
     int rc = open_rows(letters, connection, &statement, err);
     while (rc == DBK_OK && (rc = dbk_statement_step(statement, err)) == 1) {

@@ -145,24 +145,23 @@ static int personal_fault(struct check *check, const struct dbk_handler *handler
 static int check_personal(struct check *check)
 {
     const struct dbk_model_definition *definition = check->definition;
+    enum dbk_dialect dialect = dbk_target_dialect(definition->database_path);
     for (size_t i = 0; i < definition->handler_count && definition->personal == DBK_PERSONAL_NONE;
          i++) {
         const struct dbk_handler *handler = &definition->handlers[i];
         for (size_t offset = 0; offset < handler->sql.size;) {
-            struct dbk_sql_token token = dbk_sql_next(handler->sql, offset);
-            if (token.kind == DBK_SQL_END)
+            struct dbk_slice name = dbk_text_parameter(dialect, handler->sql, offset, &offset);
+            if (name.size == 0)
                 break;
-            struct dbk_slice name = dbk_slice(token.text.data + 1, token.text.size - 1);
             const struct dbk_personal_field *field =
-                token.kind == DBK_SQL_PARAMETER ? dbk_lineage_of(definition, handler->type, name)
-                                                : NULL;
-            if (field != NULL) {
-                int rc = personal_fault(check, handler, offset, name, field);
-                if (rc < 0)
-                    return rc;
-                break;
-            }
-            offset += token.text.size;
+                dbk_lineage_of(definition, handler->type, name);
+            if (field == NULL)
+                continue;
+            int rc = personal_fault(check, handler, (size_t)(name.data - handler->sql.data) - 1,
+                                    name, field);
+            if (rc < 0)
+                return rc;
+            break;
         }
     }
     return DBK_OK;
@@ -301,7 +300,7 @@ static int check_parsed_schema(struct check *check)
 }
 
 /* One statement of a handler; offset_out: where in it the fault is. */
-static int try_parsed(struct check *check, struct dbk_slice sql, size_t *offset_out,
+static int try_parsed(struct check *check, struct dbk_slice sql, bool purge, size_t *offset_out,
                       struct dbk_error *failure)
 {
     struct dbk_buf text;
@@ -311,19 +310,21 @@ static int try_parsed(struct check *check, struct dbk_slice sql, size_t *offset_
     dbk_buf_init(&text, SQL_SIZE_MAX);
     *offset_out = 0;
     enum dbk_dialect dialect = dbk_target_dialect(check->definition->database_path);
-    bool cypher = dialect == DBK_DIALECT_CYPHER;
+    bool own = !dbk_dialect_is_sql(dialect); /* checked as it was written */
     int rc = dbk_text_rewrite(dialect, sql, NULL, 0, &text, &check->arena, &names, &count, failure);
     for (size_t i = 0; rc == DBK_OK && i < count; i++) {
-        if (dbk_parameter_kind(names[i]) == DBK_PARAMETER_UNKNOWN)
-            rc = dbk_error_set(failure, DBK_EINVAL, "there is no :%.*s in an event's envelope",
-                               DBK_SLICE_ARGS(names[i]));
+        bool known = purge ? dbk_purge_knows(dialect, names[i])
+                           : dbk_parameter_kind(names[i]) != DBK_PARAMETER_UNKNOWN;
+        if (!known)
+            rc = dbk_error_set(
+                failure, DBK_EINVAL, "there is no :%.*s %s", DBK_SLICE_ARGS(names[i]),
+                purge ? "here, but `:_subject` and `:_stream`" : "in an event's envelope");
     }
     if (rc == DBK_OK)
-        rc = dbk_target_check(check->definition->database_path, cypher ? sql : dbk_buf_slice(&text),
-                              DBK_GUARD_HANDLER, &at, failure);
+        rc = dbk_target_check(check->definition->database_path, own ? sql : dbk_buf_slice(&text),
+                              purge ? dbk_purge_guard(dialect) : DBK_GUARD_HANDLER, &at, failure);
     if (at >= 0)
-        *offset_out =
-            cypher ? (size_t)at : dbk_poster_offset(sql, dbk_buf_slice(&text), (size_t)at);
+        *offset_out = own ? (size_t)at : dbk_poster_offset(sql, dbk_buf_slice(&text), (size_t)at);
     dbk_buf_release(&text);
     return rc;
 }
@@ -339,7 +340,7 @@ static int check_parsed_handler(struct check *check, const struct dbk_handler *h
             dbk_target_dialect(check->definition->database_path), handler->sql, offset, &offset);
         if (sql.size == 0)
             break;
-        int tried = try_parsed(check, sql, &at, &failure);
+        int tried = try_parsed(check, sql, false, &at, &failure);
         if (tried == DBK_ENOMEM)
             return tried;
         if (tried < 0)
@@ -350,6 +351,73 @@ static int check_parsed_handler(struct check *check, const struct dbk_handler *h
                            .why = "the model would stop at the first event of this type"});
     }
     return rc;
+}
+
+/* Statements that forget, each for itself. */
+static int check_parsed_purge(struct check *check)
+{
+    const struct dbk_model_definition *definition = check->definition;
+    enum dbk_dialect dialect = dbk_target_dialect(definition->database_path);
+    size_t count = 0;
+    int rc = DBK_OK;
+    if (definition->personal != DBK_PERSONAL_PURGE)
+        return DBK_OK;
+    for (size_t offset = 0; rc == DBK_OK; count++) {
+        struct dbk_error failure = {0};
+        size_t at = 0;
+        struct dbk_slice sql = dbk_text_statement(dialect, definition->purge, offset, &offset);
+        if (sql.size == 0)
+            break;
+        int tried = try_parsed(check, sql, true, &at, &failure);
+        if (tried == DBK_ENOMEM)
+            return tried;
+        if (tried < 0)
+            rc = fault(check, definition->purge_file, definition->purge,
+                       (size_t)(sql.data - definition->purge.data) + at, 1,
+                       &(struct dbk_diagnostic){.what = failure.message,
+                                                .why = "a subject could not be forgotten"});
+    }
+    if (rc == DBK_OK && count == 0)
+        rc = fault(check, definition->purge_file, definition->purge, 0, 1,
+                   &(struct dbk_diagnostic){.what = "there is no statement",
+                                            .why = "a subject could not be forgotten"});
+    return rc;
+}
+
+static bool is_created(const struct dbk_model_definition *definition, struct dbk_slice collection)
+{
+    struct dbk_slice schema = definition->schema;
+    return schema.size > 0 && collection.size > 0 &&
+           memmem(schema.data, schema.size, collection.data, collection.size) != NULL;
+}
+
+/* The collection of each of a handler's commands, with its quotes, must be one of the schema's. */
+static int check_collections(struct check *check, const struct dbk_handler *handler)
+{
+    const struct dbk_model_definition *definition = check->definition;
+    for (size_t at = 0; at < handler->sql.size;) {
+        const char *begin = memmem(handler->sql.data + at, handler->sql.size - at, "\"{gen}", 6);
+        const char *end = begin == NULL
+                              ? NULL
+                              : memchr(begin + 1, '"',
+                                       handler->sql.size - (size_t)(begin - handler->sql.data) - 1);
+        if (end == NULL)
+            break;
+        struct dbk_slice name = dbk_slice(begin, (size_t)(end - begin) + 1);
+        at = (size_t)(end - handler->sql.data) + 1;
+        if (is_created(definition, name))
+            continue;
+        const char *what = dbk_arena_format(&check->arena, "%.*s is not created in the schema",
+                                            DBK_SLICE_ARGS(name));
+        return what == NULL ? DBK_ENOMEM
+                            : fault(check, handler->file, handler->sql,
+                                    (size_t)(begin - handler->sql.data), handler->line,
+                                    &(struct dbk_diagnostic){
+                                        .what = what,
+                                        .why = "a transaction makes no collections",
+                                        .fix = "write {\"create\": …} into schema.json"});
+    }
+    return DBK_OK;
 }
 
 static int check_parsed(struct check *check)
@@ -366,8 +434,16 @@ static int check_parsed(struct check *check)
     }
     if (rc == DBK_OK && !check->faulty)
         rc = check_names(check, objects, count);
-    for (size_t i = 0; rc == DBK_OK && i < definition->handler_count; i++)
+    bool documents = dbk_target_dialect(definition->database_path) == DBK_DIALECT_MONGODB;
+    for (size_t i = 0; rc == DBK_OK && i < definition->handler_count; i++) {
         rc = check_parsed_handler(check, &definition->handlers[i]);
+        if (rc == DBK_OK && documents)
+            rc = check_collections(check, &definition->handlers[i]);
+    }
+    if (rc == DBK_OK)
+        rc = check_parsed_purge(check);
+    if (rc == DBK_OK)
+        rc = check_personal(check);
     return rc == DBK_OK ? check_twice(check) : rc;
 }
 

@@ -308,8 +308,8 @@ int dbk_definition_objects(const struct dbk_model_definition *definition, struct
                            struct dbk_error *err)
 {
     struct listing listing = {.arena = arena};
-    if (dbk_target_dialect(definition->database_path) == DBK_DIALECT_CYPHER) {
-        /* A graph has no objects: the model's name stands before those of its labels. */
+    if (!dbk_dialect_is_sql(dbk_target_dialect(definition->database_path))) {
+        /* The model's name stands before those of its labels or collections. */
         int added = list_object(&listing, DBK_OBJECT_TABLE, dbk_slice_of(definition->name));
         *objects_out = listing.objects;
         *count_out = listing.count;
@@ -342,13 +342,27 @@ int dbk_definition_renames(const struct dbk_object *objects, size_t count, uint6
     return DBK_OK;
 }
 
+/* The tables that a schema creates; MongoDB's are its collections. */
+static int list_tables(const struct dbk_model_definition *definition, struct dbk_arena *arena,
+                       struct dbk_object **objects_out, size_t *count_out, struct dbk_error *err)
+{
+    struct listing listing = {.arena = arena};
+    if (dbk_target_dialect(definition->database_path) != DBK_DIALECT_MONGODB)
+        return dbk_definition_objects(definition, arena, objects_out, count_out, err);
+    int rc = dbk_target_objects(definition->database_path, definition->schema, list_object,
+                                &listing, err);
+    *objects_out = listing.objects;
+    *count_out = listing.count;
+    return rc;
+}
+
 int dbk_model_tables(const struct dbk_model_definition *definition, struct dbk_arena *arena,
                      const char ***names_out, size_t *count_out, struct dbk_error *err)
 {
     struct dbk_object *objects = NULL;
     size_t object_count = 0;
     size_t count = 0;
-    int rc = dbk_definition_objects(definition, arena, &objects, &object_count, err);
+    int rc = list_tables(definition, arena, &objects, &object_count, err);
     if (rc < 0)
         return rc;
     const char **names = dbk_arena_alloc(arena, (object_count + 1) * sizeof(*names));

@@ -76,9 +76,9 @@ int dbk_generation_integer(struct dbk_connection *connection, int64_t *value_out
 
 /* ---- The catalog of a database that does not speak SQL ---- */
 
-static bool is_graph(const struct dbk_connection *connection)
+static bool has_own(const struct dbk_connection *connection)
 {
-    return dbk_connection_dialect(connection) == DBK_DIALECT_CYPHER;
+    return !dbk_dialect_is_sql(dbk_connection_dialect(connection));
 }
 
 static struct dbk_value text_value(const char *text)
@@ -113,7 +113,7 @@ int dbk_generation_newest(struct dbk_connection *connection, const char *model, 
                           struct dbk_error *err)
 {
     const struct dbk_value values[] = {text_value(model)};
-    if (is_graph(connection))
+    if (has_own(connection))
         return run_catalog(connection, DBK_CATALOG_NEWEST, values, 1, number_out, err);
     return dbk_generation_integer(connection, number_out, err,
                                   "SELECT max(generation) FROM _daybook_models WHERE model = '%s'",
@@ -122,7 +122,7 @@ int dbk_generation_newest(struct dbk_connection *connection, const char *model, 
 
 int dbk_generation_catalog(struct dbk_connection *connection, struct dbk_error *err)
 {
-    if (is_graph(connection))
+    if (has_own(connection))
         return run_catalog(connection, DBK_CATALOG_MAKE, NULL, 0, NULL, err);
     return dbk_connection_run(connection,
                               "CREATE TABLE IF NOT EXISTS _daybook_models ("
@@ -147,7 +147,7 @@ int dbk_generation_purged(struct dbk_connection *connection, const char *model, 
     int64_t position = 0;
     const struct dbk_value values[] = {text_value(model), number_value(number)};
     int rc =
-        is_graph(connection)
+        has_own(connection)
             ? run_catalog(connection, DBK_CATALOG_PURGED, values, 2, &position, err)
             : dbk_generation_integer(connection, &position, err,
                                      "SELECT max(position) FROM _daybook_forgotten WHERE model = "
@@ -162,7 +162,7 @@ int dbk_generation_set_purged(struct dbk_connection *connection, const char *mod
 {
     const struct dbk_value values[] = {text_value(model), number_value(number),
                                        number_value(position)};
-    if (is_graph(connection))
+    if (has_own(connection))
         return run_catalog(connection, DBK_CATALOG_SET_PURGED, values, 3, NULL, err);
     return dbk_generation_run(connection, err,
                               "INSERT INTO _daybook_forgotten VALUES ('%s', %ju, %ju) ON CONFLICT "
@@ -174,8 +174,8 @@ int dbk_generation_has_catalog(struct dbk_connection *connection, bool *there_ou
                                struct dbk_error *err)
 {
     int64_t count = 0;
-    /* A graph without it has no nodes of it, which is no error there. */
-    if (is_graph(connection))
+    /* One without it has no nodes or documents of it, which is no error there. */
+    if (has_own(connection))
         return *there_out = true, DBK_OK;
     int rc = dbk_connection_dialect(connection) == DBK_DIALECT_SQLITE
                  ? dbk_generation_integer(connection, &count, err,
@@ -221,7 +221,7 @@ int dbk_generation_find(struct dbk_connection *connection, const struct dbk_mode
 {
     struct dbk_statement *statement = NULL;
     int rc =
-        is_graph(connection)
+        has_own(connection)
             ? dbk_catalog_open(connection, DBK_CATALOG_FIND, &statement, err)
             : dbk_statement_open(
                   connection,
@@ -297,7 +297,7 @@ static int insert_row(struct dbk_connection *connection, const struct dbk_genera
                       struct dbk_slice text, bool serving, struct dbk_error *err)
 {
     struct dbk_statement *statement = NULL;
-    int rc = is_graph(connection)
+    int rc = has_own(connection)
                  ? dbk_catalog_open(connection, DBK_CATALOG_INSERT, &statement, err)
                  : dbk_statement_open(
                        connection,
@@ -327,7 +327,7 @@ static int create_all(struct dbk_connection *connection, struct dbk_generation *
     int rc = dbk_connection_begin(connection, DBK_BEGIN_WRITE, err);
     if (rc == DBK_OK)
         rc = run_schema(connection, generation, &generation->arena, err);
-    if (rc == DBK_OK && serving && !is_graph(connection))
+    if (rc == DBK_OK && serving && !has_own(connection))
         rc = make_views(connection, generation, err);
     if (rc == DBK_OK)
         rc = insert_row(connection, generation, text, serving, err);
@@ -372,7 +372,7 @@ int dbk_generation_swap(struct dbk_connection *connection, const struct dbk_gene
 {
     const struct dbk_value values[] = {text_value(next->definition.name),
                                        number_value(next->number)};
-    if (is_graph(connection))
+    if (has_own(connection))
         return run_catalog(connection, DBK_CATALOG_SERVE, values, 2, NULL, err);
     int rc = DBK_OK;
     for (size_t i = 0; rc == DBK_OK && i < old->object_count; i++) {
@@ -492,9 +492,9 @@ static int drop_bit_by_bit(struct dbk_connection *connection,
     return rc;
 }
 
-/* Its nodes first, and then what says that they are there. */
-static int drop_graph(struct dbk_connection *connection, const struct dbk_generation *generation,
-                      struct dbk_error *err)
+/* Its nodes or documents first, and then what says that they are there. */
+static int drop_own(struct dbk_connection *connection, const struct dbk_generation *generation,
+                    struct dbk_error *err)
 {
     const struct dbk_value values[] = {text_value(generation->definition.name),
                                        number_value(generation->number)};
@@ -508,8 +508,8 @@ int dbk_generation_drop(const struct dbk_generation *generation, struct dbk_erro
 {
     struct dbk_connection *connection = NULL;
     int rc = dbk_connection_open(generation->definition.database_path, 0, &connection, err);
-    if (rc == DBK_OK && is_graph(connection)) {
-        rc = drop_graph(connection, generation, err);
+    if (rc == DBK_OK && has_own(connection)) {
+        rc = drop_own(connection, generation, err);
         dbk_connection_free(connection);
         return rc;
     }

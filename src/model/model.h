@@ -131,6 +131,7 @@ struct dbk_model_status {
     const char *name; /* valid until free */
     const char *database;
     enum dbk_model_sync sync;
+    const char *mode; /* how posting is exactly-once (dbk_connection_mode); NULL: not known here */
     uint64_t generation;
     uint64_t position;        /* everything up to it is in */
     int64_t position_time_us; /* when that event was recorded */

@@ -212,6 +212,16 @@ static int find_serving(struct dbk_model *model, struct dbk_generation *serving,
     return rc;
 }
 
+static int find_mode(struct dbk_model *model, struct dbk_error *err)
+{
+    const char *mode = NULL;
+    int rc = dbk_connection_mode(model->session->connection, &mode, err);
+    (void)pthread_mutex_lock(&model->models->lock);
+    model->mode = rc == DBK_OK ? mode : NULL;
+    (void)pthread_mutex_unlock(&model->models->lock);
+    return rc;
+}
+
 int dbk_model_open(struct dbk_model *model, struct dbk_error *err)
 {
     struct dbk_generation serving;
@@ -231,6 +241,8 @@ int dbk_model_open(struct dbk_model *model, struct dbk_error *err)
     model->begun = true;
     (void)pthread_mutex_unlock(&model->models->lock);
     rc = dbk_model_open_session(model, err);
+    if (rc == DBK_OK)
+        rc = find_mode(model, err);
     if (rc == DBK_OK)
         rc = dbk_letters_open(model->letters, &model->serving, model->session->connection, err);
     if (rc == DBK_OK)
@@ -565,6 +577,7 @@ int dbk_models_status(struct dbk_models *models, size_t index, struct dbk_model_
                       : model->said;
     status.generation = serving->number;
     status.position = model->writer ? model->position : seen.position;
+    status.mode = model->mode;
     status.stopped = model->stopped;
     status.changed = serving->number != 0 && strcmp(serving->fingerprint, model->fingerprint) != 0;
     status.rebuild_generation = model->rebuilding ? model->rebuild_generation : 0;

@@ -36,7 +36,7 @@ int dbk_post_set_position(struct dbk_connection *connection, const char *model, 
                           struct dbk_statement **statement_out, struct dbk_error *err)
 {
     struct dbk_statement *statement = NULL;
-    int rc = dbk_connection_dialect(connection) == DBK_DIALECT_CYPHER
+    int rc = !dbk_dialect_is_sql(dbk_connection_dialect(connection))
                  ? dbk_catalog_open(connection, DBK_CATALOG_SET_POSITION, &statement, err)
                  : dbk_statement_open(connection,
                                       DBK_SLICE_LITERAL("UPDATE _daybook_models SET position = ?1 "
@@ -90,7 +90,7 @@ static int set_position(struct dbk_batch_post *post, uint64_t before, struct dbk
     struct dbk_value value = {.kind = DBK_VALUE_INTEGER, .integer = (int64_t)post->position};
     struct dbk_value old = {.kind = DBK_VALUE_INTEGER, .integer = (int64_t)before};
     dbk_statement_bind(post->set_position, 1, &value);
-    if (dbk_connection_dialect(post->connection) == DBK_DIALECT_CYPHER)
+    if (!dbk_dialect_is_sql(dbk_connection_dialect(post->connection)))
         dbk_statement_bind(post->set_position, 4, &old);
     int rc = dbk_statement_step(post->set_position, err);
     dbk_statement_reset(post->set_position);
@@ -348,7 +348,7 @@ int dbk_post_batch(struct dbk_batch_post *post, bool *failed_out, struct dbk_err
 int dbk_post_letter(struct dbk_batch_post *post, const struct dbk_event *event,
                     struct dbk_error *err)
 {
-    bool graph = dbk_connection_dialect(post->connection) == DBK_DIALECT_CYPHER;
+    bool own = !dbk_dialect_is_sql(dbk_connection_dialect(post->connection));
     uint64_t failed = 0;
     int handled = 0;
     int rc = dbk_connection_begin(post->connection, DBK_BEGIN_WRITE, err);
@@ -365,7 +365,7 @@ int dbk_post_letter(struct dbk_batch_post *post, const struct dbk_event *event,
         rc = check_deferred(post, &failed, err);
     if (rc == DBK_OK)
         rc = dbk_letters_mark(post->letters, post->connection, event->position, err);
-    if (rc == DBK_OK && graph)
+    if (rc == DBK_OK && own)
         rc = set_position(post, post->position, err);
     if (rc == DBK_OK)
         rc = commit(post, &failed, err);

@@ -21,15 +21,21 @@ struct dbk_purge {
     size_t count;
 };
 
-static int take_parameters(struct statement *statement, const struct dbk_slice *names, size_t count,
-                           struct dbk_error *err)
+bool dbk_purge_knows(enum dbk_dialect dialect, struct dbk_slice name)
+{
+    return dbk_slice_equal_text(name, "_subject") || dbk_slice_equal_text(name, "_stream") ||
+           (dialect == DBK_DIALECT_MONGODB && dbk_slice_equal_text(name, "_position"));
+}
+
+static int take_parameters(enum dbk_dialect dialect, struct statement *statement,
+                           const struct dbk_slice *names, size_t count, struct dbk_error *err)
 {
     for (size_t i = 0; i < count; i++) {
         if (dbk_slice_equal_text(names[i], "_subject"))
             statement->subject = (int)i + 1;
         else if (dbk_slice_equal_text(names[i], "_stream"))
             statement->stream = (int)i + 1;
-        else
+        else if (!dbk_purge_knows(dialect, names[i]))
             return dbk_error_set(err, DBK_EINVAL,
                                  "`:%.*s`: there are `:_subject` and `:_stream` here",
                                  DBK_SLICE_ARGS(names[i]));
@@ -50,10 +56,11 @@ static int add(struct dbk_purge *purge, struct dbk_connection *connection, struc
     if (purge->count == STATEMENTS_MAX)
         return dbk_error_set(err, DBK_ELIMIT, "more than %d statements", STATEMENTS_MAX);
     dbk_buf_init(&text, TEXT_SIZE_MAX);
-    int rc = dbk_text_rewrite(dbk_connection_dialect(connection), sql, renames, rename_count, &text,
-                              &purge->arena, &names, &count, err);
+    enum dbk_dialect dialect = dbk_connection_dialect(connection);
+    int rc = dbk_text_rewrite(dialect, sql, renames, rename_count, &text, &purge->arena, &names,
+                              &count, err);
     if (rc == DBK_OK)
-        rc = take_parameters(statement, names, count, err);
+        rc = take_parameters(dialect, statement, names, count, err);
     if (rc == DBK_OK)
         rc = dbk_statement_open(connection, dbk_buf_slice(&text), &statement->sqlite, &offset, err);
     if (offset >= 0)
@@ -86,6 +93,11 @@ static int add_all(struct dbk_purge *purge, struct dbk_connection *connection,
     return purge->count == 0 ? dbk_error_set(err, DBK_EINVAL, "there is no statement") : DBK_OK;
 }
 
+enum dbk_guard dbk_purge_guard(enum dbk_dialect dialect)
+{
+    return dialect == DBK_DIALECT_MONGODB ? DBK_GUARD_PURGE : DBK_GUARD_HANDLER;
+}
+
 int dbk_purge_open(struct dbk_connection *connection, const struct dbk_model_definition *definition,
                    const struct dbk_sql_rename *renames, size_t rename_count,
                    struct dbk_purge **purge_out, struct dbk_purge_fault *fault_out,
@@ -97,7 +109,7 @@ int dbk_purge_open(struct dbk_connection *connection, const struct dbk_model_def
     dbk_arena_init(&purge->arena, TEXT_SIZE_MAX);
     purge->model = definition->name;
     purge->file = definition->purge_file;
-    dbk_connection_guard(connection, DBK_GUARD_HANDLER);
+    dbk_connection_guard(connection, dbk_purge_guard(dbk_connection_dialect(connection)));
     int rc = add_all(purge, connection, definition->purge, renames, rename_count, fault_out, err);
     dbk_connection_guard(connection, DBK_GUARD_NONE);
     if (rc < 0) {

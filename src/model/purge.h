@@ -17,6 +17,11 @@ struct dbk_purge;
 struct dbk_purge_fault {
     size_t offset; /* in the definition's text */
 };
+/* What guards such statements in a database. */
+enum dbk_guard dbk_purge_guard(enum dbk_dialect dialect);
+/* Whether a parameter is one of theirs. A command of MongoDB's has its event's position, too, which
+   there is none of here: it stays NULL. */
+bool dbk_purge_knows(enum dbk_dialect dialect, struct dbk_slice name);
 /* Prepares the statements on a connection that is kept until free; tables must exist under the
    generation's names. DBK_EINVAL: none is there, or a parameter is another. */
 int dbk_purge_open(struct dbk_connection *connection, const struct dbk_model_definition *definition,

@@ -50,6 +50,7 @@ struct dbk_model {
     /* Of the serving generation; changed as it is. NULL: this process only reads. */
     struct dbk_letters *letters;
     pthread_mutex_t retrying; /* held while letters are retried, told or replaced; before work */
+    const char *mode;         /* dbk_connection_mode; NULL: not known yet. Under the models' lock */
     bool opened; /* what follows is set; a server that cannot be reached is tried again */
     bool behind; /* a `transaction` model that missed a commit */
     bool begun;  /* it was opened once */

@@ -57,6 +57,12 @@ int dbk_api_put_model(struct dbk_api_call *call, size_t index, struct dbk_error 
     dbk_put_text(out, &first, "name", dbk_slice_of(status.name));
     dbk_put_text(out, &first, "database", dbk_slice_of(status.database));
     dbk_put_text(out, &first, "sync", dbk_slice_of(dbk_model_sync_text(status.sync)));
+    if (status.mode != NULL) {
+        dbk_put_text(out, &first, "mode", dbk_slice_of(status.mode));
+    } else {
+        dbk_json_write_key(out, &first, "mode");
+        dbk_buf_append_text(out, "null");
+    }
     dbk_put_u64(out, &first, "generation", status.generation);
     dbk_put_u64(out, &first, "position", status.position);
     dbk_put_time(out, &first, "position_time",

@@ -265,9 +265,9 @@ int dbk_api_query(struct dbk_api_call *call, struct dbk_error *err)
     return rc;
 }
 
-/* SELECT * of a table or view that the book names. */
-static int read_table(struct dbk_api_call *call, const char *database, const char *table,
-                      const char *more, struct dbk_error *err)
+/* All of a table or view that the book names. model: of a MongoDB database, else NULL. */
+static int read_table(struct dbk_api_call *call, const char *database, const char *model,
+                      const char *table, const char *more, struct dbk_error *err)
 {
     uint64_t limit = 1000;
     uint64_t after = 0;
@@ -277,8 +277,13 @@ static int read_table(struct dbk_api_call *call, const char *database, const cha
         rc = dbk_api_after(call, &after, &timeout_us, err);
     if (rc < 0)
         return rc;
-    const char *sql = dbk_arena_format(&call->scratch->arena, "SELECT * FROM \"%s\" LIMIT %ju",
-                                       table, (uintmax_t)(limit > INT64_MAX ? INT64_MAX : limit));
+    uintmax_t most = limit > INT32_MAX ? INT32_MAX : limit;
+    const char *sql =
+        model == NULL
+            ? dbk_arena_format(&call->scratch->arena, "SELECT * FROM \"%s\" LIMIT %ju", table, most)
+            : dbk_arena_format(&call->scratch->arena,
+                               "{\"find\": \"{%s}%s\", \"sort\": {\"_id\": 1}, \"limit\": %ju}",
+                               model, table, most);
     if (sql == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory reading");
     return read_rows(call,
@@ -300,9 +305,11 @@ int dbk_api_model_table(struct dbk_api_call *call, struct dbk_error *err)
     const char *const *tables = dbk_engine_model_tables(call->engine, index, &count);
     const char *table = dbk_api_part(call, 3);
     for (size_t i = 0; i < count; i++) {
+        const struct dbk_model_definition *model = &dbk_engine_book(call->engine)->models[index];
+        bool documents = dbk_target_dialect(model->database_path) == DBK_DIALECT_MONGODB;
         if (strcmp(tables[i], table) == 0)
-            return read_table(call, dbk_engine_book(call->engine)->models[index].database, table,
-                              "", err);
+            return read_table(call, model->database, documents ? model->name : NULL, table, "",
+                              err);
     }
     return dbk_error_set(err, DBK_ENOTFOUND, "model %s has no table %s", dbk_api_part(call, 1),
                          table);
@@ -335,7 +342,7 @@ int dbk_api_view_rows(struct dbk_api_call *call, struct dbk_error *err)
     dbk_buf_append_text(&more, ",");
     dbk_buf_append_char(&more, 0);
     rc = more.rc < 0 ? dbk_error_set(err, more.rc, "out of memory reading")
-                     : read_table(call, status.database, status.name, more.data, err);
+                     : read_table(call, status.database, NULL, status.name, more.data, err);
     dbk_buf_release(&more);
     return rc;
 }

@@ -15,6 +15,8 @@ enum dbk_dialect dbk_target_dialect(const char *address)
 {
     if (strncmp(address, "neo4j:", 6) == 0)
         return DBK_DIALECT_CYPHER;
+    if (strncmp(address, "mongodb:", 8) == 0)
+        return DBK_DIALECT_MONGODB;
     return strncmp(address, "postgres:", 9) == 0 ? DBK_DIALECT_POSTGRES : DBK_DIALECT_SQLITE;
 }
 
@@ -68,6 +70,15 @@ int dbk_connection_settle(struct dbk_connection *connection, bool constraints,
 void dbk_connection_guard(struct dbk_connection *connection, enum dbk_guard guard)
 {
     connection->driver->guard(connection, guard);
+}
+
+int dbk_connection_mode(struct dbk_connection *connection, const char **mode_out,
+                        struct dbk_error *err)
+{
+    if (connection->driver->mode != NULL)
+        return connection->driver->mode(connection, mode_out, err);
+    *mode_out = "transaction";
+    return DBK_OK;
 }
 
 int dbk_connection_checkpoint(struct dbk_connection *connection, struct dbk_error *err)

@@ -16,7 +16,8 @@ struct kind {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct kind kinds[] = {{"postgres:", "daybook-postgres.so", NULL, NULL},
-                              {"neo4j:", "daybook-neo4j.so", NULL, NULL}};
+                              {"neo4j:", "daybook-neo4j.so", NULL, NULL},
+                              {"mongodb:", "daybook-mongodb.so", NULL, NULL}};
 
 /* The loader looks where the program's own run path says: beside it, and in <libdir>/daybook. */
 static int load(struct kind *kind, struct dbk_error *err)

@@ -61,8 +61,18 @@ enum dbk_connect_flags {
     DBK_CONNECT_FOREIGN = 1 << 3,
 };
 
-enum dbk_dialect { DBK_DIALECT_SQLITE, DBK_DIALECT_POSTGRES, DBK_DIALECT_CYPHER };
+enum dbk_dialect {
+    DBK_DIALECT_SQLITE,
+    DBK_DIALECT_POSTGRES,
+    DBK_DIALECT_CYPHER,
+    DBK_DIALECT_MONGODB
+};
 enum dbk_dialect dbk_target_dialect(const char *address);
+/* The others have a catalog (dbk_catalog_open), and one prefix a generation in place of names. */
+static inline bool dbk_dialect_is_sql(enum dbk_dialect dialect)
+{
+    return dialect == DBK_DIALECT_SQLITE || dialect == DBK_DIALECT_POSTGRES;
+}
 /* What else the module of an address's kind brings, by name; NULL: nothing of that name. As
    dbk_connection_open fails when it cannot be loaded. */
 int dbk_target_symbol(const char *address, const char *name, const void **symbol_out,
@@ -116,6 +126,7 @@ int dbk_connection_settle(struct dbk_connection *connection, bool constraints,
  * `schema` allows CREATE of tables, indexes, triggers and views in main, and nothing else.
  * `command` is a handler that runs once, in a service's own database: it has the clock,
  * chance and sequences, and its tables' triggers may keep a journal.
+ * `purge` is a handler that forgets: it may change many of MongoDB's documents.
  */
 enum dbk_guard {
     DBK_GUARD_NONE,
@@ -123,8 +134,17 @@ enum dbk_guard {
     DBK_GUARD_SCHEMA,
     DBK_GUARD_QUERY,
     DBK_GUARD_COMMAND,
+    DBK_GUARD_PURGE,
 };
 void dbk_connection_guard(struct dbk_connection *connection, enum dbk_guard guard);
+
+/*
+ * What makes posting exactly-once: "transaction", in which a batch and its position are one, or
+ * "guarded", where each document knows what was done to it (MongoDB without transactions). Valid as
+ * long as the program. DBK_ECONNECT: a server is asked.
+ */
+int dbk_connection_mode(struct dbk_connection *connection, const char **mode_out,
+                        struct dbk_error *err) DBK_MUST_CHECK;
 
 /* Ends a statement that runs too long with DBK_ETIMEOUT; 0: no limit. */
 void dbk_connection_limit_us(struct dbk_connection *connection, int64_t limit_us);
@@ -219,7 +239,8 @@ int dbk_sql_rewrite(struct dbk_slice sql, const struct dbk_sql_rename *renames, 
 /*
  * The same in a database's own language. Cypher's parameters become $_[0] and so on, and its names
  * {gen}Name take the first rename's `to` as their prefix (none: they stay as they are); where a
- * statement goes wrong is found in it as it was written, so dbk_target_check takes it so.
+ * statement goes wrong is found in it as it was written, so dbk_target_check takes it so. MongoDB's
+ * become {"$_": 0} and so on; of a command that changes something `_position` is one more.
  */
 struct dbk_slice dbk_text_statement(enum dbk_dialect dialect, struct dbk_slice text, size_t offset,
                                     size_t *offset_out);

@@ -259,6 +259,37 @@ def cypher():
     yield "labels", b"MATCH (n:A), (n IS B) SET n:C RETURN {a: n:D, b: x}"
 
 
+def mongodb_commands():
+    yield "handler", (b'// first\n{"insert": "{gen}A", "documents": [{"_id": ":a.b", "t": '
+                      b'{"$date": ":_time"}, "n": [1, -2.5e3, true, null]}]}\n'
+                      b'{"update": "{gen}A", "updates": [{"q": {"_id": 1}, "u": {"$inc": {"n": '
+                      b'":n"}, "$set": {"c": "::d"}}, "upsert": true}]}\n'
+                      b'{"delete": "{gen}A", "deletes": [{"q": {"_id": ":a"}, "limit": 1}]}')
+    yield "schema", (b'{"create": "{gen}A", "validator": {"a": {"$gt": 0}}} {"createIndexes": '
+                     b'"{gen}A", "indexes": [{"key": {"a": 1}, "name": "a", "unique": true}]}')
+    yield "purge", (b'{"update": "{gen}A", "updates": [{"q": {"by": ":_subject"}, "u": {"$unset": '
+                    b'{"x": 1}}, "multi": true}]}')
+    yield "find", (b'// database: d\n{"find": "{m}A", "filter": {"a": ":b"}, '
+                   b'"projection": {"a": 1, "b": {"$literal": ":c"}}, "sort": {"a": -1}}')
+    yield "aggregate", (b'{"aggregate": "{m}A", "pipeline": [{"$match": {"a": ":b"}}, {"$lookup": '
+                        b'{"from": "{n}B", "pipeline": [], "as": "c"}}, {"$unionWith": "{m}C"}, '
+                        b'{"$group": {"_id": null, "n": {"$sum": 1}}}]}')
+    yield "open-string", b'{"update": "x'
+    yield "closed", b'}]{"a":[}'
+    yield "words", b'// only this'
+
+
+def mongodb_builds():
+    yield "types", (b'{"a": {"$oid": "0123456789abcdef01234567"}, "b": {"$date": {"$_": 0}}, "c": '
+                    b'{"$numberDecimal": "1.50"}, "d": {"$numberInt": "2147483648"}, "e": '
+                    b'{"$numberDouble": {"$_": 0}}, "f": {"$regularExpression": {"pattern": "x", '
+                    b'"options": "i"}}, "g": {"$minKey": 1}}\x00"2011-03-01T08:26:00Z"')
+    yield "nested", b'{"a": [{"b": {"$_": 0}}, "{m}C", 1.5]}\x00[{"a": {"b": [null, true, 1e300]}}]'
+    yield "operator", b'{"a": {"b": {"$_": 0}, "c": 1}}\x00[{"a": {"$gt": 1}}]'
+    yield "forgotten", b'{"a": {"$_": 0}}\x00{"$forgotten":"k"}'
+    yield "nul", b'{"a\\u0000": {"$_": 0}}\x00{"b\\u0000":"\\u0000"}'
+
+
 def neo4j_replies():
     yield "rows", (b'{"results":[{"columns":["n","m"],"data":[{"row":[1,{"a":[null]}],"meta":[null,'
                    b'null]}]}],"errors":[],"lastBookmarks":["x"]}')
@@ -329,6 +360,7 @@ def main():
                "algebra": selects(), "decimal": decimals(), "view": views(),
                "http_reply": replies(),
                "sql": statements(), "cypher": cypher(), "neo4j_reply": neo4j_replies(),
+               "mongodb_command": mongodb_commands(), "mongodb_build": mongodb_builds(),
                "backup": manifests(), "yaml": settings(),
                "snapshot": snapshots(), "request": requests(), "rows": imports(),
                "keys": key_files(), "splice": splices()}

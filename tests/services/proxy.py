@@ -43,6 +43,18 @@ def http_messages(buffer, first):
         del buffer[:size]
 
 
+def mongodb_messages(buffer, first):
+    """The same of MongoDB's, each of which begins with its size."""
+    messages = []
+    while len(buffer) >= 4:
+        size = struct.unpack_from("<I", buffer)[0]
+        if len(buffer) < size:
+            break
+        messages.append(bytes(buffer[:size]))
+        del buffer[:size]
+    return messages, first
+
+
 class Proxy:
     """`cut_at`: the message, counted from 1 over all connections since `arm`, at which the
     connection ends: before it is passed on, or (`after`) after the server has it and before the

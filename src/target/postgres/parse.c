@@ -18,7 +18,7 @@ struct walk {
 static const char *const who[] = {
     [DBK_GUARD_NONE] = "a statement",  [DBK_GUARD_HANDLER] = "a handler",
     [DBK_GUARD_SCHEMA] = "a schema",   [DBK_GUARD_QUERY] = "a query",
-    [DBK_GUARD_COMMAND] = "a command",
+    [DBK_GUARD_COMMAND] = "a command", [DBK_GUARD_PURGE] = "a purge",
 };
 
 void dbk_postgres_parameters(struct dbk_slice sql, struct dbk_buf *out)
@@ -215,6 +215,7 @@ static int check_kind(struct walk *walk, const struct dbk_json_node *statement)
         return DBK_OK;
     case DBK_GUARD_HANDLER:
     case DBK_GUARD_COMMAND:
+    case DBK_GUARD_PURGE:
         return is_any(statement->key, changes)
                    ? DBK_OK
                    : deny(walk, statement, "do more than read and change rows");

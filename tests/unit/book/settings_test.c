@@ -104,7 +104,8 @@ static void test_book_settings__each_fault_is_named_by_its_place(void **state)
         {"book: b\ndatabases: {r: r.db}\n",
          "book.yaml:2:16: the database `r` does not say of what kind it is\n"},
         {"book: b\ndatabases: {r: sqlit:r.db}\n",
-         "book.yaml:2:16: `sqlit` databases cannot be used: sqlite, postgres and neo4j can\n"},
+         "book.yaml:2:16: `sqlit` databases cannot be used: sqlite, postgres, neo4j and mongodb "
+         "can\n"},
         {"book: b\ndatabases: {r: postgres:secrets/r}\n",
          "book.yaml:2:16: a server's connection string is named, not written here\n"},
         {"book: b\ndatabases: {r: \"sqlite:\"}\n",
@@ -152,7 +153,8 @@ static void test_book_settings__each_fault_is_named_by_its_place(void **state)
          "book.yaml:1:1: unknown key `bok`\n"
          "book.yaml:1:1: `book` is missing\n"
          "book.yaml:2:24: a batch cannot be limited to \"x\" events\n"
-         "book.yaml:3:16: `mysql` databases cannot be used: sqlite, postgres and neo4j can\n"},
+         "book.yaml:3:16: `mysql` databases cannot be used: sqlite, postgres, neo4j and mongodb "
+         "can\n"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct folder folder;

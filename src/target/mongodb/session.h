@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * session -- a client of MongoDB's, and what waits for a transaction's COMMIT.
+ *
+ * A handler's changes are made into BSON as they come, and sent with COMMIT, collection by
+ * collection (documents do not lean on one another, so only the order within a collection counts):
+ *
+ *     bodies   one document for each change: of an update or delete {q, u, …}, of an insert it
+ *     changes  of which collection each is, what it does, and its guard
+ *     position the model's, from which to which
+ *
+ * A guard is the event's position and the number of the change in its event, as one integer
+ * (position * 1024 + number), kept in each document as `_daybook`. A change is made only to a
+ * document whose guard is less, so that what is sent again changes nothing again.
+ *
+ *     GUARDED      the changes, then the position. A batch that was cut is sent again, whole
+ *     TRANSACTION  the same guards, and position and changes in one transaction of the server's
+ *
+ * Which of them a server can do is tried with its first use (dbk_mongodb_probe).
+ *
+ * Threads: one at a time; interruption from any.
+ */
+#ifndef DBK_TARGET_MONGODB_SESSION_H
+#define DBK_TARGET_MONGODB_SESSION_H
+
+#include <stdatomic.h>
+
+#include <mongoc/mongoc.h>
+
+#include "target/driver.h"
+#include "target/mongodb/build.h"
+#include "target/mongodb/command.h"
+
+#define DBK_MONGODB_MODELS "_daybook_models"
+#define DBK_MONGODB_SERVING "_daybook_serving"
+/* Room for "model:generation". */
+#define DBK_MONGODB_KEY_SIZE 512
+#define DBK_MONGODB_BODIES_SIZE_MAX ((size_t)256 << 20)
+
+enum dbk_mongodb_mode { DBK_MONGODB_UNKNOWN, DBK_MONGODB_GUARDED, DBK_MONGODB_TRANSACTION };
+enum dbk_mongodb_what { DBK_MONGODB_INSERT, DBK_MONGODB_UPDATE, DBK_MONGODB_DELETE };
+
+struct dbk_mongodb_change {
+    enum dbk_mongodb_what what;
+    uint32_t collection; /* in the session's list */
+    size_t offset;       /* of its document in bodies */
+    int64_t guard;
+};
+
+struct dbk_mongodb_session {
+    struct dbk_connection base; /* first: a connection is cast to it */
+    mongoc_client_t *client;
+    char *database;
+    enum dbk_guard guard;
+    int64_t limit_us; /* of a query; 0: none */
+    enum dbk_mongodb_mode mode;
+    bool is_ferretdb;
+    atomic_bool interrupted;
+    bool in_transaction;
+    mongoc_client_session_t *transaction; /* of the server's, when one is open */
+    bool again; /* a batch that was cut in the GUARDED mode is gone on with */
+    char **collections;
+    uint32_t collection_count;
+    struct dbk_buf bodies;
+    struct dbk_mongodb_change *changes;
+    size_t change_count;
+    size_t change_capacity;
+    size_t sent;   /* of changes, in this transaction */
+    size_t *list;  /* indexes of changes, while they are sent; as many as fit in changes */
+    int64_t event; /* position of the event that changes are made for, and their number */
+    int64_t number;
+    char *position_key; /* of the model's document; NULL: it does not move */
+    int64_t position_before;
+    int64_t position;
+    struct dbk_json *json;
+};
+
+/* ---- fault.c ---- */
+
+/* The code and message of what libmongoc or the server says. reply may be NULL. */
+int dbk_mongodb_fault(const bson_error_t *error, const bson_t *reply, struct dbk_error *err);
+/* The same of the number and text of what failed of a write. */
+int dbk_mongodb_write_fault(int32_t number, const char *text, struct dbk_error *err);
+/* Runs a command on the session's database, within its transaction if one is open. The reply is
+   to be destroyed, also when it failed. */
+int dbk_mongodb_command(struct dbk_mongodb_session *session, const bson_t *command, bson_t *reply,
+                        struct dbk_error *err) DBK_MUST_CHECK;
+/* An integer of a reply, of whatever type; 0 where there is none. */
+int64_t dbk_mongodb_integer(const bson_t *document, const char *key);
+
+/* ---- post.c ---- */
+
+void dbk_mongodb_clear(struct dbk_mongodb_session *session);
+/* Adds a change whose document was built. */
+int dbk_mongodb_add(struct dbk_mongodb_session *session, enum dbk_mongodb_what what,
+                    uint32_t collection, int64_t guard, const bson_t *body,
+                    struct dbk_error *err) DBK_MUST_CHECK;
+/* Sends what waits, without the position; the transaction stays open. */
+int dbk_mongodb_flush(struct dbk_mongodb_session *session, struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_mongodb_commit(struct dbk_mongodb_session *session, struct dbk_error *err) DBK_MUST_CHECK;
+void dbk_mongodb_abort(struct dbk_mongodb_session *session);
+
+/* ---- changes.c ---- */
+
+/*
+ * Sends the session's changes that were not yet, in their order. What is done already is passed
+ * over; in a transaction it is an error, which ends it.
+ *
+ * DBK_EREFUSED  a key is there already; done_out: by this change, which was done before
+ */
+int dbk_mongodb_send(struct dbk_mongodb_session *session, bool *done_out,
+                     struct dbk_error *err) DBK_MUST_CHECK;
+
+/* ---- catalog.c ---- */
+
+extern const char *const dbk_mongodb_catalog[DBK_CATALOG_COUNT];
+/* Runs one of the catalog; what it gives is in values_out (up to 4, of the arena). 1: a row. */
+int dbk_mongodb_run_catalog(struct dbk_mongodb_session *session, enum dbk_catalog which,
+                            const struct dbk_value *values, struct dbk_arena *arena,
+                            struct dbk_value *values_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* The generation that serves; 0: none. */
+int dbk_mongodb_serving(struct dbk_mongodb_session *session, struct dbk_slice model,
+                        int64_t *generation_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* The position document's, when it is there. */
+int dbk_mongodb_position(struct dbk_mongodb_session *session, const char *key,
+                         int64_t *position_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* Finds out whether the server has transactions, by one that is taken back and looked for. */
+int dbk_mongodb_probe(struct dbk_mongodb_session *session, struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_mongodb_drop(struct dbk_connection *connection, struct dbk_slice prefix,
+                     struct dbk_error *err);
+
+#endif
