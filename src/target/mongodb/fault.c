@@ -31,7 +31,8 @@ static const struct known known[] = {
 
 static int set(int code, const char *text, const char *fix, struct dbk_error *err)
 {
-    return dbk_error_set(err, code, "MongoDB: %.700s%s%s", text, fix == NULL ? "" : ": ",
+    const char *what = text[0] == '\0' ? "it gives no reason" : text;
+    return dbk_error_set(err, code, "MongoDB: %.700s%s%s", what, fix == NULL ? "" : ": ",
                          fix == NULL ? "" : fix);
 }
 

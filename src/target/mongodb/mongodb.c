@@ -14,6 +14,7 @@
 /* A server that says nothing for so long is taken for gone. */
 #define SILENCE_MS 30000
 #define CONNECT_MS 5000
+#define WIRE_VERSION_MIN 6 /* MongoDB 3.6 */
 #define TEXTS_SIZE_MAX ((size_t)64 << 20)
 #define VALUE_SIZE_MAX ((size_t)16 << 20) /* a document's, at a server */
 
@@ -125,13 +126,36 @@ static int make_client(struct dbk_mongodb_session *session, const char *secret,
     return DBK_OK;
 }
 
+/* What libmongoc would still try to speak with has no OP_MSG, which sessions are in. */
+static int check_version(struct dbk_mongodb_session *session, struct dbk_error *err)
+{
+    bson_error_t error = {0};
+    mongoc_server_description_t *server =
+        mongoc_client_select_server(session->client, true, NULL, &error);
+    if (server == NULL)
+        return dbk_mongodb_fault(&error, NULL, err);
+    int64_t wire =
+        dbk_mongodb_integer(mongoc_server_description_hello_response(server), "maxWireVersion");
+    mongoc_server_description_destroy(server);
+    return wire >= WIRE_VERSION_MIN
+               ? DBK_OK
+               : dbk_error_set(err, DBK_ECONNECT,
+                               "MongoDB: the server is too old (wire version %d): MongoDB 3.6 or "
+                               "later is needed",
+                               (int)wire);
+}
+
 /* Who it is, and whether it lets us in. */
 static int greet(struct dbk_mongodb_session *session, struct dbk_error *err)
 {
-    bson_t *command = BCON_NEW("buildInfo", BCON_INT32(1));
+    bson_t *command = NULL;
     bson_t reply;
     bson_iter_t at;
-    int rc = dbk_mongodb_command(session, command, &reply, err);
+    int rc = check_version(session, err);
+    if (rc < 0)
+        return rc;
+    command = BCON_NEW("buildInfo", BCON_INT32(1));
+    rc = dbk_mongodb_command(session, command, &reply, err);
     session->is_ferretdb = rc == DBK_OK && bson_iter_init_find(&at, &reply, "ferretdbVersion") &&
                            BSON_ITER_HOLDS_UTF8(&at) &&
                            strncmp(bson_iter_utf8(&at, NULL), "v1.", 3) == 0;

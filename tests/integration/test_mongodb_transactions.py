@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read models on a MongoDB server with transactions, which a program of ours stands in for
+(tests/services/mongod.py): no real one can be had here. At every command the server is sent, its
+documents are exactly those of the events up to the model's position."""
+import json
+import time
+
+import pytest
+from conftest import Book, Server
+from services.mongod import Mongod, Refused
+from services.proxy import Proxy, mongodb_messages
+from test_mongodb import (append, documents_of, events_of, oracle, status_of, wait_for, write_book)
+
+
+@pytest.fixture
+def mongod():
+    server = Mongod()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def book(binary, tmp_path, mongod):
+    folder = tmp_path / "book"
+    write_book(folder, mongod.connection())
+    return Book(binary, folder, tmp_path / "data")
+
+
+class Watch:
+    """Looks at what is committed whenever a command arrives."""
+
+    def __init__(self, mongod, events):
+        self.mongod = mongod
+        self.events = events
+        self.seen = set()
+        self.wrong = []
+        mongod.before = self
+
+    def __call__(self, command):
+        position = [one["position"] for one in self.mongod.find("_daybook_models")
+                    if one.get("generation") == 1]
+        if not position:
+            return
+        self.seen.add(position[0])
+        if documents_of(self.mongod) != oracle(self.events[:position[0]]):
+            self.wrong.append(position[0])
+
+
+def test_documents_and_position_are_one(book, mongod):
+    events = events_of(11)
+    watch = Watch(mongod, events)
+    server = Server(book)
+    try:
+        last = append(server, events, size=20)
+        wait_for(lambda: status_of(server)["position"] >= last)
+        assert status_of(server)["mode"] == "transaction"
+        assert mongod.commits > 0 and not watch.wrong and len(watch.seen) > 2
+        assert documents_of(mongod) == oracle(events)
+        assert server.post("/models/accounts/rebuild").status == 200
+        wait_for(lambda: status_of(server)["generation"] == 2)
+        assert documents_of(mongod, 2) == oracle(events)
+        wait_for(lambda: not mongod.find("accounts__g1_Account"))
+    finally:
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "behind"])
+def test_a_connection_cut_at_every_message(book, mongod, after):
+    events = events_of(12, count=900)
+    watch = Watch(mongod, events)
+    proxy = Proxy(mongod.port, mongodb_messages)
+    secret = book.folder / "secrets" / "documents"
+    secret.write_text(mongod.connection(port=proxy.port) + "\n", encoding="utf-8")
+    server = Server(book)
+    try:
+        size = 30
+        for number, at in enumerate(range(0, len(events), size)):
+            proxy.arm(number % 14 + 1, after=after, reset=number % 2 == 1)
+            last = append(server, events[at:at + size], size=size)
+            wait_for(lambda last=last: status_of(server)["position"] >= last)
+        assert proxy.cuts >= 10 and not watch.wrong
+        assert documents_of(mongod) == oracle(events)
+        assert status_of(server)["failures"] == 0
+        assert status_of(server)["mode"] == "transaction"
+    finally:
+        assert server.stop() == 0
+        proxy.close()
+
+
+def test_a_kill_of_either_side_loses_and_doubles_nothing(book, mongod):
+    events = events_of(13, count=600)
+    watch = Watch(mongod, events)
+    server = Server(book)
+    try:
+        for at in range(0, len(events), 60):
+            append(server, events[at:at + 60], size=7)
+            if at % 180 == 60:
+                mongod.kill()
+                time.sleep(0.3)
+                mongod.start()
+            else:
+                server.kill()
+                server = Server(book)
+        wait_for(lambda: status_of(server)["lag_events"] == 0)
+        assert not watch.wrong
+        assert documents_of(mongod) == oracle(events)
+    finally:
+        assert server.stop() == 0
+
+
+def test_a_conflict_of_transactions_is_tried_again(book, mongod):
+    events = events_of(14, count=40)
+    left = [3]
+
+    def conflict(command):
+        if "commitTransaction" in command and left[0] > 0:
+            left[0] -= 1
+            mongod.open.clear()
+            raise Refused(112, "WriteConflict", "WriteConflict", ["TransientTransactionError"])
+
+    server = Server(book)
+    try:
+        wait_for(lambda: status_of(server)["mode"] == "transaction")
+        mongod.before = conflict
+        last = append(server, events)
+        wait_for(lambda: status_of(server)["position"] >= last)
+        assert left == [0] and status_of(server)["retries"] >= 3
+        assert documents_of(mongod) == oracle(events)
+    finally:
+        assert server.stop() == 0
+
+
+def test_a_handler_that_fails_takes_its_event_back(book, mongod):
+    handler = book.folder / "models" / "accounts" / "Withdrawn.json"
+    handler.write_text('{"update": "{gen}Account", "updates": [\n'
+                       '  {"q": {"_id": ":_stream"}, "u": {"$inc": {"events": 1}}}]}\n'
+                       '{"insert": "{gen}Account", "documents": [{"_id": ":_stream"}]}\n',
+                       encoding="utf-8")
+    events = [{"stream": "account-1", "type": "AccountOpened", "data": {"id": "1"}},
+              {"stream": "account-1", "type": "Deposited", "data": {"amount": 5}},
+              {"stream": "account-1", "type": "Withdrawn", "data": {"amount": 2}}]
+    server = Server(book)
+    try:
+        append(server, events)
+        wait_for(lambda: status_of(server)["state"] == "stopped")
+        text = json.dumps(status_of(server))
+        assert "Withdrawn.json:3" in text and "E11000" in text, text
+        assert status_of(server)["position"] == 2
+        assert documents_of(mongod) == oracle(events[:2])
+    finally:
+        assert server.stop() == 0
+
+
+def test_a_batch_cut_without_transactions_is_finished_with_them(book, mongod):
+    events = events_of(15, count=80)
+    mongod.transactions = False
+    proxy = Proxy(mongod.port, mongodb_messages)
+    secret = book.folder / "secrets" / "documents"
+    secret.write_text(mongod.connection(port=proxy.port) + "\n", encoding="utf-8")
+    server = Server(book)
+    try:
+        wait_for(lambda: status_of(server)["mode"] == "guarded")
+
+        def becomes(command):
+            if "update" in command and command["update"] == "_daybook_models":
+                mongod.transactions = True
+                mongod.before = None
+                raise OSError("the connection is gone before the position is set")
+
+        mongod.before = becomes
+        last = append(server, events)
+        wait_for(lambda: status_of(server)["position"] >= last)
+        assert status_of(server)["mode"] == "transaction"
+        assert documents_of(mongod) == oracle(events)
+    finally:
+        assert server.stop() == 0
+        proxy.close()
+
+
+class Forgetful(Mongod):
+    """It takes what says that a command is of a transaction, and does it at once."""
+
+    def state_of(self, command):
+        return self.collections
+
+    def end(self, command, commits):
+        return {"ok": 1.0}
+
+
+@pytest.mark.parametrize("kind", ["alone", "forgetful"])
+def test_transactions_are_tried_and_not_believed(book, kind):
+    server = Mongod(transactions=False) if kind == "alone" else Forgetful()
+    (book.folder / "secrets" / "documents").write_text(server.connection() + "\n",
+                                                       encoding="utf-8")
+    events = events_of(16, count=40)
+    daemon = Server(book)
+    try:
+        last = append(daemon, events)
+        wait_for(lambda: status_of(daemon)["position"] >= last)
+        assert status_of(daemon)["mode"] == "guarded"
+        assert documents_of(server) == oracle(events)
+        assert [one["_id"] for one in server.find("_daybook_models")] == ["accounts:1"]
+    finally:
+        assert daemon.stop() == 0
+        server.close()
+
+
+class Old(Mongod):
+    def hello(self):
+        return super().hello() | {"maxWireVersion": 3}
+
+
+def refuse(code, name, text):
+    def before(command):
+        if not {"hello", "isMaster", "ismaster"} & set(command):
+            raise Refused(code, name, text)
+    return before
+
+
+@pytest.mark.parametrize("kind,words", [
+    ("old", "3.6 or later is needed"), ("password", "check user, password and authSource"),
+    ("rights", "give the user the role readWrite"), ("primary", "not primary")])
+def test_what_a_server_refuses_is_named(book, kind, words):
+    server = Old() if kind == "old" else Mongod()
+    server.before = {
+        "old": None, "password": refuse(18, "AuthenticationFailed", "Authentication failed."),
+        "rights": refuse(13, "Unauthorized", "not authorized on documents to execute command"),
+        "primary": refuse(10107, "NotWritablePrimary", "not primary")}[kind]
+    login = "daybook:geheim42@" if kind == "password" else ""
+    (book.folder / "secrets" / "documents").write_text(
+        server.connection().replace("//", "//" + login) + "\n", encoding="utf-8")
+    daemon = Server(book)
+    try:
+        append(daemon, events_of(17, count=5))
+        wait_for(lambda: words in json.dumps(status_of(daemon)))
+        assert "geheim42" not in json.dumps(status_of(daemon))
+        assert status_of(daemon)["state"] != "stopped"
+        if kind != "old":
+            server.before = None
+        if kind in ("rights", "primary"):
+            wait_for(lambda: status_of(daemon)["lag_events"] == 0)
+    finally:
+        assert daemon.stop() == 0
+        server.close()
