@@ -304,26 +304,32 @@ static int count_rows(struct dbk_delta *delta, const struct dbk_relation *table,
     return rc;
 }
 
+/* A row's first note: of a min() SQLite takes the other columns from the row that has it. */
+static void append_first(struct dbk_buf *sql, const struct dbk_relation *table, int64_t cursor)
+{
+    dbk_buf_append_text(sql, "CREATE TEMP TABLE l AS SELECT min(_daybook_seq), _daybook_row, "
+                             "_daybook_had");
+    append_columns(sql, table, "");
+    dbk_buf_append_text(sql, " FROM ");
+    append_own(sql, LOG_PREFIX, table->table);
+    dbk_buf_append_format(sql, " WHERE _daybook_seq > %lld GROUP BY _daybook_row; ",
+                          (long long)cursor);
+}
+
 int dbk_follow_difference(struct dbk_delta *delta, const struct dbk_relation *table, int64_t cursor,
                           uint64_t *count_out, struct dbk_error *err)
 {
     struct dbk_buf *sql = &delta->sql;
+    append_first(sql, table, cursor);
     dbk_buf_append_format(sql, "INSERT INTO temp.d%zu SELECT -1, _daybook_row", table->number);
     append_columns(sql, table, "");
-    dbk_buf_append_text(sql, " FROM ");
-    append_own(sql, LOG_PREFIX, table->table);
-    dbk_buf_append_text(sql, " WHERE _daybook_had AND _daybook_seq IN (SELECT min(_daybook_seq) "
-                             "FROM ");
-    append_own(sql, LOG_PREFIX, table->table);
-    dbk_buf_append_format(sql, " WHERE _daybook_seq > %lld GROUP BY _daybook_row); ",
-                          (long long)cursor);
-    dbk_buf_append_format(sql, "INSERT INTO temp.d%zu SELECT 1, t.%s", table->number, table->row);
+    dbk_buf_append_format(sql, " FROM temp.l WHERE _daybook_had; INSERT INTO temp.d%zu SELECT 1, ",
+                          table->number);
+    dbk_buf_append_format(sql, "t.%s", table->row);
     append_columns(sql, table, "t.");
-    dbk_buf_append_text(sql, " FROM (SELECT DISTINCT _daybook_row FROM ");
-    append_own(sql, LOG_PREFIX, table->table);
-    dbk_buf_append_format(sql, " WHERE _daybook_seq > %lld) AS l CROSS JOIN ", (long long)cursor);
+    dbk_buf_append_text(sql, " FROM temp.l AS l CROSS JOIN ");
     dbk_emit_name(sql, table->table);
-    dbk_buf_append_format(sql, " AS t ON t.%s = l._daybook_row", table->row);
+    dbk_buf_append_format(sql, " AS t ON t.%s = l._daybook_row; DROP TABLE temp.l", table->row);
     int rc = dbk_delta_run(delta, err);
     return rc < 0 ? rc : count_rows(delta, table, count_out, err);
 }
