@@ -917,6 +917,29 @@ const struct dbk_cli_command dbk_cli_commands[] = {
      .positional_max = 1,
      .book = true,
      .run = dbk_run_view_show},
+    {.name = "view explain",
+     .positional = "VIEW",
+     .summary = "how a view is brought up to date, by what statements, and what is in the way",
+     .details =
+         "Of a view that is refreshed fully: the first obstacle, with its place, and what to\n"
+         "write instead. The statements are shown where this command may write.",
+     .examples =
+         EXAMPLES("daybook view explain daily_orders", "daybook view explain daily_orders -o json"),
+     .positional_min = 1,
+     .positional_max = 1,
+     .book = true,
+     .run = dbk_run_view_explain},
+    {.name = "view verify",
+     .positional = "VIEW",
+     .summary = "compare a view's rows with its SELECT",
+     .details =
+         "Refreshes it where it is behind. Exits with 1 when they differ; the next refresh is\n"
+         "then a full one.",
+     .examples = EXAMPLES("daybook view verify daily_orders"),
+     .positional_min = 1,
+     .positional_max = 1,
+     .book = true,
+     .run = dbk_run_view_verify},
     {.name = "view read",
      .positional = "VIEW",
      .summary = "rows of a view's stored result",

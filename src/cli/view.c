@@ -42,6 +42,21 @@ int dbk_run_view_read(const struct dbk_arguments *arguments)
         &(struct dbk_data_show){.mode = DBK_ENGINE_WRITE_OR_READ, .rows = "rows"});
 }
 
+int dbk_run_view_explain(const struct dbk_arguments *arguments)
+{
+    struct dbk_call call;
+    view_call(&call, "GET", arguments, "/explain");
+    return dbk_data_answer(arguments, &call,
+                           &(struct dbk_data_show){.mode = DBK_ENGINE_WRITE_OR_READ});
+}
+
+int dbk_run_view_verify(const struct dbk_arguments *arguments)
+{
+    struct dbk_call call;
+    view_call(&call, "POST", arguments, "/verify");
+    return dbk_data_answer(arguments, &call, &(struct dbk_data_show){.mode = DBK_ENGINE_WRITE});
+}
+
 int dbk_run_view_refresh(const struct dbk_arguments *arguments)
 {
     struct dbk_call call;

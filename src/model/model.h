@@ -180,10 +180,9 @@ struct dbk_model_moments {
     char applied_why[256];
     char seen_why[256];
 };
-/* 1: the model handles such an event; 0: it does not; negative: the history of its letters
-   (model/letters.h) cannot be read. */
+/* 1: the model handles such an event; 0: it does not. */
 int dbk_models_moments(struct dbk_models *models, size_t index, const struct dbk_event *event,
-                       struct dbk_model_moments *moments_out, struct dbk_error *err) DBK_MUST_CHECK;
+                       struct dbk_model_moments *moments_out);
 /* A read has been answered from a model that was at a position. */
 void dbk_models_seen(struct dbk_models *models, size_t index, uint64_t position);
 

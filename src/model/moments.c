@@ -3,11 +3,7 @@
 #include <stdio.h>
 
 #include "base/time.h"
-#include "json/json.h"
-#include "model/letters.h"
 #include "model/state.h"
-
-#define LETTER_SIZE_MAX ((size_t)1 << 20)
 
 static bool handles(const struct dbk_model_definition *definition, const struct dbk_event *event)
 {
@@ -101,98 +97,10 @@ static void look_seen(const struct dbk_model *model, uint64_t position,
         say_why(model, answer, position, moments->seen_why);
 }
 
-/* ---- Letters ---- */
-
-/* The last that is said of an event in the history of a generation's letters. */
-struct letter {
-    enum { NO_LETTER, KEPT, RETRIED, DROPPED } word;
-    int64_t time_us;
-};
-
-static bool is_about(const struct dbk_json_node *root, uint64_t position)
-{
-    const struct dbk_json_node *one = dbk_json_member(root, "position");
-    const struct dbk_json_node *list = dbk_json_member(root, "positions");
-    if (one != NULL)
-        return one->kind == DBK_JSON_INTEGER && (uint64_t)one->integer == position;
-    const struct dbk_json_node *node = list == NULL ? NULL : dbk_json_first(list);
-    for (uint32_t i = 0; node != NULL && i < list->count; i++, node = dbk_json_sibling(node)) {
-        if (node->kind == DBK_JSON_INTEGER && (uint64_t)node->integer == position)
-            return true;
-    }
-    return false;
-}
-
-static void take_letter(const struct dbk_event *event, const struct dbk_json_node *root,
-                        uint64_t position, struct letter *letter)
-{
-    if (dbk_slice_equal_text(event->type, "LettersBegun"))
-        letter->word = NO_LETTER;
-    if (!is_about(root, position))
-        return;
-    letter->time_us = event->time_us;
-    letter->word = dbk_slice_equal_text(event->type, "LetterRetried")   ? RETRIED
-                   : dbk_slice_equal_text(event->type, "LetterDropped") ? DROPPED
-                                                                        : KEPT;
-}
-
-static int find_letter(const struct dbk_model *model, uint64_t generation, uint64_t position,
-                       struct letter *letter, struct dbk_error *err)
-{
-    char name[DBK_STREAM_SIZE_MAX + 1];
-    struct dbk_cursor *cursor = NULL;
-    struct dbk_event event;
-    int size = snprintf(name, sizeof(name), DBK_LETTERS_STREAM "%s", model->definition.name);
-    struct dbk_json *json = dbk_json_create(LETTER_SIZE_MAX);
-    int rc = json == NULL
-                 ? dbk_error_set(err, DBK_ENOMEM, "out of memory reading letters")
-                 : dbk_cursor_open(model->models->store,
-                                   &(struct dbk_filter){.stream = dbk_slice(name, (size_t)size),
-                                                        .hidden = true},
-                                   &cursor, err);
-    while (rc >= 0 && (rc = dbk_cursor_next(cursor, &event, err)) == 1) {
-        const struct dbk_json_node *root = NULL;
-        rc = dbk_json_parse(json, event.data, &root, err);
-        const struct dbk_json_node *of = rc < 0 ? NULL : dbk_json_member(root, "generation");
-        if (of != NULL && of->kind == DBK_JSON_INTEGER && (uint64_t)of->integer == generation)
-            take_letter(&event, root, position, letter);
-    }
-    dbk_cursor_free(cursor);
-    dbk_json_free(json);
-    return rc;
-}
-
-/* An event that was set aside was passed over with its batch: what is known of that is of others.
- */
-static void tell_letter(const struct letter *letter, struct dbk_model_moments *moments)
-{
-    char time[DBK_TIME_TEXT_SIZE];
-    if (letter->word == NO_LETTER)
-        return;
-    (void)dbk_time_format(letter->time_us, time);
-    moments->received_us = moments->applied_us = moments->seen_us = DBK_TIME_NONE;
-    moments->applied = letter->word == RETRIED;
-    moments->applied_why[0] = '\0';
-    if (letter->word == RETRIED)
-        moments->applied_us = letter->time_us;
-    else
-        (void)snprintf(moments->applied_why, sizeof(moments->applied_why),
-                       letter->word == KEPT
-                           ? "not: it was set aside at %s; `model letters` says why"
-                           : "not: it was set aside, and dropped at %s",
-                       time);
-    (void)snprintf(moments->seen_why, sizeof(moments->seen_why),
-                   letter->word == RETRIED ? "not known: it was set aside first, and retried at %s"
-                                           : "not: it is in no table, since %s",
-                   time);
-}
-
 int dbk_models_moments(struct dbk_models *models, size_t index, const struct dbk_event *event,
-                       struct dbk_model_moments *moments_out, struct dbk_error *err)
+                       struct dbk_model_moments *moments_out)
 {
     struct dbk_model *model = models->items[index];
-    struct dbk_model_status status;
-    struct letter letter = {.word = NO_LETTER};
     *moments_out = (struct dbk_model_moments){.model = model->definition.name,
                                               .received_us = DBK_TIME_NONE,
                                               .applied_us = DBK_TIME_NONE,
@@ -205,18 +113,11 @@ int dbk_models_moments(struct dbk_models *models, size_t index, const struct dbk
         look_seen(model, event->position, moments_out);
     }
     (void)pthread_mutex_unlock(&models->lock);
-    if (!handled)
-        return 0;
-    if (!model->writer) {
+    if (handled && !model->writer) {
         (void)snprintf(moments_out->applied_why, sizeof(moments_out->applied_why),
                        "the process that holds the book knows it: ask that");
         (void)snprintf(moments_out->seen_why, sizeof(moments_out->seen_why), "%s",
                        moments_out->applied_why);
     }
-    int rc = dbk_models_status(models, index, &status, err);
-    if (rc == DBK_OK)
-        rc = find_letter(model, status.generation, event->position, &letter, err);
-    if (rc == DBK_OK)
-        tell_letter(&letter, moments_out);
-    return rc < 0 ? rc : 1;
+    return handled ? 1 : 0;
 }

@@ -187,6 +187,33 @@ int dbk_api_model_rebuild(struct dbk_api_call *call, struct dbk_error *err)
     return dbk_api_finish(call, lines, rc);
 }
 
+int dbk_api_view_explain(struct dbk_api_call *call, struct dbk_error *err)
+{
+    bool writer = dbk_engine_check_writer(call->engine, NULL) == DBK_OK;
+    int rc = dbk_views_explain(dbk_engine_views(call->engine), dbk_api_part(call, 1), writer,
+                               &call->scratch->out, err);
+    return rc < 0 ? rc : dbk_call_send_json(call, 200);
+}
+
+int dbk_api_view_verify(struct dbk_api_call *call, struct dbk_error *err)
+{
+    struct dbk_views *views = dbk_engine_views(call->engine);
+    struct dbk_buf *out = &call->scratch->out;
+    uint64_t rows = 0;
+    bool first = true;
+    int rc = dbk_engine_check_writer(call->engine, err);
+    if (rc == DBK_OK)
+        rc = dbk_views_verify(views, dbk_api_part(call, 1), &rows, err);
+    if (rc < 0)
+        return rc;
+    dbk_buf_append_char(out, '{');
+    dbk_put_text(out, &first, "view", dbk_slice_of(dbk_api_part(call, 1)));
+    dbk_put_u64(out, &first, "rows", rows);
+    dbk_put_bool(out, &first, "equal", true);
+    dbk_buf_append_char(out, '}');
+    return dbk_call_send_json(call, 200);
+}
+
 int dbk_api_view_refresh(struct dbk_api_call *call, struct dbk_error *err)
 {
     struct dbk_api_progress progress = {.call = call};

@@ -110,25 +110,21 @@ static void put_origin(struct timeline *timeline)
     put_moment(timeline, "published", book, event->time_us);
 }
 
-static int put_models(struct timeline *timeline, struct dbk_error *err)
+static void put_models(struct timeline *timeline)
 {
     struct dbk_models *models = dbk_engine_models(timeline->call->engine);
     for (size_t i = 0; i < dbk_models_count(models); i++) {
         struct dbk_model_moments moments;
-        int rc = dbk_models_moments(models, i, timeline->event, &moments, err);
-        if (rc < 0)
-            return rc;
-        if (rc == 0)
+        if (dbk_models_moments(models, i, timeline->event, &moments) == 0)
             continue;
         if (moments.received_us != DBK_TIME_NONE)
             put_moment(timeline, "received", moments.model, moments.received_us);
         put_either(timeline, "applied", moments.model, moments.applied_us, moments.applied_why);
         put_either(timeline, "seen", moments.model, moments.seen_us, moments.seen_why);
     }
-    return DBK_OK;
 }
 
-static int put_timeline(struct timeline *timeline, struct dbk_error *err)
+static void put_timeline(struct timeline *timeline)
 {
     struct dbk_buf *out = &timeline->call->scratch->out;
     const struct dbk_event *event = timeline->event;
@@ -143,9 +139,8 @@ static int put_timeline(struct timeline *timeline, struct dbk_error *err)
     dbk_put_text(out, &first, "id", dbk_slice_of(id));
     dbk_buf_append_text(out, ",\"moments\":[");
     put_origin(timeline);
-    int rc = put_models(timeline, err);
+    put_models(timeline);
     dbk_buf_append_text(out, "]}");
-    return rc;
 }
 
 static int find(struct dbk_store *store, struct dbk_slice text, uint64_t *position_out,
@@ -187,7 +182,7 @@ int dbk_api_timeline(struct dbk_api_call *call, struct dbk_error *err)
     if (rc == 1) {
         struct timeline timeline = {
             .call = call, .event = &event, .begun_us = DBK_TIME_NONE, .first = true};
-        rc = put_timeline(&timeline, err);
+        put_timeline(&timeline);
         call->position = dbk_store_last_position(store);
     } else if (rc == 0) {
         rc = dbk_error_set(err, DBK_ENOTFOUND, "the event at position %ju is not to be read",

@@ -13,11 +13,13 @@
 #include <time.h>
 
 #include "base/assert.h"
-#include "view/refresh.h"
+#include "view/explain.h"
 
 #define VIEWS_MEMORY_MAX ((size_t)64 << 20)
 /* How long a refresh waits for the models it reads. */
 #define WAIT_US INT64_C(60000000)
+/* How often a comparison is tried again because the sources changed. */
+#define VERIFY_TRIES 100
 /* The longest the scheduler sleeps, so that a clock that was set is noticed. */
 #define SLEEP_US_MAX INT64_C(30000000)
 /* How often it is looked whether what continuous views stand on has moved. */
@@ -280,6 +282,43 @@ int dbk_views_refresh(struct dbk_views *views, const char *name, uint64_t after,
     }
     return outcome.code == DBK_OK ? DBK_OK
                                   : dbk_error_set(err, outcome.code, "%s", outcome.message);
+}
+
+int dbk_views_explain(struct dbk_views *views, const char *name, bool writer, struct dbk_buf *out,
+                      struct dbk_error *err)
+{
+    size_t index = 0;
+    int rc = dbk_views_find(views, name, &index, err);
+    return rc < 0 ? rc
+                  : dbk_view_explain(&views->views[index].definition,
+                                     views->views[index].fingerprint, writer, out, err);
+}
+
+int dbk_views_verify(struct dbk_views *views, const char *name, uint64_t *rows_out,
+                     struct dbk_error *err)
+{
+    size_t index = 0;
+    struct dbk_error failure = {0};
+    int rc = dbk_views_find(views, name, &index, err);
+    if (rc < 0)
+        return rc;
+    const struct view *view = &views->views[index];
+    const struct dbk_view_refresh refresh = {.definition = &view->definition,
+                                             .source = &view->source,
+                                             .fingerprint = view->fingerprint,
+                                             .store = views->store,
+                                             .os = views->os};
+    for (int i = 0; i < VERIFY_TRIES; i++) {
+        rc = dbk_view_verify(&refresh, rows_out, &failure);
+        if (rc != DBK_EBUSY && rc != DBK_ENOTFOUND)
+            break;
+        int refreshed = dbk_views_refresh(views, name, 0, NULL, NULL, err);
+        if (refreshed < 0)
+            return refreshed;
+    }
+    if (rc == DBK_ECORRUPT)
+        dbk_ignore(dbk_view_distrust(&view->definition, &failure, NULL));
+    return rc < 0 ? dbk_error_set(err, rc, "view %s: %s", name, failure.message) : rc;
 }
 
 size_t dbk_views_count(const struct dbk_views *views)

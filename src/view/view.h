@@ -112,6 +112,18 @@ int dbk_views_refresh(struct dbk_views *views, const char *name, uint64_t after,
                       dbk_progress_fn progress, void *context,
                       struct dbk_error *err) DBK_MUST_CHECK;
 
+/* Appends a JSON object that tells how a view is maintained (view/explain.h). DBK_ENOTFOUND */
+int dbk_views_explain(struct dbk_views *views, const char *name, bool writer, struct dbk_buf *out,
+                      struct dbk_error *err) DBK_MUST_CHECK;
+/*
+ * Compares a view's rows with its SELECT, after a refresh where one is needed; rows_out: how many
+ * there are. Only in a writing process.
+ * DBK_ECORRUPT  they differ: the message says how, and the next refresh is a full one
+ * DBK_EBUSY     its sources changed each time before they could be compared
+ */
+int dbk_views_verify(struct dbk_views *views, const char *name, uint64_t *rows_out,
+                     struct dbk_error *err) DBK_MUST_CHECK;
+
 struct dbk_view_status {
     const char *name;
     const char *database;

@@ -101,6 +101,40 @@ def test_a_continuous_view_follows(book, serve):
     assert book.json("view", "show", "levels")["last_mode"] == "incremental"
 
 
+def test_it_says_how_it_is_maintained(book):
+    before = book.json("view", "explain", "levels")
+    assert before["incremental"] is True and "statements" not in before
+    book.run("view", "refresh", "levels")
+    told = book.json("view", "explain", "levels")
+    assert [part["operator"] for part in told["parts"]] == [
+        "table balances", "select from one table", "group by 1 keys", "count(*)", "sum(…)",
+        "max(…)", "having"]
+    assert 'UPDATE "levels__g1" AS v SET _daybook_n' in told["statements"]
+    assert rows(book) == expected(book)
+    view = book.folder / "views" / "levels.sql"
+    view.write_text(BY_LEVEL.replace("incremental", "auto").replace("sum(balance)", "random()"))
+    told = book.json("view", "explain", "levels")
+    assert told["incremental"] is False
+    assert (told["obstacle"]["line"], told["obstacle"]["column"]) == (4, 54)
+    assert "random() is not known" in told["obstacle"]["what"]
+
+
+def test_wrong_rows_are_found_and_made_good(book):
+    book.run("view", "refresh", "levels")
+    book.run("do", "Deposit", "account=a", "amount=60")
+    assert book.json("view", "verify", "levels") == {"view": "levels", "rows": 1, "equal": True}
+    connection = sqlite3.connect(book.data / "reading.db")
+    connection.execute("UPDATE levels__g1 SET total = total + 1, _daybook_v1 = _daybook_v1 + 1")
+    connection.commit()
+    connection.close()
+    answer = book.run("view", "verify", "levels", status=1)
+    assert "1 rows are stored that its SELECT does not give, and 1 are missing" in answer.errors
+    assert book.json("view", "show", "levels")["error"] is not None
+    assert book.json("view", "refresh", "levels")["last_mode"] == "full"
+    assert book.json("view", "verify", "levels")["equal"] is True
+    assert book.json("view", "verify", "bank_totals")["equal"] is True
+
+
 def test_nothing_of_the_followed_rows_stays(book):
     """What a view has taken is gone from its notes, also from the newest one."""
     book.run("view", "refresh", "levels")

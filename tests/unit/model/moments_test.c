@@ -120,8 +120,7 @@ static struct dbk_model_moments moments_of(uint64_t position)
     const struct dbk_event event = {.position = position,
                                     .stream = DBK_SLICE_LITERAL("order-1"),
                                     .type = DBK_SLICE_LITERAL("Placed")};
-    struct dbk_error err = {0};
-    assert_int_equal(dbk_models_moments(models, 0, &event, &moments, &err), 1);
+    assert_int_equal(dbk_models_moments(models, 0, &event, &moments), 1);
     return moments;
 }
 
@@ -164,7 +163,6 @@ static void test_model_moments__so_are_those_of_a_shared_commit(void **state)
 static void test_model_moments__only_what_has_a_handler_has_moments(void **state)
 {
     struct dbk_model_moments moments;
-    struct dbk_error err = {0};
     (void)state;
     open_models(DBK_SYNC_EVENTS, true);
     static const char *const others[][2] = {{"order-1", "Sent"}, {"bill-1", "Placed"}};
@@ -172,7 +170,7 @@ static void test_model_moments__only_what_has_a_handler_has_moments(void **state
         const struct dbk_event event = {.position = 1,
                                         .stream = dbk_slice_of(others[i][0]),
                                         .type = dbk_slice_of(others[i][1])};
-        assert_int_equal(dbk_models_moments(models, 0, &event, &moments, &err), 0);
+        assert_int_equal(dbk_models_moments(models, 0, &event, &moments), 0);
     }
 }
 

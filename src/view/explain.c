@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What `view explain` tells: operators and what is done for each, what is in the way, the
+ * statements of an incremental refresh, and what refreshes took.
+ */
+#include "view/explain.h"
+
+#include <stdio.h>
+#include <strings.h>
+
+#include "json/json.h"
+
+#define SQL_SIZE_MAX ((size_t)4 << 20)
+
+struct explaining {
+    struct dbk_buf *out;
+    const struct dbk_view_definition *definition;
+    const struct dbk_view_plan *plan;
+    const struct dbk_view_row *row;
+};
+
+static void put_text(struct explaining *explaining, bool *first, const char *key, const char *text)
+{
+    dbk_json_write_key(explaining->out, first, key);
+    dbk_json_write_string(explaining->out, dbk_slice_of(text));
+}
+
+static void put_number(struct explaining *explaining, bool *first, const char *key, uint64_t number)
+{
+    dbk_json_write_key(explaining->out, first, key);
+    dbk_json_write_u64(explaining->out, number);
+}
+
+static void put_part(struct explaining *explaining, bool *first, const char *operator,
+                     const char * how)
+{
+    bool begun = true;
+    dbk_buf_append_text(explaining->out, *first ? "{" : ",{");
+    *first = false;
+    put_text(explaining, &begun, "operator", operator);
+    put_text(explaining, &begun, "how", how);
+    dbk_buf_append_char(explaining->out, '}');
+}
+
+static void put_table(struct explaining *explaining, bool *first, const struct dbk_relation *table)
+{
+    char operator[300];
+    (void)snprintf(operator, sizeof(operator), "table %s", table->name);
+    put_part(explaining, first, operator,
+             "triggers note each row before it changes; of a row the first note counts, and how it "
+             "is now");
+}
+
+static void put_block(struct explaining *explaining, bool *first, const struct dbk_relation *block,
+                      bool grouped)
+{
+    char operator[64];
+    char how[300];
+    (void)snprintf(operator, sizeof(operator),
+                   block->input_count == 1 ? "select from one table" : "join of %zu tables",
+                   block->input_count);
+    (void)snprintf(how, sizeof(how),
+                   "%s, by up to %u statements, one for each set of tables that changed, those "
+                   "differences outermost",
+                   grouped ? "rows that came and went, with weights"
+                           : "rows of changed row ids are deleted and read again",
+                   (1U << block->input_count) - 1);
+    put_part(explaining, first, operator, how);
+}
+
+static const char *how_of(const struct dbk_aggregate *aggregate)
+{
+    switch (aggregate->kind) {
+    case DBK_AGGREGATE_COUNT:
+        return "added to";
+    case DBK_AGGREGATE_SUM:
+        return dbk_aggregate_is_real(aggregate)
+                   ? "added to while the group's values are integers whose sum is exact as a "
+                     "floating-point number; else the group is computed again"
+                   : "added to while the group's values are integers that cannot overflow; else "
+                     "the "
+                     "group is computed again";
+    case DBK_AGGREGATE_LEAST:
+        return "compared with what came; a group that a value left is computed again";
+    case DBK_AGGREGATE_OTHER:
+        return "has no rule for adding: each group that changed is computed again";
+    }
+    return "";
+}
+
+static void put_group(struct explaining *explaining, bool *first, const struct dbk_relation *group)
+{
+    char operator[128];
+    (void)snprintf(operator, sizeof(operator), group->distinct ? "distinct" : "group by %zu keys",
+                   group->key_count);
+    put_part(explaining, first, operator,
+             group->key_count == 0 ? "one group, which always is there"
+                                   : "a hidden count of rows says when a group comes and goes");
+    for (size_t i = 0; i < group->aggregate_count; i++) {
+        const struct dbk_aggregate *aggregate = &group->aggregates[i];
+        (void)snprintf(operator, sizeof(operator), "%s(%s)", aggregate->name,
+                       aggregate->star       ? "*"
+                       : aggregate->distinct ? "distinct …"
+                                             : "…");
+        put_part(explaining, first, operator, how_of(aggregate));
+    }
+    if (group->having != NULL)
+        put_part(explaining, first, "having", "all groups are kept, and those shown are marked");
+}
+
+static void put_parts(struct explaining *explaining)
+{
+    const struct dbk_algebra *tree = &explaining->plan->tree;
+    bool first = true;
+    for (size_t i = 0; i < tree->relation_count; i++) {
+        const struct dbk_relation *relation = tree->relations[i];
+        switch (relation->kind) {
+        case DBK_RELATION_TABLE:
+            put_table(explaining, &first, relation);
+            break;
+        case DBK_RELATION_BLOCK:
+            put_block(explaining, &first, relation, tree->root->kind == DBK_RELATION_GROUP);
+            break;
+        case DBK_RELATION_UNION:
+            put_part(explaining, &first, "union all", "each branch by itself");
+            break;
+        case DBK_RELATION_GROUP:
+            put_group(explaining, &first, relation);
+            break;
+        }
+    }
+}
+
+static void put_obstacle(struct explaining *explaining)
+{
+    const struct dbk_obstacle *obstacle = &explaining->plan->tree.obstacle;
+    struct dbk_slice select = explaining->plan->tree.select;
+    bool first = true;
+    unsigned line = 0;
+    unsigned column = 0;
+    dbk_buf_append_char(explaining->out, '{');
+    put_text(explaining, &first, "what", obstacle->what);
+    if (obstacle->place != SIZE_MAX) {
+        dbk_text_place(explaining->definition->sql,
+                       (size_t)(select.data - explaining->definition->sql.data) + obstacle->place,
+                       &line, &column);
+        put_text(explaining, &first, "file", explaining->definition->file);
+        put_number(explaining, &first, "line", line);
+        put_number(explaining, &first, "column", column);
+    }
+    if (obstacle->fix[0] != '\0')
+        put_text(explaining, &first, "fix", obstacle->fix);
+    dbk_buf_append_char(explaining->out, '}');
+}
+
+/* The statements, run over empty differences and taken back. */
+static int put_statements(struct explaining *explaining, struct dbk_connection *connection,
+                          struct dbk_error *err)
+{
+    const struct dbk_algebra *tree = &explaining->plan->tree;
+    char table[256];
+    struct dbk_buf log;
+    bool *changed = dbk_alloc_zero(tree->relation_count + 1, sizeof(*changed));
+    if (changed == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
+    (void)snprintf(table, sizeof(table), "%s__g%llu", explaining->definition->name,
+                   (unsigned long long)explaining->row->generation);
+    struct dbk_delta delta = {.connection = connection,
+                              .tree = tree,
+                              .table = table,
+                              .names = explaining->plan->names,
+                              .changed = changed,
+                              .log = &log};
+    dbk_buf_init(&delta.sql, SQL_SIZE_MAX);
+    dbk_buf_init(&log, SQL_SIZE_MAX);
+    int rc = dbk_connection_begin(connection, DBK_BEGIN_WRITE, err);
+    for (size_t i = 0; rc == DBK_OK && i < tree->relation_count; i++) {
+        uint64_t count = 0;
+        changed[i] = tree->relations[i]->kind == DBK_RELATION_TABLE;
+        if (!changed[i])
+            continue;
+        rc = dbk_delta_make(&delta, tree->relations[i], err);
+        if (rc == DBK_OK)
+            rc = dbk_follow_difference(&delta, tree->relations[i], INT64_MAX, &count, err);
+    }
+    if (rc == DBK_OK)
+        rc = dbk_delta_apply(&delta, err);
+    if (dbk_connection_in_transaction(connection))
+        dbk_ignore(dbk_connection_run(connection, "ROLLBACK", NULL));
+    if (rc == DBK_OK)
+        dbk_json_write_string(explaining->out, dbk_buf_slice(&log));
+    dbk_buf_release(&delta.sql);
+    dbk_buf_release(&log);
+    dbk_free(changed);
+    return rc;
+}
+
+static int put_all(struct explaining *explaining, struct dbk_connection *connection, bool writer,
+                   struct dbk_error *err)
+{
+    const struct dbk_view_plan *plan = explaining->plan;
+    const struct dbk_view_row *row = explaining->row;
+    struct dbk_buf *out = explaining->out;
+    bool first = true;
+    int rc = DBK_OK;
+    dbk_buf_append_char(out, '{');
+    put_text(explaining, &first, "view", explaining->definition->name);
+    put_text(explaining, &first, "mode", dbk_view_mode_text(explaining->definition->mode));
+    dbk_json_write_key(out, &first, "incremental");
+    dbk_buf_append_text(out, plan->incremental ? "true" : "false");
+    dbk_json_write_key(out, &first, plan->incremental ? "parts" : "obstacle");
+    if (plan->incremental) {
+        dbk_buf_append_char(out, '[');
+        put_parts(explaining);
+        dbk_buf_append_char(out, ']');
+    } else {
+        put_obstacle(explaining);
+    }
+    if (row->refreshed != DBK_VIEW_AUTO)
+        put_text(explaining, &first, "last_mode", dbk_view_mode_text(row->refreshed));
+    if (row->reason[0] != '\0')
+        put_text(explaining, &first, "full_because", row->reason);
+    put_number(explaining, &first, "rows", row->rows);
+    put_number(explaining, &first, "full_us", (uint64_t)row->full_us);
+    put_number(explaining, &first, "incremental_us", (uint64_t)row->incremental_us);
+    put_number(explaining, &first, "incremental_changes", row->incremental_changes);
+    if (plan->incremental && writer && row->layout == DBK_VIEW_LAYOUT && row->generation != 0) {
+        dbk_json_write_key(out, &first, "statements");
+        rc = put_statements(explaining, connection, err);
+    }
+    dbk_buf_append_char(out, '}');
+    if (rc == DBK_OK && out->rc < 0)
+        rc = dbk_error_set(err, out->rc, "%s", dbk_code_text(out->rc));
+    return rc;
+}
+
+int dbk_view_explain(const struct dbk_view_definition *definition, const char *fingerprint,
+                     bool writer, struct dbk_buf *out, struct dbk_error *err)
+{
+    struct dbk_connection *connection = NULL;
+    struct dbk_view_plan plan;
+    struct dbk_view_row row = {0};
+    struct explaining explaining = {
+        .out = out, .definition = definition, .plan = &plan, .row = &row};
+    dbk_view_plan_init(&plan);
+    int rc = dbk_connection_open(definition->database_path, writer ? 0 : DBK_CONNECT_READ,
+                                 &connection, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_catalog_read(connection, definition->name, &row, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_plan_make(&plan, connection, definition, err);
+    /* Rows that another SELECT has stored tell nothing of this one's statements. */
+    if (rc == DBK_OK && strcmp(row.fingerprint, fingerprint) != 0)
+        row.layout = 0;
+    if (rc == DBK_OK)
+        rc = put_all(&explaining, connection, writer, err);
+    dbk_connection_free(connection);
+    dbk_view_plan_release(&plan);
+    return rc;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * explain -- how a view is maintained, and whether it has been maintained rightly.
+ *
+ * Threads: any; a view's refresh may be under way.
+ */
+#ifndef DBK_VIEW_EXPLAIN_H
+#define DBK_VIEW_EXPLAIN_H
+
+#include "view/plan.h"
+
+/*
+ * Appends a JSON object: mode, incremental, parts or obstacle, what refreshes took, and in a
+ * writing process the statements of an incremental refresh.
+ */
+int dbk_view_explain(const struct dbk_view_definition *definition, const char *fingerprint,
+                     bool writer, struct dbk_buf *out, struct dbk_error *err) DBK_MUST_CHECK;
+
+/*
+ * Compares the stored rows with what the SELECT gives, as bags, in one snapshot in which the view
+ * has taken every change. Floating-point numbers count as equal in twelve digits: sums of them
+ * depend on the order in which they are added.
+ *
+ * rows_out  how many there are
+ *
+ * DBK_EBUSY     the snapshot has changes that the view has not: refresh it, and try again
+ * DBK_ECORRUPT  they differ; the message has how many, and one of them
+ */
+int dbk_view_verify(const struct dbk_view_refresh *refresh, uint64_t *rows_out,
+                    struct dbk_error *err) DBK_MUST_CHECK;
+/* Makes the next refresh a full one, because the stored rows are wrong. */
+int dbk_view_distrust(const struct dbk_view_definition *definition, const struct dbk_error *why,
+                      struct dbk_error *err) DBK_MUST_CHECK;
+
+#endif
