@@ -189,7 +189,7 @@ struct dbk_capture_moments {
     const char *service;  /* NULL: it may have come from an outbox, which is not known any more */
     const char *kind;     /* as of a status */
     int64_t committed_us; /* of a row's change: in the source; DBK_TIME_NONE: not known */
-    int64_t taken_us;     /* its batch was begun to be read; DBK_TIME_NONE: not known */
+    int64_t taken_us;     /* the first of its batch was read; DBK_TIME_NONE: not known */
     char why[256];        /* why that is not known; empty where it is */
 };
 /* 1: it did, or may have; 0: it did not. */

@@ -120,17 +120,21 @@ static int append(void *context, const struct dbk_batch *batch,
 {
     struct dbk_capture *capture = context;
     const struct dbk_captures_options *options = &capture->captures->options;
+    /* An outbox's rows have just been read. */
+    int64_t taken_us = capture->kind == DBK_CAPTURE_OUTBOX || capture->taken_us == 0
+                           ? options->os->now_us(options->os)
+                           : capture->taken_us;
     int rc = options->append(options->context, batch, result_out, err);
     if (rc < 0 || result_out->appended == 0)
         return rc;
     int64_t now_us = options->os->now_us(options->os);
     (void)pthread_mutex_lock(&capture->captures->lock);
     dbk_trail_note(&capture->trail,
-                   &(struct dbk_trail_step){
-                       .position_min = result_out->last_position - result_out->appended + 1,
-                       .position_max = result_out->last_position,
-                       .begun_us = capture->taken_us == 0 ? now_us : capture->taken_us,
-                       .done_us = now_us});
+                   &(struct dbk_trail_step){.position_min = result_out->last_position -
+                                                            result_out->appended + 1,
+                                            .position_max = result_out->last_position,
+                                            .begun_us = taken_us,
+                                            .done_us = now_us});
     (void)pthread_mutex_unlock(&capture->captures->lock);
     return rc;
 }
@@ -434,7 +438,6 @@ static int run_outbox(struct dbk_capture *capture, struct dbk_error *err)
                                                      .batch_count_max = options->batch_count_max},
                         &outbox, err);
     while (rc >= 0 && !capture->captures->stop) {
-        capture->taken_us = options->os->now_us(options->os);
         rc = dbk_outbox_take(outbox, err);
         if (rc < 0)
             break;
