@@ -32,7 +32,7 @@ FRONTS |= {"log/sealed.h", "vault/backup.h", "vault/copies.h", "vault/fields.h",
 # What forgets calls the rooms that it cleans.
 FRONTS |= {"model/forget.h"}
 
-FRONTS |= {"model/letters.h"}
+FRONTS |= {"model/letters.h", "model/with.h"}
 
 # A server's connection string is read in one place.
 FRONTS |= {"target/secret.h"}

@@ -33,6 +33,8 @@ struct dbk_book_loader {
     struct dbk_buf file; /* what is being read */
     /* A model or view is lost: names that it makes would be missed without need. */
     bool scope_unknown;
+    const struct dbk_slice *personal_folds; /* categories whose folds take personal fields */
+    size_t personal_fold_count;
 };
 
 /* A folder's entries, in byte order. */
@@ -123,6 +125,14 @@ int dbk_book_read_service_commands(struct dbk_book_loader *loader,
                                    struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_book_read_models(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_book_read_queries(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
+
+/* Checks the `with:` lines of a model's handlers; after its settings and the folds. */
+int dbk_book_check_withs(struct dbk_book_loader *loader,
+                         const struct dbk_model_definition *definition,
+                         struct dbk_error *err) DBK_MUST_CHECK;
+/* Notes the folds that take personal fields. */
+int dbk_book_note_personal_folds(struct dbk_book_loader *loader, struct dbk_folds *folds,
+                                 struct dbk_error *err) DBK_MUST_CHECK;
 
 /*
  * The database a model, view or query names, or the only one when it names none. NULL when there is

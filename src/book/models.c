@@ -435,6 +435,8 @@ static int read_model(struct dbk_book_loader *loader, const char *name,
         rc = dbk_book_check_handlers(loader, &reading.handlers, err);
     reading.definition.handlers = reading.handlers.items;
     reading.definition.handler_count = reading.handlers.count;
+    if (rc == DBK_OK)
+        rc = dbk_book_check_withs(loader, &reading.definition, err);
     if (rc == DBK_OK && dbk_book_check_changes(loader, &reading.definition) < 0)
         rc = dbk_book_no_memory(err);
     *definition_out = reading.definition;
@@ -523,6 +525,8 @@ static int take_personal_fields(struct dbk_book_loader *loader, struct dbk_model
         return dbk_book_no_memory(err);
     model->personal_field_count = list_personal(loader->book, model, fields);
     model->personal_fields = fields;
+    model->personal_states = loader->personal_folds;
+    model->personal_state_count = loader->personal_fold_count;
     return DBK_OK;
 }
 

@@ -125,6 +125,8 @@ static int check(struct dbk_book_loader *loader, struct dbk_error *err)
     if (rc == DBK_OK)
         rc = check_folds(loader, folds, err);
     if (rc == DBK_OK)
+        rc = dbk_book_note_personal_folds(loader, folds, err);
+    if (rc == DBK_OK)
         rc = check_commands(loader, commands, err);
     dbk_commands_free(commands);
     dbk_folds_free(folds);

@@ -5,6 +5,7 @@
  */
 #include "book/handlers.h"
 #include "book/loader.h"
+#include "model/with.h"
 
 #define PARTS_MAX 16
 
@@ -64,6 +65,24 @@ static int check_parameter(struct dbk_book_loader *loader, const struct dbk_hand
                                   DBK_SLICE_ARGS(handler->type), DBK_SLICE_ARGS(name));
 }
 
+/* The members that a stream is named by. */
+static int check_stream(struct dbk_book_loader *loader, const struct dbk_handler *handler,
+                        const struct dbk_schema *schema, const struct dbk_with *with)
+{
+    int rc = DBK_OK;
+    for (size_t i = 0; rc == DBK_OK && i < with->part_count; i++) {
+        const struct dbk_with_part *part = &with->parts[i];
+        if (part->path_count == 0)
+            continue;
+        struct dbk_slice last = part->path[part->path_count - 1];
+        struct dbk_slice name =
+            dbk_slice(part->path[0].data, (size_t)(last.data + last.size - part->path[0].data));
+        rc =
+            check_parameter(loader, handler, schema, name, (size_t)(name.data - handler->sql.data));
+    }
+    return rc;
+}
+
 /* Of the version that the handler's events come in. */
 static int check_parameters(struct dbk_book_loader *loader, const struct dbk_handler *handler)
 {
@@ -71,14 +90,23 @@ static int check_parameters(struct dbk_book_loader *loader, const struct dbk_han
     const struct dbk_schema *schema =
         handler->version == 0 ? dbk_schemas_newest(schemas, handler->type)
                               : dbk_schemas_find(schemas, handler->type, handler->version);
-    int rc = DBK_OK;
+    struct dbk_withs withs;
+    size_t at = 0;
+    const char *fix = NULL;
+    /* What is wrong with it is said elsewhere. */
+    int rc = dbk_withs_read(&withs, handler->sql, dbk_book_language(handler->file),
+                            &loader->faults->arena, &at, &fix, NULL);
+    rc = rc == DBK_ENOMEM ? rc : DBK_OK;
     for (size_t offset = 0; schema != NULL && rc == DBK_OK && offset < handler->sql.size;) {
         struct dbk_slice name =
             dbk_text_parameter(dbk_book_language(handler->file), handler->sql, offset, &offset);
-        if (name.size > 0 && name.data[0] != '_')
+        if (name.size > 0 && name.data[0] != '_' && dbk_withs_find(&withs, name) == withs.count)
             rc = check_parameter(loader, handler, schema, name,
                                  (size_t)(name.data - handler->sql.data) - 1);
     }
+    for (size_t i = 0; schema != NULL && rc == DBK_OK && i < withs.count; i++)
+        rc = check_stream(loader, handler, schema, &withs.items[i]);
+    dbk_withs_release(&withs);
     return rc;
 }
 

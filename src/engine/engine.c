@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "engine/state.h"
 #include "model/letters.h"
+#include "model/with.h"
 
 /* Free scratches that are kept; more are given back to the heap. */
 #define SCRATCHES_MAX 64
@@ -150,7 +151,28 @@ static void put_upcasts(const struct dbk_engine *engine, struct dbk_slice type, 
     dbk_buf_append_char(out, '\n');
 }
 
-/* What a model's rows depend on beside its own files: how the types it handles are upcast. */
+/* A model's rows change with the folds whose states it takes. */
+static int put_folds(const struct dbk_engine *engine, const struct dbk_model_definition *definition,
+                     struct dbk_arena *arena, struct dbk_buf *out)
+{
+    struct dbk_slice *categories = NULL;
+    size_t count = 0;
+    int rc = dbk_withs_categories(definition, arena, &categories, &count);
+    for (size_t i = 0; rc == DBK_OK && i < count; i++) {
+        uint8_t fingerprint[DBK_SHA256_SIZE] = {0};
+        (void)dbk_folds_fingerprint(engine->folds, categories[i], fingerprint);
+        dbk_buf_append_text(out, "state of ");
+        dbk_buf_append(out, categories[i]);
+        dbk_buf_append_char(out, ':');
+        for (size_t j = 0; j < sizeof(fingerprint); j++)
+            dbk_buf_append_format(out, "%02x", fingerprint[j]);
+        dbk_buf_append_char(out, '\n');
+    }
+    return rc;
+}
+
+/* What a model's rows depend on beside its own files: how the types it handles are upcast, and
+   folds. */
 static int note_upcasts(struct dbk_engine *engine, struct dbk_model_definition *definition)
 {
     struct dbk_buf text;
@@ -166,6 +188,8 @@ static int note_upcasts(struct dbk_engine *engine, struct dbk_model_definition *
         if (i == 0 || !dbk_slice_equal(types[i], types[i - 1]))
             put_upcasts(engine, types[i], &text);
     }
+    if (put_folds(engine, definition, &engine->arena, &text) < 0)
+        text.rc = DBK_ENOMEM;
     definition->upcasts = dbk_arena_copy(&engine->arena, dbk_buf_slice(&text));
     int rc = text.rc < 0 || definition->upcasts.data == NULL ? DBK_ENOMEM : DBK_OK;
     dbk_buf_release(&text);
@@ -190,6 +214,8 @@ static int open_models(struct dbk_engine *engine, struct dbk_error *err)
                  : dbk_models_open(engine->store, &engine->models, err);
     if (rc == DBK_OK)
         dbk_models_set_append(engine->models, dbk_engine_append_letters, engine);
+    if (rc == DBK_OK)
+        dbk_models_set_folds(engine->models, engine->folds);
     for (size_t i = 0; rc == DBK_OK && i < book->model_count; i++)
         rc = add_model(engine, &book->models[i], err);
     if (rc == DBK_OK)

@@ -145,6 +145,37 @@ int dbk_fold_log(struct dbk_folds *folds, struct dbk_slice stream,
                  const struct dbk_fold_range *range, dbk_fold_each_fn each, void *context,
                  struct dbk_error *err) DBK_MUST_CHECK;
 
+/*
+ * A stream's state that goes forwards: each event is folded once, however many positions it is
+ * asked at. The state is that of dbk_fold_state at the same version.
+ *
+ * occurred_us  leaves out events that occurred later; 0: none
+ */
+struct dbk_fold_walk;
+int dbk_fold_walk_open(struct dbk_folds *folds, struct dbk_slice stream, int64_t occurred_us,
+                       struct dbk_fold_walk **walk_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* NULL is fine. */
+void dbk_fold_walk_free(struct dbk_fold_walk *walk);
+struct dbk_fold_moment {
+    uint64_t version;  /* of the stream's last event up to the position; 0: it had none */
+    uint64_t position; /* of that event */
+    uint64_t next;     /* position of the stream's event behind it; UINT64_MAX: there is none yet */
+};
+/* The state at a position, appended to `state` as JSON where the stream had events then. A position
+   before the last one that was asked is walked to from the beginning. As dbk_fold_state. */
+int dbk_fold_walk_to(struct dbk_fold_walk *walk, uint64_t position, struct dbk_buf *state,
+                     struct dbk_fold_moment *moment_out, struct dbk_error *err) DBK_MUST_CHECK;
+
+/* A fold's fingerprint; false: the category has none. */
+bool dbk_folds_fingerprint(struct dbk_folds *folds, struct dbk_slice category,
+                           uint8_t fingerprint_out[DBK_SHA256_SIZE]);
+/* The event types that a category's script has functions for, valid until free; count 0: none, or
+   no script. */
+const struct dbk_slice *dbk_folds_types(struct dbk_folds *folds, struct dbk_slice category,
+                                        size_t *count_out);
+/* Changes with every dbk_folds_forget: states that were made before may tell what is forgotten. */
+uint64_t dbk_folds_forgets(struct dbk_folds *folds);
+
 /* Takes the snapshot of a stream at a version, when it is not there. */
 int dbk_fold_snapshot(struct dbk_folds *folds, struct dbk_slice stream, uint64_t version,
                       struct dbk_error *err) DBK_MUST_CHECK;

@@ -195,7 +195,9 @@ static int prepare(struct build *build, struct dbk_error *err)
         rc = dbk_poster_open(post->connection, &generation->definition, generation->renames,
                              generation->object_count, &post->poster, NULL, err);
     if (rc == DBK_OK)
-        dbk_poster_upcast_by(post->poster, build->model->models->store);
+        rc = dbk_poster_read_by(post->poster, build->model->models->store,
+                                build->model->models->folds,
+                                post->occurred_max_us == NULL ? 0 : *post->occurred_max_us, err);
     if (rc == DBK_OK)
         rc = open_letters(build, err);
     if (rc == DBK_OK)

@@ -6,6 +6,7 @@
 #include "model/lineage.h"
 #include "model/poster.h"
 #include "model/purge.h"
+#include "model/with.h"
 
 #define SQL_SIZE_MAX ((size_t)64 << 20)
 
@@ -139,6 +140,65 @@ static int personal_fault(struct check *check, const struct dbk_handler *handler
                      .why = "nothing says how it is forgotten with its subject",
                      .fix = "write into model.yaml `personal: rebuild`, `personal: purge.sql` with "
                             "statements that take it out, or `personal: sealed`"});
+}
+
+/* What a fold makes of its events is not known: a state may hold each personal field of theirs. */
+static bool is_personal_state(const struct dbk_model_definition *definition,
+                              const struct dbk_with *with)
+{
+    for (size_t i = 0; i < definition->personal_state_count; i++) {
+        struct dbk_slice category = definition->personal_states[i];
+        bool own = false;
+        for (size_t j = 0; with->category.size == 0 && j < definition->category_count; j++)
+            own = own || dbk_slice_equal(definition->categories[j], category);
+        if (own || dbk_slice_equal(with->category, category))
+            return true;
+    }
+    return false;
+}
+
+static int state_fault(struct check *check, const struct dbk_handler *handler,
+                       const struct dbk_with *with)
+{
+    bool sealed = check->definition->personal == DBK_PERSONAL_SEALED;
+    const char *what = dbk_arena_format(
+        &check->arena, "the state of `%.*s` may hold personal fields of the events it is made of",
+        DBK_SLICE_ARGS(with->stream));
+    if (what == NULL)
+        return DBK_ENOMEM;
+    return fault(check, handler->file, handler->sql, (size_t)(with->name.data - handler->sql.data),
+                 handler->line,
+                 &(struct dbk_diagnostic){
+                     .what = what,
+                     .why = sealed ? "a state is in no place that `personal: sealed` could refer to"
+                                   : "nothing says how they are forgotten with their subject",
+                     .fix = "write into model.yaml `personal: rebuild`, or `personal: purge.sql` "
+                            "with statements that take them out"});
+}
+
+static int check_states(struct check *check)
+{
+    const struct dbk_model_definition *definition = check->definition;
+    bool told =
+        definition->personal == DBK_PERSONAL_REBUILD || definition->personal == DBK_PERSONAL_PURGE;
+    int rc = DBK_OK;
+    for (size_t i = 0; rc == DBK_OK && !told && i < definition->handler_count; i++) {
+        const struct dbk_handler *handler = &definition->handlers[i];
+        struct dbk_withs withs;
+        size_t offset = 0;
+        const char *fix = NULL;
+        int read =
+            dbk_withs_read(&withs, handler->sql, dbk_target_dialect(definition->database_path),
+                           &check->arena, &offset, &fix, NULL);
+        if (read == DBK_ENOMEM)
+            return read;
+        for (size_t j = 0; rc == DBK_OK && j < withs.count; j++) {
+            if (is_personal_state(definition, &withs.items[j]))
+                rc = state_fault(check, handler, &withs.items[j]);
+        }
+        dbk_withs_release(&withs);
+    }
+    return rc;
 }
 
 /* The first in each handler is enough. */
@@ -444,6 +504,8 @@ static int check_parsed(struct check *check)
         rc = check_parsed_purge(check);
     if (rc == DBK_OK)
         rc = check_personal(check);
+    if (rc == DBK_OK)
+        rc = check_states(check);
     return rc == DBK_OK ? check_twice(check) : rc;
 }
 
@@ -462,6 +524,8 @@ static int check_all(struct check *check)
         rc = check_purge(check);
     if (rc == DBK_OK)
         rc = check_personal(check);
+    if (rc == DBK_OK)
+        rc = check_states(check);
     if (rc == DBK_OK)
         rc = check_twice(check);
     if (rc == DBK_OK && !check->faulty)

@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "model/purge.h"
 #include "model/state.h"
+#include "model/with.h"
 
 struct forgetting {
     struct dbk_model *model;
@@ -41,6 +42,23 @@ static bool is_source(const struct dbk_model_definition *definition, struct dbk_
     return false;
 }
 
+/* States that handlers take are made of these streams' events, too. Without memory they all are. */
+static bool is_taken(const struct dbk_model_definition *definition,
+                     const struct dbk_forgotten *subject)
+{
+    struct dbk_arena arena;
+    struct dbk_slice *categories = NULL;
+    size_t count = 0;
+    dbk_arena_init(&arena, DBK_DEFINITION_SIZE_MAX);
+    bool taken = dbk_withs_categories(definition, &arena, &categories, &count) < 0;
+    for (size_t i = 0; i < subject->stream_count; i++) {
+        for (size_t j = 0; j < count && !taken; j++)
+            taken = dbk_slice_equal(dbk_stream_category(subject->streams[i]), categories[j]);
+    }
+    dbk_arena_release(&arena);
+    return taken;
+}
+
 /* What the subject's events made is in the model, if only that they were. */
 static bool concerns(const struct dbk_model_definition *definition,
                      const struct dbk_forgotten *subject)
@@ -49,7 +67,7 @@ static bool concerns(const struct dbk_model_definition *definition,
         if (is_source(definition, subject->streams[i]))
             return true;
     }
-    return false;
+    return is_taken(definition, subject);
 }
 
 /* How those that are still in it get out. Files that have changed are what a rebuild goes by. */

@@ -377,3 +377,14 @@ int dbk_letters_list(struct dbk_models *models, size_t index, uint64_t position,
     dbk_letters_release(&letters);
     return rc;
 }
+
+int dbk_letters_count(struct dbk_models *models, struct dbk_model_status *status,
+                      struct dbk_error *err)
+{
+    struct dbk_letters letters;
+    dbk_letters_init(&letters, models->store, status->name);
+    int rc = dbk_letters_load(&letters, status->generation, UINT64_MAX, err);
+    status->letters = dbk_letters_waiting(&letters);
+    dbk_letters_release(&letters);
+    return rc;
+}

@@ -31,6 +31,7 @@
 #define DBK_MODEL_MODEL_H
 
 #include "base/diagnostics.h"
+#include "fold/fold.h"
 #include "store/store.h"
 #include "target/target.h"
 
@@ -80,7 +81,11 @@ struct dbk_model_definition {
     int64_t max_lag_us; /* `max_lag:`; 0: none. Like what follows no part of what builds tables */
     bool refuse_stale;  /* `stale: refuse`: reads end with DBK_ESTALE past it */
     bool set_aside;     /* `on_error: set-aside`; no part of what builds tables either */
-    struct dbk_slice upcasts; /* changes with the upcasters of the types that are handled */
+    /* Changes with the upcasters of the types that are handled, and the folds of streams whose
+       state handlers take. */
+    struct dbk_slice upcasts;
+    const struct dbk_slice *personal_states; /* categories whose folds take personal fields */
+    size_t personal_state_count;
 };
 
 /*
@@ -103,6 +108,10 @@ int dbk_models_open(struct dbk_store *store, struct dbk_models **models_out,
                     struct dbk_error *err) DBK_MUST_CHECK;
 /* Stops the runners after the batch they are in. */
 void dbk_models_free(struct dbk_models *models);
+
+/* Whose states handlers may take (model/with.h), before the first model is added; kept until
+   free. */
+void dbk_models_set_folds(struct dbk_models *models, struct dbk_folds *folds);
 
 /* Adds a model; the definition is copied. In a writing process generation 1 is made when there is
    none. */

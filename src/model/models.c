@@ -150,7 +150,7 @@ int dbk_model_open_serving(struct dbk_model *model, struct dbk_error *err)
     int rc = dbk_poster_open(model->session->connection, &serving->definition, serving->renames,
                              serving->object_count, &model->poster, NULL, err);
     if (rc == DBK_OK)
-        dbk_poster_upcast_by(model->poster, model->models->store);
+        rc = dbk_poster_read_by(model->poster, model->models->store, model->models->folds, 0, err);
     if (rc == DBK_OK)
         rc = dbk_post_set_position(model->session->connection, model->definition.name,
                                    serving->number, &model->set_position, err);
@@ -543,18 +543,6 @@ static int measure_lag(struct dbk_models *models, struct dbk_model_status *statu
     return rc;
 }
 
-/* Who only reads looks them up in the book. */
-static int count_letters(struct dbk_models *models, struct dbk_model_status *status,
-                         struct dbk_error *err)
-{
-    struct dbk_letters letters;
-    dbk_letters_init(&letters, models->store, status->name);
-    int rc = dbk_letters_load(&letters, status->generation, UINT64_MAX, err);
-    status->letters = dbk_letters_waiting(&letters);
-    dbk_letters_release(&letters);
-    return rc;
-}
-
 int dbk_models_status(struct dbk_models *models, size_t index, struct dbk_model_status *status_out,
                       struct dbk_error *err)
 {
@@ -601,7 +589,7 @@ int dbk_models_status(struct dbk_models *models, size_t index, struct dbk_model_
     (void)pthread_mutex_unlock(&models->lock);
     dbk_generation_release(&seen);
     if (rc == DBK_OK && !model->writer)
-        rc = count_letters(models, &status, err);
+        rc = dbk_letters_count(models, &status, err);
     if (rc == DBK_OK)
         rc = measure_lag(models, &status, err);
     if (rc == DBK_OK)

@@ -206,6 +206,18 @@ static int check_deferred(struct dbk_batch_post *post, uint64_t *failed, struct 
                          post->model, post->position);
 }
 
+/* No state is made of what is being forgotten: who forgets is waited for, and waits for nobody. */
+static int refresh_states(struct dbk_batch_post *post, struct dbk_error *err)
+{
+    struct dbk_states *states = dbk_poster_states(post->poster);
+    if (states == NULL)
+        return DBK_OK;
+    (void)pthread_mutex_lock(&post->models->forgetting);
+    int rc = dbk_states_refresh(states, err);
+    (void)pthread_mutex_unlock(&post->models->forgetting);
+    return rc;
+}
+
 static int post_transaction(struct dbk_batch_post *post, uint64_t stop, uint64_t *failed,
                             bool *more, struct dbk_error *err)
 {
@@ -216,6 +228,8 @@ static int post_transaction(struct dbk_batch_post *post, uint64_t stop, uint64_t
     }
     int rc = dbk_connection_begin(post->connection, DBK_BEGIN_WRITE, err);
     dbk_poster_set_careful(post->poster, stop != 0 || limit_of(post) == 1);
+    if (rc == DBK_OK)
+        rc = refresh_states(post, err);
     if (rc == DBK_OK)
         rc = check_fence(post, err);
     if (rc == DBK_OK)
@@ -353,6 +367,8 @@ int dbk_post_letter(struct dbk_batch_post *post, const struct dbk_event *event,
     int handled = 0;
     int rc = dbk_connection_begin(post->connection, DBK_BEGIN_WRITE, err);
     dbk_poster_set_careful(post->poster, true);
+    if (rc == DBK_OK)
+        rc = refresh_states(post, err);
     if (rc == DBK_OK)
         rc = check_fence(post, err);
     if (rc == DBK_OK)

@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "model/lineage.h"
+#include "model/with.h"
 
 #define PATH_PARTS_MAX 16
 #define EVENT_SIZE_MAX ((size_t)64 << 20)
@@ -14,13 +15,15 @@ struct parameter {
     enum dbk_parameter_kind kind;
     struct dbk_slice path[PATH_PARTS_MAX];
     size_t path_count;
+    size_t with; /* of a STATE, whose path begins behind its name */
     struct dbk_slice name;
     char *reference; /* of one that is bound sealed, its text; NULL: it is not */
 };
 
 struct statement {
     const struct dbk_handler *handler;
-    unsigned line; /* in the handler's file */
+    struct dbk_withs *withs; /* of the handler */
+    unsigned line;           /* in the handler's file */
     struct dbk_statement *prepared;
     struct parameter *parameters;
     size_t parameter_count;
@@ -40,7 +43,9 @@ struct dbk_poster {
     size_t category_count;
     struct statement *statements; /* in the handlers' order */
     size_t statement_count;
-    size_t statement_capacity;
+    struct dbk_withs *withs; /* by handler */
+    size_t handler_count;
+    struct dbk_states *states; /* NULL: no handler takes one */
     struct dbk_json *json;
     struct dbk_value *values;
     size_t value_capacity;
@@ -126,26 +131,29 @@ static int make_parameters(struct dbk_poster *poster, const struct dbk_slice *na
     for (size_t i = 0; i < count; i++) {
         struct parameter *parameter = &statement->parameters[i];
         parameter->kind = dbk_parameter_kind(names[i]);
+        parameter->with = dbk_withs_find(statement->withs, names[i]);
+        if (parameter->with < statement->withs->count)
+            parameter->kind = DBK_PARAMETER_STATE;
         if (parameter->kind == DBK_PARAMETER_UNKNOWN)
             return dbk_error_set(err, DBK_EINVAL, "there is no :%.*s in an event's envelope",
                                  DBK_SLICE_ARGS(names[i]));
         parameter->name = names[i];
-        int referred = refer(poster, parameter, statement->handler->type, err);
-        if (referred < 0)
-            return referred;
-        if (parameter->kind != DBK_PARAMETER_DATA)
-            continue;
-        statement->reads_data = true;
-        int rc = split_path(names[i], parameter, err);
+        bool state = parameter->kind == DBK_PARAMETER_STATE;
+        int rc = state ? DBK_OK : refer(poster, parameter, statement->handler->type, err);
+        statement->reads_data = statement->reads_data || parameter->kind == DBK_PARAMETER_DATA;
+        if (rc == DBK_OK && (state || parameter->kind == DBK_PARAMETER_DATA))
+            rc = split_path(names[i], parameter, err);
         if (rc < 0)
             return rc;
     }
+    statement->reads_data = statement->reads_data || statement->withs->count > 0;
     return DBK_OK;
 }
 
 static int add_statement(struct dbk_poster *poster, const struct dbk_handler *handler,
-                         struct dbk_slice sql, const struct dbk_sql_rename *renames,
-                         size_t rename_count, size_t *offset_out, struct dbk_error *err)
+                         struct dbk_withs *withs, struct dbk_slice sql,
+                         const struct dbk_sql_rename *renames, size_t rename_count,
+                         size_t *offset_out, struct dbk_error *err)
 {
     struct dbk_buf text;
     struct dbk_slice *names = NULL;
@@ -158,6 +166,7 @@ static int add_statement(struct dbk_poster *poster, const struct dbk_handler *ha
     *offset_out = 0;
     dbk_text_place(handler->sql, (size_t)(sql.data - handler->sql.data), &line, &column);
     statement->handler = handler;
+    statement->withs = withs;
     statement->line = handler->line + line - 1;
     int rc = dbk_text_rewrite(dbk_connection_dialect(poster->connection), sql, renames,
                               rename_count, &text, &poster->arena, &names, &count, err);
@@ -199,14 +208,22 @@ static int prepare(struct dbk_poster *poster, const struct dbk_model_definition 
 {
     for (size_t i = 0; i < definition->handler_count; i++) {
         const struct dbk_handler *handler = &definition->handlers[i];
+        struct dbk_withs *withs = &poster->withs[i];
         size_t offset = 0;
         size_t fault = 0;
+        const char *fix = NULL;
+        int read = dbk_withs_read(withs, handler->sql, dbk_connection_dialect(poster->connection),
+                                  &poster->arena, &fault, &fix, err);
+        if (read < 0 && fault_out != NULL)
+            *fault_out = (struct dbk_poster_fault){handler, fault};
+        if (read < 0)
+            return read;
         for (;;) {
             struct dbk_slice sql = dbk_text_statement(dbk_connection_dialect(poster->connection),
                                                       handler->sql, offset, &offset);
             if (sql.size == 0)
                 break;
-            int rc = add_statement(poster, handler, sql, renames, rename_count, &fault, err);
+            int rc = add_statement(poster, handler, withs, sql, renames, rename_count, &fault, err);
             if (rc < 0 && fault_out != NULL)
                 *fault_out = (struct dbk_poster_fault){
                     handler, (size_t)(sql.data - handler->sql.data) + fault};
@@ -226,13 +243,27 @@ static void add_key(struct statement *statement, struct dbk_slice key)
     statement->keys[statement->key_count++] = key;
 }
 
+/* The members that streams are named by. */
+static void add_streams_keys(struct statement *statement, const struct dbk_withs *withs)
+{
+    for (size_t i = 0; i < withs->count; i++) {
+        for (size_t j = 0; j < withs->items[i].part_count; j++) {
+            if (withs->items[i].parts[j].path_count > 0)
+                add_key(statement, withs->items[i].parts[j].path[0]);
+        }
+    }
+}
+
 /* An event's data is parsed once for all statements of its type, and only what they read of it. */
 static int collect_keys(struct dbk_poster *poster, struct statement *statement,
                         struct dbk_error *err)
 {
     size_t count = 0;
-    for (size_t i = 0; i < poster->statement_count; i++)
+    for (size_t i = 0; i < poster->statement_count; i++) {
         count += poster->statements[i].parameter_count;
+        for (size_t j = 0; j < poster->statements[i].withs->count; j++)
+            count += poster->statements[i].withs->items[j].part_count;
+    }
     statement->keys = dbk_arena_alloc_zero(&poster->arena, count + 1, sizeof(*statement->keys));
     if (statement->keys == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory preparing handlers");
@@ -243,6 +274,7 @@ static int collect_keys(struct dbk_poster *poster, struct statement *statement,
         for (size_t j = 0; j < other->parameter_count; j++)
             if (other->parameters[j].kind == DBK_PARAMETER_DATA)
                 add_key(statement, other->parameters[j].path[0]);
+        add_streams_keys(statement, other->withs);
     }
     return DBK_OK;
 }
@@ -263,10 +295,13 @@ int dbk_poster_open(struct dbk_connection *connection,
     poster->sealed = definition->personal == DBK_PERSONAL_SEALED ? definition : NULL;
     poster->json = dbk_json_create(EVENT_SIZE_MAX);
     poster->statements = dbk_alloc_zero(count + 1, sizeof(*poster->statements));
+    poster->withs = dbk_alloc_zero(definition->handler_count + 1, sizeof(*poster->withs));
+    poster->handler_count = definition->handler_count;
     poster->categories = dbk_arena_alloc_zero(&poster->arena, definition->category_count + 1,
                                               sizeof(*poster->categories));
     int rc = DBK_OK;
-    if (poster->json == NULL || poster->statements == NULL || poster->categories == NULL)
+    if (poster->json == NULL || poster->statements == NULL || poster->withs == NULL ||
+        poster->categories == NULL)
         rc = dbk_error_set(err, DBK_ENOMEM, "out of memory preparing handlers");
     if (rc == DBK_OK && definition->category_count > 0)
         memcpy(poster->categories, definition->categories,
@@ -295,15 +330,34 @@ void dbk_poster_free(struct dbk_poster *poster)
         dbk_store_end_lens(poster->store, &poster->lens);
     for (size_t i = 0; poster->statements != NULL && i < poster->statement_count; i++)
         dbk_statement_free(poster->statements[i].prepared);
+    for (size_t i = 0; poster->withs != NULL && i < poster->handler_count; i++)
+        dbk_withs_release(&poster->withs[i]);
+    dbk_states_free(poster->states);
+    dbk_free(poster->withs);
     dbk_free(poster->statements);
     dbk_json_free(poster->json);
     dbk_arena_release(&poster->arena);
     dbk_free(poster);
 }
 
-void dbk_poster_upcast_by(struct dbk_poster *poster, struct dbk_store *store)
+int dbk_poster_read_by(struct dbk_poster *poster, struct dbk_store *store, struct dbk_folds *folds,
+                       int64_t occurred_us, struct dbk_error *err)
 {
+    bool any = false;
     poster->store = store;
+    for (size_t i = 0; i < poster->handler_count; i++)
+        any = any || poster->withs[i].count > 0;
+    if (!any)
+        return DBK_OK;
+    if (folds == NULL)
+        return dbk_error_set(err, DBK_EINVAL, "model %s: there are no folds for its `with:`",
+                             poster->model);
+    return dbk_states_open(store, folds, occurred_us, &poster->states, err);
+}
+
+struct dbk_states *dbk_poster_states(const struct dbk_poster *poster)
+{
+    return poster->states;
 }
 
 static bool is_source(const struct dbk_poster *poster, const struct dbk_event *event)
@@ -384,11 +438,12 @@ static struct dbk_value json_value(const struct dbk_json_node *node)
     return (struct dbk_value){.kind = DBK_VALUE_NULL};
 }
 
-static struct dbk_value data_value(const struct parameter *parameter,
+/* first: the part of the path that root has as a member. */
+static struct dbk_value data_value(const struct parameter *parameter, size_t first,
                                    const struct dbk_json_node *root)
 {
     const struct dbk_json_node *node = root;
-    for (size_t i = 0; i < parameter->path_count && node != NULL; i++)
+    for (size_t i = first; i < parameter->path_count && node != NULL; i++)
         node = dbk_json_member_slice(node, parameter->path[i]);
     return json_value(node);
 }
@@ -416,14 +471,17 @@ static struct dbk_value reference(const struct parameter *parameter, const struc
     return text_value(dbk_slice(parameter->reference, (size_t)size));
 }
 
-static struct dbk_value value_of(const struct parameter *parameter, const struct dbk_event *event,
+static struct dbk_value value_of(const struct statement *statement,
+                                 const struct parameter *parameter, const struct dbk_event *event,
                                  const struct dbk_json_node *root, struct envelope *texts)
 {
     if (parameter->reference != NULL && event->sealed.size > 0)
         return reference(parameter, event);
     switch (parameter->kind) {
     case DBK_PARAMETER_DATA:
-        return data_value(parameter, root);
+        return data_value(parameter, 0, root);
+    case DBK_PARAMETER_STATE:
+        return data_value(parameter, 1, statement->withs->states[parameter->with]);
     case DBK_PARAMETER_STREAM:
         return text_value(event->stream);
     case DBK_PARAMETER_CATEGORY:
@@ -484,7 +542,7 @@ static int run(struct dbk_poster *poster, struct statement *statement,
     struct envelope texts;
     struct dbk_error failure; /* only set where something failed: this runs for each event */
     for (size_t i = 0; i < statement->parameter_count; i++) {
-        poster->values[i] = value_of(&statement->parameters[i], event, root, &texts);
+        poster->values[i] = value_of(statement, &statement->parameters[i], event, root, &texts);
         dbk_statement_bind(statement->prepared, (int)i + 1, &poster->values[i]);
     }
     int rc = 1;
@@ -506,6 +564,7 @@ int dbk_poster_post(struct dbk_poster *poster, const struct dbk_event *event, st
     const struct dbk_json_node *root = NULL;
     struct dbk_event seen = *event;
     uint16_t version = 0;
+    bool looked = false; /* for the states of the handler's streams */
     poster->failed = NULL;
     if ((event->flags & DBK_RECORD_REMOVED) != 0 || !is_source(poster, event) ||
         choose(poster, event, &version) == 0)
@@ -522,6 +581,13 @@ int dbk_poster_post(struct dbk_poster *poster, const struct dbk_event *event, st
                                         statement->key_count, &root, &failure);
             if (rc < 0)
                 return explain(poster, statement, &seen, rc, &failure, err);
+        }
+        if (statement->withs->count > 0 && !looked) {
+            struct dbk_error failure;
+            rc = dbk_withs_look(statement->withs, poster->states, &seen, root, &failure);
+            if (rc < 0)
+                return explain(poster, statement, &seen, rc, &failure, err);
+            looked = true;
         }
         rc = run(poster, statement, &seen, root, err);
         if (rc == DBK_OK)

@@ -8,6 +8,7 @@
 #define DBK_MODEL_POSTER_H
 
 #include "model/definition.h"
+#include "model/states.h"
 
 struct dbk_poster;
 
@@ -24,6 +25,7 @@ enum dbk_parameter_kind {
     DBK_PARAMETER_TYPE,
     DBK_PARAMETER_WHOLE_DATA,
     DBK_PARAMETER_META,
+    DBK_PARAMETER_STATE,   /* of a stream that the handler names (model/with.h) */
     DBK_PARAMETER_UNKNOWN, /* begins with '_' and is none of these */
 };
 enum dbk_parameter_kind dbk_parameter_kind(struct dbk_slice name);
@@ -46,8 +48,15 @@ int dbk_poster_open(struct dbk_connection *connection,
                     struct dbk_poster **poster_out, struct dbk_poster_fault *fault_out,
                     struct dbk_error *err) DBK_MUST_CHECK;
 void dbk_poster_free(struct dbk_poster *poster);
-/* Whose lens upcasts events before they are handled; kept until free. NULL: nothing does. */
-void dbk_poster_upcast_by(struct dbk_poster *poster, struct dbk_store *store);
+/*
+ * Whose lens upcasts events before they are handled, and whose folds give states (NULL: no handler
+ * asks for one); kept until free. Without it nothing is upcast, and no state is there.
+ * occurred_us  states leave out what occurred later; 0: nothing
+ */
+int dbk_poster_read_by(struct dbk_poster *poster, struct dbk_store *store, struct dbk_folds *folds,
+                       int64_t occurred_us, struct dbk_error *err) DBK_MUST_CHECK;
+/* NULL: no handler takes a state. */
+struct dbk_states *dbk_poster_states(const struct dbk_poster *poster);
 
 /* Waits for each statement's end, where a server would be sent the next ones meanwhile: a failure
    is then reported by the event that it belongs to. */

@@ -93,7 +93,7 @@ static int prepare(struct rebuild *rebuild, struct dbk_error *err)
         rc = dbk_poster_open(post->connection, &rebuild->next.definition, rebuild->next.renames,
                              rebuild->next.object_count, &post->poster, NULL, err);
     if (rc == DBK_OK)
-        dbk_poster_upcast_by(post->poster, model->models->store);
+        rc = dbk_poster_read_by(post->poster, model->models->store, model->models->folds, 0, err);
     if (rc == DBK_OK)
         rc = dbk_post_set_position(post->connection, model->definition.name, rebuild->next.number,
                                    &post->set_position, err);

@@ -47,6 +47,11 @@ void dbk_models_set_append(struct dbk_models *models, dbk_append_fn append, void
     models->append_context = context;
 }
 
+void dbk_models_set_folds(struct dbk_models *models, struct dbk_folds *folds)
+{
+    models->folds = folds;
+}
+
 /* ---- Telling the book what is only in a target ---- */
 
 struct owed {
@@ -240,7 +245,7 @@ static int open_retry(struct retry *retry, struct dbk_error *err)
                              serving->object_count, &post->poster, NULL, err);
     }
     if (rc == DBK_OK)
-        dbk_poster_upcast_by(post->poster, model->models->store);
+        rc = dbk_poster_read_by(post->poster, model->models->store, model->models->folds, 0, err);
     if (rc == DBK_OK)
         rc = dbk_post_set_position(post->connection, model->definition.name, serving->number,
                                    &post->set_position, err);

@@ -77,7 +77,8 @@ struct dbk_model {
 
 struct dbk_models {
     struct dbk_store *store;
-    dbk_append_fn append; /* how letters are stored */
+    struct dbk_folds *folds; /* whose states handlers may take; NULL: none */
+    dbk_append_fn append;    /* how letters are stored */
     void *append_context;
     pthread_mutex_t lock;
     _Atomic bool owed;          /* letters are only in a target yet */
@@ -169,6 +170,9 @@ void dbk_letters_free(struct dbk_letters *letters);
 /* As they are of a generation, in the book and in its database. */
 int dbk_letters_open(struct dbk_letters *letters, const struct dbk_generation *generation,
                      struct dbk_connection *connection, struct dbk_error *err) DBK_MUST_CHECK;
+/* Counts the letters of the serving generation in the book, for who only reads. */
+int dbk_letters_count(struct dbk_models *models, struct dbk_model_status *status,
+                      struct dbk_error *err) DBK_MUST_CHECK;
 /* Brings a model up to the log's end. Under `work`. */
 int dbk_model_catch_up(struct dbk_model *model, struct dbk_error *err) DBK_MUST_CHECK;
 

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A state that goes forwards with the book. */
+#include "fold/state.h"
+
+struct dbk_fold_walk {
+    struct dbk_folding folding;
+    char *stream;
+    int64_t occurred_us;
+    bool begun;
+    bool whole;        /* no event was left out */
+    uint64_t version;  /* of the last event that was looked at, folded or left out */
+    uint64_t position; /* of that event */
+};
+
+int dbk_fold_walk_open(struct dbk_folds *folds, struct dbk_slice stream, int64_t occurred_us,
+                       struct dbk_fold_walk **walk_out, struct dbk_error *err)
+{
+    struct dbk_fold_walk *walk = dbk_alloc_zero(1, sizeof(*walk));
+    if (walk == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory folding");
+    walk->occurred_us = occurred_us;
+    walk->stream = dbk_copy_text(stream);
+    int rc = walk->stream == NULL ? dbk_error_set(err, DBK_ENOMEM, "out of memory folding")
+                                  : dbk_folding_start(folds, dbk_slice(walk->stream, stream.size),
+                                                      &walk->folding, err);
+    if (rc < 0) {
+        dbk_fold_walk_free(walk);
+        return rc;
+    }
+    *walk_out = walk;
+    return DBK_OK;
+}
+
+void dbk_fold_walk_free(struct dbk_fold_walk *walk)
+{
+    if (walk == NULL)
+        return;
+    if (walk->folding.folds != NULL)
+        dbk_folding_finish(&walk->folding, walk->begun);
+    dbk_free(walk->stream);
+    dbk_free(walk);
+}
+
+/* The stream's last version up to a position; 0: none. */
+static int version_at(const struct dbk_fold_walk *walk, uint64_t position, uint64_t *version_out,
+                      struct dbk_error *err)
+{
+    struct dbk_cursor *cursor = NULL;
+    struct dbk_event event;
+    *version_out = 0;
+    if (position == 0)
+        return DBK_OK; /* a filter's end of 0 would mean none */
+    int rc = dbk_cursor_open(walk->folding.folds->store,
+                             &(struct dbk_filter){.stream = walk->folding.stream,
+                                                  .position_max = position,
+                                                  .raw = true,
+                                                  .hidden = true,
+                                                  .backwards = true},
+                             &cursor, err);
+    if (rc == DBK_OK)
+        rc = dbk_cursor_next(cursor, &event, err);
+    if (rc == 1)
+        *version_out = event.version;
+    dbk_cursor_free(cursor);
+    return rc < 0 ? rc : DBK_OK;
+}
+
+/* From a snapshot, where one fits, or from the initial state. */
+static int begin(struct dbk_fold_walk *walk, uint64_t position, struct dbk_error *err)
+{
+    uint64_t version = 0;
+    int rc = version_at(walk, position, &version, err);
+    walk->begun = false;
+    walk->folding.result = (struct dbk_fold_result){0};
+    if (rc == DBK_OK)
+        rc = dbk_folding_begin(&walk->folding, version, walk->occurred_us, err);
+    walk->begun = rc == DBK_OK;
+    walk->whole = true;
+    walk->version = walk->folding.result.version;
+    walk->position = walk->folding.result.position;
+    return rc;
+}
+
+static int take(struct dbk_fold_walk *walk, const struct dbk_event *event, struct dbk_error *err)
+{
+    int64_t occurred = event->occurred_us == DBK_TIME_NONE ? event->time_us : event->occurred_us;
+    int rc = DBK_OK;
+    walk->version = event->version;
+    walk->position = event->position;
+    if (walk->occurred_us != 0 && occurred > walk->occurred_us) {
+        walk->whole = false;
+        return DBK_OK;
+    }
+    rc = dbk_folding_event(&walk->folding, event, err);
+    return rc == DBK_OK && walk->whole ? dbk_folding_settle(&walk->folding, err) : rc;
+}
+
+static int go_on(struct dbk_fold_walk *walk, uint64_t position, uint64_t *next_out,
+                 struct dbk_error *err)
+{
+    struct dbk_cursor *cursor = NULL;
+    struct dbk_event event;
+    uint64_t head = 0;
+    *next_out = UINT64_MAX;
+    int rc = dbk_store_stream_version(walk->folding.folds->store, walk->folding.stream, &head, err);
+    if (rc < 0 || head <= walk->version)
+        return rc;
+    rc = dbk_cursor_open(walk->folding.folds->store,
+                         &(struct dbk_filter){.stream = walk->folding.stream,
+                                              .version_min = walk->version + 1,
+                                              .as_written = walk->folding.fold->written_count > 0,
+                                              .hidden = true},
+                         &cursor, err);
+    while (rc == DBK_OK && (rc = dbk_cursor_next(cursor, &event, err)) == 1) {
+        rc = DBK_OK;
+        if (event.position > position) {
+            *next_out = event.position;
+            break;
+        }
+        rc = take(walk, &event, err);
+    }
+    dbk_cursor_free(cursor);
+    return rc;
+}
+
+int dbk_fold_walk_to(struct dbk_fold_walk *walk, uint64_t position, struct dbk_buf *state,
+                     struct dbk_fold_moment *moment_out, struct dbk_error *err)
+{
+    uint64_t next = 0;
+    int rc = walk->begun && walk->position <= position ? DBK_OK : begin(walk, position, err);
+    if (rc == DBK_OK)
+        rc = go_on(walk, position, &next, err);
+    if (rc == DBK_OK && walk->folding.result.version != 0)
+        rc = dbk_folding_write(&walk->folding, state, err);
+    if (rc < 0) {
+        walk->begun = false; /* the state may be anything: it is begun anew */
+        return rc;
+    }
+    *moment_out = (struct dbk_fold_moment){
+        .version = walk->folding.result.version, .position = walk->position, .next = next};
+    return DBK_OK;
+}

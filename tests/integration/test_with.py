@@ -1,0 +1,364 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`with:` in handlers: the folded state of other streams, as it was at the event's position, in
+every target, the same in each replay; and what is wrong with it is named."""
+import itertools
+import random
+import shutil
+import sqlite3
+import time
+
+import pytest
+from conftest import Book, Server, missing
+from services.neo4j import Neo4j
+from services.postgres import Missing, Postgres
+
+MODEL = "sync: events\nsource: [order]\n"
+FOLD = """return {
+    initial = { title = "", prices = {}, renamed = 0 },
+    snapshot = { every = 4 },
+    on = {
+        ProductAdded = function(state, data)
+            state.title = data.title
+            state.maker = { name = data.maker }
+        end,
+        ProductRenamed = function(state, data)
+            state.title = data.title
+            state.renamed = state.renamed + 1
+        end,
+    },
+}
+"""
+ORDER_FOLD = """return {
+    initial = { lines = 0 },
+    on = { LineAdded = function(state) state.lines = state.lines + 1 end },
+}
+"""
+SCHEMA = """CREATE TABLE lines (n bigint PRIMARY KEY, title text, maker text, renamed bigint,
+    line bigint, place bigint);
+"""
+HANDLER = """-- on: LineAdded
+-- with: product = product-{product.id}
+-- with: self = {_stream}
+-- what an order's line shows, whole
+INSERT INTO lines VALUES (:n, :product.title, :product.maker.name, :product.renamed, :self.lines,
+    :_position);
+"""
+CYPHER_SCHEMA = """CREATE CONSTRAINT {gen}line IF NOT EXISTS FOR (l:{gen}Line)
+REQUIRE l.n IS UNIQUE;
+"""
+CYPHER = """// with: product = product-{product.id}
+// with: self = {_stream}
+CREATE (l:{gen}Line {n: $n})
+SET l.title = $product.title, l.maker = $product.maker.name, l.renamed = $product.renamed
+SET l.line = $self.lines, l.place = $_position
+"""
+NUMBERS = itertools.count(1)
+
+
+class InSqlite:
+    server = None
+    address = "sqlite:reading.db"
+
+    def rows(self, book):
+        with sqlite3.connect(f"{book.data}/reading.db") as database:
+            return sorted(database.execute("SELECT * FROM lines").fetchall())
+
+
+class InPostgres:
+    address = "postgres:file:secret"
+
+    def __init__(self):
+        self.server = Postgres()
+        self.database = None
+
+    def fresh(self):
+        self.database = f"with_{next(NUMBERS)}"
+        return self.server.create(self.database)
+
+    def rows(self, _):
+        rows = self.server.sql("SELECT n, coalesce(title, '-'), coalesce(maker, '-'), "
+                               "coalesce(renamed, -1), line, place FROM lines", self.database)
+        return sorted((int(n), None if title == "-" else title, None if maker == "-" else maker,
+                       None if renamed == "-1" else int(renamed), int(line), int(place))
+                      for n, title, maker, renamed, line, place in rows)
+
+
+class InNeo4j:
+    address = "neo4j:file:secret"
+
+    def __init__(self):
+        self.server = Neo4j()
+
+    def fresh(self):
+        self.server.clear()
+        return self.server.connection()
+
+    def rows(self, _):
+        (number,), = self.server.cypher("MATCH (m:_DaybookModel {serving: true}) "
+                                        "RETURN m.generation")
+        return sorted(tuple(row) for row in self.server.cypher(
+            f"MATCH (l:`lines__g{number}_Line`) "
+            "RETURN l.n, l.title, l.maker, l.renamed, l.line, l.place"))
+
+
+KINDS = {"sqlite": InSqlite, "postgres": InPostgres, "neo4j": InNeo4j}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def target(request):
+    try:
+        made = KINDS[request.param]()
+    except Missing as why:
+        missing(str(why))
+    yield made
+    if made.server is not None:
+        made.server.close()
+
+
+def write_book(folder, address, handler=None):
+    model = folder / "models" / "lines"
+    model.mkdir(parents=True)
+    (folder / "folds").mkdir()
+    (folder / "folds" / "product.lua").write_text(FOLD, encoding="utf-8")
+    (folder / "folds" / "order.lua").write_text(ORDER_FOLD, encoding="utf-8")
+    (folder / "book.yaml").write_text(
+        f"book: shop\nschema: off\ndatabases:\n  reading: {address}\n", encoding="utf-8")
+    (model / "model.yaml").write_text(MODEL, encoding="utf-8")
+    if address.startswith("neo4j"):
+        (model / "schema.cypher").write_text(CYPHER_SCHEMA, encoding="utf-8")
+        (model / "LineAdded.cypher").write_text(handler or CYPHER, encoding="utf-8")
+    else:
+        (model / "schema.sql").write_text(SCHEMA, encoding="utf-8")
+        (model / "handlers.sql").write_text(handler or HANDLER, encoding="utf-8")
+
+
+def book_on(target, binary, tmp_path):
+    folder = tmp_path / "book"
+    write_book(folder, target.address)
+    if target.server is not None:
+        (folder / "secret").write_text(target.fresh() + "\n", encoding="utf-8")
+    return Book(binary, folder, tmp_path / "data")
+
+
+@pytest.fixture
+def book(target, binary, tmp_path):
+    return book_on(target, binary, tmp_path)
+
+
+def some_events(chance, count, numbers, products=6):
+    events = []
+    for _ in range(count):
+        product = chance.randrange(products)
+        kind = chance.random()
+        if kind < 0.1:
+            events.append({"stream": f"product-{product}", "type": "ProductAdded",
+                           "data": {"title": f"t{next(numbers)}", "maker": f"m{product}"}})
+        elif kind < 0.4:
+            events.append({"stream": f"product-{product}", "type": "ProductRenamed",
+                           "data": {"title": f"t{next(numbers)}"}})
+        else:
+            # Whole numbers name streams as texts do; a product without an id has none.
+            number = chance.choice([product, str(product), product, None])
+            events.append({"stream": f"order-{chance.randrange(4)}", "type": "LineAdded",
+                           "data": {"n": next(numbers),
+                                    "product": {} if number is None else {"id": number}}})
+    return events
+
+
+class Oracle:
+    def __init__(self):
+        self.products, self.lines, self.rows = {}, {}, []
+
+    def post(self, position, event):
+        stream, data = event["stream"], event["data"]
+        if event["type"] == "LineAdded":
+            self.lines[stream] = self.lines.get(stream, 0) + 1
+            product = self.products.get(f"product-{data['product'].get('id')}", {})
+            self.rows.append((data["n"], product.get("title"), product.get("maker"),
+                              product.get("renamed"), self.lines[stream], position))
+            return
+        product = self.products.setdefault(stream, {"renamed": 0})
+        product["title"] = data["title"]
+        if event["type"] == "ProductAdded":
+            product["maker"] = data["maker"]
+        else:
+            product["renamed"] += 1
+
+
+def append(server, oracle, events, size=30):
+    for at in range(0, len(events), size):
+        part = events[at:at + size]
+        answer = server.post("/events", {"events": part})
+        assert answer.status in (200, 201), answer
+        for position, event in enumerate(part, answer.json["first_position"]):
+            oracle.post(position, event)
+    return answer.json["position"]
+
+
+def wait(server, position):
+    end = time.monotonic() + 50
+    while server.get("/models/lines").json["position"] < position:
+        assert time.monotonic() < end, server.get("/models/lines").text
+        time.sleep(0.02)
+
+
+def test_a_document_is_made_whole_and_the_same_in_each_replay(book, target, serve):
+    chance, numbers, oracle = random.Random(3), itertools.count(1), Oracle()
+    server = serve(book)
+    for _ in range(3):
+        last = append(server, oracle, some_events(chance, 150, numbers))
+        wait(server, last)
+        assert target.rows(book) == sorted(oracle.rows)
+    assert any(row[1] is None for row in oracle.rows) and any(row[3] for row in oracle.rows)
+    assert server.post("/models/lines/rebuild").json["generation"] == 2
+    assert target.rows(book) == sorted(oracle.rows)
+    # What follows lies behind states that the rebuild has left.
+    last = append(server, oracle, some_events(chance, 60, numbers))
+    wait(server, last)
+    assert target.rows(book) == sorted(oracle.rows)
+    assert server.get("/models/lines").json["state"] == "following"
+
+
+def test_a_kill_changes_nothing(book, target):
+    chance, numbers, oracle = random.Random(4), itertools.count(1), Oracle()
+    for _ in range(4):
+        server = Server(book)
+        last = append(server, oracle, some_events(chance, 80, numbers), 7)
+        time.sleep(chance.uniform(0, 0.2))
+        server.kill()
+    server = Server(book)
+    wait(server, last)
+    assert target.rows(book) == sorted(oracle.rows)
+    server.stop()
+
+
+def test_more_streams_than_are_kept(binary, tmp_path, serve):
+    book = book_on(InSqlite(), binary, tmp_path)
+    chance, numbers, oracle = random.Random(5), itertools.count(1), Oracle()
+    server = serve(book)
+    last = append(server, oracle, some_events(chance, 6000, numbers, products=900), 1000)
+    wait(server, last)
+    assert InSqlite().rows(book) == sorted(oracle.rows)
+
+
+def test_a_model_as_of_a_time_takes_states_of_then(binary, tmp_path):
+    book = book_on(InSqlite(), binary, tmp_path)
+
+    def put(stream, kind, data, occurred):
+        book.run("append", stream, kind, data, "--occurred", occurred)
+
+    put("product-1", "ProductAdded", '{"title":"old","maker":"m"}', "2020-01-01")
+    put("product-1", "ProductRenamed", '{"title":"later"}', "2022-01-01")
+    put("order-1", "LineAdded", '{"n":1,"product":{"id":1}}', "2020-06-01")
+    sql = "SELECT title, renamed FROM lines"
+    book.run("model", "read", "lines", "--after", 3, "--timeout", "20 s")
+    assert book.json("sql", sql) == [{"title": "later", "renamed": 1}]
+    for words, row in ((("--occurred-at", "2021-01-01"), {"title": "old", "renamed": 0}),
+                       (("--at", "2100-01-01"), {"title": "later", "renamed": 1})):
+        assert book.run("model", "as-of", "lines", *words, "-o", "json", "--", sql).json == [row]
+
+
+def test_a_changed_fold_is_a_changed_model(binary, tmp_path, serve):
+    book = book_on(InSqlite(), binary, tmp_path)
+    server = serve(book)
+    append(server, Oracle(), [{"stream": "product-1", "type": "ProductAdded",
+                               "data": {"title": "a", "maker": "m"}}])
+    assert server.get("/models/lines").json["changed"] is False
+    server.stop()
+    fold = book.folder / "folds" / "product.lua"
+    fold.write_text(fold.read_text(encoding="utf-8").replace("data.maker", "data.title"),
+                    encoding="utf-8")
+    server = serve(book)
+    assert server.get("/models/lines").json["changed"] is True
+    assert server.post("/models/lines/rebuild").json["changed"] is False
+
+
+@pytest.mark.parametrize("old,new,fault", [
+    ("product-{product.id}", "produkt-{product.id}",
+     "handlers.sql:2:20: there is no fold for the category `produkt`"),
+    ("product-{product.id}", "{product.id}-x",
+     "handlers.sql:2:20: the category, up to the stream's first dash, has to be written out"),
+    ("product-{product.id}", "product-{product.id", "handlers.sql:2:28: a { is not closed"),
+    ("product-{product.id}", "product-{_time}", "handlers.sql:2:29: between { and } stands"),
+    ("product-{product.id}", "", "handlers.sql:2:"),
+    ("with: product =", "with: product", "handlers.sql:2:10: `with:` has a name, = and a stream"),
+    ("with: product =", "With: product =", "handlers.sql:2:4: this names no stream"),
+    ("with: self =", "with: product =", "handlers.sql:3:10: the name stands twice"),
+    (":self.lines", "1", "handlers.sql:3:10: no parameter takes anything of `self`"),
+    ("    :_position);", "    :_position); -- end\n-- with: late = product-1\nSELECT :late;",
+     "handlers.sql:7:4: `with:` stands behind a statement"),
+])
+def test_what_is_wrong_with_it_is_named_by_its_place(old, new, fault, binary, tmp_path):
+    folder = tmp_path / "book"
+    assert old in HANDLER
+    write_book(folder, InSqlite.address, HANDLER.replace(old, new))
+    found = Book(binary, folder, tmp_path / "data").run("check", status=1)
+    assert fault in found.text + found.errors
+
+
+def test_a_transaction_has_no_states(binary, tmp_path):
+    folder = tmp_path / "book"
+    write_book(folder, InSqlite.address)
+    (folder / "models" / "lines" / "model.yaml").write_text(
+        MODEL.replace("events", "transaction"), encoding="utf-8")
+    found = Book(binary, folder, tmp_path / "data").run("check", status=1)
+    assert "handlers.sql:2:10: `with:` goes not with `sync: transaction`" in \
+        found.text + found.errors
+
+
+PERSONAL = """{"versions":[{"version":1,"schema":{"type":"object","x-subject":"customer",
+"properties":{"customer":{"type":"string"},"name":{"type":"string","x-personal":true}},
+"required":["customer"]}}]}
+"""
+CUSTOMER_FOLD = """return {
+    initial = {},
+    on = { Registered = function(state, data) state.shown = data.name end },
+}
+"""
+CUSTOMER_HANDLER = """-- with: customer = customer-{customer}
+INSERT INTO orders VALUES (:_stream, :customer.shown);
+"""
+
+
+def test_a_personal_field_is_followed_through_a_state(binary, tmp_path, serve):
+    folder = tmp_path / "book"
+    model = folder / "models" / "orders"
+    for part in (model, folder / "folds", folder / "events"):
+        part.mkdir(parents=True)
+    (folder / "book.yaml").write_text(
+        "book: shop\nschema: warn\ndatabases:\n  reading: sqlite:reading.db\n", encoding="utf-8")
+    (folder / "events" / "Registered.schema.json").write_text(PERSONAL, encoding="utf-8")
+    (folder / "folds" / "customer.lua").write_text(CUSTOMER_FOLD, encoding="utf-8")
+    (model / "schema.sql").write_text("CREATE TABLE orders (id text, customer text);\n",
+                                      encoding="utf-8")
+    (model / "OrderPlaced.sql").write_text(CUSTOMER_HANDLER, encoding="utf-8")
+    book = Book(binary, folder, tmp_path / "data")
+    for personal in ("", "personal: sealed\n"):
+        (model / "model.yaml").write_text(MODEL + personal, encoding="utf-8")
+        found = book.run("check", status=1)
+        assert "OrderPlaced.sql:1:10: the state of `customer-{customer}` may hold personal " \
+            "fields" in found.text + found.errors
+    (model / "model.yaml").write_text(MODEL + "personal: rebuild\n", encoding="utf-8")
+    server = serve(book)
+    for customer in ("7", "8"):
+        server.post("/events", {"events": [
+            {"stream": f"customer-{customer}", "type": "Registered",
+             "data": {"customer": customer, "name": f"Anna {customer}"}},
+            {"stream": f"order-{customer}", "type": "OrderPlaced",
+             "data": {"customer": customer}}]})
+    sql = {"sql": "SELECT customer FROM orders ORDER BY id"}
+    path = "/models/orders/tables/orders?after=4"
+    assert len(server.get(path).json["rows"]) == 2
+    assert [r["customer"] for r in server.post("/sql", sql).json["rows"]] == ["Anna 7", "Anna 8"]
+    # The events that the orders are made of are others than those that are forgotten.
+    assert server.post("/subjects/7/forget?wait").status == 200
+    last = server.post("/events", {"events": [
+        {"stream": "order-9", "type": "OrderPlaced", "data": {"customer": "7"}}]}).json["position"]
+    assert len(server.get(f"/models/orders/tables/orders?after={last}").json["rows"]) == 3
+    rows = [r["customer"] for r in server.post("/sql", sql).json["rows"]]
+    assert "Anna 7" not in str(rows) and rows[1] == "Anna 8"
+    assert "forgotten" in rows[0] and "forgotten" in rows[2]
+    server.stop()
+    with open(book.data / "reading.db", "rb") as file:
+        assert b"Anna 7" not in file.read()
+    shutil.rmtree(book.data)
