@@ -208,8 +208,12 @@ static int finish(struct rebuild *rebuild, struct dbk_error *err)
     (void)pthread_mutex_lock(&model->work);
     bool was_stopped = model->stopped;
     int rc = catch_up(rebuild, 0, err);
-    if (rc == DBK_OK)
+    if (rc == DBK_OK) {
         rc = swap(rebuild, err);
+        /* Whether it was done is not known: the runner asks which generation serves. */
+        if (rc == DBK_ECONNECT)
+            dbk_model_close(model);
+    }
     if (rc == DBK_OK)
         rc = adopt(rebuild, err);
     (void)pthread_mutex_unlock(&model->work);

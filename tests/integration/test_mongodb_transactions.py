@@ -177,6 +177,38 @@ def test_a_batch_cut_without_transactions_is_finished_with_them(book, mongod):
         proxy.close()
 
 
+@pytest.mark.parametrize("after", [False, True], ids=["before", "behind"])
+def test_a_swap_whose_answer_is_lost_is_looked_for(book, mongod, after):
+    events = events_of(18, count=60)
+    server = Server(book)
+    try:
+        last = append(server, events[:40])
+        wait_for(lambda: status_of(server)["position"] >= last)
+
+        def cut(command):
+            if command.get("update") != "_daybook_serving":
+                return
+            mongod.before = None
+            if after:
+                with mongod.lock:
+                    mongod.run(command)
+            raise OSError("the connection is gone")
+
+        mongod.before = cut
+        assert server.post("/models/accounts/rebuild").status >= 500
+        last = append(server, events[40:])
+        generation = 2 if after else 1
+        wait_for(lambda: status_of(server)["position"] >= last)
+        assert status_of(server)["generation"] == generation
+        assert documents_of(mongod, generation) == oracle(events)
+        assert server.post("/models/accounts/rebuild").status == 200
+        now = status_of(server)["generation"]
+        assert now > generation and documents_of(mongod, now) == oracle(events)
+        wait_for(lambda: not mongod.find(f"accounts__g{generation}_Account"))
+    finally:
+        assert server.stop() == 0
+
+
 class Forgetful(Mongod):
     """It takes what says that a command is of a transaction, and does it at once."""
 
