@@ -487,8 +487,8 @@ static struct dbk_value value_of(const struct dbk_json_node *node)
         break;
     case DBK_JSON_FALSE:
     case DBK_JSON_TRUE:
-        return (struct dbk_value){.kind = DBK_VALUE_INTEGER,
-                                  .integer = node->kind == DBK_JSON_TRUE};
+        return (struct dbk_value){
+            .kind = DBK_VALUE_INTEGER, .integer = node->kind == DBK_JSON_TRUE, .json = true};
     case DBK_JSON_INTEGER:
         return (struct dbk_value){.kind = DBK_VALUE_INTEGER, .integer = node->integer};
     case DBK_JSON_DECIMAL:
@@ -497,7 +497,7 @@ static struct dbk_value value_of(const struct dbk_json_node *node)
         return (struct dbk_value){.kind = DBK_VALUE_TEXT, .bytes = node->text};
     case DBK_JSON_ARRAY:
     case DBK_JSON_OBJECT:
-        return (struct dbk_value){.kind = DBK_VALUE_TEXT, .bytes = node->raw};
+        return (struct dbk_value){.kind = DBK_VALUE_TEXT, .bytes = node->raw, .json = true};
     }
     return (struct dbk_value){.kind = DBK_VALUE_NULL};
 }

@@ -25,7 +25,8 @@ SCHEMA = """// what handlers write
 HANDLERS = {
     "AccountOpened": """// a document of its own
 {"insert": "{gen}Account", "documents": [
-  {"_id": ":_stream", "balance": 0, "events": 1, "log": ["o"], "opened": {"$date": ":_time"}}]}
+  {"_id": ":_stream", "balance": 0, "events": 1, "log": ["o"], "fresh": true,
+   "opened": {"$date": ":_time"}}]}
 """,
     "Deposited": """
 {"update": "{gen}Account", "updates": [
@@ -49,6 +50,9 @@ HANDLERS = {
 QUERY = """// database: documents
 {"find": "{accounts}Account", "filter": {"_id": ":account"},
  "projection": {"_id": 0, "balance": 1, "events": 1, "log": 1}}
+"""
+FRESH = """// database: documents
+{"find": "{accounts}Account", "filter": {"fresh": ":fresh"}, "projection": {"_id": 1}}
 """
 SUM = """// database: documents
 {"aggregate": "{accounts}Account", "pipeline": [
@@ -84,6 +88,7 @@ def write_book(folder, connection):
     for name, text in HANDLERS.items():
         (model / f"{name}.json").write_text(text, encoding="utf-8")
     (folder / "queries" / "GetAccount.json").write_text(QUERY, encoding="utf-8")
+    (folder / "queries" / "GetFresh.json").write_text(FRESH, encoding="utf-8")
     (folder / "queries" / "GetSum.json").write_text(SUM, encoding="utf-8")
 
 
@@ -119,7 +124,8 @@ def oracle(events):
     for event in events:
         stream, kind, data = event["stream"], event["type"], event["data"]
         if kind == "AccountOpened":
-            accounts[stream] = {"_id": stream, "balance": 0, "events": 1, "log": ["o"]}
+            accounts[stream] = {"_id": stream, "balance": 0, "events": 1, "log": ["o"],
+                                "fresh": True}
             continue
         account = accounts[stream]
         if kind == "Noted":
@@ -204,6 +210,9 @@ def test_queries_are_asked_and_wait_and_collections_are_read(book, ferretdb):
         assert json.loads(row["log"]) == one["log"]
         assert answer.json["position"] >= last
         assert server.get("/queries/GetAccount?account=%7B%22$ne%22:1%7D").json["rows"] == []
+        fresh = [len(server.get(f"/queries/GetFresh?fresh={word}").json["rows"])
+                 for word in ("true", "false", "1")]
+        assert fresh == [len(accounts), 0, 0]
         rows = server.get("/queries/GetSum?least=1").json["rows"]
         assert rows == [{"_id": None, "events": sum(a["events"] for a in accounts.values())}]
         rows = server.get("/models/accounts/tables/Account?limit=3").json["rows"]
