@@ -58,7 +58,8 @@ def mongodb_messages(buffer, first):
 class Proxy:
     """`cut_at`: the message, counted from 1 over all connections since `arm`, at which the
     connection ends: before it is passed on, or (`after`) after the server has it and before the
-    client hears of it. `delay_s`: for how long each answer is kept."""
+    client hears of it. `action` is called at that message instead. `delay_s`: for how long each
+    answer is kept."""
 
     def __init__(self, port, messages=postgres_messages, delay_s=0):
         self.target = port
@@ -69,6 +70,7 @@ class Proxy:
         self.cut_at = None
         self.after = False
         self.reset = False
+        self.action = None
         self.cuts = 0
         self.listener = socket.socket()
         self.listener.bind(("127.0.0.1", 0))
@@ -76,12 +78,13 @@ class Proxy:
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def arm(self, cut_at, after=False, reset=False):
+    def arm(self, cut_at, after=False, reset=False, action=None):
         with self.lock:
             self.count = 0
             self.cut_at = cut_at
             self.after = after
             self.reset = reset
+            self.action = action
 
     def close(self):
         self.listener.close()
@@ -92,7 +95,11 @@ class Proxy:
                 client, _ = self.listener.accept()
             except OSError:
                 return
-            server = socket.create_connection(("127.0.0.1", self.target))
+            try:
+                server = socket.create_connection(("127.0.0.1", self.target))
+            except OSError:
+                self._end(client)
+                continue
             muted = threading.Event()
             for run, ends in ((self._forward, (client, server)), (self._back, (server, client))):
                 threading.Thread(target=run, args=(*ends, muted), daemon=True).start()
@@ -120,8 +127,13 @@ class Proxy:
                         self.count += 1
                         cut = self.count == self.cut_at
                         self.cuts += cut
-                    if not cut:
+                    if cut and self.action is not None and not self.after:
+                        self.action()
+                    if not cut or self.action is not None:
                         server.sendall(message)
+                    if cut and self.action is not None and self.after:
+                        self.action()
+                    if not cut or self.action is not None:
                         continue
                     if self.after:
                         muted.set()
