@@ -6,7 +6,8 @@
  * What comes out is a tree of relations, inputs before those that use them:
  *
  *     TABLE   a table of the database; its key is its row id
- *     BLOCK   inner joins, WHERE and projection; its key is that of all its inputs
+ *     BLOCK   joins, WHERE and projection; its key is that of all its inputs but for those behind
+ *             LEFT JOIN, so that with these several rows may have one key
  *     UNION   UNION ALL of blocks; its key is the branch and that branch's key
  *     GROUP   grouping of one block; keys, then aggregates ("slots"), then outputs over them
  *
@@ -99,6 +100,7 @@ struct dbk_relation {
     struct dbk_relation **inputs;
     const char **aliases; /* of inputs, as names are resolved */
     size_t input_count;
+    unsigned outer; /* BLOCK: the set of inputs behind LEFT JOIN; they are the last ones */
     struct dbk_expression **outputs; /* BLOCK, GROUP: column_count of them */
     struct dbk_algebra_test *conditions;
     size_t condition_count;
@@ -169,6 +171,8 @@ void dbk_emit_select(struct dbk_buf *out, const struct dbk_relation *relation);
 /* A group's slot where it is stored, in the columns that begin with the prefix ("v."). */
 void dbk_emit_slot(struct dbk_buf *out, const struct dbk_relation *group, size_t slot,
                    const char *prefix);
+/* The set of a block's inputs that an expression reads. */
+unsigned dbk_expression_reads(const struct dbk_expression *expression);
 /* True when the expression has no affinity, which a column that stores it would have. */
 bool dbk_expression_is_bare(const struct dbk_expression *expression);
 

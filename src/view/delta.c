@@ -42,7 +42,7 @@ static int touch(struct dbk_delta *delta, const struct dbk_relation *block, size
 {
     struct dbk_term term = {0};
     int rc = DBK_OK;
-    while (rc == DBK_OK && dbk_term_next(delta, block, term.set, &term)) {
+    while (rc == DBK_OK && dbk_term_next(delta, block, &term)) {
         struct dbk_buf *sql = &delta->sql;
         size_t left = key_count - block->key_count;
         dbk_buf_append_text(sql, "INSERT OR IGNORE INTO temp.x SELECT ");
@@ -54,22 +54,19 @@ static int touch(struct dbk_delta *delta, const struct dbk_relation *block, size
         for (; left > 0; left--)
             dbk_buf_append_text(sql, "0, ");
         sql->size -= sql->rc < 0 ? 0 : 2; /* the last comma */
-        dbk_term_from(sql, &term, "");
+        dbk_term_from(sql, &term);
         rc = dbk_delta_run(delta, err);
     }
     return rc;
 }
 
-/* Reads the touched rows of a block again. */
+/* Reads the rows of the touched keys again. */
 static int read_again(struct dbk_delta *delta, const struct dbk_relation *block, size_t branch,
                       size_t key_count, struct dbk_error *err)
 {
     const struct dbk_emit emit = {.relation = block};
     struct dbk_buf *sql = &delta->sql;
-    struct dbk_term whole = {.block = block}; /* no differences: the tables as they are */
-    size_t first = branch == SIZE_MAX ? 0 : 1;
-    for (size_t i = 0; i < block->input_count; i++)
-        whole.order[i] = i;
+    size_t key = branch == SIZE_MAX ? 0 : 1;
     dbk_buf_append_text(sql, "INSERT INTO ");
     dbk_emit_name(sql, delta->table);
     dbk_buf_append_text(sql, " SELECT ");
@@ -78,11 +75,21 @@ static int read_again(struct dbk_delta *delta, const struct dbk_relation *block,
         dbk_buf_append_text(sql, ", ");
         dbk_emit_expression(sql, &emit, block->outputs[i]);
     }
-    dbk_term_from(sql, &whole, "temp.x AS x");
+    dbk_buf_append_text(sql, " FROM temp.x AS x");
+    for (size_t i = 0; i < block->input_count; i++) {
+        bool outer = (block->outer & 1U << i) != 0;
+        dbk_buf_append_text(sql, outer ? " LEFT JOIN " : " CROSS JOIN ");
+        dbk_emit_name(sql, block->inputs[i]->table);
+        dbk_buf_append_format(sql, " AS f%zu ON 1", i);
+        if (outer)
+            dbk_layout_tests(sql, block, i, " AND ");
+        else
+            dbk_buf_append_format(sql, " AND f%zu.%s = x.k%zu", i, block->inputs[i]->row, key++);
+    }
+    dbk_buf_append_text(sql, " WHERE 1");
+    dbk_layout_tests(sql, block, SIZE_MAX, " AND ");
     if (branch != SIZE_MAX)
         dbk_buf_append_format(sql, " AND x.k0 = %zu", branch);
-    for (size_t i = 0; i < block->input_count; i++)
-        dbk_buf_append_format(sql, " AND f%zu.%s = x.k%zu", i, block->inputs[i]->row, first + i);
     return dbk_delta_run(delta, err);
 }
 

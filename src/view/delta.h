@@ -45,21 +45,27 @@ int dbk_delta_apply(struct dbk_delta *delta, struct dbk_error *err) DBK_MUST_CHE
 /* Runs what the buffer holds, and empties it. */
 int dbk_delta_run(struct dbk_delta *delta, struct dbk_error *err) DBK_MUST_CHECK;
 
-/* The terms of a block: SELECT lists, sets of inputs and order (term.c). */
+/*
+ * The terms of a block (term.c). A LEFT JOIN's input has no part in them: its rows are read again
+ * by the keys of the tables before it. So there is one more term for each such input that changed,
+ * which has the keys of the rows that its difference meets, and no weight.
+ */
 struct dbk_term {
     const struct dbk_relation *block;
     unsigned set;                         /* inputs whose difference it takes */
     size_t order[DBK_ALGEBRA_INPUTS_MAX]; /* of the joins */
+    size_t order_count;
+    bool last; /* the difference stands behind other LEFT JOINs, which its test reads */
 };
-/* The next term behind a set (0: the first); false: that was the last. */
-bool dbk_term_next(const struct dbk_delta *delta, const struct dbk_relation *block, unsigned set,
-                   struct dbk_term *term_out);
+/* The next term behind one (all zero: the first); false: that was the last. */
+bool dbk_term_next(const struct dbk_delta *delta, const struct dbk_relation *block,
+                   struct dbk_term *term);
 /* The product of its weights with the sign. */
 void dbk_term_weight(struct dbk_buf *out, const struct dbk_term *term);
-/* Row ids of all inputs, each with a comma behind it. */
+/* Row ids of all inputs before LEFT JOIN, each with a comma behind it. */
 void dbk_term_keys(struct dbk_buf *out, const struct dbk_term *term);
-/* FROM and WHERE; before: what stands first in FROM, may be empty. */
-void dbk_term_from(struct dbk_buf *out, const struct dbk_term *term, const char *before);
+/* FROM and WHERE. */
+void dbk_term_from(struct dbk_buf *out, const struct dbk_term *term);
 
 /* A GROUP's part (regroup.c). */
 int dbk_delta_group(struct dbk_delta *delta, const struct dbk_relation *group,

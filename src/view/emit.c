@@ -177,6 +177,14 @@ void dbk_emit_expression(struct dbk_buf *out, const struct dbk_emit *emit,
     }
 }
 
+unsigned dbk_expression_reads(const struct dbk_expression *expression)
+{
+    unsigned set = expression->kind == DBK_EXPRESSION_COLUMN ? 1U << expression->input : 0;
+    for (size_t i = 0; i < expression->argument_count; i++)
+        set |= dbk_expression_reads(expression->arguments[i]);
+    return set;
+}
+
 bool dbk_expression_is_bare(const struct dbk_expression *expression)
 {
     return expression->kind != DBK_EXPRESSION_COLUMN && expression->kind != DBK_EXPRESSION_CAST;
@@ -203,7 +211,7 @@ static void emit_from(struct dbk_buf *out, const struct dbk_relation *block)
     dbk_buf_append_text(out, " FROM ");
     for (size_t i = 0; i < block->input_count; i++) {
         if (i > 0)
-            dbk_buf_append_text(out, " JOIN ");
+            dbk_buf_append_text(out, (block->outer & 1U << i) != 0 ? " LEFT JOIN " : " JOIN ");
         dbk_emit_name(out, block->inputs[i]->name);
         dbk_buf_append_format(out, " AS f%zu", i);
         (void)emit_tests(out, block, i, " ON ");

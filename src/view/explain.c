@@ -66,6 +66,10 @@ static void put_block(struct explaining *explaining, bool *first, const struct d
                            : "rows of changed row ids are deleted and read again",
                    (1U << block->input_count) - 1);
     put_part(explaining, first, operator, how);
+    if (block->outer != 0)
+        put_part(explaining, first, "left join",
+                 grouped ? "the groups of rows before it that its changes meet are computed again"
+                         : "the rows before it that its changes meet are read again");
 }
 
 static const char *how_of(const struct dbk_aggregate *aggregate)

@@ -35,20 +35,34 @@ void dbk_layout_hidden(struct dbk_buf *out, const struct dbk_relation *root)
     dbk_buf_append_text(out, ", _daybook_shown");
 }
 
-static void emit_tables(struct dbk_buf *out, const struct dbk_relation *block)
+void dbk_layout_tests(struct dbk_buf *out, const struct dbk_relation *block, size_t input,
+                      const char *before)
 {
     const struct dbk_emit emit = {.relation = block};
+    for (size_t i = 0; i < block->condition_count; i++) {
+        size_t of = block->conditions[i].input;
+        bool outer = of != SIZE_MAX && (block->outer & 1U << of) != 0;
+        if (outer ? of != input : input != SIZE_MAX)
+            continue;
+        dbk_buf_append_text(out, before);
+        dbk_emit_expression(out, &emit, block->conditions[i].test);
+        before = " AND ";
+    }
+}
+
+static void emit_tables(struct dbk_buf *out, const struct dbk_relation *block)
+{
     dbk_buf_append_text(out, " FROM ");
     for (size_t i = 0; i < block->input_count; i++) {
+        bool outer = (block->outer & 1U << i) != 0;
         if (i > 0)
-            dbk_buf_append_text(out, " JOIN ");
+            dbk_buf_append_text(out, outer ? " LEFT JOIN " : " JOIN ");
         dbk_emit_name(out, block->inputs[i]->table);
         dbk_buf_append_format(out, " AS f%zu", i);
+        if (outer)
+            dbk_layout_tests(out, block, i, " ON ");
     }
-    for (size_t i = 0; i < block->condition_count; i++) {
-        dbk_buf_append_text(out, i > 0 ? " AND " : " WHERE ");
-        dbk_emit_expression(out, &emit, block->conditions[i].test);
-    }
+    dbk_layout_tests(out, block, SIZE_MAX, " WHERE ");
 }
 
 void dbk_layout_block(struct dbk_buf *out, const struct dbk_relation *block)
@@ -162,7 +176,9 @@ static void fill_block(struct dbk_buf *out, const struct dbk_relation *block, si
     if (branch != SIZE_MAX)
         dbk_buf_append_format(out, "%zu AS _daybook_k%zu, ", branch, key++);
     for (size_t i = 0; i < block->input_count; i++)
-        dbk_buf_append_format(out, "f%zu.%s AS _daybook_k%zu, ", i, block->inputs[i]->row, key++);
+        if ((block->outer & 1U << i) == 0)
+            dbk_buf_append_format(out, "f%zu.%s AS _daybook_k%zu, ", i, block->inputs[i]->row,
+                                  key++);
     for (; key < key_count; key++)
         dbk_buf_append_format(out, "0 AS _daybook_k%zu, ", key);
     for (size_t i = 0; i < block->column_count; i++) {

@@ -40,6 +40,9 @@ void dbk_layout_fill(struct dbk_buf *out, const struct dbk_relation *root,
                      const char *const *names);
 /* A block's SELECT list, FROM and WHERE over its tables, with columns c0, c1, … */
 void dbk_layout_block(struct dbk_buf *out, const struct dbk_relation *block);
+/* The tests of a LEFT JOIN with an input, or all others (SIZE_MAX), with `before` and then AND. */
+void dbk_layout_tests(struct dbk_buf *out, const struct dbk_relation *block, size_t input,
+                      const char *before);
 /* A group's keys and slots over "b", which has the block's columns. */
 void dbk_layout_slots(struct dbk_buf *out, const struct dbk_relation *group);
 /* The test that a group's HAVING holds, as 0 or 1. */

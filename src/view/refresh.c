@@ -237,7 +237,8 @@ static void append_layout(struct work *work, struct dbk_buf *sql)
     dbk_buf_append_text(sql, ") WHERE 0;");
     if (root->key_count == 0)
         return;
-    dbk_buf_append_format(sql, "CREATE UNIQUE INDEX \"%s__g%llu_key\" ON \"%s__g%llu\" (", name,
+    /* Behind a LEFT JOIN several rows may have the key of the tables before it. */
+    dbk_buf_append_format(sql, "CREATE INDEX \"%s__g%llu_key\" ON \"%s__g%llu\" (", name,
                           generation, name, generation);
     for (size_t i = 0; i < root->key_count; i++)
         dbk_buf_append_format(sql, "%s_daybook_k%zu", i > 0 ? ", " : "", i);

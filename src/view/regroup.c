@@ -25,9 +25,10 @@ static void append_keys(struct dbk_buf *out, size_t key_count, const char *prefi
 }
 
 /* temp.d of the block: weights and its columns, by the terms. */
-static int fill_block(struct dbk_delta *delta, const struct dbk_relation *block,
+static int fill_block(struct dbk_delta *delta, const struct dbk_relation *group,
                       struct dbk_error *err)
 {
+    const struct dbk_relation *block = group->inputs[0];
     const struct dbk_emit emit = {.relation = block};
     struct dbk_buf *sql = &delta->sql;
     dbk_buf_append_format(sql, "CREATE TEMP TABLE d%zu AS SELECT 0 AS _daybook_w, * FROM (",
@@ -36,16 +37,20 @@ static int fill_block(struct dbk_delta *delta, const struct dbk_relation *block,
     dbk_buf_append_text(sql, ") WHERE 0");
     int rc = dbk_delta_run(delta, err);
     struct dbk_term term = {0};
-    while (rc == DBK_OK && dbk_term_next(delta, block, term.set, &term)) {
+    while (rc == DBK_OK && dbk_term_next(delta, block, &term)) {
         dbk_buf_append_format(sql, "INSERT INTO temp.d%zu SELECT ", block->number);
         dbk_term_weight(sql, &term);
         for (size_t i = 0; i < block->column_count; i++) {
             dbk_buf_append_text(sql, ", ");
-            dbk_emit_expression(sql, &emit, block->outputs[i]);
+            /* What is behind LEFT JOIN has no difference: the group is computed again. */
+            if (block->outer != 0 && i >= group->key_count)
+                dbk_buf_append_text(sql, "NULL");
+            else
+                dbk_emit_expression(sql, &emit, block->outputs[i]);
         }
         if (block->column_count == 0)
             dbk_buf_append_text(sql, ", 1");
-        dbk_term_from(sql, &term, "");
+        dbk_term_from(sql, &term);
         rc = dbk_delta_run(delta, err);
     }
     return rc;
@@ -91,7 +96,7 @@ static void append_change(struct dbk_buf *out, const struct dbk_aggregate *aggre
 static int sum_up(struct dbk_delta *delta, const struct dbk_relation *group, struct dbk_error *err)
 {
     struct dbk_buf *sql = &delta->sql;
-    bool again = false;
+    bool again = group->inputs[0]->outer != 0;
     for (size_t i = 0; i < group->aggregate_count; i++)
         again = again || group->aggregates[i].kind == DBK_AGGREGATE_OTHER;
     dbk_buf_append_text(sql, "CREATE TEMP TABLE g AS SELECT ");
@@ -268,7 +273,7 @@ static bool is_additive(const struct dbk_relation *group)
         if (group->aggregates[i].kind == DBK_AGGREGATE_OTHER)
             return false;
     }
-    return true;
+    return group->inputs[0]->outer == 0;
 }
 
 static int insert_new(struct dbk_delta *delta, const struct dbk_relation *group,
@@ -399,7 +404,7 @@ static int check_counts(struct dbk_delta *delta, const struct dbk_relation *grou
 int dbk_delta_group(struct dbk_delta *delta, const struct dbk_relation *group,
                     struct dbk_error *err)
 {
-    int rc = fill_block(delta, group->inputs[0], err);
+    int rc = fill_block(delta, group, err);
     if (rc == DBK_OK)
         rc = sum_up(delta, group, err);
     if (rc == DBK_OK)

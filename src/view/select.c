@@ -55,6 +55,7 @@ struct from {
     const char *aliases[DBK_ALGEBRA_INPUTS_MAX];
     const struct dbk_json_node *tests[DBK_ALGEBRA_INPUTS_MAX]; /* ON of this input; NULL: none */
     size_t count;
+    unsigned outer;
 };
 
 static int add_input(struct dbk_reading *reading, struct from *from, struct dbk_relation *relation,
@@ -89,8 +90,10 @@ static int read_join(struct dbk_reading *reading, const struct dbk_json_node *no
     size_t place = held == NULL ? 0 : dbk_read_place(held);
     if (left == NULL || held == NULL)
         return dbk_read_obstacle(reading, place, "", "a join of another kind");
-    if (!dbk_slice_equal_text(kind, "JOIN_INNER"))
-        return dbk_read_obstacle(reading, place, "", "an outer join");
+    bool outer = dbk_slice_equal_text(kind, "JOIN_LEFT");
+    if (!outer && !dbk_slice_equal_text(kind, "JOIN_INNER"))
+        return dbk_read_obstacle(reading, place, "write it as a LEFT JOIN",
+                                 "a RIGHT or FULL outer join");
     if (dbk_json_member(node, "usingClause") != NULL || dbk_json_member(node, "isNatural") != NULL)
         return dbk_read_obstacle(reading, place, "write ON", "a join by USING or NATURAL");
     if (dbk_json_member(node, "alias") != NULL || dbk_slice_equal_text(held->key, "JoinExpr"))
@@ -99,9 +102,12 @@ static int read_join(struct dbk_reading *reading, const struct dbk_json_node *no
     int rc = read_from(reading, left, from);
     if (rc == DBK_OK)
         rc = read_from(reading, right, from);
-    if (rc == DBK_OK)
-        from->tests[from->count - 1] = dbk_json_member(node, "quals");
-    return rc;
+    if (rc < 0)
+        return rc;
+    from->tests[from->count - 1] = dbk_json_member(node, "quals");
+    if (outer)
+        from->outer |= 1U << (from->count - 1);
+    return DBK_OK;
 }
 
 static int read_from(struct dbk_reading *reading, const struct dbk_json_node *item,
@@ -267,8 +273,15 @@ static int make_block(struct dbk_reading *reading, const struct dbk_json_node *n
     for (size_t i = 0; rc == DBK_OK && i < from.count; i++) {
         block->inputs[i] = from.inputs[i];
         block->aliases[i] = from.aliases[i];
-        block->key_count += from.inputs[i]->key_count;
+        if ((from.outer & 1U << i) == 0)
+            block->key_count += from.inputs[i]->key_count;
+        else if (i + 1 < from.count && (from.outer & 2U << i) == 0)
+            rc = dbk_read_obstacle(reading, dbk_read_clause_place(reading, "FROM"),
+                                   "write LEFT JOINs behind the others",
+                                   "an inner join behind an outer one");
     }
+    if (rc == DBK_OK)
+        block->outer = from.outer;
     const struct dbk_scope scope = {.block = block};
     for (size_t i = 0; rc == DBK_OK && i < from.count; i++) {
         if (from.tests[i] != NULL)

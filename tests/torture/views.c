@@ -291,9 +291,14 @@ static void append_aggregate(struct world *world, struct dbk_buf *sql)
 
 static void append_from(struct world *world, struct dbk_buf *sql)
 {
+    bool outer = false;
     for (unsigned i = 0; i < world->input_count; i++) {
-        dbk_buf_append_format(sql, "%st%u AS x%u", i == 0 ? " FROM " : " JOIN ", world->inputs[i],
-                              i);
+        outer = outer || (i > 0 && one_in(world, 4));
+        dbk_buf_append_format(sql, "%st%u AS x%u",
+                              i == 0  ? " FROM "
+                              : outer ? " LEFT JOIN "
+                                      : " JOIN ",
+                              world->inputs[i], i);
         if (i == 0)
             continue;
         dbk_buf_append_format(sql, " ON x%u.a%u = x%u.a%u", below(world, i), below(world, 2), i,

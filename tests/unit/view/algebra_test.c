@@ -76,6 +76,10 @@ static void test_view_algebra__what_it_has_a_place_for_is_incremental(void **sta
     assert_incremental("SELECT x.a, y.a AS z FROM t x JOIN t AS y ON x.a = y.b, s WHERE s.d = 1",
                        DBK_RELATION_BLOCK);
     assert_incremental("SELECT * FROM t", DBK_RELATION_BLOCK);
+    assert_incremental("SELECT t.a, d FROM t LEFT JOIN s ON t.a = d AND d > 1 WHERE d IS NULL",
+                       DBK_RELATION_BLOCK);
+    assert_incremental("SELECT c, count(d) FROM t LEFT JOIN s ON t.a = d GROUP BY c",
+                       DBK_RELATION_GROUP);
     assert_incremental("SELECT a FROM p", DBK_RELATION_BLOCK);
     assert_incremental("SELECT a FROM t UNION ALL SELECT d FROM s", DBK_RELATION_UNION);
     assert_incremental("SELECT DISTINCT a, b FROM t", DBK_RELATION_GROUP);
@@ -94,7 +98,14 @@ static void test_view_algebra__the_first_obstacle_is_named_with_its_place(void *
     (void)state;
     assert_obstacle("-- a head\nSELECT a,\n  row_number() OVER () FROM t",
                     "views/v.sql:3:3: a window function");
-    assert_obstacle("SELECT a FROM t LEFT JOIN s USING (a)", "views/v.sql:1:27: an outer join");
+    assert_obstacle("SELECT d FROM t LEFT JOIN s USING (a)",
+                    "views/v.sql:1:27: a join by USING or NATURAL");
+    assert_obstacle("SELECT t.a FROM t FULL JOIN s ON t.a = d",
+                    "views/v.sql:1:29: a RIGHT or FULL outer join");
+    assert_obstacle("SELECT x.a FROM t x LEFT JOIN s ON x.a = d JOIN t y ON y.a = d",
+                    "views/v.sql:1:12: an inner join behind an outer one");
+    assert_obstacle("SELECT d, count(*) FROM t LEFT JOIN s ON t.a = d GROUP BY d",
+                    "views/v.sql:1:59: grouping by what is behind a LEFT JOIN");
     assert_obstacle("SELECT a FROM t ORDER BY a LIMIT 3", "views/v.sql:1:17: ORDER BY");
     assert_obstacle("SELECT a, b, count(*) FROM t GROUP BY a",
                     "views/v.sql:1:11: the column \"b\" is neither grouped by nor in an aggregate");
