@@ -34,9 +34,8 @@ REQUIRE t.stream IS UNIQUE;
 CREATE CONSTRAINT {gen}entry IF NOT EXISTS FOR (e:{gen}Entry) REQUIRE e.n IS UNIQUE;
 """
 CYPHER_HANDLERS = {
-    "Entered": "MERGE (t:{gen}Total {stream: $_stream})\n"
-               "SET t.amount = coalesce(t.amount, 0) + $amount\n"
-               "SET t.posted = coalesce(t.posted, 0) + 1\n"
+    "Entered": "MERGE (t:{gen}Total {stream: $_stream}) ON CREATE SET t.amount = 0, t.posted = 0\n"
+               "SET t.amount = t.amount + $amount, t.posted = t.posted + 1\n"
                "CREATE (e:{gen}Entry {n: $n})\n"
                "SET e.amount = $amount, e.checked = 1 / CASE WHEN $amount > 0 THEN 1 ELSE 0 END\n",
     "Removed": "MATCH (e:{gen}Entry {n: $n}) DELETE e\n",

@@ -9,6 +9,7 @@ import time
 
 import pytest
 from conftest import Book, Server, missing
+from services.ferretdb import FerretDB
 from services.neo4j import Neo4j
 from services.postgres import Missing, Postgres
 
@@ -51,6 +52,15 @@ CYPHER = """// with: product = product-{product.id}
 CREATE (l:{gen}Line {n: $n})
 SET l.title = $product.title, l.maker = $product.maker.name, l.renamed = $product.renamed
 SET l.line = $self.lines, l.place = $_position
+"""
+DOCUMENTS = """{"create": "{gen}Line"}
+"""
+COMMAND = """// with: product = product-{product.id}
+// with: self = {_stream}
+{"insert": "{gen}Line", "documents": [
+  {"_id": ":n", "title": ":product.title", "maker": ":product.maker.name",
+   "renamed": ":product.renamed", "line": ":self.lines", "place": ":_position",
+   "whole": ":product"}]}
 """
 NUMBERS = itertools.count(1)
 
@@ -101,7 +111,26 @@ class InNeo4j:
             "RETURN l.n, l.title, l.maker, l.renamed, l.line, l.place"))
 
 
-KINDS = {"sqlite": InSqlite, "postgres": InPostgres, "neo4j": InNeo4j}
+class InMongodb:
+    address = "mongodb:file:secret"
+
+    def __init__(self):
+        self.server = FerretDB()
+
+    def fresh(self):
+        self.server.clear()
+        return self.server.connection()
+
+    def rows(self, _):
+        (serving,) = self.server.find("_daybook_serving", {"_id": "lines"})
+        lines = self.server.find(f"lines__g{serving['generation']}_Line")
+        for line in lines:  # a state is a document there
+            assert (line["whole"] or {}).get("title") == line["title"]
+        return sorted((line["_id"], line["title"], line["maker"], line["renamed"], line["line"],
+                       line["place"]) for line in lines)
+
+
+KINDS = {"sqlite": InSqlite, "postgres": InPostgres, "neo4j": InNeo4j, "mongodb": InMongodb}
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -127,6 +156,9 @@ def write_book(folder, address, handler=None):
     if address.startswith("neo4j"):
         (model / "schema.cypher").write_text(CYPHER_SCHEMA, encoding="utf-8")
         (model / "LineAdded.cypher").write_text(handler or CYPHER, encoding="utf-8")
+    elif address.startswith("mongodb"):
+        (model / "schema.json").write_text(DOCUMENTS, encoding="utf-8")
+        (model / "LineAdded.json").write_text(COMMAND, encoding="utf-8")
     else:
         (model / "schema.sql").write_text(SCHEMA, encoding="utf-8")
         (model / "handlers.sql").write_text(handler or HANDLER, encoding="utf-8")

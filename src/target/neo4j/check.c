@@ -188,7 +188,8 @@ static int check_call(struct walk *walk, struct dbk_error *err)
 static int check_create(struct walk *walk, struct dbk_error *err)
 {
     size_t at = walk->next_at;
-    if (!is_word(walk->token, "CREATE") || walk->next.kind != DBK_CYPHER_NAME)
+    if (!is_word(walk->token, "CREATE") || walk->next.kind != DBK_CYPHER_NAME ||
+        is_word(walk->previous, "ON")) /* MERGE … ON CREATE SET */
         return DBK_OK;
     if (is_sign(skip_space(walk->text, &at), '='))
         return DBK_OK; /* CREATE path = … */

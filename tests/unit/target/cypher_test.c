@@ -74,6 +74,7 @@ static const char *const handlers[] = {
     "MATCH (o:{gen}Order) WITH count(o) AS c MERGE (x:{gen}X {id: 1}) SET x.c = c",
     "MATCH (o:{gen}Order) CALL { WITH o MATCH (o)-->(p:{gen}P) RETURN count(p) AS c } SET o.c = c",
     "CREATE p = (a:{gen}A {id: $id})-[:{gen}R]->(b:{gen}B)",
+    "MERGE (a:{gen}A {id: $id}) ON CREATE SET a.n = 0 ON MATCH SET a.n = a.n + 1",
     "MATCH (o IS {gen}Order) REMOVE o.x, o:{gen}Paid",
     "MATCH (o:{gen}Order) SET o.rand = 1, o.`timestamp` = o.timestamp, o.t = time($t)",
 };
