@@ -469,3 +469,33 @@ def test_a_model_says_how_it_forgets(book):
     (book.folder / "models" / "accounts" / "model.yaml").write_text(
         MODEL + "on_error: set-aside\n", encoding="utf-8")
     assert "`on_error: set-aside` is not for MongoDB" in check_lines(book)
+
+
+def test_a_handler_takes_the_state_of_a_stream(book, ferretdb):
+    """Each withdrawal's document has the balance as it was at it, also after a rebuild."""
+    folder = book.folder / "models" / "slips"
+    folder.mkdir()
+    (folder / "model.yaml").write_text(MODEL + "personal: rebuild\n", encoding="utf-8")
+    (folder / "schema.json").write_text('{"create": "{gen}Slip"}\n', encoding="utf-8")
+    (folder / "Withdrawn.json").write_text("""// with: account = {_stream}
+{"insert": "{gen}Slip", "documents": [
+  {"_id": ":_position", "amount": ":amount", "left": ":account.balance"}]}
+""", encoding="utf-8")
+    events = events_of(6, count=120)
+    left, slips = {}, {}
+    for position, event in enumerate(events, 1):
+        sign = {"Deposited": 1, "Withdrawn": -1}.get(event["type"], 0)
+        left[event["stream"]] = left.get(event["stream"], 0) + sign * event["data"].get("amount", 0)
+        if event["type"] == "Withdrawn":
+            slips[position] = [event["data"]["amount"], left[event["stream"]]]
+    server = Server(book)
+    try:
+        last = append(server, events)
+        wait_for(lambda: status_of(server, "slips")["position"] >= last)
+        assert {one["_id"]: [one["amount"], one["left"]]
+                for one in ferretdb.find("slips__g1_Slip")} == slips
+        assert server.post("/models/slips/rebuild").status == 200
+        assert {one["_id"]: [one["amount"], one["left"]]
+                for one in ferretdb.find("slips__g2_Slip")} == slips
+    finally:
+        assert server.stop() == 0
