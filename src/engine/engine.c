@@ -205,6 +205,22 @@ static int add_model(struct dbk_engine *engine, const struct dbk_model_definitio
                   : dbk_models_add(engine->models, &noted, engine->writer, err);
 }
 
+/* Once a database. */
+static int settle_views(struct dbk_engine *engine, struct dbk_error *err)
+{
+    const struct dbk_book *book = engine->book;
+    int rc = DBK_OK;
+    for (size_t i = 0; rc == DBK_OK && engine->writer && i < book->model_count; i++) {
+        const char *path = book->models[i].database_path;
+        bool settled = dbk_target_dialect(path) != DBK_DIALECT_SQLITE;
+        for (size_t j = 0; j < i; j++)
+            settled = settled || strcmp(book->models[j].database_path, path) == 0;
+        if (!settled)
+            rc = dbk_views_settle(engine->views, path, err);
+    }
+    return rc;
+}
+
 static int open_models(struct dbk_engine *engine, struct dbk_error *err)
 {
     const struct dbk_book *book = engine->book;
@@ -223,6 +239,8 @@ static int open_models(struct dbk_engine *engine, struct dbk_error *err)
     for (size_t i = 0; rc == DBK_OK && i < book->view_count; i++)
         rc = dbk_views_add(engine->views, &book->views[i], book->models, book->model_count,
                            engine->writer, err);
+    if (rc == DBK_OK)
+        rc = settle_views(engine, err);
     return rc < 0 ? rc : list_tables(engine, err);
 }
 

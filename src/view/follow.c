@@ -218,17 +218,6 @@ static int follow_table(struct dbk_connection *connection, const struct dbk_rela
     return rc;
 }
 
-int dbk_follow_tables(struct dbk_connection *connection, const struct dbk_algebra *tree,
-                      struct dbk_error *err)
-{
-    int rc = DBK_OK;
-    for (size_t i = 0; rc == DBK_OK && i < tree->relation_count; i++) {
-        if (tree->relations[i]->kind == DBK_RELATION_TABLE)
-            rc = follow_table(connection, tree->relations[i], err);
-    }
-    return rc;
-}
-
 /* ---- Cursors ---- */
 
 int dbk_follow_newest(struct dbk_connection *connection, const char *table, int64_t *seq_out,
@@ -289,6 +278,48 @@ int dbk_follow_forget(struct dbk_connection *connection, const char *view, struc
 {
     return run_cursor(connection, "DELETE FROM _daybook_cursors WHERE view = ?1", view, NULL, NULL,
                       NULL, err);
+}
+
+static int hold(struct dbk_connection *connection, const char *view, const char *table,
+                struct dbk_error *err)
+{
+    return run_cursor(connection, "INSERT OR IGNORE INTO _daybook_cursors VALUES (?1, ?2, -1)",
+                      view, table, NULL, NULL, err);
+}
+
+int dbk_follow_tables(struct dbk_connection *connection, const char *view,
+                      const struct dbk_algebra *tree, struct dbk_error *err)
+{
+    int rc = DBK_OK;
+    for (size_t i = 0; rc == DBK_OK && i < tree->relation_count; i++) {
+        const struct dbk_relation *table = tree->relations[i];
+        if (table->kind != DBK_RELATION_TABLE)
+            continue;
+        rc = follow_table(connection, table, err);
+        if (rc == DBK_OK)
+            rc = hold(connection, view, table->table, err);
+    }
+    return rc;
+}
+
+int dbk_follow_keep(struct dbk_connection *connection, const char *const *views, size_t count,
+                    struct dbk_error *err)
+{
+    struct dbk_buf sql;
+    int64_t there = 0;
+    int rc = dbk_view_integer(connection,
+                              "SELECT count(*) FROM sqlite_schema WHERE name = '_daybook_cursors'",
+                              NULL, &there, err);
+    if (rc < 0 || there == 0)
+        return rc;
+    dbk_buf_init(&sql, SQL_SIZE_MAX);
+    dbk_buf_append_text(&sql, "DELETE FROM _daybook_cursors WHERE view NOT IN (''");
+    for (size_t i = 0; i < count; i++)
+        dbk_buf_append_format(&sql, ", '%s'", views[i]);
+    dbk_buf_append_char(&sql, ')');
+    rc = run_buffer(connection, &sql, err);
+    dbk_buf_release(&sql);
+    return rc < 0 ? rc : dbk_follow_clean(connection, err);
 }
 
 /* ---- The difference ---- */

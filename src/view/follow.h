@@ -32,17 +32,25 @@ extern const char *const dbk_follow_triggers[5];
 
 /* Makes `_daybook_cursors` where it is missing. */
 int dbk_follow_catalog(struct dbk_connection *connection, struct dbk_error *err) DBK_MUST_CHECK;
-/* Follows all tables of a tree, inside a write transaction. */
-int dbk_follow_tables(struct dbk_connection *connection, const struct dbk_algebra *tree,
-                      struct dbk_error *err) DBK_MUST_CHECK;
+/*
+ * Follows all tables of a tree for a view, inside a write transaction. On those on which it has no
+ * cursor it gets one that stands before all notes (-1), so that nobody ends their following before
+ * the view has its rows; by such a cursor nothing can be brought up to date.
+ */
+int dbk_follow_tables(struct dbk_connection *connection, const char *view,
+                      const struct dbk_algebra *tree, struct dbk_error *err) DBK_MUST_CHECK;
 /* The newest note of a table; 0: there is none. */
 int dbk_follow_newest(struct dbk_connection *connection, const char *table, int64_t *seq_out,
                       struct dbk_error *err) DBK_MUST_CHECK;
-/* A view's cursor on a table; -1: it has none. */
+/* A view's cursor on a table; -1: it has none by which it could be brought up to date. */
 int dbk_follow_cursor(struct dbk_connection *connection, const char *view, const char *table,
                       int64_t *seq_out, struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_follow_set_cursor(struct dbk_connection *connection, const char *view, const char *table,
                           int64_t seq, struct dbk_error *err) DBK_MUST_CHECK;
+/* Removes the cursors of all views that are not among these names, and what they alone needed.
+   Where there is no catalog nothing is done. */
+int dbk_follow_keep(struct dbk_connection *connection, const char *const *views, size_t count,
+                    struct dbk_error *err) DBK_MUST_CHECK;
 /* Removes a view's cursors. */
 int dbk_follow_forget(struct dbk_connection *connection, const char *view,
                       struct dbk_error *err) DBK_MUST_CHECK;

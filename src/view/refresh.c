@@ -437,7 +437,7 @@ static int follow(struct work *work, struct dbk_error *err)
         return dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
     int rc = dbk_connection_begin(work->write, DBK_BEGIN_WRITE, err);
     if (rc == DBK_OK)
-        rc = dbk_follow_tables(work->write, &plan->tree, err);
+        rc = dbk_follow_tables(work->write, work->refresh->definition->name, &plan->tree, err);
     if (rc == DBK_OK)
         rc = dbk_connection_run(work->write, "COMMIT", err);
     if (rc < 0 && dbk_connection_in_transaction(work->write))

@@ -210,6 +210,25 @@ int dbk_views_add(struct dbk_views *views, const struct dbk_view_definition *def
     return rc;
 }
 
+int dbk_views_settle(struct dbk_views *views, const char *database_path, struct dbk_error *err)
+{
+    struct dbk_connection *connection = NULL;
+    const char **names = dbk_alloc_zero(views->count + 1, sizeof(*names));
+    size_t count = 0;
+    if (names == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "views: %s", dbk_code_text(DBK_ENOMEM));
+    for (size_t i = 0; i < views->count; i++) {
+        if (strcmp(views->views[i].definition.database_path, database_path) == 0)
+            names[count++] = views->views[i].definition.name;
+    }
+    int rc = dbk_connection_open(database_path, 0, &connection, err);
+    if (rc == DBK_OK)
+        rc = dbk_follow_keep(connection, names, count, err);
+    dbk_connection_free(connection);
+    dbk_free(names);
+    return rc;
+}
+
 /* The names that there are, for a did-you-mean. */
 int dbk_views_find(struct dbk_views *views, const char *name, size_t *index_out,
                    struct dbk_error *err)

@@ -37,7 +37,7 @@ def rows(book, view="levels"):
 
 
 def expected(book, sql=BY_LEVEL):
-    connection = sqlite3.connect(book.data / "reading.db")
+    connection = sqlite3.connect(f"file:{book.data}/reading.db?mode=ro", uri=True)
     try:
         return sorted(connection.execute(sql).fetchall())
     finally:
@@ -148,13 +148,28 @@ def test_nothing_of_the_followed_rows_stays(book):
     assert len(notes) == 1 and notes[0][2] == 0 and set(notes[0][3:]) == {None}
 
 
+def followed(book):
+    connection = sqlite3.connect(book.data / "reading.db")
+    found = connection.execute("SELECT name FROM sqlite_schema WHERE name LIKE '_daybook_changes%' "
+                               "OR type = 'trigger'").fetchall()
+    connection.close()
+    return found
+
+
+def test_a_view_that_is_gone_ends_the_following(book):
+    book.run("view", "refresh", "levels")
+    book.run("view", "refresh", "bank_totals")
+    (book.folder / "views" / "levels.sql").unlink()
+    book.run("do", "Deposit", "account=a", "amount=1")
+    assert followed(book) != []  # the other one stands on the same table
+    (book.folder / "views" / "bank_totals.sql").unlink()
+    book.run("do", "Deposit", "account=a", "amount=1")
+    assert followed(book) == []
+
+
 def test_a_full_view_ends_the_following(book):
     book.run("view", "refresh", "levels")
     view = book.folder / "views" / "levels.sql"
     view.write_text(BY_LEVEL.replace("mode: incremental", "mode: full"))
     assert book.json("view", "refresh", "levels")["full_because"] == "its head says `mode: full`"
-    connection = sqlite3.connect(book.data / "reading.db")
-    left = connection.execute("SELECT name FROM sqlite_schema WHERE name LIKE '_daybook_changes%' "
-                              "OR type = 'trigger'").fetchall()
-    connection.close()
-    assert left == []
+    assert followed(book) == []
