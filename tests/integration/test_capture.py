@@ -11,6 +11,7 @@ import time
 import pytest
 from conftest import Book, Server, missing
 from services.postgres import Missing, Postgres
+from services.proxy import Proxy
 
 # The least memory for decoding: transactions of more than a few rows are streamed before they end.
 SETTINGS = ["wal_level = logical", "max_replication_slots = 40", "max_wal_senders = 40",
@@ -397,6 +398,33 @@ def test_a_snapshot_goes_on_where_it_was_killed(postgres, database, binary, tmp_
         writers.stop()
         server.stop()
     assert kills > 1
+    assert_same(book, postgres, database)
+
+
+def test_what_is_committed_while_a_piece_is_read(postgres, database, binary, tmp_path, data):
+    """The piece's answer comes long after the stream told of transactions that it has not seen."""
+    proxy = Proxy(postgres.port, delay_s=0.1, slow=lambda first: b"replication" not in first)
+    folder = tmp_path / "book"
+    write_book(folder, postgres.connection(database, proxy.port) +
+               " sslmode=disable gssencmode=disable")
+    book = Book(binary, folder, data)
+    postgres.sql(PEOPLE, database)
+    postgres.sql("INSERT INTO people SELECT i, 'name ' || i FROM generate_series(1, 30000) AS i",
+                 database)
+    server = Server(book)
+    try:
+        turn = 0
+        while status(server)["state"] != "streaming":
+            postgres.sql("".join(
+                f"BEGIN; DELETE FROM people WHERE id % 397 = {n}; COMMIT; BEGIN; UPDATE people SET "
+                f"name = 'turn {n}' WHERE id % 389 = {n}; COMMIT;"
+                for n in range(turn, turn + 20)), database)
+            turn += 20
+        settle(server, postgres, database)
+    finally:
+        server.stop()
+        proxy.close()
+    assert turn > 20
     assert_same(book, postgres, database)
 
 

@@ -59,11 +59,12 @@ class Proxy:
     """`cut_at`: the message, counted from 1 over all connections since `arm`, at which the
     connection ends: before it is passed on, or (`after`) after the server has it and before the
     client hears of it. `action` is called at that message instead. `delay_s`: for how long each
-    answer is kept."""
+    answer is kept, of those connections whose first message `slow` says so of."""
 
-    def __init__(self, port, messages=postgres_messages, delay_s=0):
+    def __init__(self, port, messages=postgres_messages, delay_s=0, slow=None):
         self.target = port
         self.delay_s = delay_s
+        self.slow = slow or (lambda first: True)
         self.messages = messages
         self.lock = threading.Lock()
         self.count = 0
@@ -100,9 +101,9 @@ class Proxy:
             except OSError:
                 self._end(client)
                 continue
-            muted = threading.Event()
+            muted, slow = threading.Event(), threading.Event()
             for run, ends in ((self._forward, (client, server)), (self._back, (server, client))):
-                threading.Thread(target=run, args=(*ends, muted), daemon=True).start()
+                threading.Thread(target=run, args=(*ends, muted, slow), daemon=True).start()
 
     def _end(self, *sockets):
         for one in sockets:
@@ -115,14 +116,17 @@ class Proxy:
                 pass
             one.close()
 
-    def _forward(self, client, server, muted):
+    def _forward(self, client, server, muted, slow):
         buffer = bytearray()
-        first = True
+        first = asked = True
         try:
             while data := client.recv(65536):
                 buffer += data
                 messages, first = self.messages(buffer, first)
                 for message in messages:
+                    if asked and self.slow(message):
+                        slow.set()
+                    asked = False
                     with self.lock:
                         self.count += 1
                         cut = self.count == self.cut_at
@@ -148,7 +152,7 @@ class Proxy:
             pass
         self._end(client, server)
 
-    def _back(self, server, client, muted):
+    def _back(self, server, client, muted, slow):
         try:
             while not muted.is_set():
                 data = server.recv(65536)
@@ -156,7 +160,8 @@ class Proxy:
                     break
                 if muted.is_set():
                     return
-                time.sleep(self.delay_s)
+                if slow.is_set():
+                    time.sleep(self.delay_s)
                 client.sendall(data)
         except OSError:
             pass

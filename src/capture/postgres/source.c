@@ -266,7 +266,9 @@ static int tell_truncate(struct source *source, struct dbk_change *change_out)
 
 /* ---- Transactions ---- */
 
-static int tell_begin(struct source *source, struct dbk_change *change_out)
+/* A piece that is asked for may have been read before this transaction, and is told behind it: its
+   answer is waited for, which says so. */
+static int tell_begin(struct source *source, struct dbk_change *change_out, struct dbk_error *err)
 {
     const struct dbk_pgoutput *message = &source->message;
     source->in_transaction = true;
@@ -274,6 +276,9 @@ static int tell_begin(struct source *source, struct dbk_change *change_out)
     source->transaction_id = message->transaction;
     if (source->skip)
         return 0;
+    int rc = dbk_pg_take_piece(source, true, err);
+    if (rc < 0)
+        return rc;
     dbk_lsn_format(message->lsn, source->position);
     (void)snprintf(source->transaction, sizeof(source->transaction), "%u", message->transaction);
     *change_out = (struct dbk_change){
@@ -302,7 +307,7 @@ static int tell_streamed(struct source *source, struct dbk_change *change_out,
     if (rc < 0)
         return rc;
     source->replay.end_lsn = source->message.end_lsn;
-    return tell_begin(source, change_out);
+    return tell_begin(source, change_out, err);
 }
 
 /* What the message at hand has to tell: 1: a change; 0: nothing more. */
@@ -312,7 +317,7 @@ static int tell_message(struct source *source, struct dbk_change *change_out, st
     dbk_arena_reset(&source->row);
     switch (source->message.kind) {
     case DBK_PGOUTPUT_BEGIN:
-        return tell_begin(source, change_out);
+        return tell_begin(source, change_out, err);
     case DBK_PGOUTPUT_COMMIT:
         return tell_end(source, change_out);
     case DBK_PGOUTPUT_INSERT:
