@@ -102,14 +102,14 @@ int dbk_rows_attach(struct dbk_rows *rows, const char *name, const char *path,
     return rc < 0 ? dbk_error_set(err, rc, "database %s: %s", path, failure.message) : rc;
 }
 
-static bool is_there(struct dbk_engine *engine, const struct dbk_book_database *database)
+/* A database whose file no model has made yet has nothing. Only SQLite may open its files: when any
+   descriptor of a file is closed, all locks that the process has on it are gone. */
+static bool is_missing(const struct dbk_book_database *database)
 {
-    struct dbk_file file = DBK_FILE_CLOSED;
-    if (dbk_target_dialect(database->path) != DBK_DIALECT_SQLITE)
-        return true;
-    int rc = engine->os->open(engine->os, database->path, DBK_OS_READ, &file, NULL);
-    engine->os->close(engine->os, &file);
-    return rc == DBK_OK;
+    struct dbk_connection *connection = NULL;
+    int rc = dbk_connection_open(database->path, DBK_CONNECT_READ, &connection, NULL);
+    dbk_connection_free(connection);
+    return rc == DBK_ENOTFOUND;
 }
 
 static int open_databases(struct dbk_engine *engine, const struct dbk_rows_options *options,
@@ -121,14 +121,17 @@ static int open_databases(struct dbk_engine *engine, const struct dbk_rows_optio
         const struct dbk_book_database *database = dbk_book_database(book, options->database);
         if (database == NULL)
             return dbk_error_set(err, DBK_ENOTFOUND, "there is no database %s", options->database);
-        return is_there(engine, database)
-                   ? dbk_connection_open(database->path, DBK_CONNECT_READ, &rows->connection, err)
-                   : dbk_connection_open("", DBK_CONNECT_MEMORY, &rows->connection, err);
+        rc = dbk_connection_open(database->path, DBK_CONNECT_READ, &rows->connection, err);
+        bool none = rc == DBK_ENOTFOUND && dbk_target_dialect(database->path) == DBK_DIALECT_SQLITE;
+        return none ? dbk_connection_open("", DBK_CONNECT_MEMORY, &rows->connection, err) : rc;
     }
     rc = dbk_connection_open("", DBK_CONNECT_MEMORY | DBK_CONNECT_READ, &rows->connection, err);
     for (size_t i = 0; rc == DBK_OK && i < book->database_count; i++) {
-        if (!is_server(engine, book->databases[i].name) && is_there(engine, &book->databases[i]))
-            rc = dbk_rows_attach(rows, book->databases[i].name, book->databases[i].path, err);
+        if (is_server(engine, book->databases[i].name))
+            continue;
+        rc = dbk_rows_attach(rows, book->databases[i].name, book->databases[i].path, err);
+        if (rc < 0 && is_missing(&book->databases[i]))
+            rc = DBK_OK;
     }
     return rc;
 }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Processes beside each other on one data directory."""
+import sqlite3
 import subprocess
 
 from conftest import clean_environment
@@ -23,3 +24,18 @@ def test_reading_commands_work_beside_a_server(bank, serve):
     bank.run("read", "account-1")
     refused = bank.run("append", "note-1", "Noted", "{}", status=1)
     assert "daybook serve (process " in refused.errors
+
+
+def test_a_program_that_opens_a_read_model_takes_no_lock_away(bank, serve):
+    """SQLite's locks are the process's: one file closed elsewhere in the daemon would end them all,
+    and the last program that reads would then remove what the daemon is writing."""
+    server = serve(bank)
+    server.post("/commands/Open", {"account": "1"})
+    for turn in range(1, 31):
+        assert server.post("/commands/Deposit", {"account": "1", "amount": 1}).status == 200
+        reader = sqlite3.connect(bank.data / "reading.db")
+        assert reader.execute("SELECT balance FROM balances").fetchall() == [(turn,)]
+        reader.close()
+        for _ in range(2):
+            answer = server.post("/sql", {"sql": "SELECT balance FROM balances"})
+            assert (answer.status, answer.json["rows"]) == (200, [{"balance": turn}]), answer
