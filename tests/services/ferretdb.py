@@ -2,12 +2,14 @@
 """A FerretDB server (1.24, MongoDB's protocol on SQLite) in a temporary folder, on a free port of
 loopback.
 
-It is a Go module, built once (go 1.22 or later); the program is kept in ~/.cache/daybook-tests.
+It is a Go module, built once; the program is kept in ~/.cache/daybook-tests. It wants Go 1.22,
+which an older one (Debian 12 has 1.19) fetches as a module.
 It has no transactions, no sessions to speak of, and no change streams.
 """
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import stat
@@ -19,21 +21,43 @@ from services.bson import Client
 from services.postgres import Missing, free_port
 
 VERSION = "v1.24.0"
+GO = (1, 22)
+TOOLCHAIN = "golang.org/toolchain@v0.0.1-go1.22.12.linux-amd64"
 MODULE = "github.com/FerretDB/FerretDB"
 TIMEOUT_S = 60
 BUILD_TIMEOUT_S = 1200
 
 
+def fetch(module, folder):
+    """Where the module's files are."""
+    told = subprocess.run(["go", "mod", "download", "-json", module], cwd=folder, check=True,
+                          capture_output=True, text=True, timeout=BUILD_TIMEOUT_S)
+    return pathlib.Path(json.loads(told.stdout)["Dir"])
+
+
+def compiler(folder):
+    """A go that is new enough."""
+    told = subprocess.run(["go", "env", "GOVERSION"], check=True, capture_output=True, text=True,
+                          timeout=TIMEOUT_S).stdout
+    found = re.match(r"go(\d+)\.(\d+)", told)
+    if found and (int(found[1]), int(found[2])) >= GO:
+        return "go"
+    tools = folder / "go"
+    shutil.copytree(fetch(TOOLCHAIN, folder), tools)
+    for path in [*(tools / "bin").iterdir(), *(tools / "pkg" / "tool").rglob("*")]:
+        path.chmod(0o755)
+    return tools / "bin" / "go"
+
+
 def make(folder):
     """Builds the program in a folder of its own; the version stands in a file that git makes."""
-    told = subprocess.run(["go", "mod", "download", "-json", f"{MODULE}@{VERSION}"], cwd=folder,
-                          check=True, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S)
+    go = compiler(folder)
     source = folder / "source"
-    shutil.copytree(json.loads(told.stdout)["Dir"], source)
+    shutil.copytree(fetch(f"{MODULE}@{VERSION}", folder), source)
     for path in [source, *source.rglob("*")]:
         path.chmod(path.stat().st_mode | stat.S_IWUSR)
     (source / "build" / "version" / "version.txt").write_text(VERSION + "\n", encoding="utf-8")
-    subprocess.run(["go", "build", "-o", folder / "ferretdb", "./cmd/ferretdb"], cwd=source,
+    subprocess.run([go, "build", "-o", folder / "ferretdb", "./cmd/ferretdb"], cwd=source,
                    check=True, capture_output=True, timeout=BUILD_TIMEOUT_S,
                    env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod"})
     return folder / "ferretdb"
@@ -46,7 +70,7 @@ def program():
     if kept.is_file():
         return kept
     if shutil.which("go") is None:
-        raise Missing("FerretDB: go (1.22 or later)")
+        raise Missing("FerretDB: go (package golang-go)")
     kept.parent.mkdir(parents=True, exist_ok=True)
     making = pathlib.Path(tempfile.mkdtemp(prefix=".making-", dir=kept.parent))
     try:
