@@ -345,6 +345,11 @@ int dbk_forget_subject(struct dbk_forget *forget, const struct dbk_forget_reques
         return dbk_error_set(err, DBK_ENOTFOUND,
                              "no schema of this book says whose its events are");
     int rc = dbk_vault_find_subject(forget->options.vault, request->subject, &key, err);
+    if (rc == DBK_ENOTFOUND)
+        return dbk_error_set(
+            err, rc,
+            "this subject has no key: nothing personal of it was stored, or it was "
+            "forgotten before (`daybook forgotten ls`)");
     if (rc < 0)
         return rc;
     if (request->mode == DBK_FORGET_TOMBSTONE &&

@@ -226,7 +226,7 @@ def test_what_is_wrong_is_named(personal, serve):
     fill(personal)
     server = serve(personal)
     answer = server.post("/subjects/nobody/forget")
-    assert answer.status == 404 and "nobody" not in answer.json["code"], answer
+    assert answer.status == 404 and "has no key" in answer.json["detail"], answer
     assert server.post("/subjects/12001/forget?nwo=true").status == 400
     key = server.post("/subjects/12001/forget?wait=true").json["key"]
     assert server.get(f"/forgotten/{key}").json["state"] == "waiting for an epoch"
