@@ -24,6 +24,8 @@
 #define SLEEP_US_MAX INT64_C(30000000)
 /* How often it is looked whether what continuous views stand on has moved. */
 #define LOOK_US INT64_C(10000)
+/* When a refresh that failed is tried again, if it is due. */
+#define AGAIN_US (INT64_C(1) * 1000000)
 
 struct view {
     struct dbk_view_definition definition;
@@ -32,6 +34,7 @@ struct view {
     bool refreshing;
     uint64_t runs;            /* refreshes ended */
     uint64_t seen;            /* of the scheduler: how far the sources were at its last refresh */
+    int64_t not_before_us;    /* of the scheduler: it failed, and is tried again then */
     struct dbk_error outcome; /* of the last one */
 };
 
@@ -257,7 +260,7 @@ static int refresh_view(struct dbk_views *views, const struct view *view, uint64
                         dbk_progress_fn progress, void *context, struct dbk_error *err)
 {
     uint64_t wanted = after != 0 ? after : dbk_store_last_position(views->store);
-    for (size_t i = 0; i < view->source.model_count; i++) {
+    for (size_t i = 0; after != DBK_VIEW_AS_IT_IS && i < view->source.model_count; i++) {
         int rc = dbk_models_wait(views->models, view->source.models[i], wanted, WAIT_US, err);
         if (rc < 0)
             return rc;
@@ -432,18 +435,51 @@ static uint64_t sources_of(struct dbk_views *views, const struct view *view)
     return sum;
 }
 
-/* True when a view that this one reads is due, too, and so goes first. */
+/* When the scheduler looks at a view next; not later than now: it is to be refreshed.
+   DBK_TIME_NONE: never. */
+static int64_t turn_us(struct dbk_views *views, const struct view *view, int64_t now_us)
+{
+    int64_t turn = view->definition.schedule.kind != DBK_SCHEDULE_CONTINUOUS ? due_us(views, view)
+                   : sources_of(views, view) == view->seen                   ? now_us + LOOK_US
+                                                                             : now_us;
+    return turn != DBK_TIME_NONE && turn < view->not_before_us ? view->not_before_us : turn;
+}
+
+/* True when a view that this one reads is due, too, and so goes first. A continuous one is nearly
+   always due: it goes first once. */
 static bool source_is_due(struct dbk_views *views, const struct view *view, int64_t now_us)
 {
     for (size_t i = 0; i < view->source.view_count; i++) {
         size_t index = 0;
         if (dbk_views_find(views, view->source.views[i], &index, NULL) < 0)
             continue;
-        int64_t due = due_us(views, &views->views[index]);
-        if (due != DBK_TIME_NONE && due <= now_us)
+        const struct view *source = &views->views[index];
+        bool settled =
+            source->definition.schedule.kind == DBK_SCHEDULE_CONTINUOUS && source->seen != 0;
+        int64_t turn = settled ? DBK_TIME_NONE : turn_us(views, source, now_us);
+        if (turn != DBK_TIME_NONE && turn <= now_us)
             return true;
     }
     return false;
+}
+
+/* A continuous view takes what there is, and waits for no model. */
+static void take_turn(struct dbk_views *views, struct view *view)
+{
+    bool continuous = view->definition.schedule.kind == DBK_SCHEDULE_CONTINUOUS;
+    uint64_t sources = continuous ? sources_of(views, view) : 0;
+    bool failed = dbk_views_refresh(views, view->definition.name,
+                                    continuous ? DBK_VIEW_AS_IT_IS : 0, NULL, NULL, NULL) < 0;
+    view->seen = failed ? 0 : sources;
+    view->not_before_us = failed ? views->os->now_us(views->os) + AGAIN_US : 0;
+}
+
+static bool is_stopping(struct dbk_views *views)
+{
+    (void)pthread_mutex_lock(&views->mutex);
+    bool stopping = views->stopping;
+    (void)pthread_mutex_unlock(&views->mutex);
+    return stopping;
 }
 
 /* Refreshes what is due, sources first; returns how long there is nothing to do. */
@@ -451,34 +487,19 @@ static int64_t run_due(struct dbk_views *views)
 {
     int64_t now_us = views->os->now_us(views->os);
     int64_t sleep_us = SLEEP_US_MAX;
-    for (size_t i = 0; i < views->count; i++) {
+    for (size_t i = 0; i < views->count && !is_stopping(views); i++) {
         struct view *view = &views->views[i];
-        bool continuous = view->definition.schedule.kind == DBK_SCHEDULE_CONTINUOUS;
-        uint64_t sources = continuous ? sources_of(views, view) : 0;
-        int64_t due =
-            continuous ? now_us + (sources == view->seen ? LOOK_US : 0) : due_us(views, view);
-        if (due == DBK_TIME_NONE)
+        int64_t turn = turn_us(views, view, now_us);
+        if (turn == DBK_TIME_NONE)
             continue;
-        if (due > now_us) {
-            if (due - now_us < sleep_us)
-                sleep_us = due - now_us;
+        if (turn > now_us) {
+            if (turn - now_us < sleep_us)
+                sleep_us = turn - now_us;
             continue;
         }
         sleep_us = 0;
-        if (source_is_due(views, view, now_us))
-            continue;
-        view->seen = sources;
-        /* A continuous one takes what there is, and waits for no model. */
-        dbk_ignore(
-            dbk_views_refresh(views, view->definition.name, continuous ? 1 : 0, NULL, NULL, NULL));
-        (void)pthread_mutex_lock(&views->mutex);
-        bool failed = view->outcome.code != DBK_OK;
-        bool stopping = views->stopping;
-        (void)pthread_mutex_unlock(&views->mutex);
-        if (failed)
-            view->seen = 0;
-        if (stopping || failed)
-            return stopping ? 0 : INT64_C(1000000);
+        if (!source_is_due(views, view, now_us))
+            take_turn(views, view);
     }
     return sleep_us;
 }

@@ -107,6 +107,9 @@ int dbk_views_settle(struct dbk_views *views, const char *database_path,
    made up for once. */
 int dbk_views_start(struct dbk_views *views, struct dbk_error *err) DBK_MUST_CHECK;
 
+/* As `after`: with what there is. */
+#define DBK_VIEW_AS_IT_IS UINT64_MAX
+
 /*
  * Refreshes now: first waits until the models it reads have posted up to `after` (0: what the log
  * holds now). Joins a refresh of the same view that is under way.

@@ -101,6 +101,48 @@ def test_a_continuous_view_follows(book, serve):
     assert book.json("view", "show", "levels")["last_mode"] == "incremental"
 
 
+def test_continuous_views_of_views_and_of_what_fails(book, serve):
+    """A reader that comes first by its name waits for its source, and one that fails holds up
+    nobody."""
+    views = book.folder / "views"
+    head = "-- refresh: continuous\n-- database: reading\n"
+    (views / "levels.sql").write_text(BY_LEVEL.replace("on demand", "continuous"))
+    (views / "a_top.sql").write_text(head + "SELECT level, total FROM levels WHERE total > 0\n")
+    (views / "b_fails.sql").write_text(
+        head + "SELECT account, CASE balance WHEN 150 THEN abs(-9223372036854775807 - 1) END AS n "
+        "FROM balances\n")
+    server = serve(book)
+    server.post("/commands/Deposit", {"account": "a", "amount": 1})
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        server.post("/commands/Deposit", {"account": "c", "amount": 1})
+        want = [(level, total) for level, _, total, _ in expected(book)]
+        shown = server.get("/views/a_top")
+        if shown.status == 200 and shown.json["rows"]:
+            break
+    time.sleep(0.5)
+    want = [(level, total) for level, _, total, _ in expected(book)]
+    assert rows(book, "levels") == expected(book)
+    assert rows(book, "a_top") == want
+    assert "overflow" in book.json("view", "show", "b_fails")["error"]
+
+
+def test_a_continuous_view_of_nothing_holds_up_nobody(make_book, tmp_path, serve):
+    folder = tmp_path / "bank"
+    shutil.copytree(BANK, folder)
+    (folder / "views" / "levels.sql").write_text(BY_LEVEL.replace("on demand", "continuous"))
+    (folder / "views" / "counts.sql").write_text("-- refresh: every 1 second\n-- database: reading\n"
+                                            "SELECT count(*) AS n FROM balances\n")
+    server = serve(make_book(folder))
+    deadline = time.monotonic() + 5
+    while server.get("/views/counts").status != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    begun = time.monotonic()
+    server.stop()
+    assert time.monotonic() - begun < 5
+
+
 def test_it_says_how_it_is_maintained(book):
     before = book.json("view", "explain", "levels")
     assert before["incremental"] is True and "statements" not in before
