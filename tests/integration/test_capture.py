@@ -428,6 +428,37 @@ def test_what_is_committed_while_a_piece_is_read(postgres, database, binary, tmp
     assert_same(book, postgres, database)
 
 
+def test_a_table_that_is_locked_holds_up_no_other(postgres, database, binary, tmp_path, data):
+    """The stream waits for a piece that is being read, but not for whoever locks its table."""
+    folder = tmp_path / "book"
+    write_book(folder, postgres.connection(database), "database: source\ntables:\n  people:\n"
+               "    capture: cdc\n  notes:\n    capture: cdc\n")
+    postgres.sql(PEOPLE + "; CREATE TABLE notes (id int PRIMARY KEY)", database)
+    postgres.sql("INSERT INTO people (id, name) SELECT n, 'n' FROM generate_series(1, 150000) n",
+                 database)
+    book = Book(binary, folder, data)
+    lock = threading.Thread(target=postgres.sql, args=(
+        "BEGIN; LOCK people IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(9); COMMIT", database))
+    server = Server(book)
+    try:
+        while status(server)["state"] != "snapshot":
+            time.sleep(0.01)
+        lock.start()
+        time.sleep(0.5)
+        assert status(server)["state"] == "snapshot"
+        postgres.sql("INSERT INTO notes VALUES (1)", database)
+        begun = time.monotonic()
+        while not server.get("/streams/users.notes-1").json.get("events"):
+            assert time.monotonic() - begun < 7, status(server)
+            time.sleep(0.05)
+        assert lock.is_alive()
+        lock.join()
+        settle(server, postgres, database)
+    finally:
+        server.stop()
+    assert_same(book, postgres, database)
+
+
 def failure(server, timeout=30):
     end = time.time() + timeout
     while time.time() < end:

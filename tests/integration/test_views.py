@@ -109,8 +109,8 @@ def test_continuous_views_of_views_and_of_what_fails(book, serve):
     (views / "levels.sql").write_text(BY_LEVEL.replace("on demand", "continuous"))
     (views / "a_top.sql").write_text(head + "SELECT level, total FROM levels WHERE total > 0\n")
     (views / "b_fails.sql").write_text(
-        head + "SELECT account, CASE balance WHEN 150 THEN abs(-9223372036854775807 - 1) END AS n "
-        "FROM balances\n")
+        head + "SELECT account, CASE balance WHEN 150 THEN abs(-9223372036854775807 - 1) END "
+        "AS n FROM balances\n")
     server = serve(book)
     server.post("/commands/Deposit", {"account": "a", "amount": 1})
     deadline = time.monotonic() + 10

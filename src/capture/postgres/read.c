@@ -13,6 +13,10 @@
 #define PIECE_ARENA_MAX ((size_t)256 << 20)
 /* How soon open transactions are looked at again. */
 #define AGAIN_US (INT64_C(50) * 1000)
+/* So long the stream waits for a piece; then it is asked for again, as much later. */
+#define PATIENCE_US (INT64_C(2) * 1000000)
+/* So long a server may take to end a statement that was cancelled. */
+#define CANCEL_US (INT64_C(10) * 1000000)
 
 static int no_memory(const struct source *source, struct dbk_error *err)
 {
@@ -321,9 +325,9 @@ static int take_rows(struct source *source, struct dbk_error *err)
 }
 
 /* What is asked for again, later. */
-static void ask_again(struct source *source)
+static void ask_again(struct source *source, int64_t later_us)
 {
-    source->piece.not_before_us = now_us(source) + AGAIN_US;
+    source->piece.not_before_us = now_us(source) + later_us;
     dbk_pg_drop_piece(source);
 }
 
@@ -334,10 +338,13 @@ static int end_answers(struct source *source, struct dbk_error *err)
     if (piece->failure.code != DBK_OK) {
         struct dbk_error failure = piece->failure;
         bool stale = piece->stale;
-        dbk_pg_drop_piece(source);
+        bool given_up = piece->given_up && failure.code == DBK_EBUSY;
+        ask_again(source, given_up ? PATIENCE_US : 0);
         int rc = dbk_pg_run(source, source->sql, "ROLLBACK", err);
         if (rc < 0)
             return rc;
+        if (given_up)
+            return DBK_OK;
         if (stale)
             return dbk_pg_read_table(source, table, err);
         if (err != NULL)
@@ -345,27 +352,54 @@ static int end_answers(struct source *source, struct dbk_error *err)
         return failure.code;
     }
     if (table->behind > 0 && piece->seen.min < table->behind) {
-        ask_again(source);
+        ask_again(source, AGAIN_US);
         return DBK_OK;
     }
     table->behind = 0;
     return take_rows(source, err);
 }
 
+static int give_up(struct source *source, struct dbk_error *err)
+{
+    char why[256] = "";
+    PGcancel *cancel = PQgetCancel(source->sql);
+    bool sent = cancel != NULL && PQcancel(cancel, why, sizeof(why)) == 1;
+    PQfreeCancel(cancel);
+    source->piece.given_up = true;
+    return sent ? DBK_OK : dbk_error_set(err, DBK_ECONNECT, "cancelling a statement: %s", why);
+}
+
+/* Waits for more of the piece's answer, not for ever: it may wait for a lock on its table, and the
+   stream is not read meanwhile. */
+static int await_piece(struct source *source, int64_t begun_us, struct dbk_error *err)
+{
+    struct pollfd look[] = {{.fd = PQsocket(source->sql), .events = POLLIN},
+                            {.fd = source->options.over, .events = POLLIN}};
+    bool given_up = source->piece.given_up;
+    int64_t left_us = begun_us + PATIENCE_US + (given_up ? CANCEL_US : 0) - now_us(source);
+    int ready = left_us <= 0 ? 0 : poll(look, 2, (int)(left_us / 1000) + 1);
+    if (ready < 0 && errno != EINTR)
+        return dbk_error_set_errno(err, errno, "waiting for PostgreSQL");
+    if (ready > 0 && look[1].revents != 0)
+        return dbk_error_set(err, DBK_EBUSY, "ended while waiting for PostgreSQL");
+    if (ready != 0)
+        return DBK_OK;
+    return given_up ? dbk_error_set(err, DBK_ETIMEOUT,
+                                    "PostgreSQL does not end a statement that was cancelled")
+                    : give_up(source, err);
+}
+
 int dbk_pg_take_piece(struct source *source, bool all, struct dbk_error *err)
 {
-    while (source->piece.state == PIECE_ASKED) {
+    int64_t begun_us = now_us(source);
+    int rc = DBK_OK;
+    while (rc == DBK_OK && source->piece.state == PIECE_ASKED) {
         if (PQconsumeInput(source->sql) != 1)
             return dbk_pg_failed(source->sql, NULL, err);
         if (PQisBusy(source->sql) == 1) {
-            struct pollfd look[] = {{.fd = PQsocket(source->sql), .events = POLLIN},
-                                    {.fd = source->options.over, .events = POLLIN}};
             if (!all)
                 return DBK_OK;
-            if (poll(look, 2, -1) < 0 && errno != EINTR)
-                return dbk_error_set_errno(err, errno, "waiting for PostgreSQL");
-            if (look[1].revents != 0)
-                return dbk_error_set(err, DBK_EBUSY, "ended while waiting for PostgreSQL");
+            rc = await_piece(source, begun_us, err);
             continue;
         }
         PGresult *result = PQgetResult(source->sql);
@@ -373,12 +407,10 @@ int dbk_pg_take_piece(struct source *source, bool all, struct dbk_error *err)
             take_answer(source, result);
             continue;
         }
-        int rc = PQstatus(source->sql) == CONNECTION_BAD ? dbk_pg_failed(source->sql, NULL, err)
-                                                         : end_answers(source, err);
-        if (rc < 0)
-            return rc;
+        rc = PQstatus(source->sql) == CONNECTION_BAD ? dbk_pg_failed(source->sql, NULL, err)
+                                                     : end_answers(source, err);
     }
-    return DBK_OK;
+    return rc;
 }
 
 /* ---- Telling ---- */

@@ -104,6 +104,7 @@ enum piece_state { PIECE_NONE, PIECE_ASKED, PIECE_HELD, PIECE_TOLD };
 
 struct piece {
     enum piece_state state;
+    bool given_up; /* its statement was cancelled */
     struct table *table;
     bool sweep;
     /* As the table was when it was asked for. */
