@@ -131,8 +131,8 @@ def test_a_continuous_view_of_nothing_holds_up_nobody(make_book, tmp_path, serve
     folder = tmp_path / "bank"
     shutil.copytree(BANK, folder)
     (folder / "views" / "levels.sql").write_text(BY_LEVEL.replace("on demand", "continuous"))
-    (folder / "views" / "counts.sql").write_text("-- refresh: every 1 second\n-- database: reading\n"
-                                            "SELECT count(*) AS n FROM balances\n")
+    (folder / "views" / "counts.sql").write_text(
+        "-- refresh: every 1 second\n-- database: reading\nSELECT count(*) AS n FROM balances\n")
     server = serve(make_book(folder))
     deadline = time.monotonic() + 5
     while server.get("/views/counts").status != 200:
