@@ -83,20 +83,6 @@ static void register_clockless(void)
     dbk_ignore(sqlite3_vfs_register(&clockless, 0));
 }
 
-/* SQLite declares a table function's columns when it is first named, by a CREATE TABLE that a guard
-   would refuse: those of JSON are named before there is one. */
-static int know_functions(struct dbk_sqlite *connection, struct dbk_error *err)
-{
-    sqlite3_stmt *statement = NULL;
-    int result = sqlite3_prepare_v2(connection->sqlite, "SELECT 1 FROM json_each(0), json_tree(0)",
-                                    -1, &statement, NULL);
-    (void)sqlite3_finalize(statement);
-    return result == SQLITE_OK
-               ? DBK_OK
-               : dbk_error_set(err, code_of(connection, result), "SQLite's JSON functions: %s",
-                               sqlite3_errmsg(connection->sqlite));
-}
-
 static int open_sqlite(const char *path, unsigned flags, struct dbk_sqlite *connection,
                        struct dbk_error *err)
 {
@@ -110,7 +96,7 @@ static int open_sqlite(const char *path, unsigned flags, struct dbk_sqlite *conn
                                  exists ? how : how | SQLITE_OPEN_CREATE,
                                  (flags & DBK_CONNECT_HANDLERS) != 0 ? CLOCKLESS : NULL);
     if (result == SQLITE_OK)
-        return know_functions(connection, err);
+        return DBK_OK;
     int rc = result == SQLITE_CANTOPEN && exists ? DBK_ENOTFOUND : code_of(connection, result);
     return dbk_error_set(err, result == SQLITE_CANTOPEN && rc != DBK_ENOTFOUND ? DBK_EIO : rc,
                          "database %s: %s", memory ? "in memory" : path,
