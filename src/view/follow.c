@@ -49,6 +49,17 @@ int dbk_follow_catalog(struct dbk_connection *connection, struct dbk_error *err)
 
 /* ---- Triggers ---- */
 
+static void append_end(struct dbk_buf *sql, const char *table)
+{
+    for (size_t i = 0; i < sizeof(dbk_follow_triggers) / sizeof(dbk_follow_triggers[0]); i++) {
+        dbk_buf_append_text(sql, "DROP TRIGGER IF EXISTS ");
+        append_own(sql, dbk_follow_triggers[i], table);
+        dbk_buf_append_text(sql, "; ");
+    }
+    dbk_buf_append_text(sql, "DROP TABLE ");
+    append_own(sql, LOG_PREFIX, table);
+}
+
 static void append_columns(struct dbk_buf *out, const struct dbk_relation *table,
                            const char *prefix)
 {
@@ -185,22 +196,54 @@ static int append_before(struct dbk_connection *connection, struct dbk_buf *out,
     return rc;
 }
 
-static int follow_table(struct dbk_connection *connection, const struct dbk_relation *table,
-                        struct dbk_error *err)
+static int append_triggers(struct dbk_connection *connection, struct dbk_buf *out,
+                           const struct dbk_relation *table, struct dbk_error *err)
+{
+    append_after(out, table);
+    int rc = append_before(connection, out, table, false, err);
+    return rc < 0 ? rc : append_before(connection, out, table, true, err);
+}
+
+int dbk_follow_is_current(struct dbk_connection *connection, const struct dbk_relation *table,
+                          bool *current_out, struct dbk_error *err)
 {
     struct dbk_buf sql;
+    int64_t same = 0;
+    dbk_buf_init(&sql, SQL_SIZE_MAX);
+    int rc = append_triggers(connection, &sql, table, err);
+    dbk_buf_append_char(&sql, '\0');
+    if (rc == DBK_OK)
+        rc = sql.rc < 0
+                 ? dbk_error_set(err, sql.rc, "%s", dbk_code_text(sql.rc))
+                 : dbk_view_integer(connection,
+                                    "SELECT count(*) FROM sqlite_schema WHERE type = 'trigger' "
+                                    "AND instr(?1, sql || '; ') > 0",
+                                    sql.data, &same, err);
+    dbk_buf_release(&sql);
+    *current_out = same == sizeof(dbk_follow_triggers) / sizeof(dbk_follow_triggers[0]);
+    return rc;
+}
+
+static int has_log(struct dbk_connection *connection, const struct dbk_relation *table,
+                   int64_t *there_out, struct dbk_error *err)
+{
     struct dbk_buf log;
-    int64_t there = 0;
     dbk_buf_init(&log, SQL_SIZE_MAX);
     dbk_buf_append_format(&log, LOG_PREFIX "%s", table->table);
     dbk_buf_append_char(&log, '\0');
     int rc = log.rc < 0 ? dbk_error_set(err, log.rc, "%s", dbk_code_text(log.rc))
                         : dbk_view_integer(connection,
                                            "SELECT count(*) FROM sqlite_schema WHERE name = ?1",
-                                           log.data, &there, err);
+                                           log.data, there_out, err);
     dbk_buf_release(&log);
-    if (rc < 0 || there != 0)
-        return rc;
+    return rc;
+}
+
+/* newest: the last note's number of a log that was here before; 0: there was none. */
+static int make_log(struct dbk_connection *connection, const struct dbk_relation *table,
+                    int64_t newest, struct dbk_error *err)
+{
+    struct dbk_buf sql;
     dbk_buf_init(&sql, SQL_SIZE_MAX);
     dbk_buf_append_text(&sql, "CREATE TABLE ");
     append_own(&sql, LOG_PREFIX, table->table);
@@ -208,14 +251,52 @@ static int follow_table(struct dbk_connection *connection, const struct dbk_rela
                               "_daybook_had INTEGER NOT NULL");
     append_columns(&sql, table, "");
     dbk_buf_append_text(&sql, "); ");
-    append_after(&sql, table);
-    rc = append_before(connection, &sql, table, false, err);
-    if (rc == DBK_OK)
-        rc = append_before(connection, &sql, table, true, err);
+    if (newest > 0) {
+        dbk_buf_append_text(&sql, "INSERT INTO ");
+        append_own(&sql, LOG_PREFIX, table->table);
+        dbk_buf_append_format(&sql,
+                              " (_daybook_seq, _daybook_row, _daybook_had) VALUES (%lld, 0, 0); ",
+                              (long long)newest);
+    }
+    int rc = append_triggers(connection, &sql, table, err);
     if (rc == DBK_OK)
         rc = run_buffer(connection, &sql, err);
     dbk_buf_release(&sql);
     return rc;
+}
+
+/* Ends a following that missed changes: no view can be brought up to date by its notes. */
+static int end_log(struct dbk_connection *connection, const char *table, struct dbk_error *err)
+{
+    struct dbk_buf sql;
+    int64_t ignored = 0;
+    int rc = dbk_view_integer(connection, "UPDATE _daybook_cursors SET seq = -1 WHERE source = ?1",
+                              table, &ignored, err);
+    dbk_buf_init(&sql, SQL_SIZE_MAX);
+    append_end(&sql, table);
+    if (rc == DBK_OK)
+        rc = run_buffer(connection, &sql, err);
+    dbk_buf_release(&sql);
+    return rc;
+}
+
+static int follow_table(struct dbk_connection *connection, const struct dbk_relation *table,
+                        struct dbk_error *err)
+{
+    int64_t there = 0;
+    int64_t newest = 0;
+    bool current = false;
+    int rc = has_log(connection, table, &there, err);
+    if (rc == DBK_OK && there != 0)
+        rc = dbk_follow_is_current(connection, table, &current, err);
+    if (rc < 0 || current)
+        return rc;
+    if (there != 0) {
+        rc = dbk_follow_newest(connection, table->table, &newest, err);
+        if (rc == DBK_OK)
+            rc = end_log(connection, table->table, err);
+    }
+    return rc < 0 ? rc : make_log(connection, table, newest, err);
 }
 
 /* ---- Cursors ---- */
@@ -397,17 +478,6 @@ static int next_log(struct dbk_connection *connection, struct dbk_buf *table, st
     }
     dbk_statement_free(statement);
     return rc;
-}
-
-static void append_end(struct dbk_buf *sql, const char *table)
-{
-    for (size_t i = 0; i < sizeof(dbk_follow_triggers) / sizeof(dbk_follow_triggers[0]); i++) {
-        dbk_buf_append_text(sql, "DROP TRIGGER IF EXISTS ");
-        append_own(sql, dbk_follow_triggers[i], table);
-        dbk_buf_append_text(sql, "; ");
-    }
-    dbk_buf_append_text(sql, "DROP TABLE ");
-    append_own(sql, LOG_PREFIX, table);
 }
 
 static void append_delete(struct dbk_buf *sql, const char *table, int64_t least)

@@ -46,11 +46,17 @@ static int collect(struct apply *apply, struct dbk_error *err)
         const struct dbk_relation *table = tree->relations[i];
         int64_t cursor = -1;
         uint64_t count = 0;
+        bool current = false;
         if (table->kind != DBK_RELATION_TABLE)
             continue;
         rc = dbk_follow_cursor(apply->connection, name_of(apply), table->table, &cursor, err);
         if (rc == DBK_OK && cursor < 0)
             return give_up(apply, "%s was built anew since", table->name);
+        if (rc == DBK_OK)
+            rc = dbk_follow_is_current(apply->connection, table, &current, err);
+        if (rc == DBK_OK && !current)
+            return give_up(apply, "the columns or unique indexes of %s have changed since",
+                           table->name);
         if (rc == DBK_OK)
             rc = dbk_delta_make(&apply->delta, table, err);
         if (rc == DBK_OK)

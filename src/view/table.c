@@ -104,6 +104,35 @@ static int check_collations(struct dbk_reading *reading, const struct dbk_relati
     return rc;
 }
 
+/* Which rows a REPLACE deletes is told beforehand by plain comparisons with its index's columns. */
+static int check_indexes(struct dbk_reading *reading, const struct dbk_relation *table,
+                         size_t place)
+{
+    struct dbk_statement *statement = NULL;
+    int rc = dbk_statement_open(
+        reading->tree->connection,
+        DBK_SLICE_LITERAL("SELECT i.name, x.name FROM pragma_index_list(?1) AS i, "
+                          "pragma_index_xinfo(i.name) AS x WHERE i.\"unique\" AND x.key AND "
+                          "(x.name IS NULL OR upper(x.coll) <> 'BINARY') ORDER BY i.name LIMIT 1"),
+        &statement, NULL, reading->err);
+    if (rc < 0)
+        return rc;
+    struct dbk_value name = {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(table->table)};
+    dbk_statement_bind(statement, 1, &name);
+    rc = dbk_statement_step(statement, reading->err);
+    if (rc == 1) {
+        struct dbk_slice index = dbk_statement_column(statement, 0).bytes;
+        bool expression = dbk_statement_column(statement, 1).kind == DBK_VALUE_NULL;
+        rc = dbk_read_obstacle(reading, place, "make that index on plain columns, or not unique",
+                               "\"%s\" has a unique index %s, \"%.*s\": which rows REPLACE "
+                               "deletes by it cannot be told beforehand",
+                               table->name, expression ? "on an expression" : "with a collation",
+                               DBK_SLICE_ARGS(index));
+    }
+    dbk_statement_free(statement);
+    return rc;
+}
+
 static struct dbk_relation *known_table(const struct dbk_algebra *tree, const char *table)
 {
     for (size_t i = 0; i < tree->relation_count; i++) {
@@ -140,6 +169,8 @@ int dbk_read_table(struct dbk_reading *reading, const struct dbk_json_node *node
             table->name == NULL ? dbk_read_no_memory(reading) : read_columns(reading, table, place);
         if (rc == DBK_OK)
             rc = check_collations(reading, table, place);
+        if (rc == DBK_OK)
+            rc = check_indexes(reading, table, place);
         if (rc == DBK_OK)
             rc = find_row(reading, table, place);
         if (rc == DBK_OK)

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * incremental_test -- what an incremental refresh rests on: that each row which changes is noted,
+ * that notes go when they have been taken, and that what stands in the way makes it a full one.
+ *
+ * Another session's writes come between a refresh and its transaction by the hook before_begin().
+ */
+#include "test.h"
+
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "os/sim.h"
+#include "view/explain.h"
+#include "view/follow.h"
+
+static struct dbk_sim *sim;
+static struct dbk_store *store;
+static char folder[64];
+static char path[96];
+static const char *meanwhile; /* SQL of another session before the next write transaction */
+
+static void run(const char *sql)
+{
+    struct dbk_connection *connection = NULL;
+    struct dbk_error err = {0};
+    assert_ok(dbk_connection_open(path, 0, &connection, &err), &err);
+    assert_ok(dbk_connection_run(connection, sql, &err), &err);
+    dbk_connection_free(connection);
+}
+
+static int64_t ask(const char *sql)
+{
+    struct dbk_connection *connection = NULL;
+    struct dbk_error err = {0};
+    int64_t answer = -1;
+    assert_ok(dbk_connection_open(path, DBK_CONNECT_READ, &connection, &err), &err);
+    assert_ok(dbk_view_integer(connection, sql, NULL, &answer, &err), &err);
+    dbk_connection_free(connection);
+    return answer;
+}
+
+static int before_begin(unsigned kind, void *context, void *statement, void *text)
+{
+    const char *sql = meanwhile;
+    (void)kind;
+    (void)context;
+    (void)statement;
+    if (sql == NULL || strcmp(text, "BEGIN IMMEDIATE") != 0)
+        return 0;
+    meanwhile = NULL;
+    run(sql);
+    return 0;
+}
+
+static int watch(sqlite3 *sqlite, char **message, const struct sqlite3_api_routines *routines)
+{
+    (void)message;
+    (void)routines;
+    return sqlite3_trace_v2(sqlite, SQLITE_TRACE_STMT, before_begin, sqlite);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    struct dbk_error err = {0};
+    (void)snprintf(folder, sizeof(folder), "/tmp/daybook-view-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(path, sizeof(path), "%s/reading.db", folder);
+    sim = dbk_sim_create(1);
+    assert_ok(
+        dbk_store_open(
+            &(struct dbk_store_options){.os = dbk_sim_os(sim), .folder = "data", .writer = true},
+            &store, &err),
+        &err);
+    meanwhile = NULL;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    static const char *const ends[] = {"", "-wal", "-shm"};
+    (void)state;
+    dbk_store_free(store);
+    dbk_sim_free(sim);
+    for (size_t i = 0; i < 3; i++) {
+        char file[128];
+        (void)snprintf(file, sizeof(file), "%s%s", path, ends[i]);
+        (void)unlink(file);
+    }
+    assert_int_equal(rmdir(folder), 0);
+    return 0;
+}
+
+static struct dbk_view_definition view_of(const char *name, const char *sql)
+{
+    return (struct dbk_view_definition){.name = name,
+                                        .file = "views/v.sql",
+                                        .database = "reading",
+                                        .database_path = path,
+                                        .sql = dbk_slice_of(sql)};
+}
+
+static int try_refresh(const char *name, const char *sql, struct dbk_error *err)
+{
+    static const struct dbk_view_source none = {0};
+    const struct dbk_view_definition definition = view_of(name, sql);
+    return dbk_view_refresh_run(&(struct dbk_view_refresh){.definition = &definition,
+                                                           .source = &none,
+                                                           .fingerprint = "f",
+                                                           .store = store,
+                                                           .os = dbk_sim_os(sim)},
+                                err);
+}
+
+/* Refreshes view `v`, whose rows then are those of its SELECT. full: how it was done. */
+static void refresh(const char *sql, bool full)
+{
+    struct dbk_error err = {0};
+    char text[1024];
+    assert_ok(try_refresh("v", sql, &err), &err);
+    (void)snprintf(text, sizeof(text),
+                   "SELECT (SELECT count(*) FROM v) = (SELECT count(*) FROM (%s)) AND "
+                   "NOT EXISTS (SELECT * FROM v EXCEPT SELECT * FROM (%s))",
+                   sql, sql);
+    assert_int_equal(ask(text), 1);
+    assert_int_equal(ask("SELECT refreshed = 'full' FROM _daybook_views WHERE name = 'v'"), full);
+}
+
+static void assert_reason(const char *part)
+{
+    char text[256];
+    (void)snprintf(text, sizeof(text),
+                   "SELECT instr(reason, '%s') > 0 FROM _daybook_views WHERE name = 'v'", part);
+    assert_int_equal(ask(text), 1);
+}
+
+#define SELECTS "SELECT id, email FROM users"
+#define USERS                                                                                      \
+    "CREATE TABLE users (id INTEGER PRIMARY KEY, email TEXT);"                                     \
+    "INSERT INTO users VALUES (1, 'a@x'), (2, 'b@x')"
+
+/* ---- Unique indexes ---- */
+
+static void test_view_incremental__a_unique_index_on_an_expression_is_an_obstacle(void **state)
+{
+    (void)state;
+    run(USERS "; CREATE UNIQUE INDEX ue ON users (lower(email))");
+    refresh(SELECTS, true);
+    assert_reason("a unique index on an expression, \"ue\"");
+    run("INSERT OR REPLACE INTO users VALUES (3, 'A@x')");
+    refresh(SELECTS, true);
+}
+
+static void test_view_incremental__a_unique_index_with_a_collation_is_an_obstacle(void **state)
+{
+    (void)state;
+    run(USERS "; CREATE UNIQUE INDEX ue ON users (email COLLATE NOCASE)");
+    refresh(SELECTS, true);
+    assert_reason("a unique index with a collation, \"ue\"");
+    run("INSERT OR REPLACE INTO users VALUES (3, 'A@x')");
+    refresh(SELECTS, true);
+}
+
+static void test_view_incremental__plain_unique_indexes_are_none(void **state)
+{
+    (void)state;
+    run(USERS "; CREATE UNIQUE INDEX ue ON users (email COLLATE binary);"
+              "CREATE INDEX le ON users (lower(email) COLLATE NOCASE)");
+    refresh(SELECTS, true);
+    assert_reason("it is the first refresh");
+    run("INSERT OR REPLACE INTO users VALUES (3, 'a@x')");
+    refresh(SELECTS, false);
+}
+
+static void test_view_incremental__an_index_made_later_is_noted(void **state)
+{
+    (void)state;
+    struct dbk_error err = {0};
+    run(USERS);
+    refresh(SELECTS, true);
+    assert_ok(try_refresh("w", SELECTS, &err), &err);
+    run("CREATE UNIQUE INDEX ue ON users (email); INSERT OR REPLACE INTO users VALUES (3, 'a@x')");
+    refresh(SELECTS, true);
+    assert_reason("unique indexes of users have changed since");
+    run("INSERT OR REPLACE INTO users VALUES (4, 'b@x')");
+    refresh(SELECTS, false);
+    /* Another view's notes are not whole either. */
+    assert_ok(try_refresh("w", SELECTS, &err), &err);
+    assert_int_equal(ask("SELECT count(*) FROM w"), 2);
+    assert_int_equal(ask("SELECT count(*) FROM (SELECT * FROM w EXCEPT SELECT * FROM users)"), 0);
+}
+
+/* ---- Notes ---- */
+
+/* ---- Tables that are swapped ---- */
+
+#define MODEL                                                                                      \
+    "CREATE TABLE b__g1 (n INTEGER); INSERT INTO b__g1 VALUES (1), (2);"                           \
+    "CREATE VIEW \"b\" AS SELECT n FROM \"b__g1\""
+#define REBUILT                                                                                    \
+    "DROP VIEW b; CREATE TABLE b__g2 (n INTEGER); INSERT INTO b__g2 VALUES (1), (7), (8);"         \
+    "CREATE VIEW \"b\" AS SELECT n FROM \"b__g2\""
+
+/* ---- Groups ---- */
+
+/* ---- Costs and failures ---- */
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(test_view_incremental__##name, set_up, tear_down)
+        TEST(a_unique_index_on_an_expression_is_an_obstacle),
+        TEST(a_unique_index_with_a_collation_is_an_obstacle),
+        TEST(plain_unique_indexes_are_none),
+        TEST(an_index_made_later_is_noted),
+    };
+    (void)sqlite3_auto_extension((void (*)(void))watch);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
