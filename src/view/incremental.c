@@ -90,16 +90,21 @@ static int choose(struct apply *apply)
     return DBK_OK;
 }
 
+/* Also where the notes come to nothing: they must not stay. */
 static int move_cursors(struct apply *apply, struct dbk_error *err)
 {
     const struct dbk_algebra *tree = &apply->plan->tree;
     int rc = DBK_OK;
     for (size_t i = 0; rc == DBK_OK && i < tree->relation_count; i++) {
         int64_t newest = 0;
-        if (tree->relations[i]->kind != DBK_RELATION_TABLE || !apply->delta.changed[i])
+        int64_t cursor = 0;
+        if (tree->relations[i]->kind != DBK_RELATION_TABLE)
             continue;
         rc = dbk_follow_newest(apply->connection, tree->relations[i]->table, &newest, err);
         if (rc == DBK_OK)
+            rc = dbk_follow_cursor(apply->connection, name_of(apply), tree->relations[i]->table,
+                                   &cursor, err);
+        if (rc == DBK_OK && newest > cursor)
             rc = dbk_follow_set_cursor(apply->connection, name_of(apply), tree->relations[i]->table,
                                        newest, err);
     }

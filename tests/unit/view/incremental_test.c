@@ -194,6 +194,20 @@ static void test_view_incremental__an_index_made_later_is_noted(void **state)
 
 /* ---- Notes ---- */
 
+static void test_view_incremental__what_nets_to_nothing_leaves_no_note(void **state)
+{
+    (void)state;
+    run(USERS);
+    refresh(SELECTS, true);
+    for (int i = 0; i < 3; i++) {
+        run("INSERT INTO users VALUES (9, 'secret'); DELETE FROM users WHERE id = 9");
+        refresh(SELECTS, false);
+        assert_int_equal(ask("SELECT count(*) FROM _daybook_changes_users"), 1);
+        assert_int_equal(ask("SELECT count(*) FROM _daybook_changes_users WHERE email NOT NULL"),
+                         0);
+    }
+}
+
 /* ---- Tables that are swapped ---- */
 
 #define MODEL                                                                                      \
@@ -215,6 +229,7 @@ int main(void)
         TEST(a_unique_index_with_a_collation_is_an_obstacle),
         TEST(plain_unique_indexes_are_none),
         TEST(an_index_made_later_is_noted),
+        TEST(what_nets_to_nothing_leaves_no_note),
     };
     (void)sqlite3_auto_extension((void (*)(void))watch);
     return cmocka_run_group_tests(tests, NULL, NULL);
