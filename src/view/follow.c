@@ -361,6 +361,18 @@ int dbk_follow_forget(struct dbk_connection *connection, const char *view, struc
                       NULL, err);
 }
 
+int dbk_follow_release(struct dbk_connection *connection, const char *view, struct dbk_error *err)
+{
+    int64_t there = 0;
+    int rc = dbk_view_integer(connection,
+                              "SELECT count(*) FROM sqlite_schema WHERE name = '_daybook_cursors'",
+                              NULL, &there, err);
+    return rc < 0 || there == 0
+               ? rc
+               : run_cursor(connection, "DELETE FROM _daybook_cursors WHERE view = ?1 AND seq < 0",
+                            view, NULL, NULL, NULL, err);
+}
+
 static int hold(struct dbk_connection *connection, const char *view, const char *table,
                 struct dbk_error *err)
 {

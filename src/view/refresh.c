@@ -417,14 +417,24 @@ static void end_read(struct work *work)
     work->read = NULL;
 }
 
-/* Notes in the view's row why the refresh failed; the old result stays. */
-static void note_failure(struct work *work, const struct dbk_view_row *old,
-                         const struct dbk_error *err)
+/* Notes in the view's row, as it is by now, why the refresh failed; the old result stays. */
+static void note_failure(struct work *work, const struct dbk_error *err)
 {
-    struct dbk_view_row row = *old;
-    row.tried_us = work->row.tried_us;
-    (void)snprintf(row.error, sizeof(row.error), "%.*s", (int)sizeof(row.error) - 1, err->message);
-    dbk_ignore(dbk_view_catalog_write(work->write, work->refresh->definition->name, &row, NULL));
+    const char *name = work->refresh->definition->name;
+    struct dbk_view_row row;
+    int rc = dbk_connection_begin(work->write, DBK_BEGIN_WRITE, NULL);
+    if (rc == DBK_OK)
+        rc = dbk_view_catalog_read(work->write, name, &row, NULL);
+    if (rc == DBK_OK) {
+        row.tried_us = work->row.tried_us;
+        (void)snprintf(row.error, sizeof(row.error), "%.*s", (int)sizeof(row.error) - 1,
+                       err->message);
+        rc = dbk_view_catalog_write(work->write, name, &row, NULL);
+    }
+    if (rc == DBK_OK)
+        rc = dbk_connection_run(work->write, "COMMIT", NULL);
+    if (rc < 0 && dbk_connection_in_transaction(work->write))
+        dbk_ignore(dbk_connection_run(work->write, "ROLLBACK", NULL));
 }
 
 /* Notes what changes from here on, before the snapshot is taken. */
@@ -475,7 +485,8 @@ static int fill(struct work *work, const struct dbk_view_row *old, struct dbk_er
         rc = swap(work, &failure);
     if (rc == DBK_OK)
         return rc;
-    note_failure(work, old, &failure);
+    note_failure(work, &failure);
+    dbk_ignore(dbk_follow_release(work->write, refresh->definition->name, NULL));
     dbk_ignore(
         dbk_view_refresh_clean(work->write, refresh->definition->name, old->generation, NULL));
     return dbk_error_set(err, rc, "view %s: %s", refresh->definition->name, failure.message);
@@ -509,7 +520,7 @@ static int try_incremental(struct work *work, const struct dbk_view_row *old, st
     int rc = dbk_view_apply(work->refresh, work->plan, work->write, &row, &attempt, &failure);
     if (rc < 0) {
         work->row.tried_us = work->refresh->os->now_us(work->refresh->os);
-        note_failure(work, old, &failure);
+        note_failure(work, &failure);
         return dbk_error_set(err, rc, "view %s: %s", work->refresh->definition->name,
                              failure.message);
     }
@@ -544,8 +555,9 @@ int dbk_view_refresh_run(const struct dbk_view_refresh *refresh, struct dbk_erro
         rc = fill(&work, &old, err);
     if (rc == DBK_OK && !done)
         rc = dbk_view_refresh_clean(work.write, name, work.row.generation, err);
-    if (rc >= 0)
-        rc = dbk_follow_clean(work.write, err);
+    /* What it leaves, the next one removes: the rows are there, or why they are not is known. */
+    if (work.write != NULL)
+        dbk_ignore(dbk_follow_clean(work.write, NULL));
     end_read(&work);
     dbk_connection_free(work.write);
     dbk_free(work.values);
@@ -553,5 +565,5 @@ int dbk_view_refresh_run(const struct dbk_view_refresh *refresh, struct dbk_erro
     dbk_buf_release(&work.fill);
     dbk_arena_release(&work.chunk);
     dbk_view_plan_release(&plan);
-    return rc;
+    return rc < 0 ? rc : DBK_OK;
 }

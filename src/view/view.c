@@ -14,6 +14,7 @@
 
 #include "base/assert.h"
 #include "view/explain.h"
+#include "view/follow.h"
 
 #define VIEWS_MEMORY_MAX ((size_t)64 << 20)
 /* How long a refresh waits for the models it reads. */
@@ -162,6 +163,8 @@ static int clean(const struct view *view, struct dbk_error *err)
         rc = dbk_view_catalog_read(connection, view->definition.name, &row, err);
     if (rc == DBK_OK)
         rc = dbk_view_refresh_clean(connection, view->definition.name, row.generation, err);
+    if (rc == DBK_OK)
+        rc = dbk_follow_release(connection, view->definition.name, err);
     dbk_connection_free(connection);
     return rc;
 }

@@ -215,3 +215,31 @@ def test_a_full_view_ends_the_following(book):
     view.write_text(BY_LEVEL.replace("mode: incremental", "mode: full"))
     assert book.json("view", "refresh", "levels")["full_because"] == "its head says `mode: full`"
     assert followed(book) == []
+
+
+def test_a_first_fill_that_was_cut_short_ends_the_following(book):
+    """Cursors before all notes, as a crash leaves them, keep no triggers on."""
+    book.run("view", "refresh", "levels")
+    connection = sqlite3.connect(book.data / "reading.db")
+    connection.execute("UPDATE _daybook_cursors SET seq = -1")
+    connection.commit()
+    connection.close()
+    assert followed(book) != []
+    book.run("do", "Deposit", "account=a", "amount=1")
+    assert followed(book) == []
+    row = book.json("view", "refresh", "levels")
+    assert row["last_mode"] == "full" and rows(book) == expected(book)
+
+
+def test_a_unique_index_on_an_expression_is_refused(book):
+    schema = book.folder / "models" / "balances" / "schema.sql"
+    schema.write_text(schema.read_text() +
+                      "\nCREATE UNIQUE INDEX ue ON balances (lower(account));\n")
+    answer = book.run("check", status=1)
+    assert 'a unique index on an expression, "ue"' in answer.text + answer.errors
+    view = book.folder / "views" / "levels.sql"
+    view.write_text(view.read_text().replace("mode: incremental", "mode: auto"))
+    book.run("check")
+    book.run("model", "rebuild", "balances")
+    row = book.json("view", "refresh", "levels")
+    assert row["last_mode"] == "full" and "a unique index on an expression" in row["full_because"]

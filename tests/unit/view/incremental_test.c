@@ -208,6 +208,23 @@ static void test_view_incremental__what_nets_to_nothing_leaves_no_note(void **st
     }
 }
 
+static void test_view_incremental__a_first_fill_that_fails_ends_the_following(void **state)
+{
+    (void)state;
+    struct dbk_error err = {0};
+    run(USERS "; INSERT INTO users VALUES (3, '{')");
+    assert_int_equal(
+        try_refresh("v",
+                    "SELECT id, abs(CASE email WHEN '{' THEN -9223372036854775807 - 1 END) AS e"
+                    " FROM users",
+                    &err),
+        DBK_ESCRIPT);
+    assert_int_equal(ask("SELECT count(*) FROM _daybook_cursors"), 0);
+    assert_int_equal(ask("SELECT count(*) FROM sqlite_schema WHERE type = 'trigger' OR name LIKE "
+                         "'_daybook_changes%'"),
+                     0);
+}
+
 /* ---- Tables that are swapped ---- */
 
 #define MODEL                                                                                      \
@@ -221,6 +238,33 @@ static void test_view_incremental__what_nets_to_nothing_leaves_no_note(void **st
 
 /* ---- Costs and failures ---- */
 
+static void test_view_incremental__notes_that_cannot_be_cleaned_fail_nothing(void **state)
+{
+    (void)state;
+    run(USERS);
+    refresh(SELECTS, true);
+    run("CREATE TRIGGER bad BEFORE DELETE ON _daybook_changes_users BEGIN SELECT RAISE(ABORT, "
+        "'no more'); END; INSERT INTO users VALUES (3, 'c'), (4, 'd')");
+    refresh(SELECTS, false);
+    assert_int_equal(ask("SELECT error IS NULL FROM _daybook_views"), 1);
+}
+
+static void test_view_incremental__a_failure_notes_only_itself(void **state)
+{
+    (void)state;
+    struct dbk_error err = {0};
+    run(USERS);
+    refresh(SELECTS, true);
+    meanwhile = "UPDATE _daybook_views SET layout = 0, reason = 'distrusted'";
+    assert_int_equal(
+        try_refresh("v", "SELECT json(email || '{') AS e FROM users ORDER BY id", &err),
+        DBK_ESCRIPT);
+    assert_null(meanwhile);
+    assert_int_equal(ask("SELECT layout = 0 AND reason = 'distrusted' AND error LIKE '%JSON%' AND "
+                         "generation = 1 FROM _daybook_views"),
+                     1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -230,6 +274,9 @@ int main(void)
         TEST(plain_unique_indexes_are_none),
         TEST(an_index_made_later_is_noted),
         TEST(what_nets_to_nothing_leaves_no_note),
+        TEST(a_first_fill_that_fails_ends_the_following),
+        TEST(notes_that_cannot_be_cleaned_fail_nothing),
+        TEST(a_failure_notes_only_itself),
     };
     (void)sqlite3_auto_extension((void (*)(void))watch);
     return cmocka_run_group_tests(tests, NULL, NULL);
