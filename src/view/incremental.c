@@ -67,6 +67,17 @@ static int collect(struct apply *apply, struct dbk_error *err)
     return rc;
 }
 
+/* A model that was rebuilt since the plan was made has another table. */
+static int look_again(struct apply *apply, struct dbk_error *err)
+{
+    bool current = false;
+    int rc = dbk_view_plan_is_current(apply->plan, apply->connection, &current, err);
+    if (rc < 0 || current)
+        return rc;
+    apply->attempt->stale = true;
+    return give_up(apply, "its tables were built anew meanwhile");
+}
+
 /* Measured costs decide, unless the head says `mode: incremental`. */
 static int choose(struct apply *apply)
 {
@@ -162,6 +173,8 @@ static int run(struct apply *apply, int64_t begun_us, struct dbk_error *err)
     int rc = dbk_connection_begin(apply->connection, DBK_BEGIN_WRITE, err);
     if (rc == DBK_OK)
         rc = dbk_view_catalog_read(apply->connection, name_of(apply), apply->row, err);
+    if (rc == DBK_OK)
+        rc = look_again(apply, err);
     if (rc == DBK_OK)
         rc = collect(apply, err);
     if (rc == DBK_OK)

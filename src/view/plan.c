@@ -150,6 +150,36 @@ int dbk_view_plan_make(struct dbk_view_plan *plan, struct dbk_connection *connec
     return DBK_OK;
 }
 
+int dbk_view_plan_is_current(const struct dbk_view_plan *plan, struct dbk_connection *connection,
+                             bool *current_out, struct dbk_error *err)
+{
+    struct dbk_arena arena;
+    struct finding finding = {.connection = connection, .arena = &arena};
+    int rc = DBK_OK;
+    *current_out = true;
+    dbk_arena_init(&arena, PLAN_MEMORY_MAX);
+    for (size_t i = 0; rc >= 0 && plan->incremental && i < plan->tree.relation_count; i++) {
+        const struct dbk_relation *table = plan->tree.relations[i];
+        const char *where = NULL;
+        struct dbk_obstacle obstacle = {.place = SIZE_MAX};
+        if (table->kind != DBK_RELATION_TABLE)
+            continue;
+        rc = find(&finding, dbk_slice_of(table->name), &where, &obstacle, err);
+        if (rc == 0 || (rc == 1 && strcmp(where, table->table) != 0))
+            *current_out = false;
+    }
+    dbk_arena_release(&arena);
+    return rc < 0 ? rc : DBK_OK;
+}
+
+int dbk_view_plan_renew(struct dbk_view_plan *plan, struct dbk_connection *connection,
+                        const struct dbk_view_definition *definition, struct dbk_error *err)
+{
+    dbk_view_plan_release(plan);
+    dbk_view_plan_init(plan);
+    return dbk_view_plan_make(plan, connection, definition, err);
+}
+
 void dbk_view_plan_obstacle(const struct dbk_view_plan *plan,
                             const struct dbk_view_definition *definition, char *text, size_t size)
 {
@@ -163,4 +193,29 @@ void dbk_view_plan_obstacle(const struct dbk_view_plan *plan,
     size_t begin = (size_t)(plan->tree.select.data - definition->sql.data);
     dbk_text_place(definition->sql, begin + obstacle->place, &line, &column);
     (void)snprintf(text, size, "%s:%u:%u: %s", definition->file, line, column, obstacle->what);
+}
+
+/* 0 in *found_out when there is no source. */
+int dbk_view_position(struct dbk_connection *connection, const struct dbk_view_source *source,
+                      uint64_t *position_out, bool *found_out, struct dbk_error *err)
+{
+    uint64_t least = UINT64_MAX;
+    int rc = DBK_OK;
+    for (size_t i = 0; i < source->model_count && rc == DBK_OK; i++) {
+        int64_t position = 0;
+        rc = dbk_view_integer(connection,
+                              "SELECT position FROM _daybook_models WHERE model = ?1 AND serving",
+                              source->models[i], &position, err);
+        if ((uint64_t)position < least)
+            least = (uint64_t)position;
+    }
+    for (size_t i = 0; i < source->view_count && rc == DBK_OK; i++) {
+        struct dbk_view_row row;
+        rc = dbk_view_catalog_read(connection, source->views[i], &row, err);
+        if (rc == DBK_OK && row.position < least)
+            least = row.position;
+    }
+    *found_out = source->model_count + source->view_count > 0;
+    *position_out = least;
+    return rc;
 }

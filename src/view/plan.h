@@ -29,6 +29,14 @@ void dbk_view_plan_release(struct dbk_view_plan *plan);
 int dbk_view_plan_make(struct dbk_view_plan *plan, struct dbk_connection *connection,
                        const struct dbk_view_definition *definition,
                        struct dbk_error *err) DBK_MUST_CHECK;
+/* Whether the tables behind its names are still those of the plan: asked in the transaction that
+   reads them, since a rebuilt model puts another table behind its name at any time. */
+int dbk_view_plan_is_current(const struct dbk_view_plan *plan, struct dbk_connection *connection,
+                             bool *current_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* Makes it anew. */
+int dbk_view_plan_renew(struct dbk_view_plan *plan, struct dbk_connection *connection,
+                        const struct dbk_view_definition *definition,
+                        struct dbk_error *err) DBK_MUST_CHECK;
 /* "line 3, column 8: a window function" in the view's file. */
 void dbk_view_plan_obstacle(const struct dbk_view_plan *plan,
                             const struct dbk_view_definition *definition, char *text, size_t size);
@@ -36,6 +44,7 @@ void dbk_view_plan_obstacle(const struct dbk_view_plan *plan,
 /* What became of an attempt to refresh incrementally. */
 struct dbk_view_attempt {
     bool done;
+    bool stale;          /* the plan's tables are no longer those behind the names */
     uint64_t changes;    /* rows of the sources that changed */
     char reason[512];    /* why not, where it was not done */
     struct dbk_buf *log; /* statements, for an explanation; NULL */

@@ -13,6 +13,8 @@
 #define SQL_SIZE_MAX ((size_t)4 << 20)
 /* A table's name with its NUL. */
 #define TABLE_SIZE_MAX 256
+/* How often a plan is made again because a model was rebuilt meanwhile. */
+#define PLAN_TRIES 3
 /* Rows of an old generation removed in one transaction. */
 #define CLEAN_ROWS "400"
 
@@ -49,6 +51,16 @@ static int run_format(struct dbk_connection *connection, struct dbk_error *err, 
     return rc;
 }
 
+/* Ends a write transaction: as it went so far, or else not at all. */
+static int end_transaction(struct dbk_connection *connection, int rc, struct dbk_error *err)
+{
+    if (rc >= 0)
+        rc = dbk_connection_run(connection, "COMMIT", err);
+    if (rc < 0 && dbk_connection_in_transaction(connection))
+        dbk_ignore(dbk_connection_run(connection, "ROLLBACK", NULL));
+    return rc;
+}
+
 /* Runs SQL as one write transaction; gives up the transaction where a part fails. */
 static int run_transaction(struct dbk_connection *connection, const char *sql,
                            struct dbk_error *err)
@@ -56,11 +68,7 @@ static int run_transaction(struct dbk_connection *connection, const char *sql,
     int rc = dbk_connection_begin(connection, DBK_BEGIN_WRITE, err);
     if (rc == DBK_OK)
         rc = dbk_connection_run(connection, sql, err);
-    if (rc == DBK_OK)
-        rc = dbk_connection_run(connection, "COMMIT", err);
-    if (rc < 0 && dbk_connection_in_transaction(connection))
-        dbk_ignore(dbk_connection_run(connection, "ROLLBACK", NULL));
-    return rc;
+    return end_transaction(connection, rc, err);
 }
 
 static int drop_generation(struct dbk_connection *connection, const char *table,
@@ -138,34 +146,19 @@ struct work {
     size_t row_count;
     int column_count;
     struct dbk_view_row row;
-    const struct dbk_view_plan *plan;
+    struct dbk_view_plan *plan;
+    bool stale;          /* the plan's tables are no longer those behind the names */
     struct dbk_buf fill; /* the SELECT of all that is stored, where the plan is incremental */
     int64_t *cursors;    /* of the plan's relations, in the snapshot */
 };
 
-/* The position that the sources hold in this snapshot; 0 in *found_out when there is no source. */
-int dbk_view_position(struct dbk_connection *connection, const struct dbk_view_source *source,
-                      uint64_t *position_out, bool *found_out, struct dbk_error *err)
+/* The plan was made before the transaction: a rebuilt model may have another table since. */
+static int look_again(struct work *work, struct dbk_connection *connection, struct dbk_error *err)
 {
-    uint64_t least = UINT64_MAX;
-    int rc = DBK_OK;
-    for (size_t i = 0; i < source->model_count && rc == DBK_OK; i++) {
-        int64_t position = 0;
-        rc = dbk_view_integer(connection,
-                              "SELECT position FROM _daybook_models WHERE model = ?1 AND serving",
-                              source->models[i], &position, err);
-        if ((uint64_t)position < least)
-            least = (uint64_t)position;
-    }
-    for (size_t i = 0; i < source->view_count && rc == DBK_OK; i++) {
-        struct dbk_view_row row;
-        rc = dbk_view_catalog_read(connection, source->views[i], &row, err);
-        if (rc == DBK_OK && row.position < least)
-            least = row.position;
-    }
-    *found_out = source->model_count + source->view_count > 0;
-    *position_out = least;
-    return rc;
+    bool current = false;
+    int rc = dbk_view_plan_is_current(work->plan, connection, &current, err);
+    work->stale = rc == DBK_OK && !current;
+    return work->stale ? dbk_error_set(err, DBK_EBUSY, "its tables were built anew meanwhile") : rc;
 }
 
 /* The newest notes that the snapshot has: what comes behind them is not in it. */
@@ -191,6 +184,8 @@ static int begin_read(struct work *work, struct dbk_error *err)
         rc = dbk_target_attach_events(work->read, refresh->store, err);
     if (rc == DBK_OK)
         rc = dbk_connection_begin(work->read, DBK_BEGIN_READ, err);
+    if (rc == DBK_OK)
+        rc = look_again(work, work->read, err);
     if (rc == DBK_OK)
         rc = dbk_view_position(work->read, refresh->source, &position, &found, err);
     if (rc < 0)
@@ -312,10 +307,7 @@ static int write_chunk(struct work *work, struct dbk_error *err)
         rc = dbk_statement_step(work->insert, err);
         dbk_statement_reset(work->insert);
     }
-    if (rc >= 0)
-        rc = dbk_connection_run(work->write, "COMMIT", err);
-    if (rc < 0 && dbk_connection_in_transaction(work->write))
-        dbk_ignore(dbk_connection_run(work->write, "ROLLBACK", NULL));
+    rc = end_transaction(work->write, rc, err);
     work->row.rows += work->row_count;
     return rc;
 }
@@ -402,11 +394,7 @@ static int swap(struct work *work, struct dbk_error *err)
         rc = set_cursors(work, err);
     if (rc == DBK_OK)
         rc = dbk_view_catalog_write(work->write, definition->name, &work->row, err);
-    if (rc == DBK_OK)
-        rc = dbk_connection_run(work->write, "COMMIT", err);
-    if (rc < 0 && dbk_connection_in_transaction(work->write))
-        dbk_ignore(dbk_connection_run(work->write, "ROLLBACK", NULL));
-    return rc;
+    return end_transaction(work->write, rc, err);
 }
 
 static void end_read(struct work *work)
@@ -431,28 +419,51 @@ static void note_failure(struct work *work, const struct dbk_error *err)
                        err->message);
         rc = dbk_view_catalog_write(work->write, name, &row, NULL);
     }
-    if (rc == DBK_OK)
-        rc = dbk_connection_run(work->write, "COMMIT", NULL);
-    if (rc < 0 && dbk_connection_in_transaction(work->write))
-        dbk_ignore(dbk_connection_run(work->write, "ROLLBACK", NULL));
+    dbk_ignore(end_transaction(work->write, rc, NULL));
 }
 
 /* Notes what changes from here on, before the snapshot is taken. */
 static int follow(struct work *work, struct dbk_error *err)
 {
     const struct dbk_view_plan *plan = work->plan;
+    dbk_buf_reset(&work->fill);
+    dbk_free(work->cursors);
     dbk_layout_fill(&work->fill, plan->tree.root, plan->names);
     work->cursors = dbk_alloc_zero(plan->tree.relation_count + 1, sizeof(*work->cursors));
     if (work->fill.rc < 0 || work->cursors == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
     int rc = dbk_connection_begin(work->write, DBK_BEGIN_WRITE, err);
     if (rc == DBK_OK)
-        rc = dbk_follow_tables(work->write, work->refresh->definition->name, &plan->tree, err);
+        rc = look_again(work, work->write, err);
     if (rc == DBK_OK)
-        rc = dbk_connection_run(work->write, "COMMIT", err);
-    if (rc < 0 && dbk_connection_in_transaction(work->write))
-        dbk_ignore(dbk_connection_run(work->write, "ROLLBACK", NULL));
+        rc = dbk_follow_tables(work->write, work->refresh->definition->name, &plan->tree, err);
+    return end_transaction(work->write, rc, err);
+}
+
+static int plan_again(struct work *work, struct dbk_error *err)
+{
+    const struct dbk_view_definition *definition = work->refresh->definition;
+    int rc = dbk_view_plan_renew(work->plan, work->write, definition, err);
+    if (rc == DBK_OK && !work->plan->incremental)
+        dbk_view_plan_obstacle(work->plan, definition, work->row.reason, sizeof(work->row.reason));
     return rc;
+}
+
+/* Follows the tables and takes the snapshot, by a plan that fits it. */
+static int take_snapshot(struct work *work, struct dbk_error *err)
+{
+    for (int i = 0;; i++) {
+        work->stale = false;
+        int rc = work->plan->incremental ? follow(work, err) : DBK_OK;
+        if (rc == DBK_OK)
+            rc = begin_read(work, err);
+        if (!work->stale || i == PLAN_TRIES)
+            return rc;
+        end_read(work);
+        rc = plan_again(work, err);
+        if (rc < 0)
+            return rc;
+    }
 }
 
 /* The whole result into the next generation. */
@@ -463,15 +474,13 @@ static int fill(struct work *work, const struct dbk_view_row *old, struct dbk_er
     struct dbk_error failure = {0};
     work->row.generation = old->generation + 1;
     work->row.tried_us = refresh->os->now_us(refresh->os);
-    work->row.layout = work->plan->incremental ? DBK_VIEW_LAYOUT : 0;
     work->row.refreshed = DBK_VIEW_FULL;
     work->row.incremental_us = old->incremental_us;
     work->row.incremental_changes = old->incremental_changes;
     (void)snprintf(work->row.fingerprint, sizeof(work->row.fingerprint), "%s",
                    refresh->fingerprint);
-    int rc = work->plan->incremental ? follow(work, &failure) : DBK_OK;
-    if (rc == DBK_OK)
-        rc = begin_read(work, &failure);
+    int rc = take_snapshot(work, &failure);
+    work->row.layout = work->plan->incremental ? DBK_VIEW_LAYOUT : 0;
     if (rc == DBK_OK)
         rc = create_generation(work, &failure);
     if (rc == DBK_OK)
@@ -525,6 +534,8 @@ static int try_incremental(struct work *work, const struct dbk_view_row *old, st
                              failure.message);
     }
     (void)snprintf(work->row.reason, sizeof(work->row.reason), "%s", attempt.reason);
+    if (attempt.stale)
+        return plan_again(work, err);
     return attempt.done ? 1 : 0;
 }
 

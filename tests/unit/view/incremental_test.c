@@ -19,7 +19,8 @@ static struct dbk_sim *sim;
 static struct dbk_store *store;
 static char folder[64];
 static char path[96];
-static const char *meanwhile; /* SQL of another session before the next write transaction */
+static const char *meanwhile; /* SQL of another session, once */
+static const char *before;    /* this statement */
 
 static void run(const char *sql)
 {
@@ -47,7 +48,7 @@ static int before_begin(unsigned kind, void *context, void *statement, void *tex
     (void)kind;
     (void)context;
     (void)statement;
-    if (sql == NULL || strcmp(text, "BEGIN IMMEDIATE") != 0)
+    if (sql == NULL || strcmp(text, before) != 0)
         return 0;
     meanwhile = NULL;
     run(sql);
@@ -75,6 +76,7 @@ static int set_up(void **state)
             &store, &err),
         &err);
     meanwhile = NULL;
+    before = "BEGIN IMMEDIATE";
     return 0;
 }
 
@@ -234,6 +236,35 @@ static void test_view_incremental__a_first_fill_that_fails_ends_the_following(vo
     "DROP VIEW b; CREATE TABLE b__g2 (n INTEGER); INSERT INTO b__g2 VALUES (1), (7), (8);"         \
     "CREATE VIEW \"b\" AS SELECT n FROM \"b__g2\""
 
+static void test_view_incremental__a_rebuild_before_its_transaction_is_seen(void **state)
+{
+    (void)state;
+    run(MODEL);
+    refresh("SELECT n FROM b", true);
+    meanwhile = REBUILT;
+    refresh("SELECT n FROM b", true);
+    assert_null(meanwhile);
+    run("INSERT INTO b__g2 VALUES (9)");
+    refresh("SELECT n FROM b", false);
+}
+
+static void test_view_incremental__a_rebuild_before_a_full_one_is_seen(void **state)
+{
+    static const char *const begins[] = {"BEGIN IMMEDIATE", "BEGIN"};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        run("DROP VIEW IF EXISTS b; DROP VIEW IF EXISTS v; DROP TABLE IF EXISTS _daybook_views;"
+            "DROP TABLE IF EXISTS b__g2; DROP TABLE IF EXISTS v__g1; DROP TABLE IF EXISTS v__g2");
+        run(MODEL);
+        meanwhile = REBUILT "; DROP TABLE b__g1";
+        before = begins[i];
+        refresh("SELECT n FROM b", true);
+        assert_null(meanwhile);
+        run("INSERT INTO b__g2 VALUES (9)");
+        refresh("SELECT n FROM b", false);
+    }
+}
+
 /* ---- Groups ---- */
 
 /* ---- Costs and failures ---- */
@@ -275,6 +306,8 @@ int main(void)
         TEST(an_index_made_later_is_noted),
         TEST(what_nets_to_nothing_leaves_no_note),
         TEST(a_first_fill_that_fails_ends_the_following),
+        TEST(a_rebuild_before_its_transaction_is_seen),
+        TEST(a_rebuild_before_a_full_one_is_seen),
         TEST(notes_that_cannot_be_cleaned_fail_nothing),
         TEST(a_failure_notes_only_itself),
     };
