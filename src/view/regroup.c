@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 
+#include "view/catalog.h"
 #include "view/delta.h"
 
 #define ADDABLE                                                                                    \
@@ -102,7 +103,15 @@ static int sum_up(struct dbk_delta *delta, const struct dbk_relation *group, str
     dbk_buf_append_text(sql, "CREATE TEMP TABLE g AS SELECT ");
     for (size_t i = 0; i < group->key_count; i++)
         dbk_buf_append_format(sql, "c%zu AS _daybook_k%zu, ", i, i);
-    dbk_buf_append_format(sql, "sum(_daybook_w) AS n, %d AS again", again);
+    dbk_buf_append_format(sql, "sum(_daybook_w) AS n, %d AS again, 0", again);
+    /* A whole number may be written in two ways. */
+    for (size_t i = 0; i < group->key_count; i++)
+        dbk_buf_append_format(
+            sql,
+            " OR max(_daybook_w < 0 AND (typeof(c%zu) = 'integer' OR (typeof(c%zu) "
+            "= 'real' AND c%zu = CAST(c%zu AS INTEGER))))",
+            i, i, i, i);
+    dbk_buf_append_text(sql, " AS went");
     for (size_t i = 0; i < group->aggregate_count; i++)
         append_change(sql, &group->aggregates[i], i);
     dbk_buf_append_format(sql, " FROM temp.d%zu", group->inputs[0]->number);
@@ -147,6 +156,54 @@ static void append_stored_doubts(struct dbk_buf *out, const struct dbk_relation 
     }
 }
 
+/* Which of the group's keys have no type that makes one value of 1 and 1.0: a bit each. */
+static int find_untyped(struct dbk_delta *delta, const struct dbk_relation *group,
+                        uint64_t *untyped_out, struct dbk_error *err)
+{
+    int rc = DBK_OK;
+    *untyped_out = 0;
+    for (size_t i = 0; rc == DBK_OK && i < group->key_count && i < 64; i++) {
+        char sql[128];
+        int64_t untyped = 0;
+        (void)snprintf(sql, sizeof(sql),
+                       "SELECT type IN ('', 'BLOB') FROM pragma_table_info(?1) WHERE name = "
+                       "'_daybook_k%zu'",
+                       i);
+        rc = dbk_view_integer(delta->connection, sql, delta->table, &untyped, err);
+        if (untyped != 0)
+            *untyped_out |= UINT64_C(1) << i;
+    }
+    return rc;
+}
+
+/*
+ * 1 and 1.0 are one group, which shows one of them: where a row left with such a key, and none has
+ * the key as it is stored, the group is computed again.
+ */
+static int mark_spellings(struct dbk_delta *delta, const struct dbk_relation *group,
+                          struct dbk_error *err)
+{
+    struct dbk_buf *sql = &delta->sql;
+    uint64_t untyped = 0;
+    int rc = find_untyped(delta, group, &untyped, err);
+    if (rc < 0 || untyped == 0)
+        return rc;
+    dbk_buf_append_text(sql, "UPDATE temp.g AS g SET again = 1 FROM ");
+    dbk_emit_name(sql, delta->table);
+    dbk_buf_append_text(sql, " AS v WHERE NOT g.again AND g.went AND v._daybook_n + g.n <> 0");
+    append_match(sql, group->key_count, "v.", "g.");
+    dbk_buf_append_text(sql, " AND NOT EXISTS (SELECT 1 FROM (");
+    dbk_layout_block(sql, group->inputs[0]);
+    dbk_buf_append_text(sql, ") AS b WHERE 1");
+    for (size_t i = 0; i < group->key_count; i++) {
+        dbk_buf_append_format(sql, " AND b.c%zu IS v._daybook_k%zu", i, i);
+        if (i < 64 && (untyped >> i & 1) != 0)
+            dbk_buf_append_format(sql, " AND typeof(b.c%zu) = typeof(v._daybook_k%zu)", i, i);
+    }
+    dbk_buf_append_char(sql, ')');
+    return dbk_delta_run(delta, err);
+}
+
 static int mark(struct dbk_delta *delta, const struct dbk_relation *group, struct dbk_error *err)
 {
     struct dbk_buf *sql = &delta->sql;
@@ -166,7 +223,8 @@ static int mark(struct dbk_delta *delta, const struct dbk_relation *group, struc
     dbk_buf_append_text(sql, " AND (0");
     append_stored_doubts(sql, group);
     dbk_buf_append_char(sql, ')');
-    return dbk_delta_run(delta, err);
+    rc = dbk_delta_run(delta, err);
+    return rc < 0 ? rc : mark_spellings(delta, group, err);
 }
 
 /* The names of the slots behind the keys, with their new values for a stored row and a new one. */

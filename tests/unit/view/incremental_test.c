@@ -267,6 +267,28 @@ static void test_view_incremental__a_rebuild_before_a_full_one_is_seen(void **st
 
 /* ---- Groups ---- */
 
+static void test_view_incremental__a_group_shows_a_key_that_it_has(void **state)
+{
+    static const char *const selects[] = {
+        "SELECT n || '' AS k, count(*) AS c FROM t GROUP BY n",
+        "SELECT typeof(n * 1) AS k, sum(a) AS c FROM t GROUP BY n * 1",
+        "SELECT DISTINCT n AS k FROM t",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(selects) / sizeof(*selects); i++) {
+        run("DROP TABLE IF EXISTS t; CREATE TABLE t (a INTEGER PRIMARY KEY, n);"
+            "INSERT INTO t VALUES (1, 1.0), (2, 1), (3, 5), (4, 5)");
+        struct dbk_error err = {0};
+        if (i > 0)
+            run("UPDATE _daybook_views SET layout = 0");
+        assert_ok(try_refresh("v", selects[i], &err), &err);
+        run("DELETE FROM t WHERE a = 1");
+        refresh(selects[i], false);
+        run("UPDATE t SET n = 5.0 WHERE a = 3; DELETE FROM t WHERE a = 4");
+        refresh(selects[i], false);
+    }
+}
+
 /* ---- Costs and failures ---- */
 
 static void test_view_incremental__notes_that_cannot_be_cleaned_fail_nothing(void **state)
@@ -308,6 +330,7 @@ int main(void)
         TEST(a_first_fill_that_fails_ends_the_following),
         TEST(a_rebuild_before_its_transaction_is_seen),
         TEST(a_rebuild_before_a_full_one_is_seen),
+        TEST(a_group_shows_a_key_that_it_has),
         TEST(notes_that_cannot_be_cleaned_fail_nothing),
         TEST(a_failure_notes_only_itself),
     };
