@@ -16,7 +16,8 @@
  *     changes INTEGER         rows of its sources that it applied
  *     reason TEXT             why it was a full one, NULL when it was not
  *     full_us INTEGER         what the last full one took
- *     incremental_us INTEGER  what the last incremental one took that had something to apply,
+ *     incremental_us INTEGER  what the last incremental one of at least 100 changes took, halved
+ *                             by each full one since,
  *     incremental_changes     and the rows it applied
  *
  * A table of an earlier version has the columns down to error; the others are added by whoever

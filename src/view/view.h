@@ -147,7 +147,7 @@ struct dbk_view_status {
     uint64_t changes;             /* rows of its sources that it applied; 0 of a full one */
     char reason[512];             /* why it was a full one; empty: it was not */
     int64_t full_us;              /* what the last full one took; 0: there was none */
-    int64_t incremental_us;       /* the last incremental one that had something to apply */
+    int64_t incremental_us;       /* of the last one of 100 changes and more (view/catalog.h) */
     uint64_t incremental_changes; /* and the rows it applied */
     bool changed;                 /* the file differs from what made the stored result */
     struct dbk_error error;       /* of the last refresh; code DBK_OK: it succeeded */

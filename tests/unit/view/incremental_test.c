@@ -21,6 +21,7 @@ static char folder[64];
 static char path[96];
 static const char *meanwhile; /* SQL of another session, once */
 static const char *before;    /* this statement */
+static int64_t waited_us;     /* what the next write transaction waits for others */
 
 static void run(const char *sql)
 {
@@ -48,10 +49,14 @@ static int before_begin(unsigned kind, void *context, void *statement, void *tex
     (void)kind;
     (void)context;
     (void)statement;
-    if (sql == NULL || strcmp(text, before) != 0)
+    if (strcmp(text, before) != 0)
         return 0;
     meanwhile = NULL;
-    run(sql);
+    if (waited_us != 0)
+        dbk_sim_pass_us(sim, waited_us);
+    waited_us = 0;
+    if (sql != NULL)
+        run(sql);
     return 0;
 }
 
@@ -76,6 +81,7 @@ static int set_up(void **state)
             &store, &err),
         &err);
     meanwhile = NULL;
+    waited_us = 0;
     before = "BEGIN IMMEDIATE";
     return 0;
 }
@@ -291,6 +297,26 @@ static void test_view_incremental__a_group_shows_a_key_that_it_has(void **state)
 
 /* ---- Costs and failures ---- */
 
+static void test_view_incremental__few_changes_tell_nothing_of_costs(void **state)
+{
+    (void)state;
+    run(USERS);
+    refresh(SELECTS, true);
+    run("INSERT INTO users VALUES (3, 'c')");
+    refresh(SELECTS, false);
+    assert_int_equal(ask("SELECT incremental_changes FROM _daybook_views"), 0);
+    run("UPDATE _daybook_views SET full_us = 1000000000; WITH RECURSIVE s(i) AS (SELECT 10 UNION "
+        "ALL SELECT i + 1 FROM s LIMIT 150) INSERT INTO users SELECT i, i FROM s");
+    waited_us = 5000000;
+    refresh(SELECTS, false);
+    assert_int_equal(waited_us, 0);
+    assert_int_equal(ask("SELECT incremental_us < 5000000 FROM _daybook_views"), 1);
+    assert_int_equal(ask("SELECT incremental_changes FROM _daybook_views"), 150);
+    run("UPDATE _daybook_views SET layout = 0, incremental_us = 64");
+    refresh(SELECTS, true);
+    assert_int_equal(ask("SELECT incremental_us FROM _daybook_views"), 32);
+}
+
 static void test_view_incremental__notes_that_cannot_be_cleaned_fail_nothing(void **state)
 {
     (void)state;
@@ -331,6 +357,7 @@ int main(void)
         TEST(a_rebuild_before_its_transaction_is_seen),
         TEST(a_rebuild_before_a_full_one_is_seen),
         TEST(a_group_shows_a_key_that_it_has),
+        TEST(few_changes_tell_nothing_of_costs),
         TEST(notes_that_cannot_be_cleaned_fail_nothing),
         TEST(a_failure_notes_only_itself),
     };
