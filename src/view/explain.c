@@ -199,6 +199,25 @@ static int put_statements(struct explaining *explaining, struct dbk_connection *
     return rc;
 }
 
+/* Whether its tables are those that its rows were made of: without cursors there are no notes. */
+static int is_followed(const struct explaining *explaining, struct dbk_connection *connection,
+                       bool *followed_out, struct dbk_error *err)
+{
+    const struct dbk_algebra *tree = &explaining->plan->tree;
+    int rc = DBK_OK;
+    *followed_out = true;
+    for (size_t i = 0; rc == DBK_OK && i < tree->relation_count; i++) {
+        int64_t cursor = -1;
+        if (tree->relations[i]->kind != DBK_RELATION_TABLE)
+            continue;
+        rc = dbk_follow_cursor(connection, explaining->definition->name, tree->relations[i]->table,
+                               &cursor, err);
+        if (cursor < 0)
+            *followed_out = false;
+    }
+    return rc;
+}
+
 static int put_all(struct explaining *explaining, struct dbk_connection *connection, bool writer,
                    struct dbk_error *err)
 {
@@ -228,7 +247,11 @@ static int put_all(struct explaining *explaining, struct dbk_connection *connect
     put_number(explaining, &first, "full_us", (uint64_t)row->full_us);
     put_number(explaining, &first, "incremental_us", (uint64_t)row->incremental_us);
     put_number(explaining, &first, "incremental_changes", row->incremental_changes);
-    if (plan->incremental && writer && row->layout == DBK_VIEW_LAYOUT && row->generation != 0) {
+    bool followed =
+        plan->incremental && writer && row->layout == DBK_VIEW_LAYOUT && row->generation != 0;
+    if (followed)
+        rc = is_followed(explaining, connection, &followed, err);
+    if (rc == DBK_OK && followed) {
         dbk_json_write_key(out, &first, "statements");
         rc = put_statements(explaining, connection, err);
     }

@@ -344,6 +344,23 @@ static void test_view_incremental__a_failure_notes_only_itself(void **state)
                      1);
 }
 
+static void test_view_incremental__an_explanation_after_a_rebuild(void **state)
+{
+    (void)state;
+    struct dbk_error err = {0};
+    struct dbk_buf out;
+    const struct dbk_view_definition definition = view_of("v", "SELECT n FROM b");
+    run(MODEL);
+    refresh("SELECT n FROM b", true);
+    run(REBUILT);
+    dbk_buf_init(&out, 1 << 20);
+    assert_ok(dbk_view_explain(&definition, "f", true, &out, &err), &err);
+    dbk_buf_append_char(&out, '\0');
+    assert_non_null(strstr(out.data, "\"incremental\":true"));
+    assert_null(strstr(out.data, "\"statements\""));
+    dbk_buf_release(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -360,6 +377,7 @@ int main(void)
         TEST(few_changes_tell_nothing_of_costs),
         TEST(notes_that_cannot_be_cleaned_fail_nothing),
         TEST(a_failure_notes_only_itself),
+        TEST(an_explanation_after_a_rebuild),
     };
     (void)sqlite3_auto_extension((void (*)(void))watch);
     return cmocka_run_group_tests(tests, NULL, NULL);
