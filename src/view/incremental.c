@@ -166,6 +166,28 @@ static int write_row(struct apply *apply, int64_t begun_us, struct dbk_error *er
     return dbk_view_catalog_write(apply->connection, name_of(apply), row, err);
 }
 
+/* What says that the database or the process is in trouble, which all rows anew would be in too. */
+static bool is_trouble(int rc)
+{
+    return rc == DBK_ENOMEM || rc == DBK_EBUSY || rc == DBK_ESTOPPED || rc == DBK_EIO ||
+           rc == DBK_EFULL;
+}
+
+/* The difference, taken and applied. Where a statement of it fails the rows are filled anew. */
+static int apply_difference(struct apply *apply, struct dbk_error *err)
+{
+    struct dbk_error failure = {0};
+    int rc = collect(apply, &failure);
+    if (rc == DBK_OK)
+        rc = choose(apply);
+    if (rc == DBK_OK && apply->attempt->changes != 0)
+        rc = dbk_delta_apply(&apply->delta, &failure);
+    if (rc >= 0 || apply->attempt->reason[0] != '\0')
+        return rc;
+    const char *why = failure.message[0] == '\0' ? dbk_code_text(rc) : failure.message;
+    return is_trouble(rc) ? dbk_error_set(err, rc, "%s", why) : give_up(apply, "%s", why);
+}
+
 static int run(struct apply *apply, struct dbk_error *err)
 {
     const struct dbk_algebra *tree = &apply->plan->tree;
@@ -181,14 +203,7 @@ static int run(struct apply *apply, struct dbk_error *err)
     if (rc == DBK_OK)
         rc = look_again(apply, err);
     if (rc == DBK_OK)
-        rc = collect(apply, err);
-    if (rc == DBK_OK)
-        rc = choose(apply);
-    if (rc == DBK_OK && apply->attempt->changes != 0) {
-        rc = dbk_delta_apply(&apply->delta, err);
-        if (rc == DBK_ECONFLICT)
-            rc = give_up(apply, "%s", err == NULL ? "its rows do not fit" : err->message);
-    }
+        rc = apply_difference(apply, err);
     if (rc == DBK_OK)
         rc = move_cursors(apply, err);
     if (rc == DBK_OK)

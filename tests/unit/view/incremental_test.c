@@ -317,6 +317,19 @@ static void test_view_incremental__few_changes_tell_nothing_of_costs(void **stat
     assert_int_equal(ask("SELECT incremental_us FROM _daybook_views"), 32);
 }
 
+static void test_view_incremental__an_error_of_the_difference_makes_it_full(void **state)
+{
+    (void)state;
+    run(USERS);
+    refresh(SELECTS, true);
+    run("CREATE TRIGGER bad BEFORE INSERT ON v__g1 BEGIN SELECT RAISE(ABORT, 'no more'); END;"
+        "INSERT INTO users VALUES (3, 'c')");
+    refresh(SELECTS, true);
+    assert_reason("no more");
+    run("INSERT INTO users VALUES (4, 'd')");
+    refresh(SELECTS, false);
+}
+
 static void test_view_incremental__notes_that_cannot_be_cleaned_fail_nothing(void **state)
 {
     (void)state;
@@ -375,6 +388,7 @@ int main(void)
         TEST(a_rebuild_before_a_full_one_is_seen),
         TEST(a_group_shows_a_key_that_it_has),
         TEST(few_changes_tell_nothing_of_costs),
+        TEST(an_error_of_the_difference_makes_it_full),
         TEST(notes_that_cannot_be_cleaned_fail_nothing),
         TEST(a_failure_notes_only_itself),
         TEST(an_explanation_after_a_rebuild),
