@@ -165,7 +165,7 @@ int dbk_view_plan_is_current(const struct dbk_view_plan *plan, struct dbk_connec
         if (table->kind != DBK_RELATION_TABLE)
             continue;
         rc = find(&finding, dbk_slice_of(table->name), &where, &obstacle, err);
-        if (rc == 0 || (rc == 1 && strcmp(where, table->table) != 0))
+        if (rc >= 0 && (where == NULL || strcmp(where, table->table) != 0))
             *current_out = false;
     }
     dbk_arena_release(&arena);
