@@ -7,6 +7,7 @@ import time
 
 import pytest
 from conftest import Book, Server
+from services.bson import Date
 from services.mongod import Mongod, Refused
 from services.proxy import Proxy, mongodb_messages
 from test_mongodb import (append, documents_of, events_of, oracle, status_of, wait_for, write_book)
@@ -274,3 +275,35 @@ def test_what_a_server_refuses_is_named(book, kind, words):
     finally:
         assert daemon.stop() == 0
         server.close()
+
+
+def test_a_date_that_no_text_can_be_made_of_is_named(book, mongod):
+    """The years 1 and 9999 are written to their last millisecond; what is beyond fails the query,
+    of nested ones the extended JSON has the number."""
+    (book.folder / "queries" / "GetDates.json").write_text(
+        '// database: documents\n{"find": "{accounts}Account", "filter": {"_id": ":account"},\n'
+        ' "projection": {"_id": 0, "opened": 1, "nested": 1}}\n', encoding="utf-8")
+    (book.folder / "queries" / "GetWhole.json").write_text(
+        '// database: documents\n{"find": "{accounts}Account", "filter": {"_id": ":account"}}\n',
+        encoding="utf-8")
+    first, last = -62135596800000, 253402300799999
+    server = Server(book)
+    try:
+        wait_for(lambda: status_of(server)["mode"] == "transaction")
+        kept = mongod.collections[("documents", "accounts__g1_Account")]
+        for ms in (first, last, first - 1, last + 1, -2**63, 2**63 - 1):
+            with mongod.lock:
+                kept.clear()
+                kept["x"] = {"_id": "x", "opened": Date(ms), "nested": {"at": Date(ms)}}
+            answer = server.get("/queries/GetDates?account=x")
+            if first <= ms <= last:
+                row, = answer.json["rows"]
+                assert row["opened"] == ("0001-01-01T00:00:00Z" if ms == first
+                                         else "9999-12-31T23:59:59.999000Z")
+            else:
+                assert answer.status >= 400 and "the column `opened`" in answer.text, answer
+                assert "years 1 to 9999" in answer.text and str(ms) in answer.text
+            whole = server.get("/queries/GetWhole?account=x")
+            assert whole.status == 200 and "opened" in whole.text, whole
+    finally:
+        assert server.stop() == 0

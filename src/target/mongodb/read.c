@@ -217,6 +217,29 @@ static int open_cursor(struct dbk_mongodb_statement *statement, struct dbk_error
     return rc;
 }
 
+/* The first and the last date that RFC 3339 can write, years 1 and 9999. */
+static bool is_writable(const bson_iter_t *at)
+{
+    int64_t time_ms = bson_iter_date_time(at);
+    return time_ms >= DBK_TIME_MIN / 1000 && time_ms <= DBK_TIME_MAX / 1000;
+}
+
+/* Cells cannot fail: what has no value here ends the query before its row is given. */
+static int check_dates(const struct dbk_mongodb_statement *statement, struct dbk_error *err)
+{
+    bson_iter_t at;
+    for (int i = 0; !statement->whole && i < statement->column_count; i++) {
+        if (bson_iter_init_find(&at, statement->row, statement->names[i]) &&
+            BSON_ITER_HOLDS_DATE_TIME(&at) && !is_writable(&at))
+            return dbk_error_set(err, DBK_ESCRIPT,
+                                 "MongoDB: the column `%s` has a date outside of the years 1 to "
+                                 "9999, %" PRId64 " ms from 1970: ask for {\"$toLong\": \"$%s\"}",
+                                 statement->names[i], bson_iter_date_time(&at),
+                                 statement->names[i]);
+    }
+    return DBK_OK;
+}
+
 int dbk_mongodb_next_row(struct dbk_mongodb_statement *statement, struct dbk_error *err)
 {
     const bson_t *reply = NULL;
@@ -228,8 +251,10 @@ int dbk_mongodb_next_row(struct dbk_mongodb_statement *statement, struct dbk_err
             return rc;
         statement->ran = true;
     }
-    if (mongoc_cursor_next(statement->cursor, &statement->row))
-        return 1;
+    if (mongoc_cursor_next(statement->cursor, &statement->row)) {
+        int rc = check_dates(statement, err);
+        return rc < 0 ? rc : 1;
+    }
     statement->row = NULL;
     return mongoc_cursor_error_document(statement->cursor, &error, &reply)
                ? dbk_mongodb_fault(&error, reply, err)
@@ -287,13 +312,12 @@ static struct dbk_value decimal_value(struct dbk_mongodb_statement *statement,
     return text_value(statement, text, strlen(text), false);
 }
 
+/* Within what check_dates lets through. */
 static struct dbk_value time_value(struct dbk_mongodb_statement *statement, const bson_iter_t *at)
 {
     char text[DBK_TIME_TEXT_SIZE];
-    int64_t time_ms = bson_iter_date_time(at);
-    if (time_ms > INT64_MAX / 1000 || time_ms < INT64_MIN / 1000)
-        return nested(statement, at);
-    return text_value(statement, text, dbk_time_format(time_ms * 1000, text), false);
+    return text_value(statement, text, dbk_time_format(bson_iter_date_time(at) * 1000, text),
+                      false);
 }
 
 static struct dbk_value oid_value(struct dbk_mongodb_statement *statement, const bson_iter_t *at)
