@@ -10,7 +10,8 @@ from conftest import Book, Server
 from services.bson import Date
 from services.mongod import Mongod, Refused
 from services.proxy import Proxy, mongodb_messages
-from test_mongodb import (append, documents_of, events_of, oracle, status_of, wait_for, write_book)
+from test_mongodb import (append, documents_of, events_of, oracle, status_of, wait_for, write_book,
+                          write_owners)
 
 
 @pytest.fixture
@@ -305,5 +306,114 @@ def test_a_date_that_no_text_can_be_made_of_is_named(book, mongod):
                 assert "years 1 to 9999" in answer.text and str(ms) in answer.text
             whole = server.get("/queries/GetWhole?account=x")
             assert whole.status == 200 and "opened" in whole.text, whole
+    finally:
+        assert server.stop() == 0
+
+
+WRITES = {"insert", "update", "delete", "create", "createIndexes", "drop"}
+
+
+@pytest.mark.parametrize("transactions", [False, True], ids=["guarded", "transaction"])
+@pytest.mark.parametrize("asked,concern", [
+    ("", {"w": "majority"}), ("?w=1&journal=true", {"w": 1, "j": True}),
+    ("?wtimeoutMS=700", {"w": "majority", "wtimeout": 700})], ids=["majority", "own", "timeout"])
+def test_all_that_writes_says_how_it_is_to_be_confirmed(book, mongod, transactions, asked, concern):
+    """Schemas, batches, positions, catalog, swap, drop and purge; in a transaction its commit."""
+    mongod.transactions = transactions
+    sent = []
+    mongod.before = sent.append
+    (book.folder / "secrets" / "documents").write_text(mongod.connection() + asked + "\n",
+                                                       encoding="utf-8")
+    write_owners(book, "purge.json")
+    server = Server(book)
+    try:
+        append(server, events_of(21, count=30))
+        last = append(server, [{"stream": "account-0", "type": "OwnerNamed",
+                                "data": {"customer": "c-1", "owner": "Marker"}}])
+        for model in ("accounts", "owners"):
+            wait_for(lambda model=model: status_of(server, model)["position"] >= last)
+        assert server.post("/models/accounts/rebuild").status == 200
+        assert server.post("/subjects/c-1/forget?wait=true").status in (200, 201, 202)
+        wait_for(lambda: "Marker" not in str(mongod.collections))
+        wait_for(lambda: any("drop" in one for one in sent))
+        wait_for(lambda: any(one.get("update") == "_daybook_models" and
+                             "forgotten" in one["updates"][0]["u"]["$set"] for one in sent))
+    finally:
+        assert server.stop() == 0
+    within = [one for one in sent if "txnNumber" in one and WRITES & set(one)]
+    alone = [one for one in sent if "txnNumber" not in one and WRITES & set(one)]
+    commits = [one for one in sent if "commitTransaction" in one]
+    assert bool(commits) == transactions
+    names = {next(iter(one)) for one in alone}
+    assert names >= {"update", "delete", "create", "createIndexes", "drop"}, names
+    assert {one["update"] for one in alone if "update" in one} >= {
+        "_daybook_models", "_daybook_serving", "owners__g1_Owner"}
+    assert {"accounts__g1_Account", "accounts__g2_Account", "_daybook_models"} <= {
+        one.get("update") for one in (within if transactions else alone)}
+    assert [one for one in alone + commits if one.get("writeConcern") != concern] == []
+
+
+@pytest.mark.parametrize("target", ["accounts__g1_Account", "_daybook_models", "_daybook_serving",
+                                    "create", "commitTransaction", "owners__g1_Owner"])
+def test_what_is_not_confirmed_is_tried_again(book, mongod, target):
+    """The write is done, and the answer says so, but that most members have it is not known."""
+    mongod.transactions = target == "commitTransaction"
+    write_owners(book, "purge.json")
+    events, left, held = events_of(22, count=60), [2], [target != "owners__g1_Owner"]
+
+    def unconfirmed(command, reply):
+        if target in (next(iter(command)), command.get("update")) and held[0] and left[0] > 0:
+            left[0] -= 1
+            reply["writeConcernError"] = {
+                "code": 64, "codeName": "WriteConcernFailed",
+                "errmsg": "waiting for replication timed out", "errInfo": {"wtimeout": True}}
+
+    mongod.after = unconfirmed
+    server = Server(book)
+    seen = set()
+
+    def reaches(position):
+        def look():
+            for model in ("accounts", "owners"):
+                text = json.dumps(status_of(server, model))
+                seen.update({words for words in ("waiting for replication timed out",
+                                                 "does not confirm writes") if words in text})
+            return all(status_of(server, model).get("position", 0) >= position
+                       for model in ("accounts", "owners"))
+        return look
+
+    try:
+        last = append(server, events)
+        wait_for(reaches(last))
+        if not held[0]:
+            last = append(server, [{"stream": "account-0", "type": "OwnerNamed",
+                                    "data": {"customer": "c-1", "owner": "Marker"}}])
+            wait_for(reaches(last))
+            held[0] = True
+            server.post("/subjects/c-1/forget?wait=true")
+            wait_for(lambda: left == [0])
+            wait_for(lambda: [one["forgotten"] for one in mongod.find("_daybook_models")
+                              if one["model"] == "owners" and one.get("forgotten")])
+            assert "Marker" not in str(mongod.collections)
+        else:
+            assert len(seen) == 2, seen
+        assert left == [0]
+        assert documents_of(mongod) == oracle(events)
+        assert status_of(server)["failures"] == 0 and status_of(server)["state"] != "stopped"
+    finally:
+        assert server.stop() == 0
+
+
+def test_a_string_that_asks_for_no_answers_is_refused(book, mongod):
+    (book.folder / "secrets" / "documents").write_text(mongod.connection() + "?w=0\n",
+                                                       encoding="utf-8")
+    server = Server(book)
+    try:
+        wait_for(lambda: "the connection string has w=0" in json.dumps(status_of(server)))
+        assert not mongod.collections
+        (book.folder / "secrets" / "documents").write_text(mongod.connection() + "\n",
+                                                           encoding="utf-8")
+        last = append(server, events_of(23, count=5))
+        wait_for(lambda: status_of(server).get("position", 0) >= last)
     finally:
         assert server.stop() == 0

@@ -66,6 +66,7 @@ class Mongod:
         self.open = {}         # transactions by session
         self.commits = 0
         self.before = None     # called with each command; may raise Refused
+        self.after = None      # called with each command that was done and its reply to be changed
         self.sockets = set()
         self.listener = None
         self.port = 0
@@ -123,6 +124,8 @@ class Mongod:
                         self.before(command)
                     with self.lock:
                         reply = self.run(command)
+                    if self.after is not None:
+                        self.after(command, reply)
                 except Refused as refused:
                     reply = refused.reply
                 client.sendall(reply_to(request, opcode, reply))
@@ -151,6 +154,10 @@ class Mongod:
         if not self.transactions:
             raise Refused(20, "IllegalOperation", "Transaction numbers are only allowed on a "
                           "replica set member or mongos")
+        if "writeConcern" in command and not {"commitTransaction", "abortTransaction"} & set(
+                command):
+            raise Refused(72, "InvalidOptions", "writeConcern is not allowed within a "
+                          "multi-statement transaction")
         session = command["lsid"]["id"].data
         if command.get("startTransaction"):
             self.open[session] = {"number": command["txnNumber"], "changes": self.changes,

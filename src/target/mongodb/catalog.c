@@ -69,7 +69,7 @@ static bson_t *one(void)
 static int run(struct dbk_mongodb_session *session, bson_t *command, struct dbk_error *err)
 {
     bson_t reply;
-    int rc = dbk_mongodb_command(session, command, &reply, err);
+    int rc = dbk_mongodb_change_command(session, command, &reply, err);
     bson_iter_t at;
     if (rc == DBK_OK && bson_iter_init_find(&at, &reply, "writeErrors"))
         rc =
@@ -214,7 +214,7 @@ static int make_collection(struct dbk_mongodb_session *session, const char *name
 {
     bson_t *command = BCON_NEW("create", BCON_UTF8(name));
     bson_t reply;
-    int rc = dbk_mongodb_command(session, command, &reply, err);
+    int rc = dbk_mongodb_change_command(session, command, &reply, err);
     if (rc < 0 && dbk_mongodb_integer(&reply, "code") == NAMESPACE_EXISTS)
         rc = DBK_OK;
     bson_destroy(&reply);

@@ -153,7 +153,7 @@ static int send_run(struct dbk_mongodb_session *session, struct run *run, struct
     bson_t command = BSON_INITIALIZER;
     bson_t reply;
     write_run(session, run, &command);
-    int rc = dbk_mongodb_command(session, &command, &reply, err);
+    int rc = dbk_mongodb_change_command(session, &command, &reply, err);
     if (rc == DBK_OK)
         rc = read_errors(&reply, run, err);
     bson_destroy(&reply);

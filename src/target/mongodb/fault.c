@@ -47,9 +47,13 @@ int dbk_mongodb_write_fault(int32_t number, const char *text, struct dbk_error *
 
 int dbk_mongodb_fault(const bson_error_t *error, const bson_t *reply, struct dbk_error *err)
 {
-    bool server = error->domain == MONGOC_ERROR_SERVER ||
-                  error->domain == MONGOC_ERROR_WRITE_CONCERN ||
-                  error->domain == MONGOC_ERROR_QUERY;
+    bool server = error->domain == MONGOC_ERROR_SERVER || error->domain == MONGOC_ERROR_QUERY;
+    /* It is done at the primary, and may be undone: as after an answer that is lost. */
+    if (error->domain == MONGOC_ERROR_WRITE_CONCERN)
+        return set(DBK_ECONNECT, error->message,
+                   "the replica set does not confirm writes as w= in the connection string asks "
+                   "(the majority, where it does not): see to its members",
+                   err);
     if (reply != NULL && (mongoc_error_has_label(reply, "TransientTransactionError") ||
                           mongoc_error_has_label(reply, "UnknownTransactionCommitResult")))
         return set(server ? DBK_EBUSY : DBK_ECONNECT, error->message, NULL, err);
@@ -73,24 +77,68 @@ int64_t dbk_mongodb_integer(const bson_t *document, const char *key)
     return bson_iter_init_find(&at, document, key) ? bson_iter_as_int64(&at) : 0;
 }
 
-int dbk_mongodb_command(struct dbk_mongodb_session *session, const bson_t *command, bson_t *reply,
-                        struct dbk_error *err)
+static int ended(bson_t *reply, struct dbk_error *err)
+{
+    bson_init(reply);
+    return dbk_error_set(err, DBK_ECONNECT, "MongoDB: the session was ended");
+}
+
+int dbk_mongodb_ask(struct dbk_mongodb_session *session, const bson_t *command, bson_t *reply,
+                    struct dbk_error *err)
 {
     bson_error_t error = {0};
+    if (atomic_load(&session->interrupted))
+        return ended(reply, err);
+    return mongoc_client_command_with_opts(session->client, session->database, command, NULL, NULL,
+                                           reply, &error)
+               ? DBK_OK
+               : dbk_mongodb_fault(&error, reply, err);
+}
+
+/* libmongoc sends a command that it is not told to be a write without any write concern, and does
+   not look for writeConcernError in its answer. */
+static bool change_alone(struct dbk_mongodb_session *session, const bson_t *command, bson_t *reply,
+                         bson_error_t *error)
+{
     bson_t options = BSON_INITIALIZER;
-    bool sent = !atomic_load(&session->interrupted);
-    if (!sent) {
+    mongoc_write_concern_t *concern =
+        mongoc_write_concern_copy(mongoc_client_get_write_concern(session->client));
+    bool sent = mongoc_write_concern_append(concern, &options);
+    if (sent) {
+        sent = mongoc_client_write_command_with_opts(session->client, session->database, command,
+                                                     &options, reply, error);
+    } else {
         bson_init(reply);
-        bson_destroy(&options);
-        return dbk_error_set(err, DBK_ECONNECT, "MongoDB: the session was ended");
+        bson_set_error(error, MONGOC_ERROR_COMMAND, MONGOC_ERROR_COMMAND_INVALID_ARG,
+                       "the write concern of the connection string is none");
     }
-    if (session->transaction != NULL)
-        sent = mongoc_client_session_append(session->transaction, &options, &error);
-    if (!sent)
-        bson_init(reply);
-    else
-        sent = mongoc_client_command_with_opts(session->client, session->database, command, NULL,
-                                               &options, reply, &error);
+    mongoc_write_concern_destroy(concern);
     bson_destroy(&options);
+    return sent;
+}
+
+/* The concern is its COMMIT's. */
+static bool change_within(struct dbk_mongodb_session *session, const bson_t *command, bson_t *reply,
+                          bson_error_t *error)
+{
+    bson_t options = BSON_INITIALIZER;
+    bool sent = mongoc_client_session_append(session->transaction, &options, error);
+    if (sent)
+        sent = mongoc_client_command_with_opts(session->client, session->database, command, NULL,
+                                               &options, reply, error);
+    else
+        bson_init(reply);
+    bson_destroy(&options);
+    return sent;
+}
+
+int dbk_mongodb_change_command(struct dbk_mongodb_session *session, const bson_t *command,
+                               bson_t *reply, struct dbk_error *err)
+{
+    bson_error_t error = {0};
+    if (atomic_load(&session->interrupted))
+        return ended(reply, err);
+    bool sent = session->transaction != NULL ? change_within(session, command, reply, &error)
+                                             : change_alone(session, command, reply, &error);
     return sent ? DBK_OK : dbk_mongodb_fault(&error, reply, err);
 }

@@ -182,7 +182,7 @@ int dbk_mongodb_run_now(struct dbk_mongodb_statement *statement, struct dbk_erro
     }
     if (rc == DBK_OK) {
         bson_destroy(&reply);
-        rc = dbk_mongodb_command(statement->session, &command, &reply, err);
+        rc = dbk_mongodb_change_command(statement->session, &command, &reply, err);
         if (rc == DBK_OK)
             rc = check_reply(&reply, err);
         if (rc < 0 && dbk_mongodb_integer(&reply, "code") == NAMESPACE_EXISTS)

@@ -87,15 +87,23 @@ static void set_default(mongoc_uri_t *uri, const char *option, int32_t value)
 }
 
 /* Confirmed by most of a replica set, where nothing else is asked for. */
-static void be_durable(struct dbk_mongodb_session *session)
+static int be_durable(struct dbk_mongodb_session *session, struct dbk_error *err)
 {
     const mongoc_write_concern_t *asked = mongoc_client_get_write_concern(session->client);
-    if (mongoc_write_concern_get_w(asked) != MONGOC_WRITE_CONCERN_W_DEFAULT)
-        return;
+    int32_t members = mongoc_write_concern_get_w(asked);
+    if (members == MONGOC_WRITE_CONCERN_W_UNACKNOWLEDGED ||
+        members == MONGOC_WRITE_CONCERN_W_ERRORS_IGNORED)
+        return dbk_error_set(err, DBK_ECONNECT,
+                             "MongoDB: the connection string has w=%d, with which nothing tells "
+                             "what was written: leave it out, or write w=majority",
+                             (int)members);
+    if (members != MONGOC_WRITE_CONCERN_W_DEFAULT)
+        return DBK_OK;
     mongoc_write_concern_t *most = mongoc_write_concern_copy(asked);
     mongoc_write_concern_set_w(most, MONGOC_WRITE_CONCERN_W_MAJORITY);
     mongoc_client_set_write_concern(session->client, most);
     mongoc_write_concern_destroy(most);
+    return DBK_OK;
 }
 
 static int make_client(struct dbk_mongodb_session *session, const char *secret,
@@ -122,8 +130,7 @@ static int make_client(struct dbk_mongodb_session *session, const char *secret,
         return rc;
     (void)mongoc_client_set_error_api(session->client, MONGOC_ERROR_API_VERSION_2);
     (void)mongoc_client_set_appname(session->client, "daybook");
-    be_durable(session);
-    return DBK_OK;
+    return be_durable(session, err);
 }
 
 /* What libmongoc would still try to speak with has no OP_MSG, which sessions are in. */
@@ -155,7 +162,7 @@ static int greet(struct dbk_mongodb_session *session, struct dbk_error *err)
     if (rc < 0)
         return rc;
     command = BCON_NEW("buildInfo", BCON_INT32(1));
-    rc = dbk_mongodb_command(session, command, &reply, err);
+    rc = dbk_mongodb_ask(session, command, &reply, err);
     session->is_ferretdb = rc == DBK_OK && bson_iter_init_find(&at, &reply, "ferretdbVersion") &&
                            BSON_ITER_HOLDS_UTF8(&at) &&
                            strncmp(bson_iter_utf8(&at, NULL), "v1.", 3) == 0;

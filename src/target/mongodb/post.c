@@ -113,7 +113,7 @@ static int move_position(struct dbk_mongodb_session *session, struct dbk_error *
                                "{", "_id", BCON_UTF8(session->position_key), "position",
                                BCON_INT64(session->position_before), "}", "u", "{", "$set", "{",
                                "position", BCON_INT64(session->position), "}", "}", "}", "]");
-    int rc = dbk_mongodb_command(session, command, &reply, err);
+    int rc = dbk_mongodb_change_command(session, command, &reply, err);
     if (rc == DBK_OK && dbk_mongodb_integer(&reply, "n") != 1)
         rc = fenced(err);
     bson_destroy(&reply);

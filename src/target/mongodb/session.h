@@ -81,10 +81,17 @@ struct dbk_mongodb_session {
 int dbk_mongodb_fault(const bson_error_t *error, const bson_t *reply, struct dbk_error *err);
 /* The same of the number and text of what failed of a write. */
 int dbk_mongodb_write_fault(int32_t number, const char *text, struct dbk_error *err);
-/* Runs a command on the session's database, within its transaction if one is open. The reply is
-   to be destroyed, also when it failed. */
-int dbk_mongodb_command(struct dbk_mongodb_session *session, const bson_t *command, bson_t *reply,
-                        struct dbk_error *err) DBK_MUST_CHECK;
+/* Runs a command that only reads. The reply is to be destroyed, also when it failed. */
+int dbk_mongodb_ask(struct dbk_mongodb_session *session, const bson_t *command, bson_t *reply,
+                    struct dbk_error *err) DBK_MUST_CHECK;
+/*
+ * The same of one that changes something: within the session's transaction if one is open, else
+ * with the client's write concern.
+ *
+ * DBK_ECONNECT  also: it is done, and not confirmed as the concern asks
+ */
+int dbk_mongodb_change_command(struct dbk_mongodb_session *session, const bson_t *command,
+                               bson_t *reply, struct dbk_error *err) DBK_MUST_CHECK;
 /* An integer of a reply, of whatever type; 0 where there is none. */
 int64_t dbk_mongodb_integer(const bson_t *document, const char *key);
 
