@@ -7,7 +7,7 @@ import time
 
 import pytest
 from conftest import Book, Server
-from services.bson import Date
+from services.bson import Date, Int32
 from services.mongod import Mongod, Refused
 from services.proxy import Proxy, mongodb_messages
 from test_mongodb import (append, documents_of, events_of, oracle, status_of, wait_for, write_book,
@@ -417,3 +417,48 @@ def test_a_string_that_asks_for_no_answers_is_refused(book, mongod):
         wait_for(lambda: status_of(server).get("position", 0) >= last)
     finally:
         assert server.stop() == 0
+
+
+@pytest.mark.parametrize("transactions", [False, True], ids=["guarded", "transaction"])
+@pytest.mark.parametrize("options", ["replicaSet=rs0&readPreference=secondary",
+                                     "readPreference=secondaryPreferred"], ids=["set", "alone"])
+def test_all_is_read_from_the_primary(book, mongod, transactions, options):
+    """What the string says of reading is another's: a secondary knows too little of what was done.
+    The batch that is cut has its guards read."""
+    if options.startswith("replicaSet") and not transactions:
+        mongod.hello = lambda: Mongod.hello(mongod) | {
+            "setName": "rs0", "hosts": [f"127.0.0.1:{mongod.port}"],
+            "me": f"127.0.0.1:{mongod.port}", "primary": f"127.0.0.1:{mongod.port}",
+            "setVersion": Int32(1)}
+    mongod.transactions = transactions
+    events, asked, cut = events_of(24, count=60), [], [not transactions]
+
+    def look(command):
+        if {"find", "listCollections", "insert", "update", "delete"} & set(command):
+            asked.append(command)
+        if cut[0] and command.get("update") == "_daybook_models" and \
+                "position" in command["updates"][0]["q"]:
+            cut[0] = False
+            raise OSError("the connection is gone before the position is set")
+
+    mongod.before = look
+    (book.folder / "secrets" / "documents").write_text(f"{mongod.connection()}?{options}\n",
+                                                       encoding="utf-8")
+    server = Server(book)
+    try:
+        last = append(server, events)
+        wait_for(lambda: status_of(server).get("position", 0) >= last)
+        assert cut == [False] and documents_of(mongod) == oracle(events)
+        assert server.get(f"/queries/GetAccount?account=account-1&after={last}").status == 200
+        assert server.post("/models/accounts/rebuild").status == 200
+        wait_for(lambda: not mongod.find("accounts__g1_Account"))
+    finally:
+        assert server.stop() == 0
+    names = {one["find"] for one in asked if "find" in one}
+    assert names >= {"_daybook_models", "_daybook_serving"} and (
+        transactions or "accounts__g1_Account" in names)
+    # libmongoc asks a server that it is connected to directly so that a secondary answers, too.
+    modes = {one.get("$readPreference", {}).get("mode", "primary") for one in asked}
+    assert modes <= {"primary", "primaryPreferred"}, modes
+    if options.startswith("replicaSet"):
+        assert modes == {"primary"}

@@ -106,6 +106,15 @@ static int be_durable(struct dbk_mongodb_session *session, struct dbk_error *err
     return DBK_OK;
 }
 
+/* Positions and guards of a member that lags behind would be older than what was done. Without
+   this, collections and transactions take what the string says. */
+static void read_primary(struct dbk_mongodb_session *session)
+{
+    mongoc_read_prefs_t *primary = mongoc_read_prefs_new(MONGOC_READ_PRIMARY);
+    mongoc_client_set_read_prefs(session->client, primary);
+    mongoc_read_prefs_destroy(primary);
+}
+
 static int make_client(struct dbk_mongodb_session *session, const char *secret,
                        struct dbk_error *err)
 {
@@ -130,6 +139,7 @@ static int make_client(struct dbk_mongodb_session *session, const char *secret,
         return rc;
     (void)mongoc_client_set_error_api(session->client, MONGOC_ERROR_API_VERSION_2);
     (void)mongoc_client_set_appname(session->client, "daybook");
+    read_primary(session);
     return be_durable(session, err);
 }
 
