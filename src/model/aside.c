@@ -420,18 +420,40 @@ int dbk_letters_settle(struct dbk_letters *letters, struct dbk_connection *conne
     return rc;
 }
 
-int dbk_letters_marked(struct dbk_letters *letters, struct dbk_connection *connection,
-                       uint64_t position, struct dbk_error *err)
+/* Of a graph, whose catalog lists its marks. */
+static int find_mark(struct dbk_letters *letters, struct dbk_connection *connection,
+                     uint64_t position, struct dbk_error *err)
 {
     struct dbk_statement *statement = NULL;
-    bool graph = has_catalog(connection);
     bool marked = false;
     int rc = open_rows(letters, connection, &statement, err);
     while (rc == DBK_OK && (rc = dbk_statement_step(statement, err)) == 1) {
-        marked = marked || ((uint64_t)dbk_statement_column(statement, 0).integer == position &&
-                            (graph || dbk_statement_column(statement, 1).integer == 1));
+        marked = marked || (uint64_t)dbk_statement_column(statement, 0).integer == position;
         rc = DBK_OK;
     }
     dbk_statement_free(statement);
     return rc < 0 ? rc : marked;
+}
+
+int dbk_letters_marked(struct dbk_letters *letters, struct dbk_connection *connection,
+                       uint64_t position, struct dbk_error *err)
+{
+    const struct dbk_value values[] = {text_value(letters->model),
+                                       number_value(letters->generation), number_value(position)};
+    struct dbk_statement *statement = NULL;
+    if (has_catalog(connection))
+        return find_mark(letters, connection, position, err);
+    int rc = dbk_statement_open(connection,
+                                DBK_SLICE_LITERAL("SELECT retried FROM _daybook_letters WHERE "
+                                                  "model = ?1 AND generation = ?2 AND "
+                                                  "position = ?3"),
+                                &statement, NULL, err);
+    for (int i = 0; rc == DBK_OK && i < 3; i++)
+        dbk_statement_bind(statement, i + 1, &values[i]);
+    if (rc == DBK_OK)
+        rc = dbk_statement_step(statement, err);
+    if (rc == 1)
+        rc = dbk_statement_column(statement, 0).integer == 1;
+    dbk_statement_free(statement);
+    return rc;
 }

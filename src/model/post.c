@@ -359,35 +359,49 @@ int dbk_post_batch(struct dbk_batch_post *post, bool *failed_out, struct dbk_err
     return rc;
 }
 
-int dbk_post_letter(struct dbk_batch_post *post, const struct dbk_event *event,
-                    struct dbk_error *err)
+/* 1: another session's retry, which the fence has waited for, was committed after all; 0: it is to
+   be posted. A graph's own node is written first: that is its fence. */
+static int begin_letter(struct dbk_batch_post *post, uint64_t position, struct dbk_error *err)
 {
-    bool own = !dbk_dialect_is_sql(dbk_connection_dialect(post->connection));
-    uint64_t failed = 0;
-    int handled = 0;
     int rc = dbk_connection_begin(post->connection, DBK_BEGIN_WRITE, err);
-    dbk_poster_set_careful(post->poster, true);
     if (rc == DBK_OK)
         rc = refresh_states(post, err);
     if (rc == DBK_OK)
         rc = check_fence(post, err);
-    if (rc == DBK_OK)
-        rc = handled = dbk_poster_post(post->poster, event, err);
-    if (rc >= 0)
-        rc = settle(post, &failed, err);
+    if (rc == DBK_OK && !dbk_dialect_is_sql(dbk_connection_dialect(post->connection)))
+        rc = set_position(post, post->position, err);
+    return rc < 0 ? rc : dbk_letters_marked(post->letters, post->connection, position, err);
+}
+
+/* 1: there is a handler; 0: none. */
+static int post_marked(struct dbk_batch_post *post, const struct dbk_event *event,
+                       struct dbk_error *err)
+{
+    uint64_t failed = 0;
+    int handled = dbk_poster_post(post->poster, event, err);
+    int rc = handled < 0 ? handled : settle(post, &failed, err);
     if (rc == DBK_OK && !dbk_connection_in_transaction(post->connection))
         rc = dbk_error_set(err, DBK_ESCRIPT, "a handler ended the transaction it was run in");
     if (rc == DBK_OK)
         rc = check_deferred(post, &failed, err);
     if (rc == DBK_OK)
         rc = dbk_letters_mark(post->letters, post->connection, event->position, err);
-    if (rc == DBK_OK && own)
-        rc = set_position(post, post->position, err);
     if (rc == DBK_OK)
         rc = commit(post, &failed, err);
-    if (rc < 0 && dbk_connection_in_transaction(post->connection))
-        dbk_ignore(dbk_connection_run(post->connection, "ROLLBACK", NULL));
     return rc < 0 ? rc : handled;
+}
+
+int dbk_post_letter(struct dbk_batch_post *post, const struct dbk_event *event,
+                    struct dbk_error *err)
+{
+    dbk_poster_set_careful(post->poster, true);
+    int rc = begin_letter(post, event->position, err);
+    bool done = rc == 1;
+    if (rc == 0)
+        rc = post_marked(post, event, err);
+    if (dbk_connection_in_transaction(post->connection))
+        dbk_ignore(dbk_connection_run(post->connection, "ROLLBACK", NULL));
+    return done ? 0 : rc;
 }
 
 /* Everything before the event that failed is posted all the same. why: which event leaves a foreign

@@ -159,7 +159,7 @@ int dbk_post_set_position(struct dbk_connection *connection, const char *model, 
 int dbk_post_fence(struct dbk_connection *connection, const char *model, uint64_t generation,
                    struct dbk_statement **statement_out, struct dbk_error *err) DBK_MUST_CHECK;
 /* Posts one event in a transaction of its own, which leaves the position as it is and marks the
-   event's letter as retried. Under `work`. 1: there is a handler; 0: none. */
+   event's letter as retried. Under `work`. 1: there is a handler; 0: none, or it was marked. */
 int dbk_post_letter(struct dbk_batch_post *post, const struct dbk_event *event,
                     struct dbk_error *err) DBK_MUST_CHECK;
 /* Letters for a model's generation; of none yet. */

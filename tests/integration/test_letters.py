@@ -5,6 +5,7 @@ import itertools
 import random
 import shutil
 import sqlite3
+import subprocess
 import time
 
 import pytest
@@ -338,6 +339,46 @@ def test_killed_at_any_time_no_event_is_lost_or_posted_twice(book, target):
     wait(server, book.json("read", "--backwards", "--limit", 1)[0]["position"])
     check(target, book, server, oracle)
     server.stop()
+
+
+# Another session's retry: it holds the model's row until somebody waits for it, posts, and commits.
+LATE_RETRY = """BEGIN;
+SELECT position FROM _daybook_models WHERE model = '{model}' AND generation = 1 FOR UPDATE;
+DO $$ BEGIN
+    WHILE NOT EXISTS (SELECT FROM pg_locks WHERE NOT granted) LOOP PERFORM pg_sleep(0.01); END LOOP;
+END $$;
+UPDATE totals__g1 SET amount = amount + 20, posted = posted + 1;
+INSERT INTO _daybook_letters VALUES ('{model}', 1, {position}, 1, '');
+COMMIT;
+"""
+
+
+def test_a_retry_whose_session_was_lost_is_not_posted_once_more(binary, serve, tmp_path):
+    """The server goes on with a transaction whose client is gone, and commits it under the next."""
+    try:
+        target = InPostgres()
+    except Missing as why:
+        missing(str(why))
+    book = book_on(target, binary, tmp_path)
+    server = serve(book)
+    placed = append(server, [entered(1, 1, 10), entered(1, 1, 20), removed(1)])
+    wait(server, placed[-1][0])
+    letter, = [x["position"] for x in letters_of(server)]
+    connection = target.server.connection(target.database)
+    with subprocess.Popen(["psql", "-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", connection, "-c",
+                           LATE_RETRY.format(model=MODEL, position=letter)]) as late:
+        end = time.monotonic() + 30
+        while target.server.sql("SELECT count(*) FROM pg_locks WHERE mode = 'RowShareLock' AND "
+                                "relation = '_daybook_models'::regclass",
+                                target.database) == [["0"]]:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        answer = server.post(f"/models/{MODEL}/letters/retry")
+        assert late.wait(30) == 0
+    assert (answer.status, answer.json["retried"], answer.json["failed"]) == (200, 1, 0), answer
+    assert target.rows(book) == ({"entry-1": (30, 2)}, {})
+    assert letters_of(server) == [] and target.marks(book) == 0
+    target.server.close()
 
 
 # ---- At every call ----
