@@ -218,6 +218,26 @@ static int refresh_states(struct dbk_batch_post *post, struct dbk_error *err)
     return rc;
 }
 
+/* The states before the database: who forgets holds the one and may wait for the other, where a
+   `transaction` model shares the file. What was forgotten while the database was waited for is
+   looked for behind it. */
+static int begin(struct dbk_batch_post *post, struct dbk_error *err)
+{
+    const struct dbk_states *states = dbk_poster_states(post->poster);
+    int stale = 1;
+    while (stale == 1) {
+        int rc = refresh_states(post, err);
+        if (rc == DBK_OK)
+            rc = dbk_connection_begin(post->connection, DBK_BEGIN_WRITE, err);
+        if (rc < 0)
+            return rc;
+        stale = states == NULL ? 0 : dbk_states_stale(states, err);
+        if (stale != 0)
+            dbk_ignore(dbk_connection_run(post->connection, "ROLLBACK", NULL));
+    }
+    return stale;
+}
+
 static int post_transaction(struct dbk_batch_post *post, uint64_t stop, uint64_t *failed,
                             bool *more, struct dbk_error *err)
 {
@@ -226,10 +246,8 @@ static int post_transaction(struct dbk_batch_post *post, uint64_t stop, uint64_t
         post->made->count = 0;
         post->made->begun_us = dbk_model_now_us();
     }
-    int rc = dbk_connection_begin(post->connection, DBK_BEGIN_WRITE, err);
+    int rc = begin(post, err);
     dbk_poster_set_careful(post->poster, stop != 0 || limit_of(post) == 1);
-    if (rc == DBK_OK)
-        rc = refresh_states(post, err);
     if (rc == DBK_OK)
         rc = check_fence(post, err);
     if (rc == DBK_OK)
@@ -363,9 +381,7 @@ int dbk_post_batch(struct dbk_batch_post *post, bool *failed_out, struct dbk_err
    be posted. A graph's own node is written first: that is its fence. */
 static int begin_letter(struct dbk_batch_post *post, uint64_t position, struct dbk_error *err)
 {
-    int rc = dbk_connection_begin(post->connection, DBK_BEGIN_WRITE, err);
-    if (rc == DBK_OK)
-        rc = refresh_states(post, err);
+    int rc = begin(post, err);
     if (rc == DBK_OK)
         rc = check_fence(post, err);
     if (rc == DBK_OK && !dbk_dialect_is_sql(dbk_connection_dialect(post->connection)))

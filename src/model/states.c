@@ -87,12 +87,18 @@ void dbk_states_free(struct dbk_states *states)
     dbk_free(states);
 }
 
-int dbk_states_refresh(struct dbk_states *states, struct dbk_error *err)
+static int subjects_version(const struct dbk_states *states, uint64_t *version_out,
+                            struct dbk_error *err)
 {
     static const struct dbk_slice subjects = {.data = "$subjects", .size = 9};
+    return dbk_store_stream_version(states->store, subjects, version_out, err);
+}
+
+int dbk_states_refresh(struct dbk_states *states, struct dbk_error *err)
+{
     uint64_t forgotten = 0;
     uint64_t forgets = dbk_folds_forgets(states->folds);
-    int rc = dbk_store_stream_version(states->store, subjects, &forgotten, err);
+    int rc = subjects_version(states, &forgotten, err);
     if (rc < 0)
         return rc;
     if (forgotten != states->forgotten || forgets != states->forgets)
@@ -100,6 +106,15 @@ int dbk_states_refresh(struct dbk_states *states, struct dbk_error *err)
     states->forgotten = forgotten;
     states->forgets = forgets;
     return DBK_OK;
+}
+
+int dbk_states_stale(const struct dbk_states *states, struct dbk_error *err)
+{
+    uint64_t forgotten = 0;
+    int rc = subjects_version(states, &forgotten, err);
+    return rc < 0 ? rc
+                  : forgotten != states->forgotten ||
+                        dbk_folds_forgets(states->folds) != states->forgets;
 }
 
 static struct entry *find(const struct dbk_states *states, struct dbk_slice stream, uint64_t hash)

@@ -23,6 +23,8 @@ void dbk_states_free(struct dbk_states *states);
 
 /* Before a transaction: what was forgotten since the last one is in no state. */
 int dbk_states_refresh(struct dbk_states *states, struct dbk_error *err) DBK_MUST_CHECK;
+/* 1: something was forgotten, or is just being forgotten, since the last refresh; 0: nothing. */
+int dbk_states_stale(const struct dbk_states *states, struct dbk_error *err) DBK_MUST_CHECK;
 
 /* 1: the state as JSON, valid until the next call; 0: the stream had no events then. As
    dbk_fold_walk_to. */

@@ -5,6 +5,7 @@ import itertools
 import random
 import shutil
 import sqlite3
+import threading
 import time
 
 import pytest
@@ -394,3 +395,38 @@ def test_a_personal_field_is_followed_through_a_state(binary, tmp_path, serve):
     with open(book.data / "reading.db", "rb") as file:
         assert b"Anna 7" not in file.read()
     shutil.rmtree(book.data)
+
+
+def test_who_forgets_does_not_wait_for_who_posts_in_the_same_file(binary, tmp_path, serve):
+    """Each would wait for the other's lock until SQLite gives up, after 10 s."""
+    folder = tmp_path / "book"
+    write_book(folder, InSqlite.address)
+    (folder / "events").mkdir()
+    (folder / "events" / "Registered.schema.json").write_text(PERSONAL, encoding="utf-8")
+    seen = folder / "models" / "seen"
+    seen.mkdir()
+    (seen / "model.yaml").write_text("sync: transaction\nsource: [seen]\n", encoding="utf-8")
+    (seen / "schema.sql").write_text("CREATE TABLE seen (id bigint);\n", encoding="utf-8")
+    (seen / "Seen.sql").write_text("INSERT INTO seen VALUES (:_position);\n", encoding="utf-8")
+    server = serve(Book(binary, folder, tmp_path / "data"))
+    chance, numbers = random.Random(3), itertools.count()
+    server.post("/events", {"events": [
+        {"stream": f"customer-{c}", "type": "Registered",
+         "data": {"customer": str(c), "name": f"Anna {c}"}} for c in range(60)]})
+    over = threading.Event()
+
+    def write():
+        while not over.is_set():
+            events = some_events(chance, 20, numbers)
+            assert server.post("/events", {"events": events}).status in (200, 201)
+
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    longest = 0
+    for customer in range(60):
+        begun = time.monotonic()
+        assert server.post(f"/subjects/{customer}/forget").status in (200, 202)
+        longest = max(longest, time.monotonic() - begun)
+    over.set()
+    writer.join()
+    assert longest < 5
