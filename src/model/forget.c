@@ -70,18 +70,22 @@ static bool concerns(const struct dbk_model_definition *definition,
     return is_taken(definition, subject);
 }
 
-/* How those that are still in it get out. Files that have changed are what a rebuild goes by. */
+/* How those that are still in it get out. What the serving generation was made of counts, and what
+   the files say now, by which a rebuild goes: where they have changed, either may know a subject
+   that the other does not. */
 static enum dbk_model_personal way_of(const struct forgetting *forgetting)
 {
     const struct dbk_model *model = forgetting->model;
-    enum dbk_model_personal way = model->serving.definition.personal;
+    const struct dbk_model_definition *serving = &model->serving.definition;
+    enum dbk_model_personal way = serving->personal;
     bool concerned = false;
     bool whole = false;
     if (way == DBK_PERSONAL_NONE && model->definition.personal != DBK_PERSONAL_NONE)
         way = DBK_PERSONAL_REBUILD;
     for (size_t i = 0; i < forgetting->what->count; i++) {
         const struct dbk_forgotten *subject = &forgetting->what->subjects[i];
-        if (subject->position <= forgetting->purged || !concerns(&model->definition, subject))
+        if (subject->position <= forgetting->purged ||
+            !(concerns(serving, subject) || concerns(&model->definition, subject)))
             continue;
         concerned = true;
         whole = whole || subject->whole;

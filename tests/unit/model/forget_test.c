@@ -33,7 +33,9 @@ static char path[96];
 static bool forgotten[PERSONS];
 static bool hidden[PERSONS];
 
-static const struct dbk_slice category = {.data = "person", .size = 6};
+static const struct dbk_slice person_category = {.data = "person", .size = 6};
+static const struct dbk_slice other_category = {.data = "other", .size = 5};
+static struct dbk_slice category; /* that the files name */
 static const char schema[] = "CREATE TABLE people (position INTEGER PRIMARY KEY, person TEXT, "
                              "name TEXT, data TEXT); CREATE INDEX people_name ON people (name);";
 static const char insert[] = "INSERT INTO people VALUES (:_position, :person, :name, :_data)";
@@ -110,6 +112,7 @@ static int set_up(void **state)
     (void)snprintf(path, sizeof(path), "%s/reading.db", folder);
     memset(forgotten, 0, sizeof(forgotten));
     memset(hidden, 0, sizeof(hidden));
+    category = person_category;
     sim = dbk_sim_create(1);
     open_store();
     return 0;
@@ -386,6 +389,39 @@ static void test_model_forget__statements_take_out_what_they_say(void **state)
     assert_int_equal(forgot, DBK_FORGOT_NOTHING);
 }
 
+/* The files' next definition no longer names where the subjects' events are. */
+static void forget_with_changed_files(enum dbk_model_personal personal, const char *purge,
+                                      enum dbk_model_forgot expected)
+{
+    struct dbk_error err = {0};
+    enum dbk_model_forgot forgot;
+    add_model(personal, purge);
+    fill();
+    close_store();
+    open_store();
+    category = other_category;
+    add_model(personal, purge);
+    check_disk(true, true);
+    assert_ok(forget(false, NULL, &forgot, &err), &err);
+    assert_int_equal(forgot, expected);
+}
+
+static void test_model_forget__files_that_changed_hide_no_subject_from_a_rebuild(void **state)
+{
+    (void)state;
+    forget_with_changed_files(DBK_PERSONAL_REBUILD, "", DBK_FORGOT_REBUILT);
+    check_disk(false, false);
+}
+
+static void test_model_forget__files_that_changed_hide_no_subject_from_statements(void **state)
+{
+    (void)state;
+    forget_with_changed_files(DBK_PERSONAL_PURGE,
+                              "UPDATE people SET name = NULL, data = NULL WHERE person = :_subject",
+                              DBK_FORGOT_PURGED);
+    check_disk(false, true);
+}
+
 static void test_model_forget__statements_that_fail_leave_all_as_it_was(void **state)
 {
     struct dbk_error err = {0};
@@ -448,6 +484,8 @@ int main(void)
         TEST(what_was_begun_before_is_not_gone_on_with),
         TEST(does_not_wait_for_a_rebuild),
         TEST(statements_take_out_what_they_say),
+        TEST(files_that_changed_hide_no_subject_from_a_rebuild),
+        TEST(files_that_changed_hide_no_subject_from_statements),
         TEST(statements_that_fail_leave_all_as_it_was),
         TEST(sealed_fields_never_are_in_it),
         TEST(whole_subjects_leave_models_of_all_kinds),
