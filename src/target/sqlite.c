@@ -36,12 +36,14 @@ static int code_of(const struct dbk_sqlite *connection, int result)
         return DBK_EREFUSED;
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
+    case SQLITE_PROTOCOL:
         return DBK_EBUSY;
     case SQLITE_INTERRUPT:
         return connection->late ? DBK_ETIMEOUT : DBK_ESCRIPT;
     case SQLITE_FULL:
         return DBK_EFULL;
     case SQLITE_IOERR:
+    case SQLITE_CANTOPEN:
         return DBK_EIO;
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
@@ -382,10 +384,12 @@ static int step(struct dbk_statement *base, struct dbk_error *err)
     statement->running = false;
     if (result == SQLITE_DONE)
         return 0;
+    const char *words = sqlite3_errmsg(connection->sqlite);
     int rc = code_of(connection, result);
-    return dbk_error_set(err, rc, "%s",
-                         rc == DBK_ETIMEOUT ? "the statement ran too long"
-                                            : sqlite3_errmsg(connection->sqlite));
+    /* SQLite has prepared it anew, and the schema is no longer what it was: no row's own fault. */
+    if (result == SQLITE_ERROR && strncmp(words, "no such ", 8) == 0)
+        rc = DBK_EINVAL;
+    return dbk_error_set(err, rc, "%s", rc == DBK_ETIMEOUT ? "the statement ran too long" : words);
 }
 
 static void reset(struct dbk_statement *base)

@@ -536,15 +536,29 @@ def test_a_table_that_is_gone_is_no_event_s_fault(binary, serve, tmp_path):
         target = InPostgres()
     except Missing as why:
         missing(str(why))
-    book = book_on(target, binary, tmp_path)
+    check_gone_table(book_on(target, binary, tmp_path), serve, lambda: target.server.sql(
+        'DROP TABLE "entries__g1" CASCADE', target.database))
+    target.server.close()
+
+
+def test_a_table_that_is_gone_from_a_file_is_no_event_s_fault(binary, serve, tmp_path):
+    book = book_on(Sqlite(), binary, tmp_path)
+
+    def drop():
+        with sqlite3.connect(f"{book.data}/reading.db") as database:
+            database.execute("DROP TABLE entries__g1")
+
+    check_gone_table(book, serve, drop)
+
+
+def check_gone_table(book, serve, drop):
     server = serve(book)
     placed = append(server, [entered(1, 1, 1)])
     wait(server, placed[-1][0])
-    target.server.sql('DROP TABLE "entries__g1" CASCADE', target.database)
+    drop()
     append(server, [entered(1, 2, 1)])
     end = time.monotonic() + 30
     while server.get(f"/models/{MODEL}").json["state"] != "stopped":
         assert time.monotonic() < end
         time.sleep(0.05)
     assert letters_of(server) == []
-    target.server.close()
