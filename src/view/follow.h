@@ -61,8 +61,8 @@ int dbk_follow_keep(struct dbk_connection *connection, const char *const *views,
 /* Removes a view's cursors. */
 int dbk_follow_forget(struct dbk_connection *connection, const char *view,
                       struct dbk_error *err) DBK_MUST_CHECK;
-/* Removes those cursors of a view that stand before all notes: of a fill that failed. Where there is
-   no catalog nothing is done. */
+/* Removes those cursors of a view that stand before all notes: of a fill that failed. Where there
+   is no catalog nothing is done. */
 int dbk_follow_release(struct dbk_connection *connection, const char *view,
                        struct dbk_error *err) DBK_MUST_CHECK;
 /* Fills temp.d<n> of a table with the difference behind a cursor. count_out: rows in it. */

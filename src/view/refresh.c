@@ -475,7 +475,7 @@ static int fill(struct work *work, const struct dbk_view_row *old, struct dbk_er
     work->row.generation = old->generation + 1;
     work->row.tried_us = refresh->os->now_us(refresh->os);
     work->row.refreshed = DBK_VIEW_FULL;
-    /* What a row took is forgotten by and by: else one slow refresh would keep all later ones full. */
+    /* What a row took is forgotten by and by: one slow refresh makes not all others full. */
     work->row.incremental_us = old->incremental_us / 2;
     work->row.incremental_changes = old->incremental_changes;
     (void)snprintf(work->row.fingerprint, sizeof(work->row.fingerprint), "%s",
