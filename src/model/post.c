@@ -166,8 +166,9 @@ static int post_events(struct dbk_batch_post *post, uint64_t stop, uint64_t *fai
         post->posted += (uint64_t)rc;
         rc = 1;
         post->position = event.position;
-        if (post->seen % 64 == 0 && monotonic_us() - begun_us > DBK_POST_US &&
-            !dbk_connection_deferred_violation(post->connection))
+        if (dbk_connection_is_full(post->connection) ||
+            (post->seen % 64 == 0 && monotonic_us() - begun_us > DBK_POST_US &&
+             !dbk_connection_deferred_violation(post->connection)))
             return DBK_OK;
     }
     if (rc == 0) {

@@ -101,6 +101,11 @@ bool dbk_connection_deferred_violation(struct dbk_connection *connection)
     return connection->driver->deferred_violation(connection);
 }
 
+bool dbk_connection_is_full(const struct dbk_connection *connection)
+{
+    return connection->driver->is_full != NULL && connection->driver->is_full(connection);
+}
+
 bool dbk_connection_in_transaction(struct dbk_connection *connection)
 {
     return connection->driver->in_transaction(connection);

@@ -176,6 +176,8 @@ const char *dbk_statement_column_name(const struct dbk_statement *statement, int
 struct dbk_value dbk_statement_column(struct dbk_statement *statement, int column);
 /* True when a deferred foreign key is violated now (SQLITE_DBSTATUS_DEFERRED_FKS). */
 bool dbk_connection_deferred_violation(struct dbk_connection *connection);
+/* True when so much waits for COMMIT in memory that the transaction should take no more. */
+bool dbk_connection_is_full(const struct dbk_connection *connection);
 /* False when a handler ended the transaction it was run in. */
 bool dbk_connection_in_transaction(struct dbk_connection *connection);
 

@@ -462,3 +462,41 @@ def test_all_is_read_from_the_primary(book, mongod, transactions, options):
     assert modes <= {"primary", "primaryPreferred"}, modes
     if options.startswith("replicaSet"):
         assert modes == {"primary"}
+
+
+@pytest.mark.parametrize("transactions", [False, True], ids=["guarded", "transaction"])
+def test_a_batch_ends_before_its_changes_are_too_large(book, mongod, transactions):
+    """Ten changes of 1 MB for each event: what waits for a commit is 64 MiB and one event's, where
+    a batch of all the events would be over the bound of 256 MiB."""
+    mongod.transactions = transactions
+    update = '{"q": {"_id": ":_stream"}, "u": {"$set": {"text": ":text"}}, "upsert": true}'
+    (book.folder / "models" / "accounts" / "Noted.json").write_text(
+        '{"update": "{gen}Note", "updates": [' + ", ".join([update] * 10) + "]}\n",
+        encoding="utf-8")
+    count, moves = 30, []
+
+    def look(command):
+        if command.get("update") == "_daybook_models":
+            one = command["updates"][0]
+            if "position" in one["q"]:
+                moves.append(one["u"]["$set"]["position"])
+
+    server = Server(book)
+    try:
+        wait_for(lambda: status_of(server).get("mode") is not None)
+        mongod.before = look
+        mongod.kill()
+        texts = [f"{number} " + "x" * 1_000_000 for number in range(count)]
+        last = append(server, [{"stream": f"account-{number % 3}", "type": "Noted",
+                                "data": {"text": text}} for number, text in enumerate(texts)],
+                      size=10)
+        mongod.start()
+        wait_for(lambda: status_of(server)["position"] >= last)
+        assert status_of(server)["failures"] == 0
+    finally:
+        assert server.stop() == 0
+    assert {one["_id"]: one["text"] for one in mongod.find("accounts__g1_Note")} == {
+        f"account-{number % 3}": texts[number] for number in range(count - 3, count)}
+    assert moves == sorted(set(moves)) and moves[-1] == last
+    steps = [now - before for before, now in zip([0] + moves, moves)]
+    assert max(steps) <= 7, steps

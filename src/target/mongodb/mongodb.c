@@ -279,6 +279,12 @@ static bool deferred_violation(struct dbk_connection *connection)
     return false;
 }
 
+static bool is_full(const struct dbk_connection *connection)
+{
+    const struct dbk_mongodb_session *session = (const struct dbk_mongodb_session *)connection;
+    return session->bodies.size > DBK_MONGODB_BODIES_SIZE_FULL;
+}
+
 static bool in_transaction(struct dbk_connection *connection)
 {
     return session_of(connection)->in_transaction;
@@ -495,4 +501,5 @@ __attribute__((visibility("default"))) const struct dbk_driver dbk_driver = {
     .catalog = dbk_mongodb_catalog,
     .drop = dbk_mongodb_drop,
     .mode = mode,
+    .is_full = is_full,
 };

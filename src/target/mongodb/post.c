@@ -53,8 +53,9 @@ int dbk_mongodb_add(struct dbk_mongodb_session *session, enum dbk_mongodb_what w
         return rc;
     dbk_buf_append(&session->bodies, dbk_slice((const char *)bson_get_data(body), body->len));
     if (session->bodies.rc < 0)
-        return dbk_error_set(err, session->bodies.rc, "a batch is larger than %zu MiB",
-                             DBK_MONGODB_BODIES_SIZE_MAX >> 20);
+        return dbk_error_set(err, session->bodies.rc,
+                             "the changes of one event are larger than %zu MiB",
+                             (DBK_MONGODB_BODIES_SIZE_MAX - DBK_MONGODB_BODIES_SIZE_FULL) >> 20);
     session->changes[session->change_count++] =
         (struct dbk_mongodb_change){what, collection, offset, guard};
     return DBK_OK;

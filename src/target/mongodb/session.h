@@ -35,6 +35,8 @@
 #define DBK_MONGODB_SERVING "_daybook_serving"
 /* Room for "model:generation". */
 #define DBK_MONGODB_KEY_SIZE 512
+/* Past the first a batch takes no more events, so that the rest is room for one event's changes. */
+#define DBK_MONGODB_BODIES_SIZE_FULL ((size_t)64 << 20)
 #define DBK_MONGODB_BODIES_SIZE_MAX ((size_t)256 << 20)
 
 enum dbk_mongodb_mode { DBK_MONGODB_UNKNOWN, DBK_MONGODB_GUARDED, DBK_MONGODB_TRANSACTION };
