@@ -94,6 +94,16 @@ bool dbk_letters_any(struct dbk_letters *letters)
     return any;
 }
 
+bool dbk_letters_owes(struct dbk_letters *letters)
+{
+    bool owes = false;
+    (void)pthread_mutex_lock(&letters->lock);
+    for (size_t i = 0; i < letters->count && !owes; i++)
+        owes = letters->places[i].state == DBK_LETTER_OWED;
+    (void)pthread_mutex_unlock(&letters->lock);
+    return owes;
+}
+
 static uint64_t count_waiting(const struct dbk_letters *letters)
 {
     uint64_t waiting = 0;
@@ -264,7 +274,7 @@ int dbk_letters_write(struct dbk_letters *letters, struct dbk_connection *connec
 static void tell_owed(struct dbk_letters *letters)
 {
     if (letters->owed != NULL)
-        atomic_store(letters->owed, true);
+        atomic_fetch_add(letters->owed, 1);
 }
 
 void dbk_letters_committed(struct dbk_letters *letters)
@@ -315,6 +325,19 @@ int dbk_letters_clear(struct dbk_letters *letters, struct dbk_connection *connec
                                       "generation = %ju AND position = %ju",
                                       letters->model, (uintmax_t)letters->generation,
                                       (uintmax_t)positions[i]);
+    return rc;
+}
+
+int dbk_letters_clear_owed(struct dbk_letters *letters, struct dbk_connection *connection,
+                           const uint64_t *positions, size_t count, struct dbk_error *err)
+{
+    int rc = DBK_OK;
+    for (size_t i = 0; rc == DBK_OK && i < count; i++)
+        rc = dbk_generation_run(connection, err,
+                                "DELETE FROM _daybook_letters WHERE model = '%s' AND "
+                                "generation = %ju AND position = %ju AND retried = 0",
+                                letters->model, (uintmax_t)letters->generation,
+                                (uintmax_t)positions[i]);
     return rc;
 }
 

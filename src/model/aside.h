@@ -47,8 +47,9 @@ struct dbk_letters {
     struct dbk_letter_place *places; /* by position */
     size_t count;
     size_t capacity;
-    uint64_t kept;      /* since this process began */
-    _Atomic bool *owed; /* set when a place is OWED; NULL: nobody asks */
+    uint64_t kept; /* since this process began */
+    /* Counts places that become OWED; NULL: nobody asks. */
+    _Atomic uint64_t *owed;
     /* The search. */
     uint64_t region; /* events that the one that fails is among; 0: none failed */
     uint64_t stop;   /* the next transaction ends before this position; 0: nowhere */
@@ -96,6 +97,8 @@ void dbk_letters_take(struct dbk_letters *letters, uint64_t position);
 bool dbk_letters_has(struct dbk_letters *letters, uint64_t position);
 /* Takes the lock. True: there are places. */
 bool dbk_letters_any(struct dbk_letters *letters);
+/* Takes the lock. True: some place is OWED. */
+bool dbk_letters_owes(struct dbk_letters *letters);
 /* Takes the lock. Those that wait. */
 uint64_t dbk_letters_waiting(struct dbk_letters *letters);
 /* Takes the lock. Set aside since it was opened first. */
@@ -129,6 +132,10 @@ int dbk_letters_settle(struct dbk_letters *letters, struct dbk_connection *conne
 int dbk_letters_clear(struct dbk_letters *letters, struct dbk_connection *connection,
                       const uint64_t *positions, size_t count,
                       struct dbk_error *err) DBK_MUST_CHECK;
+/* Takes rows of positions away that are no marks; of a model in a file. */
+int dbk_letters_clear_owed(struct dbk_letters *letters, struct dbk_connection *connection,
+                           const uint64_t *positions, size_t count,
+                           struct dbk_error *err) DBK_MUST_CHECK;
 /* Marks a letter as retried, in the target's open transaction. */
 int dbk_letters_mark(struct dbk_letters *letters, struct dbk_connection *connection,
                      uint64_t position, struct dbk_error *err) DBK_MUST_CHECK;

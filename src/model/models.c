@@ -26,7 +26,9 @@ int dbk_models_open(struct dbk_store *store, struct dbk_models **models_out, str
     (void)pthread_cond_init(&models->moved, &clock);
     (void)pthread_condattr_destroy(&clock);
     models->store = store;
-    atomic_init(&models->owed, false);
+    (void)pthread_mutex_init(&models->telling, NULL);
+    atomic_init(&models->owed, 0);
+    atomic_init(&models->told, 0);
     models->since_us = dbk_model_now_us();
     *models_out = models;
     return DBK_OK;
@@ -83,6 +85,7 @@ void dbk_models_free(struct dbk_models *models)
     dbk_free((void *)models->items);
     (void)pthread_mutex_destroy(&models->lock);
     (void)pthread_mutex_destroy(&models->forgetting);
+    (void)pthread_mutex_destroy(&models->telling);
     (void)pthread_cond_destroy(&models->moved);
     dbk_free(models);
 }

@@ -158,6 +158,8 @@ static int adopt(struct rebuild *rebuild, struct dbk_error *err)
     struct dbk_letters *old_letters = model->letters;
     model->serving = rebuild->next;
     model->letters = rebuild->letters;
+    /* Whoever told the book meanwhile did not see them. */
+    atomic_fetch_add(&model->models->owed, dbk_letters_owes(model->letters) ? 1 : 0);
     model->failures += dbk_letters_kept(old_letters);
     rebuild->next = old;
     rebuild->letters = old_letters;

@@ -80,20 +80,22 @@ static int collect_owed(struct dbk_letters *letters, struct owed *owed)
     return room ? DBK_OK : DBK_ENOMEM;
 }
 
-/* The rows are in the book, and go. Where that fails they are found again with the next open. */
-static void clear_rows(struct dbk_model *model, const uint64_t *positions, size_t count)
+/* Rows of letters that the book has, or is to hear no more of. Under `retrying`. */
+static int clear_rows(struct dbk_model *model, const uint64_t *positions, size_t count,
+                      struct dbk_error *err)
 {
     struct dbk_connection *connection = NULL;
     (void)pthread_mutex_lock(&model->work);
-    int rc = dbk_connection_open(model->definition.database_path, 0, &connection, NULL);
+    int rc = dbk_connection_open(model->definition.database_path, 0, &connection, err);
     if (rc == DBK_OK)
-        rc = dbk_connection_begin(connection, DBK_BEGIN_WRITE, NULL);
+        rc = dbk_connection_begin(connection, DBK_BEGIN_WRITE, err);
     if (rc == DBK_OK)
-        rc = dbk_letters_clear(model->letters, connection, positions, count, NULL);
+        rc = dbk_letters_clear_owed(model->letters, connection, positions, count, err);
     if (rc == DBK_OK)
-        dbk_ignore(dbk_connection_run(connection, "COMMIT", NULL));
+        rc = dbk_connection_run(connection, "COMMIT", err);
     dbk_connection_free(connection);
     (void)pthread_mutex_unlock(&model->work);
+    return rc;
 }
 
 /* Under `retrying`. */
@@ -104,24 +106,41 @@ static int tell_model(struct dbk_model *model, struct dbk_error *err)
     if (rc == DBK_OK && owed.count > 0)
         rc = dbk_letters_store(model->letters, owed.notes, owed.count, DBK_LETTER_WORD_RETRIED,
                                NULL, 0, err);
+    /* A row that stays is found again with the next open, or by who drops the letter. */
     if (rc == DBK_OK && owed.count > 0)
-        clear_rows(model, owed.positions, owed.count);
+        dbk_ignore(clear_rows(model, owed.positions, owed.count, NULL));
     dbk_free(owed.notes);
     dbk_free(owed.positions);
     return rc;
 }
 
+static bool owes(struct dbk_model *model)
+{
+    (void)pthread_mutex_lock(&model->models->lock);
+    bool owed = model->letters != NULL && dbk_letters_owes(model->letters);
+    (void)pthread_mutex_unlock(&model->models->lock);
+    return owed;
+}
+
 void dbk_letters_tell(struct dbk_models *models)
 {
-    if (models == NULL || !atomic_exchange(&models->owed, false))
+    if (models == NULL || atomic_load(&models->owed) == atomic_load(&models->told))
         return;
-    for (size_t i = 0; i < models->count; i++) {
+    /* Who comes second waits: its own letter may be among those that are just being told. */
+    (void)pthread_mutex_lock(&models->telling);
+    uint64_t owed = atomic_load(&models->owed);
+    bool all = true;
+    for (size_t i = 0; i < models->count && owed != atomic_load(&models->told); i++) {
         struct dbk_model *model = models->items[i];
+        if (!owes(model))
+            continue;
         (void)pthread_mutex_lock(&model->retrying);
-        if (tell_model(model, NULL) < 0)
-            atomic_store(&models->owed, true);
+        all = tell_model(model, NULL) >= 0 && all;
         (void)pthread_mutex_unlock(&model->retrying);
     }
+    if (all)
+        atomic_store(&models->told, owed);
+    (void)pthread_mutex_unlock(&models->telling);
 }
 
 /* ---- What is meant ---- */
@@ -401,6 +420,12 @@ int dbk_letters_drop(struct dbk_models *models, size_t index, const uint64_t *po
     rc = choose(model, positions, count, &chosen, err);
     if (rc == DBK_OK)
         rc = check_passed(model, &chosen, err);
+    /* A row that stayed would be a letter once more with the next open; one that the book has not
+       heard of is all that there is of its letter. */
+    if (rc == DBK_OK)
+        rc = tell_model(model, err);
+    if (rc == DBK_OK && chosen.count > 0 && model->letters->in_target)
+        rc = clear_rows(model, chosen.positions, chosen.count, err);
     if (rc == DBK_OK && chosen.count > 0)
         rc = dbk_letters_store(model->letters, NULL, 0, DBK_LETTER_WORD_DROPPED, chosen.positions,
                                chosen.count, err);

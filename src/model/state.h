@@ -81,7 +81,11 @@ struct dbk_models {
     dbk_append_fn append;    /* how letters are stored */
     void *append_context;
     pthread_mutex_t lock;
-    _Atomic bool owed;          /* letters are only in a target yet */
+    /* Letters that were only in a target, ever, and how many of them the book has been told of: it
+       is behind while they differ. */
+    _Atomic uint64_t owed;
+    _Atomic uint64_t told;
+    pthread_mutex_t telling;    /* before any model's `retrying` */
     pthread_mutex_t forgetting; /* held from the event that says it until the key is gone */
     pthread_cond_t moved;
     bool stop;

@@ -34,10 +34,16 @@ static const char schema[] = "CREATE TABLE ledger (position INTEGER PRIMARY KEY,
 static const char insert[] = "INSERT INTO seen VALUES (:_position);"
                              "INSERT INTO ledger VALUES (:_position, :n, :parent)";
 
+static _Atomic bool slow;    /* letters take their time to be stored */
+static _Atomic bool storing; /* one has begun to */
+
 static int append_letters(void *context, const struct dbk_batch *batch,
                           struct dbk_append_result *result_out, struct dbk_error *err)
 {
     (void)context;
+    storing = true;
+    if (slow)
+        (void)usleep(300000);
     return dbk_store_append(store, batch, result_out, err);
 }
 
@@ -341,6 +347,97 @@ static void test_model_letters__too_many_stop_the_model(void **state)
     assert_int_equal(status.letters, DBK_LETTERS_MAX);
 }
 
+static void change(const char *sql)
+{
+    struct dbk_connection *connection = NULL;
+    struct dbk_error err = {0};
+    assert_ok(dbk_connection_open(path, 0, &connection, &err), &err);
+    assert_ok(dbk_connection_run(connection, sql, &err), &err);
+    dbk_connection_free(connection);
+}
+
+static void test_model_letters__that_are_dropped_do_not_come_back(void **state)
+{
+    (void)state;
+    struct dbk_error err = {0};
+    size_t count = 0;
+    open_book(DBK_SYNC_TRANSACTION, true, DBK_PERSONAL_NONE);
+    start();
+    (void)append_one("{\"n\":1}");
+    change("CREATE TRIGGER stuck BEFORE DELETE ON _daybook_letters BEGIN SELECT RAISE(ABORT, "
+           "'stuck'); END");
+    (void)append_one("{\"n\":100}");
+    uint64_t position = strtoull(list_all().positions, NULL, 10);
+    assert_int_equal(ask("SELECT count(*) FROM _daybook_letters"), 1);
+    /* Its row would be a letter again: that is said, and nothing is dropped. */
+    assert_int_equal(dbk_letters_drop(models, 0, &position, 1, &count, &err), DBK_EREFUSED);
+    assert_int_equal(count, 0);
+    assert_int_equal(list_all().count, 1);
+    change("DROP TRIGGER stuck");
+    assert_ok(dbk_letters_drop(models, 0, &position, 1, &count, &err), &err);
+    close_book();
+    open_book(DBK_SYNC_TRANSACTION, true, DBK_PERSONAL_NONE);
+    start();
+    assert_int_equal(list_all().count, 0);
+}
+
+static bool tell_meanwhile(void *context, uint64_t done, uint64_t total)
+{
+    (void)context;
+    (void)done;
+    (void)total;
+    dbk_letters_tell(models);
+    return true;
+}
+
+static void test_model_letters__of_a_rebuild_are_told_when_it_serves(void **state)
+{
+    (void)state;
+    struct dbk_error err = {0};
+    open_book(DBK_SYNC_TRANSACTION, true, DBK_PERSONAL_NONE);
+    start();
+    (void)append((const char *const[]){"{\"n\":1}", "{\"n\":100}", NULL});
+    assert_ok(dbk_models_rebuild(models, "ledger", tell_meanwhile, NULL, &err), &err);
+    assert_letters("2");
+    assert_int_equal(ask("SELECT count(*) FROM _daybook_letters"), 0);
+}
+
+static void *tell_them(void *context)
+{
+    (void)context;
+    dbk_letters_tell(models);
+    return NULL;
+}
+
+static void test_model_letters__are_in_the_book_when_any_append_is_answered(void **state)
+{
+    (void)state;
+    pthread_t other;
+    struct dbk_append_result result;
+    struct dbk_error err = {0};
+    struct dbk_new_event event = {.stream = DBK_SLICE_LITERAL("order-1"),
+                                  .type = DBK_SLICE_LITERAL("Placed"),
+                                  .data = DBK_SLICE_LITERAL("{\"n\":100}"),
+                                  .occurred_us = DBK_TIME_NONE,
+                                  .flags = DBK_RECORD_JSON};
+    open_book(DBK_SYNC_TRANSACTION, true, DBK_PERSONAL_NONE);
+    start();
+    assert_ok(
+        dbk_store_append(store, &(struct dbk_batch){.events = &event, .count = 1}, &result, &err),
+        &err);
+    /* Another thread's append tells the letter, and this one's is answered behind it. */
+    slow = true;
+    storing = false;
+    assert_int_equal(pthread_create(&other, NULL, tell_them, NULL), 0);
+    while (!storing)
+        (void)usleep(1000);
+    dbk_letters_tell(models);
+    uint64_t count = list_all().count;
+    (void)pthread_join(other, NULL);
+    slow = false;
+    assert_int_equal(count, 1);
+}
+
 /* ---- All at once ---- */
 
 static _Atomic bool ends;
@@ -403,6 +500,9 @@ int main(void)
         TEST(of_a_database_that_is_gone_count_no_more),
         TEST(words_are_not_kept_where_they_may_be_personal),
         TEST(too_many_stop_the_model),
+        TEST(that_are_dropped_do_not_come_back),
+        TEST(of_a_rebuild_are_told_when_it_serves),
+        TEST(are_in_the_book_when_any_append_is_answered),
         TEST(set_aside_while_others_are_retried),
         TEST(in_a_transaction_while_others_are_retried),
     };
