@@ -10,6 +10,8 @@
 #define BYTES_MAX ((size_t)32 << 20)
 /* Of them, those that are kept folded. */
 #define WALKS_MAX 256
+/* A greater state is folded anew each time: so many of them would be the memory of all others. */
+#define WALK_STATE_SIZE_MAX ((size_t)256 << 10)
 #define BUCKETS 4096
 #define STATE_SIZE_MAX ((size_t)64 << 20)
 
@@ -59,13 +61,26 @@ int dbk_states_open(struct dbk_store *store, struct dbk_folds *folds, int64_t oc
     return DBK_OK;
 }
 
-static void forget_all(struct dbk_states *states)
+static size_t size_of(const struct entry *entry)
 {
-    for (size_t i = 0; i < states->walk_count; i++)
-        dbk_fold_walk_free(states->walks[i].walk);
+    return entry->stream_size + sizeof(*entry) + entry->text_size;
+}
+
+/* kept: the one that stays, or NULL. */
+static void forget_others(struct dbk_states *states, struct entry *kept)
+{
+    struct walk walk = {0};
+    for (size_t i = 0; i < states->walk_count; i++) {
+        if (states->walks[i].entry == kept)
+            walk = states->walks[i];
+        else
+            dbk_fold_walk_free(states->walks[i].walk);
+    }
     for (size_t i = 0; i < BUCKETS; i++) {
         for (struct entry *entry = states->buckets[i], *next; entry != NULL; entry = next) {
             next = entry->next;
+            if (entry == kept)
+                continue;
             dbk_free(entry->stream);
             dbk_free(entry->text);
             dbk_free(entry);
@@ -74,8 +89,20 @@ static void forget_all(struct dbk_states *states)
     }
     states->walk_count = 0;
     states->hand = 0;
-    states->count = 0;
-    states->bytes = 0;
+    states->count = kept == NULL ? 0 : 1;
+    states->bytes = kept == NULL ? 0 : size_of(kept);
+    if (kept == NULL)
+        return;
+    kept->next = NULL;
+    states->buckets[kept->hash % BUCKETS] = kept;
+    if (walk.walk != NULL)
+        states->walks[states->walk_count++] = walk;
+    kept->walk_index = states->walk_count;
+}
+
+static void forget_all(struct dbk_states *states)
+{
+    forget_others(states, NULL);
 }
 
 void dbk_states_free(struct dbk_states *states)
@@ -130,7 +157,7 @@ static struct entry *find(const struct dbk_states *states, struct dbk_slice stre
 /* NULL: out of memory. */
 static struct entry *make(struct dbk_states *states, struct dbk_slice stream, uint64_t hash)
 {
-    if (states->count >= STREAMS_MAX || states->bytes >= BYTES_MAX)
+    if (states->count >= STREAMS_MAX)
         forget_all(states);
     struct entry *entry = dbk_alloc_zero(1, sizeof(*entry));
     char *name = dbk_copy_text(stream);
@@ -146,7 +173,7 @@ static struct entry *make(struct dbk_states *states, struct dbk_slice stream, ui
     entry->next = states->buckets[hash % BUCKETS];
     states->buckets[hash % BUCKETS] = entry;
     states->count++;
-    states->bytes += stream.size + sizeof(*entry);
+    states->bytes += size_of(entry);
     return entry;
 }
 
@@ -228,11 +255,10 @@ static int advance(struct dbk_states *states, struct entry *entry, uint64_t posi
                            dbk_code_text(states->state.rc));
     if (rc == DBK_OK)
         rc = keep_text(states, entry, err);
-    if (rc < 0) {
+    if (rc < 0)
         entry->moment = (struct dbk_fold_moment){.position = UINT64_MAX};
-        if (entry->walk_index != 0)
-            drop_walk(states, entry);
-    }
+    if ((rc < 0 || entry->text_size > WALK_STATE_SIZE_MAX) && entry->walk_index != 0)
+        drop_walk(states, entry);
     return rc;
 }
 
@@ -249,6 +275,8 @@ int dbk_states_at(struct dbk_states *states, struct dbk_slice stream, uint64_t p
 {
     uint64_t hash = hash_of(stream);
     struct entry *entry = find(states, stream, hash);
+    if (states->bytes >= BYTES_MAX)
+        forget_others(states, entry); /* texts that have grown since they were kept */
     if (entry == NULL)
         entry = make(states, stream, hash);
     if (entry == NULL)

@@ -2,6 +2,7 @@
 """`with:` in handlers: the folded state of other streams, as it was at the event's position, in
 every target, the same in each replay; and what is wrong with it is named."""
 import itertools
+import pathlib
 import random
 import shutil
 import sqlite3
@@ -272,6 +273,36 @@ def test_more_streams_than_are_kept(binary, tmp_path, serve):
     last = append(server, oracle, some_events(chance, 6000, numbers, products=900), 1000)
     wait(server, last)
     assert InSqlite().rows(book) == sorted(oracle.rows)
+
+
+def test_states_that_grow_past_what_is_kept(binary, tmp_path, serve):
+    """Small ones are kept first; grown, they are more than 32 MiB together, each too great to be
+    kept folded."""
+    book = book_on(InSqlite(), binary, tmp_path)
+    numbers, oracle = itertools.count(1), Oracle()
+    server = serve(book)
+    products = range(160)
+
+    def line(product):
+        return {"stream": "order-1", "type": "LineAdded",
+                "data": {"n": next(numbers), "product": {"id": product}}}
+
+    for product in products:
+        append(server, oracle, [{"stream": f"product-{product}", "type": "ProductAdded",
+                                 "data": {"title": "small", "maker": "m"}}, line(product)])
+    for product in products:
+        last = append(server, oracle, [{"stream": f"product-{product}", "type": "ProductRenamed",
+                                        "data": {"title": f"{product} " * 100000}}, line(product)])
+    wait(server, last)
+    last = append(server, oracle, [line(product) for product in (3, 108, 3, 109, 50)])
+    wait(server, last)
+    assert InSqlite().rows(book) == sorted(oracle.rows)
+    if b"__asan_init" not in binary.read_bytes():
+        status = pathlib.Path(f"/proc/{server.pid}/status").read_text(encoding="utf-8")
+        peak, = [int(x.split()[1]) for x in status.splitlines() if x.startswith("VmHWM")]
+        assert peak < 170000
+    server.stop()
+    shutil.rmtree(book.data)
 
 
 def test_a_model_as_of_a_time_takes_states_of_then(binary, tmp_path):
