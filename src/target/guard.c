@@ -41,8 +41,8 @@ static bool is_catalog(const char *table)
     return table != NULL && strncasecmp(table, "sqlite_", 7) == 0;
 }
 
-/* SQLite asks for it when a statement is the first to name a table function such as json_each, whose
-   columns are then declared; a statement's own UPDATE it refuses by itself. */
+/* SQLite asks for it when a statement is the first to name a table function such as json_each,
+   whose columns are then declared; a statement's own UPDATE it refuses by itself. */
 static bool is_master(const char *table)
 {
     return table != NULL && strcasecmp(table, "sqlite_master") == 0;

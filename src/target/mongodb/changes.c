@@ -198,25 +198,28 @@ static bool is_same(const bson_iter_t *a, const bson_iter_t *b)
     return same;
 }
 
-/* Leaves out of the list, from begin to *end, what this document's guard says is done. */
-static void leave_out(struct dbk_mongodb_session *session, const bson_t *document, size_t begin,
-                      size_t *end)
+/* Leaves out of the list, from begin to *end, what this document's guard says is done. Whether the
+   document is that of the change `failed`. */
+static bool leave_out(struct dbk_mongodb_session *session, const bson_t *document, size_t begin,
+                      size_t *end, size_t failed)
 {
     int64_t guard = dbk_mongodb_integer(document, "_daybook");
     size_t kept = begin;
+    bool found = false;
     bson_iter_t id;
     if (!bson_iter_init_find(&id, document, "_id"))
-        return;
+        return false;
     for (size_t at = begin; at < *end; at++) {
         const struct dbk_mongodb_change *change = change_at(session, at);
         bson_iter_t own;
         bson_t body;
-        bool done =
-            change->guard <= guard && find_id(session, change, &body, &own) && is_same(&id, &own);
-        if (!done)
+        bool same = find_id(session, change, &body, &own) && is_same(&id, &own);
+        found = found || (same && session->list[at] == failed);
+        if (!same || change->guard > guard)
             session->list[kept++] = session->list[at];
     }
     *end = kept;
+    return found;
 }
 
 static void write_guards(const struct dbk_mongodb_session *session, size_t begin, size_t end,
@@ -238,10 +241,12 @@ static void write_guards(const struct dbk_mongodb_session *session, size_t begin
     bson_append_document_end(filter, &condition);
 }
 
-/* Reads the guards of a piece of the list, and leaves out what is done. */
-static int look(struct dbk_mongodb_session *session, size_t begin, size_t *end,
+/* Reads the guards of a piece of the list, and leaves out what is done. *found_out: the document of
+   its first change is there. */
+static int look(struct dbk_mongodb_session *session, size_t begin, size_t *end, bool *found_out,
                 struct dbk_error *err)
 {
+    size_t failed = session->list[begin];
     bson_t filter = BSON_INITIALIZER;
     bson_t *options = BCON_NEW("projection", "{", "_daybook", BCON_INT32(1), "}");
     const bson_t *document = NULL;
@@ -253,8 +258,9 @@ static int look(struct dbk_mongodb_session *session, size_t begin, size_t *end,
                                      session->collections[change_at(session, begin)->collection]);
     write_guards(session, begin, *end, &filter);
     mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(collection, &filter, options, NULL);
+    *found_out = false;
     while (mongoc_cursor_next(cursor, &document))
-        leave_out(session, document, begin, end);
+        *found_out = leave_out(session, document, begin, end, failed) || *found_out;
     if (mongoc_cursor_error_document(cursor, &error, &reply))
         rc = dbk_mongodb_fault(&error, reply, err);
     mongoc_cursor_destroy(cursor);
@@ -266,7 +272,7 @@ static int look(struct dbk_mongodb_session *session, size_t begin, size_t *end,
 
 /* The change at `begin` was told that its key is there. 1: it was done before, and the list has
    shrunk by it and all others that were. */
-static int skip_done(struct dbk_mongodb_session *session, size_t begin, size_t *count,
+static int skip_done(struct dbk_mongodb_session *session, size_t begin, size_t *count, bool within,
                      struct dbk_error *err)
 {
     size_t failed = session->list[begin];
@@ -275,9 +281,13 @@ static int skip_done(struct dbk_mongodb_session *session, size_t begin, size_t *
     while (end < all && end - begin < RUN_CHANGES_MAX)
         end++;
     size_t looked = end;
-    int rc = look(session, begin, &end, err);
+    bool found = false;
+    int rc = look(session, begin, &end, &found, err);
     if (rc < 0)
         return rc;
+    /* It was there a moment ago: a server still does what a connection sent that is gone. */
+    if (!found && !within)
+        return dbk_error_set(err, DBK_EBUSY, "MongoDB: a document was changed by somebody else");
     memmove(&session->list[end], &session->list[looked], (all - looked) * sizeof(*session->list));
     *count = all - (looked - end);
     return begin == *count || session->list[begin] != failed;
@@ -293,7 +303,7 @@ static int take_duplicate(struct dbk_mongodb_session *session, const struct run 
     bool within = session->transaction != NULL;
     struct dbk_error failure = {0};
     dbk_mongodb_abort(session);
-    int done = skip_done(session, at, count, &failure);
+    int done = skip_done(session, at, count, within, &failure);
     if (done < 0)
         return dbk_error_set(err, done, "%s", failure.message);
     *done_out = done != 0;
