@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`on_error: set-aside`: what a handler cannot digest becomes a letter, all else is posted exactly
 once, in every target, whatever is killed; a letter is retried exactly once, or dropped."""
+import contextlib
 import itertools
 import random
 import shutil
@@ -67,12 +68,12 @@ class Sqlite:
     address = "sqlite:reading.db"
 
     def rows(self, book):
-        with sqlite3.connect(f"{book.data}/reading.db") as database:
+        with contextlib.closing(sqlite3.connect(f"{book.data}/reading.db")) as database:
             totals = {s: (a, e) for s, a, e in database.execute("SELECT * FROM totals")}
             return totals, dict(database.execute("SELECT * FROM entries"))
 
     def marks(self, book):
-        with sqlite3.connect(f"{book.data}/reading.db") as database:
+        with contextlib.closing(sqlite3.connect(f"{book.data}/reading.db")) as database:
             return database.execute("SELECT count(*) FROM _daybook_letters").fetchone()[0]
 
 
@@ -545,7 +546,7 @@ def test_a_table_that_is_gone_from_a_file_is_no_event_s_fault(binary, serve, tmp
     book = book_on(Sqlite(), binary, tmp_path)
 
     def drop():
-        with sqlite3.connect(f"{book.data}/reading.db") as database:
+        with contextlib.closing(sqlite3.connect(f"{book.data}/reading.db")) as database:
             database.execute("DROP TABLE entries__g1")
 
     check_gone_table(book, serve, drop)
