@@ -242,11 +242,10 @@ static void write_guards(const struct dbk_mongodb_session *session, size_t begin
 }
 
 /* Reads the guards of a piece of the list, and leaves out what is done. *found_out: the document of
-   its first change is there. */
-static int look(struct dbk_mongodb_session *session, size_t begin, size_t *end, bool *found_out,
-                struct dbk_error *err)
+   the change `failed` is there. */
+static int look(struct dbk_mongodb_session *session, size_t begin, size_t *end, size_t failed,
+                bool *found_out, struct dbk_error *err)
 {
-    size_t failed = session->list[begin];
     bson_t filter = BSON_INITIALIZER;
     bson_t *options = BCON_NEW("projection", "{", "_daybook", BCON_INT32(1), "}");
     const bson_t *document = NULL;
@@ -270,40 +269,42 @@ static int look(struct dbk_mongodb_session *session, size_t begin, size_t *end, 
     return rc;
 }
 
-/* The change at `begin` was told that its key is there. 1: it was done before, and the list has
-   shrunk by it and all others that were. */
-static int skip_done(struct dbk_mongodb_session *session, size_t begin, size_t *count, bool within,
-                     struct dbk_error *err)
+/* The change at `at` was told that its key is there. 1: it was done before, or another behind
+   `begin` was, and the list has shrunk by all that were. */
+static int skip_done(struct dbk_mongodb_session *session, size_t begin, size_t at, size_t *count,
+                     bool within, struct dbk_error *err)
 {
-    size_t failed = session->list[begin];
+    size_t failed = session->list[at];
     size_t all = *count;
-    size_t end = begin;
-    while (end < all && end - begin < RUN_CHANGES_MAX)
-        end++;
+    size_t end = all - begin < RUN_CHANGES_MAX ? all : begin + RUN_CHANGES_MAX;
     size_t looked = end;
     bool found = false;
-    int rc = look(session, begin, &end, &found, err);
+    int rc = look(session, begin, &end, failed, &found, err);
     if (rc < 0)
         return rc;
-    /* It was there a moment ago: a server still does what a connection sent that is gone. */
-    if (!found && !within)
-        return dbk_error_set(err, DBK_EBUSY, "MongoDB: a document was changed by somebody else");
     memmove(&session->list[end], &session->list[looked], (all - looked) * sizeof(*session->list));
     *count = all - (looked - end);
-    return begin == *count || session->list[begin] != failed;
+    if (looked > end)
+        return 1;
+    /* It was there a moment ago: a server still does what a connection sent that is gone. */
+    return found || within
+               ? 0
+               : dbk_error_set(err, DBK_EBUSY, "MongoDB: a document was changed by somebody else");
 }
 
 /* ---- Sending ---- */
 
-/* The key of the change at `at` is there. DBK_OK: because it was done, and the list goes on without
-   it. In a transaction, which is lost, only whether it was is found out. */
+/* The key of a change of the run that begins at `at` is there. DBK_OK: because it was done, and the
+   list goes on without it. Not every server says which of the run it is: all guards are read. In
+   a transaction, which is lost, only whether it was is found out. */
 static int take_duplicate(struct dbk_mongodb_session *session, const struct run *run, size_t at,
                           size_t *count, bool *done_out, struct dbk_error *err)
 {
     bool within = session->transaction != NULL;
     struct dbk_error failure = {0};
+    size_t failed_at = at + run->failed_at;
     dbk_mongodb_abort(session);
-    int done = skip_done(session, at, count, within, &failure);
+    int done = skip_done(session, within ? failed_at : at, failed_at, count, within, &failure);
     if (done < 0)
         return dbk_error_set(err, done, "%s", failure.message);
     *done_out = done != 0;
@@ -319,10 +320,12 @@ static int send_list(struct dbk_mongodb_session *session, size_t count, bool *do
         rc = send_run(session, &run, err);
         if (rc < 0)
             return rc;
-        at += run.failed ? run.failed_at : run.count;
-        if (run.failed)
-            rc = run.number == DUPLICATE ? take_duplicate(session, &run, at, &count, done_out, err)
-                                         : dbk_mongodb_write_fault(run.number, run.text, err);
+        if (!run.failed)
+            at += run.count;
+        else if (run.number == DUPLICATE)
+            rc = take_duplicate(session, &run, at, &count, done_out, err);
+        else
+            rc = dbk_mongodb_write_fault(run.number, run.text, err);
     }
     return rc;
 }
