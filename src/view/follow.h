@@ -40,7 +40,7 @@ int dbk_follow_catalog(struct dbk_connection *connection, struct dbk_error *err)
 int dbk_follow_tables(struct dbk_connection *connection, const char *view,
                       const struct dbk_algebra *tree, struct dbk_error *err) DBK_MUST_CHECK;
 /*
- * Whether a table's triggers are those that its columns and unique indexes ask for now. Where they
+ * Whether a table's triggers are those that its columns and unique indexes call for. Where they
  * are not, changes may have been missed, and dbk_follow_tables makes the log anew: then no view has
  * a cursor on it by which it could be brought up to date.
  */
