@@ -10,6 +10,7 @@
 /* What no program here can reach. */
 static const char *const not_covered[] = {
     "exports and files that were made of the book, also models as of a time outside of its folder",
+    "tables of read models and views that are no longer in the book",
     "backups of the book's keys from before, until they are destroyed at the horizon",
     "reasons that consumers gave for parked events, in backups of the data from before",
     "copies that other systems, or consumers of events, keep",

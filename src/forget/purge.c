@@ -92,15 +92,16 @@ static int purge_models(struct purging *purging, struct dbk_error *err)
     return rc;
 }
 
-/* A refresh that was under way when the models were purged may have read what they were before: it
-   is refreshed once more. */
-static int refresh_view(struct purging *purging, size_t index, int64_t since_us,
-                        struct dbk_error *err)
+/* A refresh that was under way when what it reads was purged may have read what that was before: it
+   is refreshed once more. One that was never refreshed may be in its first. */
+static int refresh_view(struct purging *purging, size_t index, struct dbk_error *err)
 {
-    struct dbk_views *views = purging->forget->options.views;
+    const struct dbk_forget_options *options = &purging->forget->options;
+    struct dbk_views *views = options->views;
+    int64_t since_us = options->os->now_us(options->os);
     struct dbk_view_status status;
     int rc = dbk_views_status(views, index, &status, err);
-    if (rc < 0 || status.generation == 0)
+    if (rc < 0 || (status.generation == 0 && !status.refreshing))
         return rc;
     rc = dbk_forget_tell(purging->forget, purging->run, purging->traces.count, err, "view %s",
                          status.name);
@@ -113,14 +114,20 @@ static int refresh_view(struct purging *purging, size_t index, int64_t since_us,
     return rc;
 }
 
+/* What views followed each other by is removed with the refresh of the last that follows. */
 static int refresh_views(struct purging *purging, struct dbk_error *err)
 {
-    const struct dbk_forget_options *options = &purging->forget->options;
-    int64_t since_us = options->os->now_us(options->os);
+    struct dbk_views *views = purging->forget->options.views;
+    size_t count = dbk_views_count(views);
+    size_t *order = dbk_alloc_zero(count + 1, sizeof(*order));
+    if (order == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "views: %s", dbk_code_text(DBK_ENOMEM));
+    dbk_views_order(views, order);
     int rc = DBK_OK;
-    for (size_t i = 0; rc == DBK_OK && i < dbk_views_count(options->views); i++)
-        rc = refresh_view(purging, i, since_us, err);
-    return rc;
+    for (size_t i = 0; rc == DBK_OK && i < count; i++)
+        rc = refresh_view(purging, order[i], err);
+    dbk_free(order);
+    return rc == DBK_OK ? dbk_views_checkpoint(views, err) : rc;
 }
 
 static int remove_as_of(struct purging *purging, struct dbk_error *err)

@@ -139,7 +139,7 @@ static int find_sources(struct dbk_views *views, struct view *view,
     }
     for (size_t i = 0; i < views->count && rc == DBK_OK; i++) {
         struct view *other = &views->views[i];
-        if (strcmp(other->definition.database_path, view->definition.database_path) != 0)
+        if (strcmp(other->definition.database, view->definition.database) != 0)
             continue;
         if (dbk_sql_names(select, other->definition.name))
             rc = push(&views->arena, &source->views, &source->view_count, other->definition.name);
@@ -349,6 +349,50 @@ int dbk_views_verify(struct dbk_views *views, const char *name, uint64_t *rows_o
 size_t dbk_views_count(const struct dbk_views *views)
 {
     return views->count;
+}
+
+static bool is_ordered(const struct dbk_views *views, const char *name, const size_t *order,
+                       size_t count)
+{
+    bool found = false;
+    for (size_t i = 0; i < count && !found; i++)
+        found = strcmp(views->views[order[i]].definition.name, name) == 0;
+    return found;
+}
+
+/* Views that name each other in a circle are refused with the book. */
+void dbk_views_order(const struct dbk_views *views, size_t *order_out)
+{
+    for (size_t count = 0; count < views->count; count++) {
+        size_t next = views->count;
+        for (size_t i = 0; i < views->count && next == views->count; i++) {
+            const struct dbk_view_source *source = &views->views[i].source;
+            bool ready = !is_ordered(views, views->views[i].definition.name, order_out, count);
+            for (size_t j = 0; j < source->view_count && ready; j++)
+                ready = is_ordered(views, source->views[j], order_out, count);
+            next = ready ? i : next;
+        }
+        dbk_assert(next < views->count);
+        order_out[count] = next;
+    }
+}
+
+int dbk_views_checkpoint(struct dbk_views *views, struct dbk_error *err)
+{
+    const char *done = "";
+    int rc = DBK_OK;
+    for (size_t i = 0; i < views->count && rc == DBK_OK; i++) {
+        const char *path = views->views[i].definition.database_path;
+        struct dbk_connection *connection = NULL;
+        if (strcmp(path, done) == 0)
+            continue;
+        done = path;
+        rc = dbk_connection_open(path, 0, &connection, err);
+        if (rc == DBK_OK)
+            rc = dbk_connection_checkpoint(connection, err);
+        dbk_connection_free(connection);
+    }
+    return rc;
 }
 
 static int read_row(const struct view *view, struct dbk_view_row *row_out, struct dbk_error *err)

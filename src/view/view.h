@@ -20,8 +20,7 @@
  * keeps the old one and says why. `_daybook_views` holds generation, position, times, duration,
  * rows and the last error.
  *
- * Views over views refresh in dependency order on demand (`refresh` brings the views it stands on
- * no further; `--with-sources` does).
+ * A refresh brings the views that it stands on no further.
  *
  * Threads: all functions from any thread.
  */
@@ -153,6 +152,11 @@ struct dbk_view_status {
     struct dbk_error error;       /* of the last refresh; code DBK_OK: it succeeded */
 };
 size_t dbk_views_count(const struct dbk_views *views);
+/* The indexes of all views, each behind those that it reads; there is room for as many. */
+void dbk_views_order(const struct dbk_views *views, size_t *order_out);
+/* Empties the write-ahead log of each database that has views: what refreshes removed is then in no
+   file of it. DBK_EBUSY: someone reads an older state. */
+int dbk_views_checkpoint(struct dbk_views *views, struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_views_status(struct dbk_views *views, size_t index, struct dbk_view_status *status_out,
                      struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_views_find(struct dbk_views *views, const char *name, size_t *index_out,

@@ -135,6 +135,31 @@ def test_no_byte_tells_what_was_forgotten(personal, serve, tmp_path):
     verify(personal)
 
 
+def test_views_over_views_are_refreshed_sources_first(make_book, tmp_path):
+    """By name they would come in the other order; and what they follow each other by is no copy."""
+    folder = tmp_path / "book"
+    shutil.copytree(PERSONAL, folder)
+    for name, source in (("c_people", "mailing"), ("b_people", "c_people"),
+                         ("a_people", "b_people")):
+        (folder / "views" / f"{name}.sql").write_text(
+            "-- refresh: on demand\n-- database: reading\n"
+            f"SELECT order_id, customer_id, label FROM {source}\n")
+    book = make_book(folder)
+    customers = [str(12000 + number) for number in range(CUSTOMERS)]
+    fill(book)
+    # Twice, so that they follow.
+    for _ in range(2):
+        for view in ("c_people", "b_people", "a_people"):
+            book.run("view", "refresh", view)
+    for customer in customers[:5]:
+        book.run("forget", customer)
+    book.run("forgotten", "run", "--now")
+    assert told(book.data, customers) == set(customers[5:])
+    rows = book.json("sql", "select * from a_people order by 1")
+    assert {row["customer_id"] for row in rows} == set(customers[5:])
+    assert rows == book.json("sql", "select order_id, customer_id, label from mailing order by 1")
+
+
 def certificate(server, book, one):
     """Signed by the book's key, and what it says is so."""
     note = server.get(f"/forgotten/{one['key']}/certificate").text
