@@ -13,6 +13,7 @@
 #include "cli/place.h"
 #include "cli/progress.h"
 #include "vault/copies.h"
+#include "vault/vault.h"
 
 #define ANSWER_SIZE_MAX ((size_t)64 << 10)
 #define FULL_WAIT_NS 500000000L
@@ -22,6 +23,7 @@ struct job {
     struct dbk_progress progress;
     struct dbk_backup_options options;
     struct dbk_backup_result result;
+    const char *data; /* the directory that is restored */
 };
 
 typedef int (*job_fn)(const struct dbk_backup_options *options,
@@ -130,19 +132,34 @@ struct stranger {
 static int look_for_stranger(const char *name, void *context)
 {
     struct stranger *stranger = context;
-    if (strcmp(name, "log") != 0)
+    if (strcmp(name, "log") != 0 && strcmp(name, DBK_KEYS_FOLDER) != 0)
         (void)snprintf(stranger->name, sizeof(stranger->name), "%s", name);
     return DBK_OK;
 }
 
-/* What stands beside a log belongs to it: read models are of its positions. */
+static int look_for_keys(const char *name, void *context)
+{
+    struct stranger *stranger = context;
+    if (strncmp(name, DBK_ERASED_NAME, strlen(DBK_ERASED_NAME)) != 0)
+        (void)snprintf(stranger->name, sizeof(stranger->name), DBK_KEYS_FOLDER "/%.50s", name);
+    return DBK_OK;
+}
+
+/* What stands beside a log belongs to it: read models are of its positions. A log, and a list of
+   erased keys, may be what a restore that was interrupted left. */
 static int check_empty(const char *data, struct dbk_error *err)
 {
+    char keys[DBK_PLACE_SIZE_MAX + sizeof(DBK_KEYS_FOLDER)];
     struct dbk_os *os = dbk_os_real();
+    struct dbk_error missing = {0};
     struct stranger stranger = {{0}};
+    (void)snprintf(keys, sizeof(keys), "%s/" DBK_KEYS_FOLDER, data);
     int rc = dbk_os_make_folder(os, data, err);
     if (rc == DBK_OK)
         rc = os->list(os, data, look_for_stranger, &stranger, err);
+    if (rc == DBK_OK && os->list(os, keys, look_for_keys, &stranger, &missing) < 0 &&
+        missing.code != DBK_ENOTFOUND)
+        rc = dbk_error_set(err, missing.code, "%s", missing.message);
     if (rc == DBK_OK && stranger.name[0] != '\0')
         rc = dbk_error_set(err, DBK_EEXISTS,
                            "%s is not empty, it has %s; a backup is restored into an empty data "
@@ -163,19 +180,17 @@ static int check_erased(const struct dbk_arguments *arguments,
                                              &backup.book_id, err);
 }
 
-/* What may not come back with a restored log. */
-static int restore_erased(const struct dbk_arguments *arguments, const char *data,
-                          struct dbk_error *err)
+/* What may not come back with a restored log. It is read alone: where that is refused, the next
+   restore finds nothing but the log, and goes on. */
+static int restore_erased(void *context, struct dbk_error *err)
 {
+    const struct job *job = context;
     struct dbk_store *store = NULL;
-    struct dbk_os *os = dbk_os_real();
-    int rc = dbk_store_open(
-        &(struct dbk_store_options){
-            .os = os, .folder = data, .writer = true, .holder = "daybook restore"},
-        &store, err);
+    int rc = dbk_store_open(&(struct dbk_store_options){.os = job->options.os, .folder = job->data},
+                            &store, err);
     if (rc == DBK_OK)
-        rc = dbk_erased_restore(store, os, data, arguments->positional[0],
-                                dbk_arguments_text(arguments, "erased-list"), err);
+        rc = dbk_erased_restore(store, job->options.os, job->data, job->options.backup,
+                                dbk_arguments_text(job->arguments, "erased-list"), err);
     dbk_store_free(store);
     return rc;
 }
@@ -191,7 +206,9 @@ int dbk_run_restore(const struct dbk_arguments *arguments)
                                               .log = log,
                                               .backup = arguments->positional[0],
                                               .step = step,
+                                              .approve = restore_erased,
                                               .context = &job};
+    job.data = data;
     dbk_link_stop_on_signals();
     if (rc == DBK_OK)
         rc = check_erased(arguments, &job.options, &err);
@@ -199,8 +216,6 @@ int dbk_run_restore(const struct dbk_arguments *arguments)
         rc = check_empty(data, &err);
     if (rc == DBK_OK)
         rc = run(&job, "restore", dbk_backup_restore, &err);
-    if (rc == DBK_OK)
-        rc = restore_erased(arguments, data, &err);
     if (rc == DBK_OK)
         rc = show(&job, "written_bytes", &err);
     return rc < 0 ? dbk_fail(arguments, &err) : DBK_EXIT_OK;

@@ -59,7 +59,10 @@ struct dbk_backup_options {
     /* Told how many bytes are done; negative ends it with that code, and it can be gone on with.
        NULL: not told. */
     int (*step)(void *context, uint64_t done, uint64_t total);
-    void *context;
+    /* A restore only: asked when the log is whole and can be opened. Negative: the restore fails
+       with it, and can be gone on with. NULL: it may stay. */
+    int (*approve)(void *context, struct dbk_error *err);
+    void *context; /* of both */
 };
 
 struct dbk_backup_result {

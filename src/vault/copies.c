@@ -204,8 +204,8 @@ static int check_lists(const struct lists *lists, const struct dbk_vault *log,
                ? DBK_OK
                : dbk_error_set(err, DBK_ENOTFOUND,
                                "this book has subjects, and %s is missing: without the newest list "
-                               "a forgotten key could come back; restore again into an empty data "
-                               "directory, with --erased-list FILE",
+                               "a forgotten key could come back; restore again, with --erased-list "
+                               "FILE",
                                lists->path);
 }
 

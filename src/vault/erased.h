@@ -15,8 +15,6 @@
 #include "vault/ids.h"
 #include "vault/secret.h"
 
-#define DBK_ERASED_NAME "erased.list"
-
 struct dbk_erased {
     struct dbk_erased_header header;
     struct dbk_ids ids; /* by sequence, from 0 */

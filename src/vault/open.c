@@ -5,6 +5,7 @@
 
 #include "base/memory.h"
 #include "vault/state.h"
+#include "vault/vault.h"
 
 char *dbk_keys_path(const char *folder, const char *name)
 {

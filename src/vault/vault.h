@@ -28,6 +28,8 @@
 #define DBK_SUBJECTS_STREAM "$subjects"
 /* The folder of the keys in the data directory. */
 #define DBK_KEYS_FOLDER "keys"
+/* In it: the ids of destroyed keys, of which each backup has a copy. */
+#define DBK_ERASED_NAME "erased.list"
 
 struct dbk_vault;
 

@@ -134,6 +134,9 @@ def test_backup_takes_the_list_of_erased_keys(shop, tmp_path):
     (backup / "erased.list").rename(tmp_path / "list")
     third = Book(shop.binary, shop.folder, tmp_path / "third")
     assert "erased.list is missing" in third.run("restore", backup, status=1).errors
+    # It goes on where it was refused.
+    third.run("restore", backup, "--erased-list", tmp_path / "list")
+    assert (third.data / "keys" / "erased.list").exists()
     fourth = Book(shop.binary, shop.folder, tmp_path / "fourth")
     fourth.run("restore", backup, "--erased-list", tmp_path / "list")
     (tmp_path / "list").write_bytes(b"x" * 100)
