@@ -18,6 +18,7 @@
 #include "model/model.h"
 #include "os/os.h"
 #include "schema/schema.h"
+#include "service/service.h"
 #include "view/view.h"
 
 struct dbk_book_file {
@@ -71,6 +72,7 @@ struct dbk_book {
     const struct dbk_view_definition *views;
     size_t view_count;
     const struct dbk_capture_service *services; /* services/<name>.yaml, in byte order */
+    const struct dbk_service_definition *service_definitions; /* the same, as owners */
     size_t service_count;
 };
 

@@ -35,6 +35,8 @@ struct dbk_book_loader {
     bool scope_unknown;
     const struct dbk_slice *personal_folds; /* categories whose folds take personal fields */
     size_t personal_fold_count;
+    const struct dbk_yaml_node **service_roots; /* of services' files, in the book's order; NULL:
+                                                   of one that cannot be read */
 };
 
 /* A folder's entries, in byte order. */
@@ -116,6 +118,17 @@ struct dbk_fault dbk_settings_fault(const char *file, const struct dbk_yaml_node
 /* DBK_ENOTFOUND: no book.yaml, or none for the environment. */
 int dbk_book_read_settings(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_book_read_services(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
+/* Reads what a service may: its categories, contracts and models. The nodes may be NULL. */
+int dbk_book_take_rules(struct dbk_book_loader *loader, const char *file,
+                        const struct dbk_yaml_node *events, const struct dbk_yaml_node *reads,
+                        const struct dbk_yaml_node *models,
+                        struct dbk_service_definition *service) DBK_MUST_CHECK;
+/* Reads what a table's owner says to others. The nodes may be NULL. */
+int dbk_book_take_public(struct dbk_book_loader *loader, const char *file,
+                         const struct dbk_yaml_node *public, const struct dbk_yaml_node *version,
+                         struct dbk_service_table *table) DBK_MUST_CHECK;
+/* Checks services against each other and the book; after the models. */
+int dbk_book_check_services(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
 /* The schemas of captured tables with personal columns; before the registry is finished. */
 int dbk_book_add_service_schemas(struct dbk_book_loader *loader,
                                  struct dbk_error *err) DBK_MUST_CHECK;

@@ -1,16 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* services/<name>.yaml: the databases of services, and what is captured of their tables. */
+/* services/<name>.yaml: the databases of services, and what they own, capture and share of them. */
 #include "book/loader.h"
 #include "book/polling.h"
 
-enum key { KEY_DATABASE, KEY_TABLES, KEY_OUTBOX, KEY_COUNT };
+enum key { KEY_DATABASE, KEY_TABLES, KEY_OUTBOX, KEY_EVENTS, KEY_READS, KEY_MODELS, KEY_COUNT };
 static const struct dbk_setting keys[KEY_COUNT] = {
-    [KEY_DATABASE] = {"database", DBK_YAML_SCALAR, true, "it says where the service's tables are",
+    [KEY_DATABASE] = {"database", DBK_YAML_SCALAR, false, "it says where the service's tables are",
                       "write a name of book.yaml's databases: `database: users`"},
-    [KEY_TABLES] = {"tables", DBK_YAML_MAPPING, false, "nothing would be captured",
+    [KEY_TABLES] = {"tables", DBK_YAML_MAPPING, false, "it names those that the service owns",
                     "write the tables' names under it, each with a colon: `tables: {users: }`"},
     [KEY_OUTBOX] = {"outbox", DBK_YAML_MAPPING, false, NULL,
                     "write its settings under it: `outbox: {table: outbox}`"},
+    [KEY_EVENTS] = {"events", DBK_YAML_MAPPING, false, NULL,
+                    "write the categories under it: `events: {append: [order], read: [user]}`"},
+    [KEY_READS] = {"reads", DBK_YAML_MAPPING, false, NULL,
+                   "write tables of other services under it: "
+                   "`reads: {users.people: {columns: [id], version: 1}}`"},
+    [KEY_MODELS] = {"models", DBK_YAML_SEQUENCE, false, NULL,
+                    "write the models in a list: `models: [user_orders]`"},
 };
 
 enum table_key {
@@ -19,6 +26,8 @@ enum table_key {
     TABLE_SUBJECT,
     TABLE_PERSONAL,
     TABLE_CAPTURE,
+    TABLE_PUBLIC,
+    TABLE_VERSION,
     TABLE_POLLING, /* the first of enum dbk_polling_key */
     TABLE_KEY_COUNT = TABLE_POLLING + DBK_POLLING_KEY_COUNT
 };
@@ -32,6 +41,10 @@ static const struct dbk_setting table_keys[TABLE_KEY_COUNT] = {
                         "write the columns in a list: `personal: [name]`"},
     [TABLE_CAPTURE] = {"capture", DBK_YAML_SCALAR, false, NULL,
                        "write `capture: cdc` or `capture: polling`"},
+    [TABLE_PUBLIC] = {"public", DBK_YAML_SEQUENCE, false, NULL,
+                      "write the columns that others may read in a list: `public: [id, name]`"},
+    [TABLE_VERSION] = {"version", DBK_YAML_SCALAR, false, NULL,
+                       "write a whole number from 1: `version: 1`"},
     [TABLE_POLLING + DBK_POLLING_EVERY] = {"every", DBK_YAML_SCALAR, false, NULL,
                                            "write a duration: `every: 1 s`"},
     [TABLE_POLLING + DBK_POLLING_CURSOR] = {"cursor", DBK_YAML_SCALAR, false, NULL,
@@ -50,6 +63,7 @@ struct reading {
     struct dbk_book_loader *loader;
     const char *file;
     struct dbk_capture_service *service;
+    struct dbk_service_definition *definition;
 };
 
 /* ---- Columns ---- */
@@ -263,13 +277,14 @@ static int check_table_name(struct reading *reading, const struct dbk_yaml_node 
 }
 
 static int take_table(struct reading *reading, const struct dbk_yaml_node *node,
-                      struct dbk_capture_table *table)
+                      struct dbk_capture_table *table, struct dbk_service_table *rules)
 {
     const struct dbk_yaml_node *nodes[TABLE_KEY_COUNT] = {NULL};
     struct dbk_diagnostics *faults = reading->loader->faults;
     table->name = node->key->text.data;
     table->line = node->key->line;
     table->column = node->key->column;
+    rules->version = 1;
     int rc = check_table_name(reading, node->key);
     if (rc == DBK_OK)
         rc = dbk_book_take_polling(reading->loader, reading->file, nodes + TABLE_POLLING, false,
@@ -295,6 +310,9 @@ static int take_table(struct reading *reading, const struct dbk_yaml_node *node,
     if (rc == DBK_OK)
         rc = dbk_book_take_polling(reading->loader, reading->file, nodes + TABLE_POLLING,
                                    table->kind == DBK_CAPTURE_CDC, &table->polling);
+    if (rc == DBK_OK)
+        rc = dbk_book_take_public(reading->loader, reading->file, nodes[TABLE_PUBLIC],
+                                  nodes[TABLE_VERSION], rules);
     return rc;
 }
 
@@ -307,11 +325,14 @@ static int take_tables(struct reading *reading, const struct dbk_yaml_node *mapp
         capacity++;
     struct dbk_capture_table *tables =
         dbk_arena_alloc_zero(&reading->loader->book->arena, capacity + 1, sizeof(*tables));
-    if (tables == NULL)
+    struct dbk_service_table *rules =
+        dbk_arena_alloc_zero(&reading->loader->book->arena, capacity + 1, sizeof(*rules));
+    if (tables == NULL || rules == NULL)
         return DBK_ENOMEM;
     for (const struct dbk_yaml_node *node = mapping->first; node != NULL && rc == DBK_OK;
-         node = node->next)
-        rc = take_table(reading, node, &tables[count++]);
+         node = node->next, count++)
+        rc = take_table(reading, node, &tables[count], &rules[count]);
+    reading->definition->tables = rules;
     reading->service->tables = tables;
     reading->service->table_count = count;
     if (rc < 0 || capacity > 0)
@@ -336,15 +357,40 @@ static int take_database(struct reading *reading, const struct dbk_yaml_node *no
     return rc;
 }
 
+/* What lies in a database needs its name. */
+static int check_database(struct dbk_book_loader *loader, const char *file,
+                          const struct dbk_yaml_node *root)
+{
+    static const char *const needs[] = {"tables", "outbox", "reads"};
+    struct dbk_fault fault = dbk_settings_fault(file, root);
+    if (dbk_yaml_find(root, "database") != NULL)
+        return DBK_OK;
+    fault.why = keys[KEY_DATABASE].why;
+    fault.fix = keys[KEY_DATABASE].fix;
+    for (size_t i = 0; i < sizeof(needs) / sizeof(needs[0]); i++) {
+        if (dbk_yaml_find(root, needs[i]) != NULL)
+            return dbk_fault_add(loader->faults, &fault, "`database` is missing");
+    }
+    if (dbk_yaml_find(root, "events") != NULL || dbk_yaml_find(root, "models") != NULL)
+        return DBK_OK;
+    fault.why = "a service owns something";
+    return dbk_fault_add(loader->faults, &fault,
+                         "there is neither `database` nor `events` nor `models`");
+}
+
 static int take_service(struct dbk_book_loader *loader, const struct dbk_book_file *file,
-                        struct dbk_capture_service *service)
+                        struct dbk_capture_service *service,
+                        struct dbk_service_definition *definition,
+                        const struct dbk_yaml_node **root_out)
 {
     const struct dbk_yaml_node *root = NULL;
     const struct dbk_yaml_node *nodes[KEY_COUNT] = {NULL};
-    struct reading reading = {.loader = loader, .file = file->file, .service = service};
+    struct reading reading = {loader, file->file, service, definition};
     service->name = file->name;
     service->file = file->file;
+    definition->own = service;
     int rc = dbk_settings_open(loader, file->file, file->source, &root);
+    *root_out = root;
     if (rc < 0 || root == NULL)
         return rc;
     rc = dbk_settings_read(loader, file->file, root, keys, KEY_COUNT, nodes);
@@ -354,14 +400,10 @@ static int take_service(struct dbk_book_loader *loader, const struct dbk_book_fi
         rc = take_tables(&reading, nodes[KEY_TABLES]);
     if (rc == DBK_OK && nodes[KEY_OUTBOX] != NULL)
         rc = dbk_book_take_outbox(loader, file->file, nodes[KEY_OUTBOX], &service->outbox);
-    if (rc == DBK_OK && dbk_yaml_find(root, "tables") == NULL &&
-        dbk_yaml_find(root, "outbox") == NULL) {
-        struct dbk_fault fault = dbk_settings_fault(file->file, root);
-        fault.why = keys[KEY_TABLES].why;
-        fault.fix = keys[KEY_TABLES].fix;
-        return dbk_fault_add(loader->faults, &fault, "there is neither `tables` nor `outbox`");
-    }
-    return rc;
+    if (rc == DBK_OK)
+        rc = dbk_book_take_rules(loader, file->file, nodes[KEY_EVENTS], nodes[KEY_READS],
+                                 nodes[KEY_MODELS], definition);
+    return rc < 0 ? rc : check_database(loader, file->file, root);
 }
 
 int dbk_book_read_services(struct dbk_book_loader *loader, struct dbk_error *err)
@@ -374,14 +416,20 @@ int dbk_book_read_services(struct dbk_book_loader *loader, struct dbk_error *err
         return rc;
     struct dbk_capture_service *services =
         dbk_arena_alloc_zero(&book->arena, count + 1, sizeof(*services));
-    if (services == NULL)
+    struct dbk_service_definition *definitions =
+        dbk_arena_alloc_zero(&book->arena, count + 1, sizeof(*definitions));
+    loader->service_roots =
+        dbk_arena_alloc_zero(&book->arena, count + 1, sizeof(*loader->service_roots));
+    if (services == NULL || definitions == NULL || loader->service_roots == NULL)
         return dbk_book_no_memory(err);
     for (size_t i = 0; i < count; i++) {
-        rc = take_service(loader, &files[i], &services[i]);
+        rc = take_service(loader, &files[i], &services[i], &definitions[i],
+                          &loader->service_roots[i]);
         if (rc < 0)
             return rc == DBK_ENOMEM ? dbk_book_no_memory(err) : rc;
     }
     book->services = services;
+    book->service_definitions = definitions;
     book->service_count = count;
     return DBK_OK;
 }

@@ -60,12 +60,11 @@ static void print_summary(const struct dbk_book *book, const struct dbk_diagnost
                      faults->error_count == 1 ? "error" : "errors");
         return;
     }
-    (void)printf(
-        "%s: %zu types, %zu folds, %zu commands, %zu queries, %zu models, %zu views, %zu imports: "
-        "no errors\n",
-        book->name, dbk_schemas_count(book->schemas), book->fold_count,
-        book->command_count + book->service_command_count, book->query_count, book->model_count,
-        book->view_count, book->import_count);
+    (void)printf("%s: %zu types, %zu folds, %zu commands, %zu queries, %zu models, %zu views, "
+                 "%zu services, %zu imports: no errors\n",
+                 book->name, dbk_schemas_count(book->schemas), book->fold_count,
+                 book->command_count + book->service_command_count, book->query_count,
+                 book->model_count, book->view_count, book->service_count, book->import_count);
 }
 
 int dbk_run_check(const struct dbk_arguments *arguments)

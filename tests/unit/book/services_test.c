@@ -80,8 +80,8 @@ static void test_book_services__what_is_missing_or_unknown_is_named(void **state
     assert_loads_with("tables: {users: }\n", "services/users.yaml:1:1: `database` is missing\n");
     assert_loads_with("database: user\ntables: {users: }\n",
                       "services/users.yaml:1:11: book.yaml has no database `user`\n");
-    assert_loads_with("database: users\n",
-                      "services/users.yaml:1:1: there is neither `tables` nor `outbox`\n");
+    assert_loads_with("{}\n", "services/users.yaml:1:1: there is neither `database` nor `events` "
+                              "nor `models`\n");
     assert_loads_with("database: users\ntables: {}\n",
                       "services/users.yaml:2:9: `tables` names no table\n");
     assert_loads_with("database: users\ntables: {users: [id]}\n",

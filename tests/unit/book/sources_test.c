@@ -19,6 +19,7 @@ static void write(struct folder *folder)
                  "book: b\n"
                  "databases:\n"
                  "  users: sqlite:users.db\n"
+                 "  clubs: sqlite:clubs.db\n"
                  "  reading: sqlite:reading.db\n");
     folder_write(folder, "services/users.yaml",
                  "database: users\n"
@@ -28,7 +29,7 @@ static void write(struct folder *folder)
                  "  teams:\n"
                  "  rooms:\n"
                  "    capture: cdc\n");
-    folder_write(folder, "services/clubs.yaml", "database: users\ntables: {teams: }\n");
+    folder_write(folder, "services/clubs.yaml", "database: clubs\ntables: {teams: }\n");
     folder_write(folder, "models/names/schema.sql", "CREATE TABLE names (id, name);");
     folder_write(folder, MODEL, "database: reading\nsync: cdc\nsource: [users.people]\n");
     folder_write(folder, "models/names/people.insert.sql",
