@@ -246,3 +246,54 @@ def test_what_cannot_be_reached_is_named_and_tells_no_secret(book, neo4j):
         assert server.stop() == 0
     finally:
         with_password.close()
+
+
+OWNERS = """MERGE (a:{gen}Owner {id: $_stream})
+SET a.customer = $customer, a.owner = $owner, a.n = coalesce(a.n, 0) + 1
+MERGE (p:{gen}Person {customer: $customer}) SET p.name = $owner
+MERGE (p)-[r:{gen}OWNS]->(a) SET r.since = $owner;
+"""
+PURGE = """// what tells who it was
+MATCH (a:{gen}Owner {customer: $_subject}) REMOVE a.owner;
+MATCH (p:{gen}Person {customer: $_subject}) DETACH DELETE p;
+"""
+
+
+@pytest.mark.parametrize("way", ["rebuild", "purge.cypher"])
+def test_a_person_is_forgotten_in_it(way, book, neo4j):
+    """As in SQLite: no node or edge tells the name any more, in no generation."""
+    folder = book.folder / "models" / "owners"
+    folder.mkdir()
+    (folder / "model.yaml").write_text(MODEL + f"personal: {way}\n", encoding="utf-8")
+    (folder / "schema.cypher").write_text(
+        "CREATE INDEX {gen}owner IF NOT EXISTS FOR (a:{gen}Owner) ON (a.id);\n", encoding="utf-8")
+    (folder / "OwnerNamed.cypher").write_text(OWNERS, encoding="utf-8")
+    if way == "purge.cypher":
+        (folder / way).write_text(PURGE, encoding="utf-8")
+
+    def named(n):
+        return {"customer": f"c-{n % 4}", "owner": f"Marker{n % 4} Berg"}
+
+    for n in range(8):
+        book.run("append", f"account-{n}", "OwnerNamed", json.dumps(named(n)))
+    server = Server(book)
+
+    def told():
+        return str(neo4j.cypher("MATCH (n) RETURN properties(n)") +
+                   neo4j.cypher("MATCH ()-[r]->() RETURN properties(r)"))
+
+    try:
+        wait_for(lambda: status_of(server, "owners")["position"] >= 8)
+        assert all(f"Marker{n}" in told() for n in range(4))
+        assert server.post("/subjects/c-3/forget?wait=true").status in (200, 201, 202)
+        wait_for(lambda: "Marker3" not in told())
+        assert all(f"Marker{n}" in told() for n in range(3))
+        generation = status_of(server, "owners")["generation"]
+        assert generation == (2 if way == "rebuild" else 1)
+        server.post("/events", {"events": [
+            {"stream": "account-0", "type": "OwnerNamed",
+             "data": {"customer": "c-0", "owner": "Marker0 Tal"}}]})
+        owner = f"MATCH (a:`owners__g{generation}_Owner` {{id: 'account-0'}}) RETURN a.owner, a.n"
+        wait_for(lambda: neo4j.cypher(owner) == [["Marker0 Tal", 2]])
+    finally:
+        assert server.stop() == 0

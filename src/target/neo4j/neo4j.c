@@ -23,6 +23,7 @@
 #include "base/assert.h"
 #include "target/neo4j/cypher.h"
 #include "target/neo4j/session.h"
+#include "target/neo4j/value.h"
 #include "target/secret.h"
 
 #define COLUMNS_MAX 1000
@@ -460,36 +461,6 @@ static void bind_value(struct dbk_statement *base, int index, const struct dbk_v
         statement->value_count = index;
 }
 
-static int write_value(struct dbk_buf *out, const struct dbk_value *value, struct dbk_error *err)
-{
-    switch (value->kind) {
-    case DBK_VALUE_NULL:
-        dbk_buf_append_text(out, "null");
-        break;
-    case DBK_VALUE_INTEGER:
-        if (value->json)
-            dbk_buf_append_text(out, value->integer != 0 ? "true" : "false");
-        else
-            dbk_json_write_integer(out, value->integer);
-        break;
-    case DBK_VALUE_REAL:
-        dbk_json_write_double(out, value->real);
-        break;
-    case DBK_VALUE_DECIMAL:
-        dbk_json_write_decimal(out, value->decimal);
-        break;
-    case DBK_VALUE_TEXT:
-        if (value->json)
-            dbk_buf_append(out, value->bytes);
-        else
-            dbk_json_write_string(out, value->bytes);
-        break;
-    case DBK_VALUE_BLOB:
-        return dbk_error_set(err, DBK_EREFUSED, "Neo4j keeps no bytes: take members of the data");
-    }
-    return DBK_OK;
-}
-
 static int write_values(struct dbk_neo4j_statement *statement, struct dbk_buf *out,
                         struct dbk_error *err)
 {
@@ -498,7 +469,7 @@ static int write_values(struct dbk_neo4j_statement *statement, struct dbk_buf *o
     for (int i = 0; rc == DBK_OK && i < statement->value_count; i++) {
         if (i > 0)
             dbk_buf_append_char(out, ',');
-        rc = write_value(out, &statement->values[i], err);
+        rc = dbk_neo4j_put_value(out, &statement->values[i], err);
     }
     dbk_buf_append_char(out, ']');
     return rc;
