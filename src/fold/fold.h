@@ -147,7 +147,8 @@ int dbk_fold_log(struct dbk_folds *folds, struct dbk_slice stream,
 
 /*
  * A stream's state that goes forwards: each event is folded once, however many positions it is
- * asked at. The state is that of dbk_fold_state at the same version.
+ * asked at, but for what the stream's rules leave out on the way: then what they leave is folded
+ * anew. The state is that of dbk_fold_state at the same version, by the rules of then.
  *
  * occurred_us  leaves out events that occurred later; 0: none
  */
@@ -160,11 +161,17 @@ struct dbk_fold_moment {
     uint64_t version;  /* of the stream's last event up to the position; 0: it had none */
     uint64_t position; /* of that event */
     uint64_t next;     /* position of the stream's event behind it; UINT64_MAX: there is none yet */
+    bool ruled;        /* the stream had rules then: the state may change without an event of it */
 };
-/* The state at a position, appended to `state` as JSON where the stream had events then. A position
-   before the last one that was asked is walked to from the beginning. As dbk_fold_state. */
-int dbk_fold_walk_to(struct dbk_fold_walk *walk, uint64_t position, struct dbk_buf *state,
-                     struct dbk_fold_moment *moment_out, struct dbk_error *err) DBK_MUST_CHECK;
+/*
+ * The state at a position, appended to `state` as JSON where the stream had events then. A position
+ * before the last one that was asked is walked to from the beginning. As dbk_fold_state.
+ *
+ * time_us  when the event at the position was recorded, for rules that go by age
+ */
+int dbk_fold_walk_to(struct dbk_fold_walk *walk, uint64_t position, int64_t time_us,
+                     struct dbk_buf *state, struct dbk_fold_moment *moment_out,
+                     struct dbk_error *err) DBK_MUST_CHECK;
 
 /* A fold's fingerprint; false: the category has none. */
 bool dbk_folds_fingerprint(struct dbk_folds *folds, struct dbk_slice category,

@@ -10,6 +10,12 @@ struct dbk_fold_walk {
     bool whole;        /* no event was left out */
     uint64_t version;  /* of the last event that was looked at, folded or left out */
     uint64_t position; /* of that event */
+    /* What the rules left: nothing before it is in the state, and all behind it. */
+    uint64_t first;
+    int64_t time_min_us;
+    /* Of the first event in the state; 0: there is none. */
+    uint64_t oldest;
+    int64_t oldest_us;
 };
 
 int dbk_fold_walk_open(struct dbk_folds *folds, struct dbk_slice stream, int64_t occurred_us,
@@ -41,44 +47,38 @@ void dbk_fold_walk_free(struct dbk_fold_walk *walk)
     dbk_free(walk);
 }
 
-/* The stream's last version up to a position; 0: none. */
-static int version_at(const struct dbk_fold_walk *walk, uint64_t position, uint64_t *version_out,
-                      struct dbk_error *err)
+/* Snapshots are of whole streams, and say nothing of a stream's oldest event. */
+static void note_rules(struct dbk_fold_walk *walk, const struct dbk_stream_info *info)
 {
-    struct dbk_cursor *cursor = NULL;
-    struct dbk_event event;
-    *version_out = 0;
-    if (position == 0)
-        return DBK_OK; /* a filter's end of 0 would mean none */
-    int rc = dbk_cursor_open(walk->folding.folds->store,
-                             &(struct dbk_filter){.stream = walk->folding.stream,
-                                                  .position_max = position,
-                                                  .raw = true,
-                                                  .hidden = true,
-                                                  .backwards = true},
-                             &cursor, err);
-    if (rc == DBK_OK)
-        rc = dbk_cursor_next(cursor, &event, err);
-    if (rc == 1)
-        *version_out = event.version;
-    dbk_cursor_free(cursor);
-    return rc < 0 ? rc : DBK_OK;
+    walk->first = info->first;
+    walk->time_min_us = info->time_min_us;
+    walk->folding.cut = walk->folding.cut || info->rules.version > 0;
 }
 
 /* From a snapshot, where one fits, or from the initial state. */
-static int begin(struct dbk_fold_walk *walk, uint64_t position, struct dbk_error *err)
+static int begin(struct dbk_fold_walk *walk, const struct dbk_stream_info *info,
+                 struct dbk_error *err)
 {
-    uint64_t version = 0;
-    int rc = version_at(walk, position, &version, err);
     walk->begun = false;
     walk->folding.result = (struct dbk_fold_result){0};
-    if (rc == DBK_OK)
-        rc = dbk_folding_begin(&walk->folding, version, walk->occurred_us, err);
+    note_rules(walk, info);
+    int rc = dbk_folding_begin(&walk->folding, info->version, walk->occurred_us, err);
     walk->begun = rc == DBK_OK;
     walk->whole = true;
     walk->version = walk->folding.result.version;
     walk->position = walk->folding.result.position;
+    walk->oldest = walk->version > 0 ? 1 : 0;
+    walk->oldest_us = walk->version > 0 ? INT64_MIN : 0;
     return rc;
+}
+
+/* True when the state has no event that the rules leave out, and lacks none that they leave. */
+static bool stands(const struct dbk_fold_walk *walk, const struct dbk_stream_info *info)
+{
+    return info->first >= walk->first && info->time_min_us >= walk->time_min_us &&
+           (walk->oldest == 0 ||
+            (walk->oldest >= info->first &&
+             (info->time_min_us == 0 || walk->oldest_us >= info->time_min_us)));
 }
 
 static int take(struct dbk_fold_walk *walk, const struct dbk_event *event, struct dbk_error *err)
@@ -87,6 +87,13 @@ static int take(struct dbk_fold_walk *walk, const struct dbk_event *event, struc
     int rc = DBK_OK;
     walk->version = event->version;
     walk->position = event->position;
+    if (event->version < walk->first || event->time_us < walk->time_min_us ||
+        (event->flags & DBK_RECORD_REMOVED) != 0)
+        return DBK_OK;
+    if (walk->oldest == 0) {
+        walk->oldest = event->version;
+        walk->oldest_us = event->time_us;
+    }
     if (walk->occurred_us != 0 && occurred > walk->occurred_us) {
         walk->whole = false;
         return DBK_OK;
@@ -109,6 +116,7 @@ static int go_on(struct dbk_fold_walk *walk, uint64_t position, uint64_t *next_o
                          &(struct dbk_filter){.stream = walk->folding.stream,
                                               .version_min = walk->version + 1,
                                               .as_written = walk->folding.fold->written_count > 0,
+                                              .removed = true,
                                               .hidden = true},
                          &cursor, err);
     while (rc == DBK_OK && (rc = dbk_cursor_next(cursor, &event, err)) == 1) {
@@ -123,11 +131,18 @@ static int go_on(struct dbk_fold_walk *walk, uint64_t position, uint64_t *next_o
     return rc;
 }
 
-int dbk_fold_walk_to(struct dbk_fold_walk *walk, uint64_t position, struct dbk_buf *state,
-                     struct dbk_fold_moment *moment_out, struct dbk_error *err)
+int dbk_fold_walk_to(struct dbk_fold_walk *walk, uint64_t position, int64_t time_us,
+                     struct dbk_buf *state, struct dbk_fold_moment *moment_out,
+                     struct dbk_error *err)
 {
+    struct dbk_stream_info info;
     uint64_t next = 0;
-    int rc = walk->begun && walk->position <= position ? DBK_OK : begin(walk, position, err);
+    int rc = dbk_store_stream_info_at(walk->folding.folds->store, walk->folding.stream, position,
+                                      time_us, &info, err);
+    if (rc == DBK_OK && walk->begun && walk->position <= position && stands(walk, &info))
+        note_rules(walk, &info);
+    else if (rc == DBK_OK)
+        rc = begin(walk, &info, err);
     if (rc == DBK_OK)
         rc = go_on(walk, position, &next, err);
     if (rc == DBK_OK && walk->folding.result.version != 0)
@@ -136,7 +151,9 @@ int dbk_fold_walk_to(struct dbk_fold_walk *walk, uint64_t position, struct dbk_b
         walk->begun = false; /* the state may be anything: it is begun anew */
         return rc;
     }
-    *moment_out = (struct dbk_fold_moment){
-        .version = walk->folding.result.version, .position = walk->position, .next = next};
+    *moment_out = (struct dbk_fold_moment){.version = walk->folding.result.version,
+                                           .position = walk->position,
+                                           .next = next,
+                                           .ruled = info.rules.version > 0};
     return DBK_OK;
 }

@@ -177,17 +177,22 @@ static struct entry *make(struct dbk_states *states, struct dbk_slice stream, ui
     return entry;
 }
 
-/* What is kept is of a position as long as the stream has no other event up to there. */
+/* What is kept is of a position as long as the stream has no other event up to there. Rules leave
+   out more with time, and are looked at each time. */
 static int holds(const struct dbk_states *states, const struct entry *entry, uint64_t position,
-                 struct dbk_error *err)
+                 int64_t time_us, struct dbk_error *err)
 {
+    struct dbk_slice stream = dbk_slice(entry->stream, entry->stream_size);
+    struct dbk_stream_info info;
     uint64_t head = 0;
-    if (position < entry->moment.position || position >= entry->moment.next)
+    if (entry->moment.ruled || position < entry->moment.position || position >= entry->moment.next)
         return 0;
+    int rc = dbk_store_stream_info_at(states->store, stream, position, time_us, &info, err);
+    if (rc < 0 || info.rules.version > 0)
+        return rc;
     if (entry->moment.next != UINT64_MAX)
         return 1;
-    int rc = dbk_store_stream_version(states->store, dbk_slice(entry->stream, entry->stream_size),
-                                      &head, err);
+    rc = dbk_store_stream_version(states->store, stream, &head, err);
     return rc < 0 ? rc : head == entry->head;
 }
 
@@ -240,7 +245,7 @@ static int keep_text(struct dbk_states *states, struct entry *entry, struct dbk_
 
 /* A walk that failed is not gone on with. */
 static int advance(struct dbk_states *states, struct entry *entry, uint64_t position,
-                   struct dbk_error *err)
+                   int64_t time_us, struct dbk_error *err)
 {
     struct dbk_fold_walk *walk = NULL;
     struct dbk_slice stream = dbk_slice(entry->stream, entry->stream_size);
@@ -249,7 +254,7 @@ static int advance(struct dbk_states *states, struct entry *entry, uint64_t posi
     if (rc == DBK_OK)
         rc = find_walk(states, entry, &walk, err);
     if (rc == DBK_OK)
-        rc = dbk_fold_walk_to(walk, position, &states->state, &entry->moment, err);
+        rc = dbk_fold_walk_to(walk, position, time_us, &states->state, &entry->moment, err);
     if (rc == DBK_OK && states->state.rc < 0)
         rc = dbk_error_set(err, states->state.rc, "the state of %.*s: %s", DBK_SLICE_ARGS(stream),
                            dbk_code_text(states->state.rc));
@@ -271,7 +276,7 @@ static uint64_t hash_of(struct dbk_slice stream)
 }
 
 int dbk_states_at(struct dbk_states *states, struct dbk_slice stream, uint64_t position,
-                  struct dbk_slice *state_out, struct dbk_error *err)
+                  int64_t time_us, struct dbk_slice *state_out, struct dbk_error *err)
 {
     uint64_t hash = hash_of(stream);
     struct entry *entry = find(states, stream, hash);
@@ -281,9 +286,9 @@ int dbk_states_at(struct dbk_states *states, struct dbk_slice stream, uint64_t p
         entry = make(states, stream, hash);
     if (entry == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory keeping a state");
-    int rc = holds(states, entry, position, err);
+    int rc = holds(states, entry, position, time_us, err);
     if (rc == 0)
-        rc = advance(states, entry, position, err);
+        rc = advance(states, entry, position, time_us, err);
     if (rc < 0)
         return rc;
     *state_out = dbk_slice(entry->text, entry->text_size);

@@ -29,6 +29,7 @@ int dbk_states_stale(const struct dbk_states *states, struct dbk_error *err) DBK
 /* 1: the state as JSON, valid until the next call; 0: the stream had no events then. As
    dbk_fold_walk_to. */
 int dbk_states_at(struct dbk_states *states, struct dbk_slice stream, uint64_t position,
-                  struct dbk_slice *state_out, struct dbk_error *err) DBK_MUST_CHECK;
+                  int64_t time_us, struct dbk_slice *state_out,
+                  struct dbk_error *err) DBK_MUST_CHECK;
 
 #endif

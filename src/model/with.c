@@ -316,7 +316,7 @@ static int look_at(struct dbk_withs *withs, size_t index, struct dbk_states *sta
     withs->states[index] = NULL;
     if (!name_stream(&withs->items[index], event, root, name, &stream))
         return DBK_OK;
-    int rc = dbk_states_at(states, stream, event->position, &state, err);
+    int rc = dbk_states_at(states, stream, event->position, event->time_us, &state, err);
     if (rc <= 0)
         return rc;
     if (withs->json[index] == NULL)

@@ -82,22 +82,29 @@ void dbk_store_forget_heads(struct dbk_store *store)
     memset(store->heads, 0, DBK_HEADS * sizeof(*store->heads));
 }
 
-int dbk_store_stream_version(struct dbk_store *store, struct dbk_slice stream,
-                             uint64_t *version_out, struct dbk_error *err)
+int dbk_store_stream_version_at(struct dbk_store *store, struct dbk_slice stream, uint64_t position,
+                                uint64_t *version_out, struct dbk_error *err)
 {
     struct dbk_posting last = {0};
     size_t count = 0;
-    int rc = dbk_store_refresh(store, err);
-    if (rc < 0)
-        return rc;
-    struct dbk_index_range range = {.rank_max = UINT64_MAX,
-                                    .position_max = dbk_log_last_position(store->log),
-                                    .backwards = true};
-    if (stream.size <= DBK_STREAM_SIZE_MAX)
+    struct dbk_index_range range = {
+        .rank_max = UINT64_MAX, .position_max = position, .backwards = true};
+    int rc = DBK_OK;
+    *version_out = 0;
+    if (stream.size <= DBK_STREAM_SIZE_MAX && position > 0)
         rc = dbk_index_find(store->index, DBK_INDEX_STREAM, stream, &range, &last, 1, &count, err);
     if (rc == DBK_OK)
         *version_out = last.rank;
     return rc;
+}
+
+int dbk_store_stream_version(struct dbk_store *store, struct dbk_slice stream,
+                             uint64_t *version_out, struct dbk_error *err)
+{
+    int rc = dbk_store_refresh(store, err);
+    return rc < 0 ? rc
+                  : dbk_store_stream_version_at(store, stream, dbk_log_last_position(store->log),
+                                                version_out, err);
 }
 
 int dbk_store_find_id(struct dbk_store *store, const struct dbk_uuid *id, uint64_t *position_out,

@@ -107,11 +107,16 @@ int dbk_rules_find(struct dbk_store *store, struct dbk_slice stream, uint64_t po
                              DBK_SLICE_ARGS(stream));
     dbk_log_reader_init(&reader);
     rc = dbk_store_read_position(store, last.position, &reader, &event, err);
-    if (rc == DBK_OK)
+    bool replaced = rc == DBK_OK && (event.flags & DBK_RECORD_REMOVED) != 0 &&
+                    position_max < dbk_log_last_position(store->log);
+    if (rc == DBK_OK && !replaced)
         rc = decode(&event, rules_out, err);
     dbk_log_reader_release(&reader);
     rules_out->version = last.rank;
-    return rc;
+    /* Rules that a compaction has removed left out no more than those that replaced them. */
+    return replaced ? dbk_rules_find(store, stream, dbk_log_last_position(store->log), rules_out,
+                                     position_out, err)
+                    : rc;
 }
 
 int dbk_rules_bounds(struct dbk_store *store, struct dbk_slice stream, uint64_t *version_out,
@@ -130,6 +135,21 @@ int dbk_rules_bounds(struct dbk_store *store, struct dbk_slice stream, uint64_t 
     return DBK_OK;
 }
 
+/* What rules leave out of a stream of info's version at a time. */
+static void bound(struct dbk_stream_info *info, int64_t now_us)
+{
+    const struct dbk_stream_rules *rules = &info->rules;
+    info->first = rules->truncate_before > 1 ? rules->truncate_before : 1;
+    if (rules->max_count > 0 && info->version > rules->max_count &&
+        info->version - rules->max_count + 1 > info->first)
+        info->first = info->version - rules->max_count + 1;
+    if (rules->closed)
+        info->first = info->version + 1;
+    if (rules->max_age_us > 0)
+        info->time_min_us = now_us > rules->max_age_us ? now_us - rules->max_age_us : 0;
+    info->exists = info->version >= info->first;
+}
+
 int dbk_store_stream_info(struct dbk_store *store, struct dbk_slice stream,
                           struct dbk_stream_info *info_out, struct dbk_error *err)
 {
@@ -141,18 +161,25 @@ int dbk_store_stream_info(struct dbk_store *store, struct dbk_slice stream,
                             &position, err);
     if (rc < 0)
         return rc;
-    const struct dbk_stream_rules *rules = &info.rules;
-    info.first = rules->truncate_before > 1 ? rules->truncate_before : 1;
-    if (rules->max_count > 0 && info.version > rules->max_count &&
-        info.version - rules->max_count + 1 > info.first)
-        info.first = info.version - rules->max_count + 1;
-    if (rules->closed)
-        info.first = info.version + 1;
-    if (rules->max_age_us > 0) {
-        int64_t now_us = store->os->now_us(store->os);
-        info.time_min_us = now_us > rules->max_age_us ? now_us - rules->max_age_us : 0;
-    }
-    info.exists = info.version >= info.first;
+    bound(&info, info.rules.max_age_us > 0 ? store->os->now_us(store->os) : 0);
+    *info_out = info;
+    return DBK_OK;
+}
+
+int dbk_store_stream_info_at(struct dbk_store *store, struct dbk_slice stream, uint64_t position,
+                             int64_t time_us, struct dbk_stream_info *info_out,
+                             struct dbk_error *err)
+{
+    struct dbk_stream_info info = {0};
+    uint64_t last = dbk_log_last_position(store->log);
+    uint64_t rules_position = 0;
+    uint64_t end = position < last ? position : last;
+    int rc = dbk_store_stream_version_at(store, stream, end, &info.version, err);
+    if (rc == DBK_OK && end > 0)
+        rc = dbk_rules_find(store, stream, end, &info.rules, &rules_position, err);
+    if (rc < 0)
+        return rc;
+    bound(&info, time_us);
     *info_out = info;
     return DBK_OK;
 }

@@ -113,6 +113,10 @@ void dbk_store_put_head(struct dbk_store *store, struct dbk_slice stream,
                         const struct dbk_head *put);
 void dbk_store_forget_heads(struct dbk_store *store);
 
+/* A stream's version behind a readable position. */
+int dbk_store_stream_version_at(struct dbk_store *store, struct dbk_slice stream, uint64_t position,
+                                uint64_t *version_out, struct dbk_error *err) DBK_MUST_CHECK;
+
 /* Reads the event of a readable position. DBK_ECORRUPT also when another stands there. */
 int dbk_store_read_position(struct dbk_store *store, uint64_t position,
                             struct dbk_log_reader *reader, struct dbk_event *event_out,

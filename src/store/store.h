@@ -258,6 +258,11 @@ struct dbk_stream_info {
 };
 int dbk_store_stream_info(struct dbk_store *store, struct dbk_slice stream,
                           struct dbk_stream_info *info_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* The same as it was behind a position (past the last: the last), by the rules of then and with age
+   counted up to a time: it changes no more. */
+int dbk_store_stream_info_at(struct dbk_store *store, struct dbk_slice stream, uint64_t position,
+                             int64_t time_us, struct dbk_stream_info *info_out,
+                             struct dbk_error *err) DBK_MUST_CHECK;
 /*
  * Sets a stream's rules; truncate_before never goes back, and `closed` and `version` are not looked
  * at. DBK_ENOTFOUND: no such stream; DBK_EDENIED: it is closed; else as dbk_store_append.

@@ -322,6 +322,27 @@ def test_a_model_as_of_a_time_takes_states_of_then(binary, tmp_path):
         assert book.run("model", "as-of", "lines", *words, "-o", "json", "--", sql).json == [row]
 
 
+def test_what_rules_remove_is_removed_from_states_as_it_was_then(binary, tmp_path, serve):
+    """Rules come and go between the events; a replay, also one that begins behind them all, makes
+    the rows that were made as it happened."""
+    book = book_on(InSqlite(), binary, tmp_path)
+    chance, numbers, oracle = random.Random(6), itertools.count(1), Oracle()
+    server = serve(book)
+    for renaming in range(12):
+        append(server, oracle, some_events(chance, 40, numbers, products=3))
+        wait(server, server.get("/healthz").json["position"])
+        words = ("--max-count", 3), ("--truncate-before", 5), ("--max-age", "40 ms")
+        book.run("stream", "keep", f"product-{renaming % 3}", *chance.choice(words))
+        if renaming % 4 == 3:
+            book.run("stream", "delete", f"product-{chance.randrange(3)}")
+    last = append(server, oracle, some_events(chance, 40, numbers, products=3))
+    wait(server, last)
+    live = InSqlite().rows(book)
+    assert len(live) == len(oracle.rows) and live != sorted(oracle.rows)
+    assert server.post("/models/lines/rebuild").json["generation"] == 2
+    assert InSqlite().rows(book) == live
+
+
 def test_a_changed_fold_is_a_changed_model(binary, tmp_path, serve):
     book = book_on(InSqlite(), binary, tmp_path)
     server = serve(book)

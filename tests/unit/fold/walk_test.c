@@ -6,6 +6,7 @@
  */
 #include "test.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "fold/fold.h"
@@ -116,7 +117,7 @@ static void compare(struct dbk_fold_walk *walk, uint64_t position)
     uint64_t version = version_at(position);
     dbk_buf_init(&state, 1 << 20);
     dbk_buf_init(&wanted, 1 << 20);
-    assert_ok(dbk_fold_walk_to(walk, position, &state, &moment, &err), &err);
+    assert_ok(dbk_fold_walk_to(walk, position, 0, &state, &moment, &err), &err);
     if (version > 0)
         assert_ok(dbk_fold_state(plain, DBK_SLICE_LITERAL("c-1"),
                                  &(struct dbk_fold_at){.version = version}, &wanted, &result, &err),
@@ -199,10 +200,10 @@ static void test_fold_walk__leaves_out_what_occurred_later(void **state)
     struct dbk_fold_walk *walk = open_walk(200);
     for (uint64_t position = 1; position <= places[COUNT]; position += 11) {
         dbk_buf_reset(&walked);
-        assert_ok(dbk_fold_walk_to(walk, position, &walked, &moment, &err), &err);
+        assert_ok(dbk_fold_walk_to(walk, position, 0, &walked, &moment, &err), &err);
     }
     dbk_buf_reset(&walked);
-    assert_ok(dbk_fold_walk_to(walk, places[COUNT], &walked, &moment, &err), &err);
+    assert_ok(dbk_fold_walk_to(walk, places[COUNT], 0, &walked, &moment, &err), &err);
     assert_ok(dbk_fold_state(plain, DBK_SLICE_LITERAL("c-1"),
                              &(struct dbk_fold_at){.occurred_us = 200}, &wanted, &result, &err),
               &err);
@@ -212,6 +213,90 @@ static void test_fold_walk__leaves_out_what_occurred_later(void **state)
     dbk_fold_walk_free(walk);
     dbk_buf_release(&walked);
     dbk_buf_release(&wanted);
+}
+
+/* What c-1's rules left at a moment: of versions from `first` on, those recorded since `since`. */
+struct left {
+    uint64_t first;
+    uint64_t max_count;
+    int64_t max_age_us;
+};
+struct moment {
+    uint64_t position;
+    int64_t time_us;
+    long long sum; /* of what was left then */
+};
+
+static void keep_rules(struct left *left, const struct dbk_stream_rules *rules)
+{
+    struct dbk_append_result result;
+    struct dbk_error err = {0};
+    assert_ok(dbk_store_set_rules(store, DBK_SLICE_LITERAL("c-1"), rules, &result, &err), &err);
+    left->max_count = rules->max_count;
+    left->max_age_us = rules->max_age_us;
+    if (rules->truncate_before > left->first)
+        left->first = rules->truncate_before;
+}
+
+static long long sum_of(const int64_t *times, uint64_t version, const struct left *left,
+                        int64_t now_us)
+{
+    long long sum = 0;
+    for (uint64_t n = left->first; n <= version; n++) {
+        if ((left->max_count == 0 || n + left->max_count > version) &&
+            (left->max_age_us == 0 || times[n] >= now_us - left->max_age_us))
+            sum += (long long)n;
+    }
+    return sum;
+}
+
+static void compare_sum(struct dbk_fold_walk *walk, const struct moment *moment)
+{
+    struct dbk_error err = {0};
+    struct dbk_fold_moment at;
+    struct dbk_buf state;
+    dbk_buf_init(&state, 1 << 20);
+    assert_ok(dbk_fold_walk_to(walk, moment->position, moment->time_us, &state, &at, &err), &err);
+    dbk_buf_append_char(&state, '\0');
+    const char *sum = at.version == 0 ? NULL : strstr(state.data, "\"sum\":");
+    assert_int_equal(sum == NULL ? 0 : strtoll(sum + 6, NULL, 10), moment->sum);
+    dbk_buf_release(&state);
+}
+
+/* c-2's events stand between, so that age goes on without c-1. */
+static void test_fold_walk__rules_leave_out_what_they_did_then(void **state)
+{
+    static struct moment moments[2 * COUNT + 1];
+    static int64_t times[COUNT + 1];
+    struct left left = {.first = 1};
+    size_t count = 0;
+    (void)state;
+    struct dbk_fold_walk *walk = open_walk(0);
+    for (int n = 1; n <= COUNT; n++) {
+        if (n == 20)
+            keep_rules(&left, &(struct dbk_stream_rules){.max_count = 9});
+        if (n == 40) { /* what was left out stays so */
+            left.first = 31;
+            keep_rules(&left, &(struct dbk_stream_rules){.truncate_before = 35});
+        }
+        if (n == 55)
+            keep_rules(&left, &(struct dbk_stream_rules){.max_age_us = 12 * SECOND});
+        for (int other = 0; other < 2; other++) {
+            uint64_t at = append(other ? "c-2" : "c-1", "Added", n, DBK_TIME_NONE);
+            int64_t now_us = dbk_sim_os(sim)->now_us(dbk_sim_os(sim));
+            if (other == 0)
+                times[n] = now_us;
+            moments[count] = (struct moment){at, now_us, sum_of(times, (uint64_t)n, &left, now_us)};
+            compare_sum(walk, &moments[count++]);
+        }
+    }
+    dbk_fold_walk_free(walk);
+    walk = open_walk(0); /* a replay */
+    for (size_t i = 0; i < count; i++)
+        compare_sum(walk, &moments[i]);
+    for (size_t i = 0; i < count; i++)
+        compare_sum(walk, &moments[i * 77 % count]);
+    dbk_fold_walk_free(walk);
 }
 
 static void test_fold_walk__a_failure_names_the_event(void **state)
@@ -225,8 +310,8 @@ static void test_fold_walk__a_failure_names_the_event(void **state)
     (void)append("c-1", "Added", 1, DBK_TIME_NONE);
     uint64_t bad = append("c-1", "Bad", 1, DBK_TIME_NONE);
     walk = open_walk(0);
-    assert_ok(dbk_fold_walk_to(walk, bad - 1, &text, &moment, &err), &err);
-    assert_int_equal(dbk_fold_walk_to(walk, bad, &text, &moment, &err), DBK_ESCRIPT);
+    assert_ok(dbk_fold_walk_to(walk, bad - 1, 0, &text, &moment, &err), &err);
+    assert_int_equal(dbk_fold_walk_to(walk, bad, 0, &text, &moment, &err), DBK_ESCRIPT);
     assert_non_null(strstr(err.message, "Bad of c-1, version 2"));
     dbk_fold_walk_free(walk);
     assert_int_equal(dbk_fold_walk_open(folds, DBK_SLICE_LITERAL("d-1"), 0, &walk, &err),
@@ -240,7 +325,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(test_fold_walk__##name, set_up, tear_down)
         TEST(each_position_has_the_state_of_then), TEST(may_be_sent_back),
         TEST(goes_on_with_what_is_appended),       TEST(leaves_out_what_occurred_later),
-        TEST(a_failure_names_the_event),
+        TEST(a_failure_names_the_event),           TEST(rules_leave_out_what_they_did_then),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
