@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Posting from the log: batches, and the runner of a `sync: events` model. */
+/* Posting from the log: batches. */
 #include <inttypes.h>
 #include <time.h>
 
 #include "base/assert.h"
 #include "model/state.h"
-
-/* How long a runner sleeps without news, and after a failure that may pass. */
-#define IDLE_US 1000000
-#define RETRY_US 200000
-#define RETRY_US_MAX (25 * RETRY_US)
 
 static int64_t monotonic_us(void)
 {
@@ -135,21 +130,19 @@ static int post_event(struct dbk_batch_post *post, const struct dbk_event *event
     return rc;
 }
 
-/* Posts events in the open transaction, up to `stop` (0: as the bounds allow). A deferred foreign
-   key whose row may come with the next events keeps the transaction open past the bounds. */
+/* Posts more events in the open transaction, up to `stop` (0: as the bounds allow). A deferred
+   foreign key whose row may come with the next events keeps the transaction open past the bounds.
+ */
 static int post_events(struct dbk_batch_post *post, uint64_t stop, uint64_t *failed, bool *more,
                        struct dbk_error *err)
 {
     int64_t begun_us = monotonic_us();
     struct dbk_event event;
     int rc = 1;
-    uint64_t limit = limit_of(post);
+    uint64_t end = post->seen + limit_of(post);
     bool letters = post->letters != NULL && dbk_letters_any(post->letters);
     *more = true;
-    post->posted = 0;
-    post->first = 0;
-    post->seen = 0;
-    while ((post->seen < limit || dbk_connection_deferred_violation(post->connection)) &&
+    while ((post->seen < end || dbk_connection_deferred_violation(post->connection)) &&
            (rc = dbk_cursor_next(post->cursor, &event, err)) > 0) {
         if (stop != 0 && event.position >= stop) {
             post->position = stop - 1;
@@ -185,14 +178,64 @@ static bool may_pass(int rc)
 }
 
 /* What a server was sent ahead may have failed, at an event that is only found one by one. */
-static int settle(struct dbk_batch_post *post, uint64_t *failed, struct dbk_error *err)
+static int settle(struct dbk_batch_post *post, bool constraints, uint64_t *failed,
+                  struct dbk_error *err)
 {
-    int rc = dbk_connection_settle(post->connection, true, err);
+    int rc = dbk_connection_settle(post->connection, constraints, err);
     if (rc < 0) {
         *failed = post->position;
         post->nameless = true;
     }
     return rc;
+}
+
+/* SQLite tells at any time whether a deferred constraint waits; PostgreSQL has to try, and does not
+   take back that it has been found so. */
+static bool has_to_try(const struct dbk_batch_post *post)
+{
+    return dbk_connection_dialect(post->connection) == DBK_DIALECT_POSTGRES &&
+           dbk_sql_names(post->definition->schema, "DEFERRABLE");
+}
+
+/* waits_out: a constraint is deferred that does not hold yet, and the transaction can go on. */
+static int settle_whole(struct dbk_batch_post *post, bool *waits_out, uint64_t *failed,
+                        struct dbk_error *err)
+{
+    *waits_out = false;
+    if (!has_to_try(post))
+        return settle(post, true, failed, err);
+    int rc = settle(post, false, failed, err);
+    if (rc == DBK_OK)
+        rc = dbk_connection_run(post->connection, "SAVEPOINT _daybook_deferred", err);
+    if (rc < 0)
+        return rc;
+    rc = settle(post, true, failed, err);
+    if (!dbk_letters_is_own(rc))
+        return rc;
+    if (dbk_connection_run(post->connection, "ROLLBACK TO SAVEPOINT _daybook_deferred", NULL) < 0)
+        return rc;
+    *waits_out = true;
+    *failed = 0;
+    post->nameless = false;
+    return DBK_OK;
+}
+
+/* Posts a transaction's events, until no constraint waits for events that are there. */
+static int post_whole(struct dbk_batch_post *post, uint64_t stop, uint64_t *failed, bool *more,
+                      struct dbk_error *err)
+{
+    bool waits = false;
+    int rc = DBK_OK;
+    post->posted = 0;
+    post->first = 0;
+    post->seen = 0;
+    do {
+        rc = post_events(post, stop, failed, more, err);
+        if (rc == DBK_OK)
+            rc = settle_whole(post, &waits, failed, err);
+    } while (rc == DBK_OK && waits && *more && stop == 0);
+    /* Nothing comes that would mend it: this says so in the database's own words. */
+    return rc == DBK_OK && waits ? settle(post, true, failed, err) : rc;
 }
 
 /* The commit would only say that there is such a key. */
@@ -252,9 +295,7 @@ static int post_transaction(struct dbk_batch_post *post, uint64_t stop, uint64_t
     if (rc == DBK_OK)
         rc = check_fence(post, err);
     if (rc == DBK_OK)
-        rc = post_events(post, stop, failed, more, err);
-    if (rc == DBK_OK)
-        rc = settle(post, failed, err);
+        rc = post_whole(post, stop, failed, more, err);
     if (rc == DBK_OK && !dbk_connection_in_transaction(post->connection))
         rc = dbk_error_set(err, DBK_ESCRIPT, "a handler ended the transaction it was run in");
     if (rc == DBK_OK)
@@ -331,7 +372,7 @@ static int search(struct dbk_batch_post *post, uint64_t failed, const struct dbk
     else if (letters->stop != 0)
         letters->stop = 0; /* what it ended before may mend it */
     else if (limit == 1)
-        rc = set_aside(post, post->first, !post->nameless, why, err);
+        rc = set_aside(post, post->nameless ? post->first : failed, !post->nameless, why, err);
     else
         letters->region = post->seen < limit ? post->seen : limit;
     return rc;
@@ -396,7 +437,7 @@ static int post_marked(struct dbk_batch_post *post, const struct dbk_event *even
 {
     uint64_t failed = 0;
     int handled = dbk_poster_post(post->poster, event, err);
-    int rc = handled < 0 ? handled : settle(post, &failed, err);
+    int rc = handled < 0 ? handled : settle(post, true, &failed, err);
     if (rc == DBK_OK && !dbk_connection_in_transaction(post->connection))
         rc = dbk_error_set(err, DBK_ESCRIPT, "a handler ended the transaction it was run in");
     if (rc == DBK_OK)
@@ -421,172 +462,46 @@ int dbk_post_letter(struct dbk_batch_post *post, const struct dbk_event *event,
     return done ? 0 : rc;
 }
 
-/* Everything before the event that failed is posted all the same. why: which event leaves a foreign
-   key without its row is only found here. */
-static void post_before(struct dbk_model *model, struct dbk_batch_post *post, struct dbk_error *why)
+/* The position of the `count`th event behind what is posted; 0: there is none. */
+static uint64_t place_of(struct dbk_batch_post *post, uint64_t count, struct dbk_error *err)
 {
-    struct dbk_store *store = model->models->store;
-    const struct dbk_model_definition *definition = &model->serving.definition;
-    struct dbk_error err = {0};
-    struct dbk_event event;
     struct dbk_cursor *look = NULL;
+    struct dbk_event event;
+    uint64_t position = 0;
+    int rc = dbk_post_cursor(post->models->store, post->definition, post->position, 0, &look, err);
+    for (uint64_t i = 0; rc >= 0 && i < count && (rc = dbk_cursor_next(look, &event, err)) == 1;
+         i++)
+        position = event.position;
+    dbk_cursor_free(look);
+    return rc < 0 ? 0 : position;
+}
+
+/* The failing event is the first that cannot be posted alone: one is tried after the other, and of
+   those that wait for later ones more and more together. */
+void dbk_post_before(struct dbk_model *model, struct dbk_batch_post *post, struct dbk_error *why)
+{
+    struct dbk_error err = {0};
+    uint64_t end = 0;
     bool nameless = post->nameless;
-    /* The failing event is the first that cannot be posted alone: one is tried after the other. */
-    for (;;) {
+    for (uint64_t count = 1;;) {
         uint64_t failed = 0;
         bool more = false;
-        dbk_cursor_free(look);
-        look = NULL;
-        int rc = dbk_post_cursor(store, definition, post->position, 0, &look, &err);
-        if (rc == DBK_OK)
-            rc = dbk_cursor_next(look, &event, &err);
-        if (rc <= 0 || rewind_cursor(post, 0, &err) < 0)
+        uint64_t last = place_of(post, count, &err);
+        if (last == 0 || rewind_cursor(post, 0, &err) < 0)
             break;
-        rc = post_transaction(post, event.position + 1, &failed, &more, &err);
-        if (failed != 0 && nameless)
+        post->nameless = false;
+        int rc = post_transaction(post, last + 1, &failed, &more, &err);
+        /* Of those that wait, the first is named. */
+        if (failed != 0 && nameless && (count == 1 || !post->nameless))
             *why = err;
+        if (rc < 0 && post->nameless && last != end) {
+            end = last;
+            count *= 2;
+            continue;
+        }
         if (rc < 0 || !more)
             break;
         dbk_model_moved(model, post->position, post->posted);
+        count = 1;
     }
-    dbk_cursor_free(look);
-}
-
-static bool ends(struct dbk_model *model)
-{
-    (void)pthread_mutex_lock(&model->models->lock);
-    bool over = model->models->stop || model->stopped;
-    (void)pthread_mutex_unlock(&model->models->lock);
-    return over;
-}
-
-static struct dbk_batch_post begin_post(struct dbk_model *model)
-{
-    return (struct dbk_batch_post){.models = model->models,
-                                   .definition = &model->serving.definition,
-                                   .letters = model->letters,
-                                   .model = model->definition.name,
-                                   .connection = model->session->connection,
-                                   .poster = model->poster,
-                                   .set_position = model->set_position,
-                                   .fence = model->fence,
-                                   .made = &model->made,
-                                   .position = model->position};
-}
-
-/* One batch. 1: more to do; 0: nothing left; negative: it stopped, or should be tried again. */
-static int run_once(struct dbk_model *model, struct dbk_cursor **cursor, struct dbk_error *err)
-{
-    bool failed = false;
-    int rc = model->opened ? DBK_OK : dbk_model_open(model, err);
-    if (rc < 0) {
-        dbk_model_troubled(model, err);
-        return rc;
-    }
-    struct dbk_batch_post post = begin_post(model);
-    uint64_t before = post.position;
-    if (*cursor == NULL)
-        rc = dbk_post_cursor(model->models->store, &model->serving.definition, post.position, 0,
-                             cursor, err);
-    else
-        rc = dbk_cursor_extend(*cursor, err);
-    if (rc < 0)
-        return rc;
-    post.cursor = *cursor;
-    rc = dbk_post_batch(&post, &failed, err);
-    *cursor = post.cursor;
-    if (rc >= 0) {
-        if (post.position != before || post.posted > 0)
-            dbk_model_moved(model, post.position, post.posted);
-        return rc;
-    }
-    failed = failed && !ends(model); /* a statement that is interrupted at the end is no fault */
-    if (failed)
-        post_before(model, &post, err);
-    *cursor = post.cursor;
-    dbk_cursor_free(*cursor);
-    *cursor = NULL;
-    if (failed)
-        dbk_model_stopped(model, err);
-    else
-        dbk_model_troubled(model, err);
-    /* Whether the last commit was done is not known: the database is asked where it is. */
-    if (rc == DBK_ECONNECT)
-        dbk_model_close(model);
-    return rc;
-}
-
-int dbk_model_catch_up(struct dbk_model *model, struct dbk_error *err)
-{
-    struct dbk_cursor *cursor = NULL;
-    struct dbk_error unasked = {0};
-    int rc = 1;
-    while (rc == 1)
-        rc = run_once(model, &cursor, err == NULL ? &unasked : err);
-    dbk_cursor_free(cursor);
-    return rc;
-}
-
-/* Sleeps until it is worth trying again, or the models end. */
-static void back_off(struct dbk_model *model, int64_t duration_us)
-{
-    struct dbk_models *models = model->models;
-    struct timespec end;
-    (void)clock_gettime(CLOCK_MONOTONIC, &end);
-    int64_t nanoseconds = end.tv_nsec + duration_us % 1000000 * 1000;
-    end.tv_sec += duration_us / 1000000 + nanoseconds / 1000000000;
-    end.tv_nsec = nanoseconds % 1000000000;
-    int waited = 0;
-    (void)pthread_mutex_lock(&models->lock);
-    while (!models->stop && waited == 0)
-        waited = pthread_cond_timedwait(&models->moved, &models->lock, &end);
-    (void)pthread_mutex_unlock(&models->lock);
-}
-
-/* The cursor belongs to one generation: a rebuild's swap is noticed by the number. */
-static void *run_thread(void *context)
-{
-    struct dbk_model *model = context;
-    struct dbk_cursor *cursor = NULL;
-    uint64_t generation = 0; /* that the cursor is of */
-    int64_t retry_us = RETRY_US;
-    for (;;) {
-        struct dbk_error err = {0};
-        uint64_t wakes = dbk_store_wakes(model->models->store);
-        if (ends(model))
-            break;
-        (void)pthread_mutex_lock(&model->work);
-        if (generation != model->serving.number) {
-            dbk_cursor_free(cursor);
-            cursor = NULL;
-            generation = model->serving.number;
-        }
-        int rc = run_once(model, &cursor, &err);
-        uint64_t position = model->position;
-        (void)pthread_mutex_unlock(&model->work);
-        if (rc == 0)
-            dbk_ignore(dbk_store_wait(model->models->store, wakes, position, IDLE_US, &err));
-        else if (rc < 0 && !ends(model))
-            back_off(model, retry_us);
-        retry_us = rc >= 0 ? RETRY_US : retry_us < RETRY_US_MAX / 2 ? retry_us * 2 : RETRY_US_MAX;
-    }
-    dbk_cursor_free(cursor);
-    return NULL;
-}
-
-int dbk_runner_start(struct dbk_model *model, struct dbk_error *err)
-{
-    int failure = pthread_create(&model->thread, NULL, run_thread, model);
-    if (failure != 0)
-        return dbk_error_set_errno(err, failure, "model %s: its thread cannot start",
-                                   model->definition.name);
-    model->thread_runs = true;
-    return DBK_OK;
-}
-
-void dbk_runner_stop(struct dbk_model *model)
-{
-    if (model->thread_runs)
-        (void)pthread_join(model->thread, NULL);
-    model->thread_runs = false;
 }

@@ -148,6 +148,9 @@ struct dbk_batch_post {
  */
 int dbk_post_batch(struct dbk_batch_post *post, bool *failed_out,
                    struct dbk_error *err) DBK_MUST_CHECK;
+/* Behind a batch that failed: everything before the event that failed is posted all the same. why:
+   which event leaves a foreign key without its row is only found here. */
+void dbk_post_before(struct dbk_model *model, struct dbk_batch_post *post, struct dbk_error *why);
 /* What the model reads, behind a position; position_max 0: without end. */
 int dbk_post_cursor(struct dbk_store *store, const struct dbk_model_definition *definition,
                     uint64_t position, uint64_t position_max, struct dbk_cursor **cursor_out,

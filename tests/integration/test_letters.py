@@ -72,6 +72,10 @@ class Sqlite:
             totals = {s: (a, e) for s, a, e in database.execute("SELECT * FROM totals")}
             return totals, dict(database.execute("SELECT * FROM entries"))
 
+    def count(self, book, table):
+        with contextlib.closing(sqlite3.connect(f"{book.data}/reading.db")) as database:
+            return database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+
     def marks(self, book):
         with contextlib.closing(sqlite3.connect(f"{book.data}/reading.db")) as database:
             return database.execute("SELECT count(*) FROM _daybook_letters").fetchone()[0]
@@ -98,6 +102,9 @@ class InPostgres:
         entries = self.server.sql("SELECT * FROM entries", self.database)
         return ({s: (int(a), int(e)) for s, a, e in totals},
                 {int(n): int(a) for n, a in entries})
+
+    def count(self, _, table):
+        return int(self.server.sql(f"SELECT count(*) FROM {table}", self.database)[0][0])
 
     def marks(self, _):
         return int(self.server.sql("SELECT count(*) FROM _daybook_letters", self.database)[0][0])
@@ -321,6 +328,75 @@ def test_a_letter_is_retried_once_and_stays_while_it_fails(book, target, serve):
     server.stop()
     server = serve(book)
     check(target, book, server, oracle)
+
+
+DEFERRED = """CREATE TABLE entries (n bigint PRIMARY KEY, amount bigint NOT NULL CHECK (amount > 0),
+    parent bigint REFERENCES entries (n) DEFERRABLE INITIALLY DEFERRED);
+"""
+DEFERRED_HANDLER = """-- on: Entered
+INSERT INTO entries VALUES (:n, :amount, :parent);
+"""
+
+
+def families(seed):
+    """Each entry's parent comes later, up to 1,500 events so; some entries are bad, and nobody's
+    parents. The last one's parent never comes."""
+    chance, events, n = random.Random(seed), [], 0
+
+    def entry(amount, parent=None):
+        events.append({"stream": f"entry-{n % 5}", "type": "Entered",
+                       "data": {"n": n, "amount": amount, "parent": parent}})
+
+    for family in (3, 40, 2, 1500, 5, 700, 2):
+        last = n + family - 1
+        while n < last:
+            if chance.random() < 0.01:
+                entry(-1)
+                events[-1]["data"]["n"] = n + 100000
+            entry(1, last if chance.random() < 0.5 else n + 1)
+            n += 1
+        entry(1)
+        n += 1
+    return events
+
+
+@pytest.mark.parametrize("on_error", ["set-aside", "stop"])
+@pytest.mark.parametrize("target", ["sqlite", "postgres"], indirect=True)
+def test_rows_that_wait_for_later_ones_are_nobodys_fault(target, on_error, binary, tmp_path, serve):
+    book = book_on(target, binary, tmp_path, on_error=on_error)
+    model = book.folder / "models" / MODEL
+    (model / "schema.sql").write_text(DEFERRED, encoding="utf-8")
+    (model / "handlers.sql").write_text(DEFERRED_HANDLER, encoding="utf-8")
+    events = families(11)
+    if on_error == "stop":
+        events = [event for event in events if event["data"]["amount"] > 0]
+    server = serve(book)
+    placed = append(server, events, 5000)
+    last = placed[-1][0]
+    wait(server, last)
+    bad = [position for position, event in placed if event["data"]["amount"] < 0]
+    assert [letter["position"] for letter in letters_of(server)] == bad
+    assert target.count(book, "entries") == len(events) - len(bad)
+    if on_error == "stop":
+        assert server.get(f"/models/{MODEL}").json["failures"] == 0
+        # What stops the model is what fails, not who waited before it.
+        rows = [(300000, 1, 300001), (300001, 1, None), (300002, 1, 300003), (300003, -1, None)]
+        more = append(server, [{"stream": "entry-1", "type": "Entered", "data":
+                                {"n": n, "amount": amount, "parent": parent}}
+                               for n, amount, parent in rows])
+        end = time.monotonic() + 30
+        while (model := server.get(f"/models/{MODEL}").json)["state"] != "stopped":
+            assert time.monotonic() < end
+        assert f"event {more[3][0]}, " in model["error"] and model["position"] >= more[1][0] - 2
+        return
+    assert len(bad) > 5
+    # One whose parent does not come is set aside, and takes no other with it.
+    more = append(server, [{"stream": "entry-1", "type": "Entered",
+                            "data": {"n": 200000 + i, "amount": 1,
+                                     "parent": 999999 if i == 20 else None}} for i in range(60)])
+    wait(server, more[-1][0])
+    assert [letter["position"] for letter in letters_of(server)] == [*bad, more[20][0]]
+    assert target.count(book, "entries") == len(events) - len(bad) + 59
 
 
 def test_killed_at_any_time_no_event_is_lost_or_posted_twice(book, target):
