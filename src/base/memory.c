@@ -87,9 +87,15 @@ int dbk_buf_reserve(struct dbk_buf *buf, size_t size)
     return DBK_OK;
 }
 
+static inline bool has_room(const struct dbk_buf *buf, size_t size)
+{
+    size_t end = buf->capacity < buf->size_max ? buf->capacity : buf->size_max;
+    return buf->rc >= 0 && buf->size <= end && size <= end - buf->size;
+}
+
 void dbk_buf_append(struct dbk_buf *buf, struct dbk_slice bytes)
 {
-    if (bytes.size == 0 || dbk_buf_reserve(buf, bytes.size) < 0)
+    if (bytes.size == 0 || (!has_room(buf, bytes.size) && dbk_buf_reserve(buf, bytes.size) < 0))
         return;
     memcpy(buf->data + buf->size, bytes.data, bytes.size);
     buf->size += bytes.size;
@@ -102,7 +108,8 @@ void dbk_buf_append_text(struct dbk_buf *buf, const char *text)
 
 void dbk_buf_append_char(struct dbk_buf *buf, char byte)
 {
-    dbk_buf_append(buf, dbk_slice(&byte, 1));
+    if (has_room(buf, 1) || dbk_buf_reserve(buf, 1) == DBK_OK)
+        buf->data[buf->size++] = byte;
 }
 
 void dbk_buf_append_format(struct dbk_buf *buf, const char *format, ...)

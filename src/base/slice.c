@@ -52,6 +52,18 @@ bool dbk_slice_is_utf8(struct dbk_slice text)
     return true;
 }
 
+size_t dbk_u64_format(uint64_t value, char text_out[DBK_INTEGER_TEXT_SIZE])
+{
+    char digits[DBK_INTEGER_TEXT_SIZE];
+    size_t at = sizeof(digits);
+    do {
+        digits[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value != 0);
+    memcpy(text_out, digits + at, sizeof(digits) - at);
+    return sizeof(digits) - at;
+}
+
 bool dbk_slice_to_u64(struct dbk_slice text, uint64_t *value_out)
 {
     uint64_t value = 0;

@@ -56,6 +56,11 @@ int dbk_slice_compare(struct dbk_slice a, struct dbk_slice b);
 /* True for well-formed UTF-8 (RFC 3629: no surrogates, nothing past U+10FFFF, shortest form). */
 bool dbk_slice_is_utf8(struct dbk_slice text);
 
+/* Room for any 64-bit integer in decimal, with its sign; there is no NUL. */
+#define DBK_INTEGER_TEXT_SIZE 20
+/* Writes it in decimal and returns the size. */
+size_t dbk_u64_format(uint64_t value, char text_out[DBK_INTEGER_TEXT_SIZE]);
+
 /*
  * Reads a whole decimal integer, with an optional '-' where the range allows it: no spaces, no '+',
  * nothing behind it. False when it is none or does not fit; the output is then left alone.

@@ -33,6 +33,15 @@ static void civil_from_days(int64_t days, int64_t *year_out, int64_t *month_out,
     *year_out = year_of_era + era * 400 + (*month_out <= 2);
 }
 
+static char *put_digits(char *to, uint64_t value, size_t count)
+{
+    for (size_t i = count; i > 0; i--) {
+        to[i - 1] = (char)('0' + value % 10);
+        value /= 10;
+    }
+    return to + count;
+}
+
 size_t dbk_time_format(int64_t time_us, char text_out[DBK_TIME_TEXT_SIZE])
 {
     dbk_assert(time_us >= DBK_TIME_MIN && time_us <= DBK_TIME_MAX);
@@ -52,16 +61,24 @@ size_t dbk_time_format(int64_t time_us, char text_out[DBK_TIME_TEXT_SIZE])
     int64_t month;
     int64_t day;
     civil_from_days(days, &year, &month, &day);
-    char text[96];
-    int size = snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d", (int)year, (int)month,
-                        (int)day, (int)(second_of_day / 3600), (int)(second_of_day / 60 % 60),
-                        (int)(second_of_day % 60));
-    if (fraction != 0)
-        size += snprintf(text + size, sizeof(text) - (size_t)size, ".%06d", (int)fraction);
-    size += snprintf(text + size, sizeof(text) - (size_t)size, "Z");
-    dbk_assert(size < DBK_TIME_TEXT_SIZE);
-    memcpy(text_out, text, (size_t)size + 1);
-    return (size_t)size;
+    char *at = put_digits(text_out, (uint64_t)year, 4);
+    *at++ = '-';
+    at = put_digits(at, (uint64_t)month, 2);
+    *at++ = '-';
+    at = put_digits(at, (uint64_t)day, 2);
+    *at++ = 'T';
+    at = put_digits(at, (uint64_t)second_of_day / 3600, 2);
+    *at++ = ':';
+    at = put_digits(at, (uint64_t)second_of_day / 60 % 60, 2);
+    *at++ = ':';
+    at = put_digits(at, (uint64_t)second_of_day % 60, 2);
+    if (fraction != 0) {
+        *at++ = '.';
+        at = put_digits(at, (uint64_t)fraction, 6);
+    }
+    *at++ = 'Z';
+    *at = '\0';
+    return (size_t)(at - text_out);
 }
 
 /* Takes exactly `digits` digits off the front of the text. */

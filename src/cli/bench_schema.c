@@ -82,10 +82,23 @@ static int open_store(struct dbk_bench *bench, const char *name, struct dbk_stor
         store_out, err);
 }
 
+/* A book's own append gives events the newest version of their type. */
 static int append(void *context, const struct dbk_batch *batch,
                   struct dbk_append_result *result_out, struct dbk_error *err)
 {
-    return dbk_store_append(context, batch, result_out, err);
+    struct dbk_new_event *events = dbk_alloc_zero(batch->count, sizeof(*events));
+    struct dbk_batch newest = *batch;
+    if (events == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
+    for (size_t i = 0; i < batch->count; i++) {
+        events[i] = batch->events[i];
+        if (dbk_slice_equal_text(events[i].type, "Measured"))
+            events[i].schema_version = DBK_BENCH_VERSIONS;
+    }
+    newest.events = events;
+    int rc = dbk_store_append(context, &newest, result_out, err);
+    dbk_free(events);
+    return rc;
 }
 
 /* The copy in the newest version; the old store is read by a way. */

@@ -5,6 +5,22 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+#define WORD sizeof(uint64_t)
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* Whether eight bytes may be written as they are; false also of some that may. */
+static inline bool is_plain(const char *at)
+{
+    uint64_t word;
+    memcpy(&word, at, WORD);
+    uint64_t quote = word ^ EACH('"');
+    uint64_t backslash = word ^ EACH('\\');
+    uint64_t found = ((word - EACH(0x20)) & ~word) | ((quote - EACH(1)) & ~quote) |
+                     ((backslash - EACH(1)) & ~backslash);
+    return (found & EACH(0x80)) == 0;
+}
 
 void dbk_json_write_string(struct dbk_buf *out, struct dbk_slice text)
 {
@@ -12,6 +28,8 @@ void dbk_json_write_string(struct dbk_buf *out, struct dbk_slice text)
     size_t written = 0;
     dbk_buf_append_char(out, '"');
     for (size_t i = 0; i < text.size; i++) {
+        while (text.size - i > WORD && is_plain(text.data + i))
+            i += WORD;
         unsigned char byte = (unsigned char)text.data[i];
         if (byte >= 0x20 && byte != '"' && byte != '\\')
             continue;
@@ -48,16 +66,16 @@ void dbk_json_write_string(struct dbk_buf *out, struct dbk_slice text)
 
 void dbk_json_write_integer(struct dbk_buf *out, int64_t value)
 {
-    char text[24];
-    int size = snprintf(text, sizeof(text), "%" PRId64, value);
-    dbk_buf_append(out, dbk_slice(text, (size_t)size));
+    if (value < 0)
+        dbk_buf_append_char(out, '-');
+    dbk_json_write_u64(out, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
 }
 
 void dbk_json_write_u64(struct dbk_buf *out, uint64_t value)
 {
-    char text[24];
-    int size = snprintf(text, sizeof(text), "%" PRIu64, value);
-    dbk_buf_append(out, dbk_slice(text, (size_t)size));
+    char text[DBK_INTEGER_TEXT_SIZE];
+    size_t size = dbk_u64_format(value, text);
+    dbk_buf_append(out, dbk_slice(text, size));
 }
 
 void dbk_json_write_decimal(struct dbk_buf *out, struct dbk_decimal value)

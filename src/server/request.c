@@ -378,9 +378,10 @@ static void put_line(struct dbk_buf *out, struct dbk_slice json)
 {
     size_t begin = out->size;
     dbk_buf_append(out, json);
-    for (size_t i = begin; out->rc == DBK_OK && i < out->size; i++) {
-        if (out->data[i] == '\n' || out->data[i] == '\r')
-            out->data[i] = ' ';
+    for (int i = 0; out->rc == DBK_OK && json.size > 0 && i < 2; i++) {
+        char *at = out->data + begin;
+        while ((at = memchr(at, "\n\r"[i], (size_t)(out->data + out->size - at))) != NULL)
+            *at = ' ';
     }
 }
 

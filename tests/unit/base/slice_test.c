@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,6 +105,25 @@ static void test_base_slice__utf8_is_what_the_rfc_says(void **state)
     }
 }
 
+static void test_base_slice__integers_are_written_as_libc_does(void **state)
+{
+    (void)state;
+    for (unsigned bits = 0; bits <= 64; bits++) {
+        uint64_t power = bits == 64 ? 0 : UINT64_C(1) << bits;
+        for (uint64_t i = 0; i < 40; i++) {
+            uint64_t values[] = {power + i, power - i, (power + i) * 10, UINT64_MAX / (i + 1)};
+            for (size_t j = 0; j < sizeof(values) / sizeof(values[0]); j++) {
+                char text[DBK_INTEGER_TEXT_SIZE];
+                char expected[DBK_INTEGER_TEXT_SIZE + 1];
+                size_t size = dbk_u64_format(values[j], text);
+                (void)snprintf(expected, sizeof(expected), "%" PRIu64, values[j]);
+                assert_int_equal(size, strlen(expected));
+                assert_memory_equal(text, expected, size);
+            }
+        }
+    }
+}
+
 static void test_base_slice__every_integer_of_the_range_and_none_beyond(void **state)
 {
     (void)state;
@@ -153,6 +173,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_base_slice__order_is_that_of_bytes_then_of_size),
         cmocka_unit_test(test_base_slice__utf8_is_what_the_rfc_says),
+        cmocka_unit_test(test_base_slice__integers_are_written_as_libc_does),
         cmocka_unit_test(test_base_slice__every_integer_of_the_range_and_none_beyond),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

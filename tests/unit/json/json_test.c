@@ -74,6 +74,34 @@ static void check_found(const char *object, const char *want)
         assert_slice_equal(found, want);
 }
 
+/* Every byte of ASCII at every place of strings of several words. */
+static void test_json_json__strings_are_escaped_wherever(void **state)
+{
+    struct dbk_json *reader = dbk_json_create(1 << 20);
+    struct dbk_buf out;
+    (void)state;
+    dbk_buf_init(&out, 1 << 20);
+    for (size_t size = 1; size <= 20; size++) {
+        for (size_t place = 0; place < size; place++) {
+            for (int byte = 0; byte < 0x80; byte++) {
+                const struct dbk_json_node *node = NULL;
+                struct dbk_error err = {0};
+                char text[20];
+                memset(text, 'a', sizeof(text));
+                text[place] = (char)byte;
+                dbk_buf_reset(&out);
+                dbk_json_write_string(&out, dbk_slice(text, size));
+                assert_int_equal(dbk_json_parse(reader, dbk_buf_slice(&out), &node, &err), DBK_OK);
+                assert_true(dbk_slice_equal(node->text, dbk_slice(text, size)));
+                bool plain = byte >= 0x20 && byte != '"' && byte != '\\';
+                assert_int_equal(plain, out.size == size + 2);
+            }
+        }
+    }
+    dbk_buf_release(&out);
+    dbk_json_free(reader);
+}
+
 static void test_json_json__finds_a_text_without_parsing(void **state)
 {
     (void)state;
@@ -351,6 +379,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_json_json__compact_texts_come_back_as_they_were),
         cmocka_unit_test(test_json_json__nodes_say_what_stands_there),
+        cmocka_unit_test(test_json_json__strings_are_escaped_wherever),
         cmocka_unit_test(test_json_json__finds_a_text_without_parsing),
         cmocka_unit_test(test_json_json__other_texts_are_refused_by_their_place),
         cmocka_unit_test(test_json_json__no_other_byte_may_follow_a_value),
