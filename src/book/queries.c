@@ -105,7 +105,10 @@ static const char *name_fault(const char *name)
         return "names that begin with `_daybook` are Daybook's own";
     for (const char *at = strstr(name, "__g"); at != NULL; at = strstr(at + 1, "__g")) {
         size_t digits = strspn(at + 3, "0123456789");
-        if (digits > 0 && at[3 + digits] == '\0')
+        const char *rest = at + 3 + digits;
+        if (*rest == 'n') /* what is stored beside it */
+            rest += 1 + strspn(rest + 1, "0123456789");
+        if (digits > 0 && *rest == '\0')
             return "names that end with `__g` and a number are of generations";
     }
     return NULL;

@@ -129,7 +129,7 @@ static int check_reading(struct dbk_reading *reading)
     struct dbk_algebra *tree = reading->tree;
     struct dbk_buf sql;
     dbk_buf_init(&sql, SQL_SIZE_MAX);
-    dbk_emit_select(&sql, tree->root);
+    dbk_emit_tree(&sql, tree);
     int rc =
         sql.rc < 0
             ? dbk_error_set(reading->err, sql.rc, "a view's SELECT: %s", dbk_code_text(sql.rc))
@@ -152,6 +152,8 @@ int dbk_algebra_read(struct dbk_algebra *tree, struct dbk_connection *connection
     int rc = parse(&reading);
     if (rc == DBK_OK)
         rc = check_reading(&reading);
+    if (rc == DBK_OK)
+        rc = dbk_read_normal(&reading);
     if (rc == DBK_EREFUSED)
         return 0;
     return rc < 0 ? rc : 1;

@@ -9,7 +9,12 @@
  *     BLOCK   joins, WHERE and projection; its key is that of all its inputs but for those behind
  *             LEFT JOIN, so that with these several rows may have one key
  *     UNION   UNION ALL of blocks; its key is the branch and that branch's key
+ *     SET     UNION, EXCEPT or INTERSECT of two relations
  *     GROUP   grouping of one block; keys, then aggregates ("slots"), then outputs over them
+ *
+ * As it is written a SELECT nests these at will. As it is maintained (normal.c) each rule has rows
+ * to work on: what stands in another relation's FROM is a table, or is stored as one beside the
+ * view, with the same affinities and with a difference of its own. A SET has become groups.
  *
  * A construct that has no place here is an obstacle, named with its place: such a view is refreshed
  * fully. Two parsers read the text, SQLite's and PostgreSQL's. That they read the same is not
@@ -42,6 +47,10 @@ enum dbk_expression_kind {
     DBK_EXPRESSION_CAST,    /* to the type `text` */
     DBK_EXPRESSION_IN,      /* the first in the rest */
     DBK_EXPRESSION_BETWEEN, /* three */
+    /* with `select`, whose expressions may read columns of the block around: */
+    DBK_EXPRESSION_EXISTS,
+    DBK_EXPRESSION_SCALAR, /* (SELECT …), one row always */
+    DBK_EXPRESSION_AMONG,  /* the first IN (SELECT …) */
 };
 
 struct dbk_expression {
@@ -49,6 +58,8 @@ struct dbk_expression {
     const char *text;
     size_t input;
     size_t column;
+    bool around; /* COLUMN: of the block around the subquery */
+    struct dbk_relation *select;
     bool negated;
     bool has_operand; /* CASE */
     bool has_else;    /* CASE */
@@ -80,6 +91,7 @@ enum dbk_relation_kind {
     DBK_RELATION_TABLE,
     DBK_RELATION_BLOCK,
     DBK_RELATION_UNION,
+    DBK_RELATION_SET,
     DBK_RELATION_GROUP
 };
 
@@ -91,9 +103,10 @@ struct dbk_algebra_test {
 struct dbk_relation {
     enum dbk_relation_kind kind;
     size_t number;        /* its place in the tree's list */
-    const char *name;     /* TABLE: as the text has it */
-    const char *table;    /* TABLE: where its rows lie */
-    const char *row;      /* TABLE: its row id's name */
+    const char *name;     /* TABLE, WITH: as the text has it */
+    const char *table;    /* TABLE, stored: where its rows lie */
+    const char *row;      /* TABLE, stored: its row id's name */
+    const char *affinity; /* TABLE: a letter a column, as dbk_relation_affinity gives them */
     const char **columns; /* TABLE: their names; else "c0", "c1", … */
     const char **labels;  /* what the outputs are called outside; NULL: nothing */
     size_t column_count;
@@ -110,6 +123,13 @@ struct dbk_relation {
     struct dbk_expression *having; /* GROUP; NULL: none */
     bool distinct;                 /* GROUP: written as SELECT DISTINCT */
     bool grouped;                  /* GROUP: has GROUP BY */
+    const char *set;               /* SET: its word */
+    size_t depth;                  /* BLOCK: how many expressions' subqueries it stands in */
+    bool with;                     /* has a name in WITH */
+    bool stored;                   /* beside the view: it is another relation's input */
+    bool bare;                     /* UNION: columns without affinity, as its branches differ */
+    bool entered;                  /* is in the tree's list */
+    struct dbk_relation *normal;   /* what it has become; NULL: not yet */
 };
 
 /* Why a view cannot be maintained incrementally. */
@@ -126,6 +146,8 @@ struct dbk_algebra {
     struct dbk_relation **relations; /* inputs first */
     size_t relation_count;
     struct dbk_relation *root;
+    struct dbk_relation **withs; /* as they are written */
+    size_t with_count;
     struct dbk_obstacle obstacle; /* where dbk_algebra_read answered 0 */
 };
 
@@ -158,22 +180,43 @@ int dbk_obstacle_set(struct dbk_obstacle *obstacle, size_t place, const char *fi
 /* Where the columns of an expression's inputs are read from. */
 struct dbk_emit {
     const struct dbk_relation *relation; /* whose inputs or slots they are */
+    bool written;                        /* inputs as the text has them, not where they lie */
     bool slots_as_written;               /* slots as the block's expressions and aggregates */
     const char *slot_prefix;             /* else as columns s0, s1, … of this: "v." */
+    const struct dbk_emit *around;       /* of the block around the subquery */
 };
 
 /* Appends `name` in double quotes. */
 void dbk_emit_name(struct dbk_buf *out, const char *name);
 void dbk_emit_expression(struct dbk_buf *out, const struct dbk_emit *emit,
                          const struct dbk_expression *expression);
-/* The SELECT as it was written. */
-void dbk_emit_select(struct dbk_buf *out, const struct dbk_relation *relation);
+/* The whole SELECT as it was written. */
+void dbk_emit_tree(struct dbk_buf *out, const struct dbk_algebra *tree);
+/* The name of a block's input in what is written: "f0". */
+void dbk_emit_alias(struct dbk_buf *out, const struct dbk_relation *block, size_t input);
+/* The FROM and WHERE of a block over where its inputs lie (layout.c). */
+void dbk_emit_tables(struct dbk_buf *out, const struct dbk_relation *block,
+                     const struct dbk_emit *around);
 /* A group's slot where it is stored, in the columns that begin with the prefix ("v."). */
 void dbk_emit_slot(struct dbk_buf *out, const struct dbk_relation *group, size_t slot,
                    const char *prefix);
-/* The set of a block's inputs that an expression reads. */
+/* The set of a block's inputs that an expression reads, also in its subqueries. */
 unsigned dbk_expression_reads(const struct dbk_expression *expression);
-/* True when the expression has no affinity, which a column that stores it would have. */
-bool dbk_expression_is_bare(const struct dbk_expression *expression);
-
+/* Of a subquery's expression, or of a subquery: the inputs of the block around that it reads. */
+unsigned dbk_expression_reads_around(const struct dbk_expression *expression);
+unsigned dbk_relation_reads_around(const struct dbk_relation *select);
+/* True when a subquery stands in it. */
+bool dbk_expression_asks(const struct dbk_expression *expression);
+/* True when a block's outputs or conditions have one. */
+bool dbk_relation_asks(const struct dbk_relation *block);
+/* The affinity of a declared type. */
+char dbk_type_affinity(const char *type);
+/*
+ * The affinity of a column: 'T', 'N', 'I', 'R', 'B' of a column without a type, and 'X' of an
+ * expression, which has none: compared with a text it becomes one, which 'B' does not. A stored
+ * column always has one; what has none is read through unary plus.
+ */
+char dbk_relation_affinity(const struct dbk_relation *relation, size_t column);
+/* What a subquery's rows come from: itself, or the block that it groups. */
+struct dbk_relation *dbk_relation_base(struct dbk_relation *relation);
 #endif

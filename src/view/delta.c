@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "view/delta.h"
 
+#include <stdio.h>
+
+#include "view/catalog.h"
+
 int dbk_delta_run(struct dbk_delta *delta, struct dbk_error *err)
 {
     struct dbk_buf *sql = &delta->sql;
@@ -36,28 +40,52 @@ static void append_keys(struct dbk_buf *out, size_t count, const char *prefix)
         dbk_buf_append_format(out, "%s%sk%zu", i > 0 ? ", " : "", prefix, i);
 }
 
-/* The keys that a block's terms have, into temp.x. */
+/* The keys of a block, into temp.x. */
+struct touching {
+    struct dbk_delta *delta;
+    const struct dbk_relation *block;
+    size_t branch; /* SIZE_MAX: it is none */
+    size_t key_count;
+};
+
+static void append_touch(struct touching *touching, const struct dbk_term *term)
+{
+    struct dbk_buf *sql = &touching->delta->sql;
+    size_t left = touching->key_count - touching->block->key_count;
+    dbk_buf_append_text(sql, "INSERT OR IGNORE INTO temp.x SELECT ");
+    if (touching->branch != SIZE_MAX) {
+        dbk_buf_append_format(sql, "%zu, ", touching->branch);
+        left--;
+    }
+    dbk_term_keys(sql, term);
+    for (; left > 0; left--)
+        dbk_buf_append_text(sql, "0, ");
+    sql->size -= sql->rc < 0 ? 0 : 2; /* the last comma */
+}
+
+/* Those that a subquery answers otherwise. */
+static int touch_asking(void *context, const struct dbk_buf *from, struct dbk_error *err)
+{
+    struct touching *touching = context;
+    const struct dbk_term term = {.block = touching->block};
+    append_touch(touching, &term);
+    dbk_buf_append(&touching->delta->sql, dbk_buf_slice(from));
+    return dbk_delta_run(touching->delta, err);
+}
+
+/* Those that a block's terms have. */
 static int touch(struct dbk_delta *delta, const struct dbk_relation *block, size_t branch,
                  size_t key_count, struct dbk_error *err)
 {
+    struct touching touching = {delta, block, branch, key_count};
     struct dbk_term term = {0};
     int rc = DBK_OK;
     while (rc == DBK_OK && dbk_term_next(delta, block, &term)) {
-        struct dbk_buf *sql = &delta->sql;
-        size_t left = key_count - block->key_count;
-        dbk_buf_append_text(sql, "INSERT OR IGNORE INTO temp.x SELECT ");
-        if (branch != SIZE_MAX) {
-            dbk_buf_append_format(sql, "%zu, ", branch);
-            left--;
-        }
-        dbk_term_keys(sql, &term);
-        for (; left > 0; left--)
-            dbk_buf_append_text(sql, "0, ");
-        sql->size -= sql->rc < 0 ? 0 : 2; /* the last comma */
-        dbk_term_from(sql, &term);
+        append_touch(&touching, &term);
+        dbk_term_from(&delta->sql, &term);
         rc = dbk_delta_run(delta, err);
     }
-    return rc;
+    return rc == DBK_OK ? dbk_touch_subqueries(delta, block, touch_asking, &touching, err) : rc;
 }
 
 /* Reads the rows of the touched keys again. */
@@ -128,26 +156,105 @@ static int apply_rows(struct dbk_delta *delta, const struct dbk_relation *root,
         rc = touch(delta, is_union ? root->inputs[i] : root, is_union ? i : SIZE_MAX,
                    root->key_count, err);
     if (rc == DBK_OK)
+        rc = dbk_delta_note(delta, root, "x", -1, err);
+    if (rc == DBK_OK)
         rc = delete_touched(delta, root->key_count, err);
     for (size_t i = 0; rc == DBK_OK && i < count; i++)
         rc = read_again(delta, is_union ? root->inputs[i] : root, is_union ? i : SIZE_MAX,
                         root->key_count, err);
+    return rc == DBK_OK ? dbk_delta_note(delta, root, "x", 1, err) : rc;
+}
+
+int dbk_delta_note(struct dbk_delta *delta, const struct dbk_relation *relation, const char *keys,
+                   int weight, struct dbk_error *err)
+{
+    struct dbk_buf *sql = &delta->sql;
+    const char *prefix = strcmp(keys, "g") == 0 ? "_daybook_" : "";
+    if (!relation->stored)
+        return DBK_OK;
+    dbk_buf_append_format(sql, "INSERT INTO temp.d%zu SELECT %d, v.rowid", relation->number,
+                          weight);
+    for (size_t i = 0; i < relation->column_count; i++)
+        dbk_buf_append_format(sql, ", v.%s", relation->columns[i]);
+    dbk_buf_append_format(sql, " FROM temp.%s AS x CROSS JOIN ", keys);
+    dbk_emit_name(sql, delta->table);
+    dbk_buf_append_text(sql, " AS v ON 1");
+    for (size_t i = 0; i < relation->key_count; i++)
+        dbk_buf_append_format(sql, " AND v._daybook_k%zu IS x.%sk%zu", i, prefix, i);
+    return dbk_delta_run(delta, err);
+}
+
+/* Rows that are as they were are no difference. */
+static int prune(struct dbk_delta *delta, const struct dbk_relation *relation,
+                 struct dbk_error *err)
+{
+    struct dbk_buf *sql = &delta->sql;
+    dbk_buf_append_format(sql,
+                          "DELETE FROM temp.d%zu WHERE _daybook_row IN (SELECT _daybook_row FROM "
+                          "temp.d%zu GROUP BY _daybook_row",
+                          relation->number, relation->number);
+    for (size_t i = 0; i < relation->column_count; i++)
+        dbk_buf_append_format(sql, ", %s, typeof(%s)", relation->columns[i], relation->columns[i]);
+    dbk_buf_append_text(sql, " HAVING count(*) = 2)");
+    return dbk_delta_run(delta, err);
+}
+
+static int find_changed(struct dbk_delta *delta, const struct dbk_relation *relation,
+                        struct dbk_error *err)
+{
+    char sql[80];
+    int64_t any = 0;
+    (void)snprintf(sql, sizeof(sql), "SELECT EXISTS (SELECT 1 FROM temp.d%zu)", relation->number);
+    int rc = dbk_view_integer(delta->connection, sql, NULL, &any, err);
+    delta->changed[relation->number] = any != 0 || delta->all;
     return rc;
 }
 
-static int drop_temp(struct dbk_delta *delta, struct dbk_error *err)
+static int drop_work(struct dbk_delta *delta, struct dbk_error *err)
 {
-    for (size_t i = 0; i < delta->tree->relation_count; i++)
-        dbk_buf_append_format(&delta->sql, "DROP TABLE IF EXISTS temp.d%zu; ", i);
     dbk_buf_append_text(&delta->sql, "DROP TABLE IF EXISTS temp.x; DROP TABLE IF EXISTS temp.g; "
                                      "DROP TABLE IF EXISTS temp.r");
     return dbk_delta_run(delta, err);
 }
 
+static int drop_temp(struct dbk_delta *delta, struct dbk_error *err)
+{
+    for (size_t i = 0; i < delta->tree->relation_count; i++)
+        dbk_buf_append_format(&delta->sql, "%sDROP TABLE IF EXISTS temp.d%zu", i > 0 ? "; " : "",
+                              i);
+    return dbk_delta_run(delta, err);
+}
+
+/* One relation's rows, and what is handed on of them. */
+static int apply(struct dbk_delta *delta, const struct dbk_relation *relation,
+                 struct dbk_error *err)
+{
+    bool root = !relation->stored;
+    int rc = DBK_OK;
+    delta->table = root ? delta->view : relation->table;
+    delta->names = root ? delta->labels : relation->columns;
+    if (!root)
+        rc = dbk_delta_make(delta, relation, err);
+    if (rc == DBK_OK && !delta->all && !dbk_delta_reaches(delta, relation))
+        return DBK_OK;
+    if (rc == DBK_OK)
+        rc = relation->kind == DBK_RELATION_GROUP ? dbk_delta_group(delta, relation, err)
+                                                  : apply_rows(delta, relation, err);
+    if (rc == DBK_OK)
+        rc = drop_work(delta, err);
+    if (rc == DBK_OK && !root)
+        rc = prune(delta, relation, err);
+    return rc == DBK_OK && !root ? find_changed(delta, relation, err) : rc;
+}
+
 int dbk_delta_apply(struct dbk_delta *delta, struct dbk_error *err)
 {
-    const struct dbk_relation *root = delta->tree->root;
-    int rc = root->kind == DBK_RELATION_GROUP ? dbk_delta_group(delta, root, err)
-                                              : apply_rows(delta, root, err);
+    const struct dbk_algebra *tree = delta->tree;
+    int rc = DBK_OK;
+    for (size_t i = 0; rc == DBK_OK && i < tree->relation_count; i++) {
+        const struct dbk_relation *relation = tree->relations[i];
+        if (relation == tree->root || relation->stored)
+            rc = apply(delta, relation, err);
+    }
     return rc < 0 ? rc : drop_temp(delta, err);
 }

@@ -16,6 +16,9 @@
  * and read again. A group's slots are added to, by weight; where a value cannot be (MIN that left,
  * DISTINCT, sums of what is no integer) the group alone is computed again.
  *
+ * What is stored beside the view goes before what reads it: the rows of its touched keys, before
+ * and after, are its own temp.d<n>.
+ *
  * Threads: one at a time.
  * Source:  docs/design/views.md.
  */
@@ -27,14 +30,18 @@
 struct dbk_delta {
     struct dbk_connection *connection; /* inside a write transaction */
     const struct dbk_algebra *tree;
-    const char *table;        /* the view's rows */
-    const char *const *names; /* of the outputs */
-    bool *changed;            /* by relation's number: the table has a difference */
+    const char *view;          /* the table of the view's rows */
+    const char *const *labels; /* of the view's outputs */
+    bool *changed;             /* by relation's number: the table has a difference */
+    bool all;                  /* all are thought to have one: for an explanation */
+    /* of the relation under way: */
+    const char *table;        /* its rows */
+    const char *const *names; /* of its outputs */
     struct dbk_buf sql;
     struct dbk_buf *log; /* the statements that were run; NULL: nobody asks */
 };
 
-/* Makes temp.d<n> for a table, empty. */
+/* Makes temp.d<n> for a table or what is stored as one, empty. */
 int dbk_delta_make(struct dbk_delta *delta, const struct dbk_relation *table,
                    struct dbk_error *err) DBK_MUST_CHECK;
 /*
@@ -66,6 +73,19 @@ void dbk_term_weight(struct dbk_buf *out, const struct dbk_term *term);
 void dbk_term_keys(struct dbk_buf *out, const struct dbk_term *term);
 /* FROM and WHERE. */
 void dbk_term_from(struct dbk_buf *out, const struct dbk_term *term);
+
+/*
+ * Rows of a block that a subquery's difference may answer otherwise (touch.c): calls for each
+ * statement that finds their keys, with what stands behind its SELECT list.
+ */
+typedef int (*dbk_touch_fn)(void *context, const struct dbk_buf *from, struct dbk_error *err);
+int dbk_touch_subqueries(const struct dbk_delta *delta, const struct dbk_relation *block,
+                         dbk_touch_fn touch, void *context, struct dbk_error *err) DBK_MUST_CHECK;
+/* True when a relation that this one reads has a difference. */
+bool dbk_delta_reaches(const struct dbk_delta *delta, const struct dbk_relation *relation);
+/* The rows of temp.<keys>, as they are stored, into the relation's difference. */
+int dbk_delta_note(struct dbk_delta *delta, const struct dbk_relation *relation, const char *keys,
+                   int weight, struct dbk_error *err) DBK_MUST_CHECK;
 
 /* A GROUP's part (regroup.c). */
 int dbk_delta_group(struct dbk_delta *delta, const struct dbk_relation *group,

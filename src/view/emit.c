@@ -35,7 +35,8 @@ static void emit_slot(struct dbk_buf *out, const struct dbk_emit *emit,
         return;
     }
     const struct dbk_relation *block = group->inputs[0];
-    const struct dbk_emit below = {.relation = block};
+    const struct dbk_emit below = {
+        .relation = block, .written = emit->written, .around = emit->around};
     if (slot < group->key_count) {
         dbk_emit_expression(out, &below, block->outputs[slot]);
         return;
@@ -55,7 +56,7 @@ void dbk_emit_slot(struct dbk_buf *out, const struct dbk_relation *group, size_t
 {
     bool key = slot < group->key_count;
     /* A stored column has an affinity, which an aggregate's value has not: plus takes it away. */
-    bool bare = !key || dbk_expression_is_bare(group->inputs[0]->outputs[slot]);
+    bool bare = !key || dbk_relation_affinity(group->inputs[0], slot) == 'X';
     dbk_buf_append_format(out, bare ? "(+%s_daybook_%c%zu)" : "%s_daybook_%c%zu", prefix,
                           key ? 'k' : 'v', key ? slot : slot - group->key_count);
 }
@@ -98,6 +99,22 @@ static void emit_operator(struct dbk_buf *out, const struct dbk_emit *emit,
     }
 }
 
+static void emit_select(struct dbk_buf *out, const struct dbk_relation *relation, bool written,
+                        const struct dbk_emit *around);
+
+static void emit_subquery(struct dbk_buf *out, const struct dbk_emit *emit,
+                          const struct dbk_expression *expression)
+{
+    emit_arguments(out, emit, expression, 0, "");
+    if (expression->kind == DBK_EXPRESSION_AMONG)
+        dbk_buf_append_text(out, " IN ");
+    else if (expression->kind == DBK_EXPRESSION_EXISTS)
+        dbk_buf_append_text(out, "EXISTS ");
+    dbk_buf_append_char(out, '(');
+    emit_select(out, expression->select, emit->written, emit);
+    dbk_buf_append_char(out, ')');
+}
+
 /* What stands between the brackets of an expression that has some. */
 static void emit_inside(struct dbk_buf *out, const struct dbk_emit *emit,
                         const struct dbk_expression *expression)
@@ -128,6 +145,11 @@ static void emit_inside(struct dbk_buf *out, const struct dbk_emit *emit,
         dbk_buf_append_text(out, expression->negated ? " NOT BETWEEN " : " BETWEEN ");
         emit_arguments(out, emit, expression, 1, " AND ");
         break;
+    case DBK_EXPRESSION_EXISTS:
+    case DBK_EXPRESSION_SCALAR:
+    case DBK_EXPRESSION_AMONG:
+        emit_subquery(out, emit, expression);
+        break;
     case DBK_EXPRESSION_COLUMN:
     case DBK_EXPRESSION_SLOT:
     case DBK_EXPRESSION_CONSTANT:
@@ -137,13 +159,33 @@ static void emit_inside(struct dbk_buf *out, const struct dbk_emit *emit,
     }
 }
 
+void dbk_emit_alias(struct dbk_buf *out, const struct dbk_relation *block, size_t input)
+{
+    if (block->depth == 0)
+        dbk_buf_append_format(out, "f%zu", input);
+    else
+        dbk_buf_append_format(out, "f%zu_%zu", block->depth, input);
+}
+
+static void emit_column(struct dbk_buf *out, const struct dbk_emit *emit,
+                        const struct dbk_expression *expression)
+{
+    const struct dbk_emit *from = expression->around ? emit->around : emit;
+    const struct dbk_relation *input = from->relation->inputs[expression->input];
+    bool bare = input->stored && dbk_relation_affinity(input, expression->column) == 'X';
+    dbk_buf_append_text(out, bare ? "(+" : "");
+    dbk_emit_alias(out, from->relation, expression->input);
+    dbk_buf_append_char(out, '.');
+    dbk_emit_name(out, input->columns[expression->column]);
+    dbk_buf_append_text(out, bare ? ")" : "");
+}
+
 void dbk_emit_expression(struct dbk_buf *out, const struct dbk_emit *emit,
                          const struct dbk_expression *expression)
 {
     switch (expression->kind) {
     case DBK_EXPRESSION_COLUMN:
-        dbk_buf_append_format(out, "f%zu.", expression->input);
-        dbk_emit_name(out, emit->relation->inputs[expression->input]->columns[expression->column]);
+        emit_column(out, emit, expression);
         break;
     case DBK_EXPRESSION_SLOT:
         emit_slot(out, emit, expression);
@@ -170,6 +212,9 @@ void dbk_emit_expression(struct dbk_buf *out, const struct dbk_emit *emit,
     case DBK_EXPRESSION_CASE:
     case DBK_EXPRESSION_IN:
     case DBK_EXPRESSION_BETWEEN:
+    case DBK_EXPRESSION_EXISTS:
+    case DBK_EXPRESSION_SCALAR:
+    case DBK_EXPRESSION_AMONG:
         dbk_buf_append_char(out, '(');
         emit_inside(out, emit, expression);
         dbk_buf_append_char(out, ')');
@@ -177,94 +222,104 @@ void dbk_emit_expression(struct dbk_buf *out, const struct dbk_emit *emit,
     }
 }
 
-unsigned dbk_expression_reads(const struct dbk_expression *expression)
-{
-    unsigned set = expression->kind == DBK_EXPRESSION_COLUMN ? 1U << expression->input : 0;
-    for (size_t i = 0; i < expression->argument_count; i++)
-        set |= dbk_expression_reads(expression->arguments[i]);
-    return set;
-}
-
-bool dbk_expression_is_bare(const struct dbk_expression *expression)
-{
-    return expression->kind != DBK_EXPRESSION_COLUMN && expression->kind != DBK_EXPRESSION_CAST;
-}
-
-/* The conditions of a join or of WHERE; returns whether there was one. */
-static bool emit_tests(struct dbk_buf *out, const struct dbk_relation *block, size_t input,
+/* The conditions of a join or of WHERE, as they are written. */
+static void emit_tests(struct dbk_buf *out, const struct dbk_emit *emit, size_t input,
                        const char *before)
 {
-    const struct dbk_emit emit = {.relation = block};
-    bool any = false;
+    const struct dbk_relation *block = emit->relation;
     for (size_t i = 0; i < block->condition_count; i++) {
         if (block->conditions[i].input != input)
             continue;
-        dbk_buf_append_text(out, any ? " AND " : before);
-        dbk_emit_expression(out, &emit, block->conditions[i].test);
-        any = true;
+        dbk_buf_append_text(out, before);
+        dbk_emit_expression(out, emit, block->conditions[i].test);
+        before = " AND ";
     }
-    return any;
 }
 
-static void emit_from(struct dbk_buf *out, const struct dbk_relation *block)
+static void emit_input(struct dbk_buf *out, const struct dbk_relation *input)
 {
+    if (input->kind == DBK_RELATION_TABLE) {
+        dbk_emit_name(out, input->name);
+    } else if (input->with) {
+        dbk_buf_append_format(out, "w%zu", input->number);
+    } else {
+        dbk_buf_append_char(out, '(');
+        emit_select(out, input, true, NULL);
+        dbk_buf_append_char(out, ')');
+    }
+}
+
+static void emit_from(struct dbk_buf *out, const struct dbk_emit *emit)
+{
+    const struct dbk_relation *block = emit->relation;
     dbk_buf_append_text(out, " FROM ");
     for (size_t i = 0; i < block->input_count; i++) {
         if (i > 0)
             dbk_buf_append_text(out, (block->outer & 1U << i) != 0 ? " LEFT JOIN " : " JOIN ");
-        dbk_emit_name(out, block->inputs[i]->name);
-        dbk_buf_append_format(out, " AS f%zu", i);
-        (void)emit_tests(out, block, i, " ON ");
+        emit_input(out, block->inputs[i]);
+        dbk_buf_append_text(out, " AS ");
+        dbk_emit_alias(out, block, i);
+        emit_tests(out, emit, i, " ON ");
     }
-    (void)emit_tests(out, block, SIZE_MAX, " WHERE ");
+    emit_tests(out, emit, SIZE_MAX, " WHERE ");
 }
 
-static void emit_outputs(struct dbk_buf *out, const struct dbk_relation *relation)
+static void emit_outputs(struct dbk_buf *out, const struct dbk_emit *emit)
 {
-    const struct dbk_emit emit = {.relation = relation, .slots_as_written = true};
+    const struct dbk_relation *relation = emit->relation;
     for (size_t i = 0; i < relation->column_count; i++) {
         dbk_buf_append_text(out, i > 0 ? ", " : " ");
-        dbk_emit_expression(out, &emit, relation->outputs[i]);
+        dbk_emit_expression(out, emit, relation->outputs[i]);
+        dbk_buf_append_format(out, " AS c%zu", i);
     }
 }
 
-static void emit_group(struct dbk_buf *out, const struct dbk_relation *group)
+static void emit_plain(struct dbk_buf *out, const struct dbk_relation *relation, bool written,
+                       const struct dbk_emit *around)
 {
-    const struct dbk_relation *block = group->inputs[0];
-    const struct dbk_emit below = {.relation = block};
-    const struct dbk_emit emit = {.relation = group, .slots_as_written = true};
-    dbk_buf_append_text(out, group->distinct ? "SELECT DISTINCT" : "SELECT");
-    emit_outputs(out, group);
-    emit_from(out, block);
-    for (size_t i = 0; !group->distinct && i < group->key_count; i++) {
+    bool grouped = relation->kind == DBK_RELATION_GROUP;
+    const struct dbk_relation *block = grouped ? relation->inputs[0] : relation;
+    const struct dbk_emit below = {.relation = block, .written = written, .around = around};
+    const struct dbk_emit emit = {
+        .relation = relation, .written = written, .around = around, .slots_as_written = true};
+    dbk_buf_append_text(out, relation->distinct ? "SELECT DISTINCT" : "SELECT");
+    emit_outputs(out, grouped ? &emit : &below);
+    if (written)
+        emit_from(out, &below);
+    else
+        dbk_emit_tables(out, block, around);
+    for (size_t i = 0; grouped && !relation->distinct && i < relation->key_count; i++) {
         dbk_buf_append_text(out, i > 0 ? ", " : " GROUP BY ");
         dbk_emit_expression(out, &below, block->outputs[i]);
     }
-    if (group->having != NULL) {
+    if (grouped && relation->having != NULL) {
         dbk_buf_append_text(out, " HAVING ");
-        dbk_emit_expression(out, &emit, group->having);
+        dbk_emit_expression(out, &emit, relation->having);
     }
 }
 
-void dbk_emit_select(struct dbk_buf *out, const struct dbk_relation *relation)
+static void emit_select(struct dbk_buf *out, const struct dbk_relation *relation, bool written,
+                        const struct dbk_emit *around)
 {
-    switch (relation->kind) {
-    case DBK_RELATION_TABLE:
-        break;
-    case DBK_RELATION_BLOCK:
-        dbk_buf_append_text(out, "SELECT");
-        emit_outputs(out, relation);
-        emit_from(out, relation);
-        break;
-    case DBK_RELATION_UNION:
-        for (size_t i = 0; i < relation->input_count; i++) {
-            if (i > 0)
-                dbk_buf_append_text(out, " UNION ALL ");
-            dbk_emit_select(out, relation->inputs[i]);
-        }
-        break;
-    case DBK_RELATION_GROUP:
-        emit_group(out, relation);
-        break;
+    bool set = relation->kind == DBK_RELATION_SET;
+    if (relation->kind == DBK_RELATION_BLOCK || relation->kind == DBK_RELATION_GROUP)
+        emit_plain(out, relation, written, around);
+    if (!set && relation->kind != DBK_RELATION_UNION)
+        return;
+    for (size_t i = 0; i < relation->input_count; i++) {
+        if (i > 0)
+            dbk_buf_append_format(out, " %s ", set ? relation->set : "UNION ALL");
+        emit_select(out, relation->inputs[i], written, around);
     }
+}
+
+void dbk_emit_tree(struct dbk_buf *out, const struct dbk_algebra *tree)
+{
+    for (size_t i = 0; i < tree->with_count; i++) {
+        dbk_buf_append_format(out, i > 0 ? ", w%zu AS (" : "WITH w%zu AS (",
+                              tree->withs[i]->number);
+        emit_select(out, tree->withs[i], true, NULL);
+        dbk_buf_append_text(out, i + 1 < tree->with_count ? ")" : ") ");
+    }
+    emit_select(out, tree->root, true, NULL);
 }

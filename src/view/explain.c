@@ -72,6 +72,56 @@ static void put_block(struct explaining *explaining, bool *first, const struct d
                          : "the rows before it that its changes meet are read again");
 }
 
+/* Subqueries in a block's expressions. */
+static void put_asking(struct explaining *explaining, bool *first,
+                       const struct dbk_expression *expression)
+{
+    static const char among[] = "rows that a changed row of what it reads equals, or where one of "
+                                "both is NULL, are read again";
+    static const char met[] = "rows that a changed row of what it reads meets by the subquery's "
+                              "own WHERE are read again";
+    bool in = expression->kind == DBK_EXPRESSION_AMONG;
+    if (expression->select != NULL)
+        put_part(explaining, first,
+                 in                                          ? "in (select …)"
+                 : expression->kind == DBK_EXPRESSION_EXISTS ? "exists"
+                                                             : "(select …) as a value",
+                 in && expression->select->kind == DBK_RELATION_BLOCK ? among : met);
+    for (size_t i = 0; i < expression->argument_count; i++)
+        put_asking(explaining, first, expression->arguments[i]);
+}
+
+static void put_all_asking(struct explaining *explaining, bool *first,
+                           const struct dbk_relation *block)
+{
+    for (size_t i = 0; i < block->condition_count; i++)
+        put_asking(explaining, first, block->conditions[i].test);
+    for (size_t i = 0; i < block->column_count; i++)
+        put_asking(explaining, first, block->outputs[i]);
+}
+
+/* What another relation reads has rows and a difference of its own. */
+static void put_stored(struct explaining *explaining, bool *first,
+                       const struct dbk_relation *relation)
+{
+    char operator[64];
+    if (!relation->stored)
+        return;
+    (void)snprintf(operator, sizeof(operator), "its result, number %zu", relation->number);
+    put_part(explaining, first, operator,
+             "is stored beside the view, with a difference of its own for what reads it");
+}
+
+static bool is_grouped(const struct dbk_algebra *tree, const struct dbk_relation *block)
+{
+    for (size_t i = 0; i < tree->relation_count; i++) {
+        const struct dbk_relation *group = tree->relations[i];
+        if (group->kind == DBK_RELATION_GROUP && group->inputs[0] == block)
+            return true;
+    }
+    return false;
+}
+
 static const char *how_of(const struct dbk_aggregate *aggregate)
 {
     switch (aggregate->kind) {
@@ -95,8 +145,11 @@ static const char *how_of(const struct dbk_aggregate *aggregate)
 static void put_group(struct explaining *explaining, bool *first, const struct dbk_relation *group)
 {
     char operator[128];
-    (void)snprintf(operator, sizeof(operator), group->distinct ? "distinct" : "group by %zu keys",
-                   group->key_count);
+    if (group->set != NULL)
+        (void)snprintf(operator, sizeof(operator), "%s", group->set);
+    else
+        (void)snprintf(operator, sizeof(operator),
+                       group->distinct ? "distinct" : "group by %zu keys", group->key_count);
     put_part(explaining, first, operator,
              group->key_count == 0 ? "one group, which always is there"
                                    : "a hidden count of rows says when a group comes and goes");
@@ -123,15 +176,19 @@ static void put_parts(struct explaining *explaining)
             put_table(explaining, &first, relation);
             break;
         case DBK_RELATION_BLOCK:
-            put_block(explaining, &first, relation, tree->root->kind == DBK_RELATION_GROUP);
+            put_block(explaining, &first, relation, is_grouped(tree, relation));
+            put_all_asking(explaining, &first, relation);
             break;
         case DBK_RELATION_UNION:
             put_part(explaining, &first, "union all", "each branch by itself");
+            break;
+        case DBK_RELATION_SET:
             break;
         case DBK_RELATION_GROUP:
             put_group(explaining, &first, relation);
             break;
         }
+        put_stored(explaining, &first, relation);
     }
 }
 
@@ -171,13 +228,18 @@ static int put_statements(struct explaining *explaining, struct dbk_connection *
                    (unsigned long long)explaining->row->generation);
     struct dbk_delta delta = {.connection = connection,
                               .tree = tree,
-                              .table = table,
-                              .names = explaining->plan->names,
+                              .view = table,
+                              .labels = explaining->plan->names,
+                              .all = true,
                               .changed = changed,
                               .log = &log};
     dbk_buf_init(&delta.sql, SQL_SIZE_MAX);
     dbk_buf_init(&log, SQL_SIZE_MAX);
-    int rc = dbk_connection_begin(connection, DBK_BEGIN_WRITE, err);
+    int rc = dbk_layout_place(tree, explaining->definition->name, explaining->row->generation);
+    if (rc < 0)
+        dbk_ignore(dbk_error_set(err, rc, "%s", dbk_code_text(rc)));
+    else
+        rc = dbk_connection_begin(connection, DBK_BEGIN_WRITE, err);
     for (size_t i = 0; rc == DBK_OK && i < tree->relation_count; i++) {
         uint64_t count = 0;
         changed[i] = tree->relations[i]->kind == DBK_RELATION_TABLE;

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <strings.h>
 
-#include "view/read.h"
+#include "view/select.h"
 
 int dbk_read_no_memory(struct dbk_reading *reading)
 {
@@ -117,8 +117,8 @@ int dbk_read_list(struct dbk_reading *reading, const struct dbk_scope *scope,
 
 /* ---- Names ---- */
 
-static int make_column(struct dbk_reading *reading, size_t input, size_t column,
-                       struct dbk_expression **expression_out)
+int dbk_read_input_column(struct dbk_reading *reading, size_t input, size_t column,
+                          struct dbk_expression **expression_out)
 {
     struct dbk_expression *made = dbk_read_make(reading, DBK_EXPRESSION_COLUMN, 0);
     if (made == NULL)
@@ -151,6 +151,22 @@ static int find_label(struct dbk_reading *reading, const struct dbk_scope *scope
 
 static int find_column(struct dbk_reading *reading, const struct dbk_scope *scope,
                        struct dbk_slice table, struct dbk_slice name, size_t place,
+                       struct dbk_expression **expression_out);
+
+/* A subquery's name that is no column of its own. */
+static int find_around(struct dbk_reading *reading, const struct dbk_scope *scope,
+                       struct dbk_slice table, struct dbk_slice name, size_t place,
+                       struct dbk_expression **expression_out)
+{
+    struct dbk_scope around = {.block = scope->around->block};
+    int rc = find_column(reading, &around, table, name, place, expression_out);
+    if (rc == DBK_OK)
+        (*expression_out)->around = true;
+    return rc;
+}
+
+static int find_column(struct dbk_reading *reading, const struct dbk_scope *scope,
+                       struct dbk_slice table, struct dbk_slice name, size_t place,
                        struct dbk_expression **expression_out)
 {
     const struct dbk_relation *block = scope->block;
@@ -170,12 +186,14 @@ static int find_column(struct dbk_reading *reading, const struct dbk_scope *scop
             break;
         }
     }
+    if (found == 0 && scope->around != NULL)
+        return find_around(reading, scope, table, name, place, expression_out);
     if (found == 0 && table.size == 0)
         return find_label(reading, scope, name, place, expression_out);
     if (found != 1)
         return dbk_read_obstacle(reading, place, "write the column with its table",
                                  "which column \"%.*s\" is cannot be told", DBK_SLICE_ARGS(name));
-    return make_column(reading, input, column, expression_out);
+    return dbk_read_input_column(reading, input, column, expression_out);
 }
 
 static int read_column(struct dbk_reading *reading, const struct dbk_scope *scope,
@@ -426,7 +444,6 @@ static int refuse(struct dbk_reading *reading, const struct dbk_json_node *holde
         const char *what;
         const char *fix;
     } known[] = {
-        {"SubLink", "a subquery in an expression", "join the table instead"},
         {"SQLValueFunction", "the clock is read here", "let an event or a column say the time"},
         {"CollateClause", "COLLATE", ""},
         {"RowExpr", "a row of values", ""},
@@ -449,9 +466,10 @@ int dbk_read_expression(struct dbk_reading *reading, const struct dbk_scope *sco
         const char *kind;
         read_fn read;
     } readers[] = {
-        {"ColumnRef", read_column},  {"A_Const", read_constant_node}, {"A_Expr", read_a_expr},
-        {"BoolExpr", read_boolean},  {"NullTest", read_null_test},    {"CaseExpr", read_case},
-        {"FuncCall", dbk_read_call}, {"CoalesceExpr", read_coalesce}, {"TypeCast", read_cast},
+        {"ColumnRef", read_column},     {"A_Const", read_constant_node}, {"A_Expr", read_a_expr},
+        {"BoolExpr", read_boolean},     {"NullTest", read_null_test},    {"CaseExpr", read_case},
+        {"FuncCall", dbk_read_call},    {"CoalesceExpr", read_coalesce}, {"TypeCast", read_cast},
+        {"SubLink", dbk_read_subquery},
     };
     const struct dbk_json_node *node =
         holder->kind == DBK_JSON_OBJECT ? dbk_json_first(holder) : NULL;
@@ -477,6 +495,7 @@ bool dbk_expression_equal(const struct dbk_expression *first, const struct dbk_e
 {
     if (first->kind != second->kind || !equal_text(first->text, second->text) ||
         first->input != second->input || first->column != second->column ||
+        first->around != second->around || first->select != second->select ||
         first->negated != second->negated || first->has_operand != second->has_operand ||
         first->has_else != second->has_else || first->star != second->star ||
         first->distinct != second->distinct || first->argument_count != second->argument_count)

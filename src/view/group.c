@@ -105,6 +105,10 @@ static int lift(struct dbk_reading *reading, struct dbk_group_parts *parts,
         int rc = add_aggregate(reading, parts, group, expression, &slot);
         return rc < 0 ? rc : make_slot(reading, slot, expression->place, lifted_out);
     }
+    if (expression->select != NULL && dbk_relation_reads_around(expression->select) != 0)
+        return dbk_read_obstacle(reading, expression->place,
+                                 "group in a subquery in FROM, and ask around it",
+                                 "a subquery of groups that reads columns around it");
     if (expression->kind == DBK_EXPRESSION_COLUMN)
         return dbk_read_obstacle(
             reading, expression->place, "add it to GROUP BY",
@@ -136,12 +140,6 @@ int dbk_read_group(struct dbk_reading *reading, struct dbk_group_parts *parts,
     if (parts->block_labels == NULL)
         return dbk_read_no_memory(reading);
     group->key_count = parts->key_count;
-    for (size_t i = 0; i < parts->key_count; i++) {
-        if ((dbk_expression_reads(parts->keys[i]) & parts->block->outer) != 0)
-            return dbk_read_obstacle(reading, parts->keys[i]->place,
-                                     "group by columns of the tables before LEFT JOIN",
-                                     "grouping by what is behind a LEFT JOIN");
-    }
     for (size_t i = 0; i < parts->output_count; i++) {
         int rc = lift(reading, parts, group, parts->outputs[i], &group->outputs[i]);
         if (rc < 0)

@@ -195,7 +195,11 @@ static int run(struct apply *apply, struct dbk_error *err)
     if (changed == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
     apply->delta.changed = changed;
-    int rc = dbk_connection_begin(apply->connection, DBK_BEGIN_WRITE, err);
+    int rc = dbk_layout_place(tree, name_of(apply), apply->row->generation);
+    if (rc < 0)
+        dbk_ignore(dbk_error_set(err, rc, "%s", dbk_code_text(rc)));
+    else
+        rc = dbk_connection_begin(apply->connection, DBK_BEGIN_WRITE, err);
     /* Waiting for another writer is no cost of this refresh. */
     int64_t begun_us = apply->refresh->os->monotonic_us(apply->refresh->os);
     if (rc == DBK_OK)
@@ -227,8 +231,8 @@ int dbk_view_apply(const struct dbk_view_refresh *refresh, const struct dbk_view
                    (unsigned long long)row->generation);
     apply.delta = (struct dbk_delta){.connection = connection,
                                      .tree = &plan->tree,
-                                     .table = table,
-                                     .names = plan->names,
+                                     .view = table,
+                                     .labels = plan->names,
                                      .log = attempt->log};
     dbk_buf_init(&apply.delta.sql, SQL_SIZE_MAX);
     int rc = run(&apply, err);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "view/layout.h"
 
+#include <stdio.h>
 #include <strings.h>
 
 bool dbk_aggregate_is_real(const struct dbk_aggregate *aggregate)
@@ -35,34 +36,44 @@ void dbk_layout_hidden(struct dbk_buf *out, const struct dbk_relation *root)
     dbk_buf_append_text(out, ", _daybook_shown");
 }
 
-void dbk_layout_tests(struct dbk_buf *out, const struct dbk_relation *block, size_t input,
-                      const char *before)
+static void emit_tests(struct dbk_buf *out, const struct dbk_emit *emit, size_t input,
+                       const char *before)
 {
-    const struct dbk_emit emit = {.relation = block};
+    const struct dbk_relation *block = emit->relation;
     for (size_t i = 0; i < block->condition_count; i++) {
         size_t of = block->conditions[i].input;
         bool outer = of != SIZE_MAX && (block->outer & 1U << of) != 0;
         if (outer ? of != input : input != SIZE_MAX)
             continue;
         dbk_buf_append_text(out, before);
-        dbk_emit_expression(out, &emit, block->conditions[i].test);
+        dbk_emit_expression(out, emit, block->conditions[i].test);
         before = " AND ";
     }
 }
 
-static void emit_tables(struct dbk_buf *out, const struct dbk_relation *block)
+void dbk_layout_tests(struct dbk_buf *out, const struct dbk_relation *block, size_t input,
+                      const char *before)
 {
+    const struct dbk_emit emit = {.relation = block};
+    emit_tests(out, &emit, input, before);
+}
+
+void dbk_emit_tables(struct dbk_buf *out, const struct dbk_relation *block,
+                     const struct dbk_emit *around)
+{
+    const struct dbk_emit emit = {.relation = block, .around = around};
     dbk_buf_append_text(out, " FROM ");
     for (size_t i = 0; i < block->input_count; i++) {
         bool outer = (block->outer & 1U << i) != 0;
         if (i > 0)
             dbk_buf_append_text(out, outer ? " LEFT JOIN " : " JOIN ");
         dbk_emit_name(out, block->inputs[i]->table);
-        dbk_buf_append_format(out, " AS f%zu", i);
+        dbk_buf_append_text(out, " AS ");
+        dbk_emit_alias(out, block, i);
         if (outer)
-            dbk_layout_tests(out, block, i, " ON ");
+            emit_tests(out, &emit, i, " ON ");
     }
-    dbk_layout_tests(out, block, SIZE_MAX, " WHERE ");
+    emit_tests(out, &emit, SIZE_MAX, " WHERE ");
 }
 
 void dbk_layout_block(struct dbk_buf *out, const struct dbk_relation *block)
@@ -77,7 +88,7 @@ void dbk_layout_block(struct dbk_buf *out, const struct dbk_relation *block)
     }
     if (first)
         dbk_buf_append_text(out, "1 AS c0");
-    emit_tables(out, block);
+    dbk_emit_tables(out, block, NULL);
 }
 
 static void emit_sum(struct dbk_buf *out, const struct dbk_aggregate *aggregate, size_t i)
@@ -148,7 +159,8 @@ static void fill_group(struct dbk_buf *out, const struct dbk_relation *group,
     dbk_layout_shown(out, group, "v.");
     dbk_buf_append_text(out, " AS _daybook_shown");
     for (size_t i = 0; i < group->column_count; i++) {
-        dbk_buf_append_text(out, ", +");
+        /* The view's own columns have no affinity: values are as the SELECT gives them. */
+        dbk_buf_append_text(out, group->stored ? ", " : ", +");
         dbk_emit_expression(out, &emit, group->outputs[i]);
         dbk_buf_append_text(out, " AS ");
         dbk_emit_name(out, names[i]);
@@ -168,9 +180,11 @@ static void fill_group(struct dbk_buf *out, const struct dbk_relation *group,
 
 /* branch: of a UNION, whose keys stand behind its number; SIZE_MAX: no union. */
 static void fill_block(struct dbk_buf *out, const struct dbk_relation *block, size_t branch,
-                       size_t key_count, const char *const *names)
+                       const struct dbk_relation *root, const char *const *names)
 {
     const struct dbk_emit emit = {.relation = block};
+    size_t key_count = root->key_count;
+    bool bare = !root->stored || root->bare;
     size_t key = 0;
     dbk_buf_append_text(out, "SELECT ");
     if (branch != SIZE_MAX)
@@ -181,13 +195,16 @@ static void fill_block(struct dbk_buf *out, const struct dbk_relation *block, si
                                   key++);
     for (; key < key_count; key++)
         dbk_buf_append_format(out, "0 AS _daybook_k%zu, ", key);
+    if (block->column_count == 0) /* without the last comma */
+        out->size -= out->rc < 0 ? 0 : 2;
     for (size_t i = 0; i < block->column_count; i++) {
-        dbk_buf_append_text(out, i > 0 ? ", +" : "+");
+        dbk_buf_append_text(out, i > 0 ? ", " : "");
+        dbk_buf_append_text(out, bare ? "+" : "");
         dbk_emit_expression(out, &emit, block->outputs[i]);
         dbk_buf_append_text(out, " AS ");
         dbk_emit_name(out, names[i]);
     }
-    emit_tables(out, block);
+    dbk_emit_tables(out, block, NULL);
 }
 
 void dbk_layout_fill(struct dbk_buf *out, const struct dbk_relation *root, const char *const *names)
@@ -195,10 +212,95 @@ void dbk_layout_fill(struct dbk_buf *out, const struct dbk_relation *root, const
     if (root->kind == DBK_RELATION_GROUP)
         fill_group(out, root, names);
     else if (root->kind == DBK_RELATION_BLOCK)
-        fill_block(out, root, SIZE_MAX, root->key_count, names);
+        fill_block(out, root, SIZE_MAX, root, names);
     for (size_t i = 0; root->kind == DBK_RELATION_UNION && i < root->input_count; i++) {
         if (i > 0)
             dbk_buf_append_text(out, " UNION ALL ");
-        fill_block(out, root->inputs[i], i, root->key_count, names);
+        fill_block(out, root->inputs[i], i, root, names);
+    }
+}
+
+int dbk_layout_place(const struct dbk_algebra *tree, const char *view, uint64_t generation)
+{
+    for (size_t i = 0; i < tree->relation_count; i++) {
+        struct dbk_relation *relation = tree->relations[i];
+        if (!relation->stored)
+            continue;
+        relation->table =
+            dbk_arena_format(tree->arena, "%s__g%llun%zu", view, (unsigned long long)generation, i);
+        if (relation->table == NULL)
+            return DBK_ENOMEM;
+    }
+    return DBK_OK;
+}
+
+/* Which columns of one stored relation get an index. */
+struct indexing {
+    struct dbk_buf *out;
+    const struct dbk_relation *stored;
+    const char *schema;
+};
+
+static void append_index(const struct indexing *indexing, const char *suffix)
+{
+    char name[300];
+    (void)snprintf(name, sizeof(name), "%s_%s", indexing->stored->table, suffix);
+    dbk_buf_append_format(indexing->out, "CREATE INDEX IF NOT EXISTS %s", indexing->schema);
+    dbk_emit_name(indexing->out, name);
+    dbk_buf_append_text(indexing->out, " ON ");
+    dbk_emit_name(indexing->out, indexing->stored->table);
+}
+
+static void index_column(const struct indexing *indexing, const struct dbk_relation *block,
+                         const struct dbk_expression *side)
+{
+    char name[32];
+    if (side->kind != DBK_EXPRESSION_COLUMN || side->around ||
+        block->inputs[side->input] != indexing->stored ||
+        dbk_relation_affinity(indexing->stored, side->column) == 'X')
+        return;
+    (void)snprintf(name, sizeof(name), "c%zu", side->column);
+    append_index(indexing, name);
+    dbk_buf_append_format(indexing->out, " (%s);", name);
+}
+
+/* Columns that a test compares with something else: they are looked up by. */
+static void index_test(const struct indexing *indexing, const struct dbk_relation *block,
+                       const struct dbk_expression *test)
+{
+    bool equal = test->kind == DBK_EXPRESSION_AMONG ||
+                 (test->kind == DBK_EXPRESSION_OPERATOR &&
+                  (strcmp(test->text, "=") == 0 || strcmp(test->text, "IS") == 0));
+    for (size_t i = 0; i < test->argument_count; i++) {
+        if (equal)
+            index_column(indexing, block, test->arguments[i]);
+        index_test(indexing, block, test->arguments[i]);
+    }
+    if (test->select == NULL)
+        return;
+    const struct dbk_relation *base = dbk_relation_base(test->select);
+    for (size_t i = 0; i < base->condition_count; i++)
+        index_test(indexing, base, base->conditions[i].test);
+    if (test->kind == DBK_EXPRESSION_AMONG && base == test->select)
+        index_column(indexing, base, base->outputs[0]);
+}
+
+void dbk_layout_indexes(struct dbk_buf *out, const struct dbk_algebra *tree,
+                        const struct dbk_relation *stored, const char *schema)
+{
+    const struct indexing indexing = {out, stored, schema};
+    if (stored->key_count > 0)
+        append_index(&indexing, "key");
+    for (size_t k = 0; k < stored->key_count; k++)
+        dbk_buf_append_format(out, "%s_daybook_k%zu%s", k > 0 ? ", " : " (", k,
+                              k + 1 == stored->key_count ? ");" : "");
+    for (size_t i = 0; i < tree->relation_count; i++) {
+        const struct dbk_relation *block = tree->relations[i];
+        if (block->kind != DBK_RELATION_BLOCK)
+            continue;
+        for (size_t j = 0; j < block->condition_count; j++)
+            index_test(&indexing, block, block->conditions[j].test);
+        for (size_t j = 0; j < block->column_count; j++)
+            index_test(&indexing, block, block->outputs[j]);
     }
 }

@@ -33,6 +33,12 @@
 #define DBK_VIEW_SUM_MAX "4.6e18"
 #define DBK_VIEW_REAL_SUM_MAX "9.0e15"
 
+/* Says where the relations beside a view's generation lie: in "<view>__g<generation>n<number>". */
+int dbk_layout_place(const struct dbk_algebra *tree, const char *view,
+                     uint64_t generation) DBK_MUST_CHECK;
+/* Statements that make one's indexes: on keys, and on what it is joined by. schema: "temp.". */
+void dbk_layout_indexes(struct dbk_buf *out, const struct dbk_algebra *tree,
+                        const struct dbk_relation *stored, const char *schema);
 /* The hidden columns' names, with commas; nothing where there are none. */
 void dbk_layout_hidden(struct dbk_buf *out, const struct dbk_relation *root);
 /* The SELECT of all stored columns over the tables themselves: hidden ones, outputs by name. */

@@ -12,8 +12,18 @@
 #include "json/json.h"
 #include "view/algebra.h"
 
+/* A name of WITH. */
+struct dbk_with {
+    struct dbk_slice name;
+    struct dbk_relation *relation;
+    const struct dbk_with *next; /* those before it, and around */
+};
+
 struct dbk_reading {
     struct dbk_algebra *tree;
+    const struct dbk_with *withs; /* that a name in FROM may mean here */
+    size_t depth;                 /* of subqueries in expressions */
+    const struct dbk_scope *around;
     dbk_algebra_find_fn find;
     void *context;
     struct dbk_error *err;
@@ -25,7 +35,8 @@ struct dbk_scope {
     struct dbk_expression **outputs; /* NULL: none yet */
     const char **labels;
     size_t output_count;
-    bool aggregates; /* may be used here */
+    bool aggregates;                /* may be used here */
+    const struct dbk_scope *around; /* of a subquery's names */
 };
 
 int dbk_read_obstacle(struct dbk_reading *reading, size_t place, const char *fix,
@@ -54,6 +65,9 @@ int dbk_read_expression(struct dbk_reading *reading, const struct dbk_scope *sco
 int dbk_read_list(struct dbk_reading *reading, const struct dbk_scope *scope,
                   enum dbk_expression_kind kind, const struct dbk_json_node *list,
                   struct dbk_expression **expression_out);
+/* SubLink (subquery.c). */
+int dbk_read_subquery(struct dbk_reading *reading, const struct dbk_scope *scope,
+                      const struct dbk_json_node *node, struct dbk_expression **expression_out);
 /* FuncCall. */
 int dbk_read_call(struct dbk_reading *reading, const struct dbk_scope *scope,
                   const struct dbk_json_node *node, struct dbk_expression **expression_out);

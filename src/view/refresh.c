@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "view/plan.h"
+#include "view/stored.h"
 
 /* A write transaction takes at most so much; some 2 ms of work. */
 #define CHUNK_ROWS 500
@@ -111,7 +112,8 @@ int dbk_view_refresh_clean(struct dbk_connection *connection, const char *name, 
             connection,
             DBK_SLICE_LITERAL("SELECT name FROM sqlite_schema WHERE type = 'table' AND "
                               "substr(name, 1, length(?1)) = ?1 AND name <> ?2 AND "
-                              "substr(name, length(?1) + 1) NOT GLOB '*[^0-9]*'"),
+                              "substr(name, 1, length(?2) + 1) <> ?2 || 'n' AND "
+                              "substr(name, length(?1) + 1) NOT GLOB '*[^0-9n]*'"),
             &statement, NULL, err);
         if (rc < 0)
             return rc;
@@ -197,6 +199,8 @@ static int begin_read(struct work *work, struct dbk_error *err)
     work->row.as_of_us = refresh->os->now_us(refresh->os);
     dbk_target_pin_events(work->read, position);
     rc = read_cursors(work, err);
+    if (rc == DBK_OK && work->plan->incremental)
+        rc = dbk_stored_read(&work->plan->tree, work->read, err);
     if (rc < 0)
         return rc;
     dbk_connection_guard(work->read, DBK_GUARD_QUERY);
@@ -315,6 +319,7 @@ static int write_chunk(struct work *work, struct dbk_error *err)
 static int copy_rows(struct work *work, struct dbk_error *err)
 {
     const struct dbk_view_refresh *refresh = work->refresh;
+    dbk_free(work->values);
     work->values = dbk_alloc_zero(CHUNK_ROWS * (size_t)work->column_count, sizeof(*work->values));
     if (work->values == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
@@ -328,6 +333,39 @@ static int copy_rows(struct work *work, struct dbk_error *err)
             return dbk_error_set(err, DBK_ESTOPPED, "the refresh was ended");
     }
     return more;
+}
+
+/* What is stored beside the view: from the snapshot's temporary tables into the generation's. */
+static int copy_stored(struct work *work, struct dbk_error *err)
+{
+    const struct dbk_algebra *tree = &work->plan->tree;
+    struct dbk_statement *select = work->select;
+    int columns = work->column_count;
+    int rc = DBK_OK;
+    for (size_t i = 0; rc == DBK_OK && i < tree->relation_count; i++) {
+        const struct dbk_relation *relation = tree->relations[i];
+        if (!relation->stored)
+            continue;
+        work->select = NULL;
+        rc = dbk_connection_begin(work->write, DBK_BEGIN_WRITE, err);
+        if (rc == DBK_OK)
+            rc = dbk_stored_create(tree, relation, work->write, err);
+        rc = end_transaction(work->write, rc, err);
+        if (rc == DBK_OK)
+            rc = dbk_stored_open(relation, work->read, work->write, &work->select, &work->insert,
+                                 err);
+        if (rc == DBK_OK) {
+            work->column_count = dbk_statement_column_count(work->select);
+            rc = copy_rows(work, err);
+        }
+        dbk_statement_free(work->select);
+        dbk_statement_free(work->insert);
+        work->insert = NULL;
+    }
+    work->select = select;
+    work->column_count = columns;
+    work->row.rows = 0;
+    return rc;
 }
 
 /* The plain view: the result's columns of the rows that are shown. */
@@ -428,6 +466,8 @@ static int follow(struct work *work, struct dbk_error *err)
     const struct dbk_view_plan *plan = work->plan;
     dbk_buf_reset(&work->fill);
     dbk_free(work->cursors);
+    if (dbk_layout_place(&plan->tree, work->refresh->definition->name, work->row.generation) < 0)
+        return dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
     dbk_layout_fill(&work->fill, plan->tree.root, plan->names);
     work->cursors = dbk_alloc_zero(plan->tree.relation_count + 1, sizeof(*work->cursors));
     if (work->fill.rc < 0 || work->cursors == NULL)
@@ -482,6 +522,8 @@ static int fill(struct work *work, const struct dbk_view_row *old, struct dbk_er
                    refresh->fingerprint);
     int rc = take_snapshot(work, &failure);
     work->row.layout = work->plan->incremental ? DBK_VIEW_LAYOUT : 0;
+    if (rc == DBK_OK && work->plan->incremental)
+        rc = copy_stored(work, &failure);
     if (rc == DBK_OK)
         rc = create_generation(work, &failure);
     if (rc == DBK_OK)

@@ -470,6 +470,8 @@ int dbk_delta_group(struct dbk_delta *delta, const struct dbk_relation *group,
     if (rc == DBK_OK)
         rc = check_counts(delta, group, err);
     if (rc == DBK_OK)
+        rc = dbk_delta_note(delta, group, "g", -1, err);
+    if (rc == DBK_OK)
         rc = add(delta, group, err);
     if (rc == DBK_OK)
         rc = insert_new(delta, group, err);
@@ -479,5 +481,11 @@ int dbk_delta_group(struct dbk_delta *delta, const struct dbk_relation *group,
         rc = delete_groups(delta, group, "v._daybook_n = 0", err);
     if (rc == DBK_OK)
         rc = work_out(delta, group, err);
+    if (rc == DBK_OK)
+        rc = dbk_delta_note(delta, group, "g", 1, err);
+    if (rc == DBK_OK) {
+        dbk_buf_append_format(&delta->sql, "DROP TABLE temp.d%zu", group->inputs[0]->number);
+        rc = dbk_delta_run(delta, err);
+    }
     return rc;
 }

@@ -12,6 +12,7 @@ int dbk_read_make_relation(struct dbk_reading *reading, enum dbk_relation_kind k
     if (made == NULL)
         return dbk_read_no_memory(reading);
     made->kind = kind;
+    made->depth = reading->depth;
     made->column_count = column_count;
     made->input_count = input_count;
     made->columns = dbk_arena_alloc_zero(arena, column_count + 1, sizeof(*made->columns));
@@ -79,6 +80,25 @@ static int add_input(struct dbk_reading *reading, struct from *from, struct dbk_
 static int read_from(struct dbk_reading *reading, const struct dbk_json_node *item,
                      struct from *from);
 
+/* A subquery in FROM sees nothing of what is around it. */
+static int read_inner(struct dbk_reading *reading, const struct dbk_json_node *node,
+                      struct from *from)
+{
+    const struct dbk_json_node *query = dbk_json_member(node, "subquery");
+    const struct dbk_json_node *select =
+        query == NULL ? NULL : dbk_json_member(query, "SelectStmt");
+    const struct dbk_scope *around = reading->around;
+    struct dbk_relation *relation = NULL;
+    if (select == NULL)
+        return dbk_read_obstacle(reading, 0, "", "this in FROM");
+    reading->around = NULL;
+    int rc = dbk_read_select(reading, select, &relation);
+    reading->around = around;
+    if (rc == DBK_OK)
+        rc = dbk_read_alike(reading, relation, dbk_read_select_place(node));
+    return rc < 0 ? rc : add_input(reading, from, relation, node, DBK_SLICE_LITERAL(""));
+}
+
 /* A chain of joins to the left, each with a table on its right. */
 static int read_join(struct dbk_reading *reading, const struct dbk_json_node *node,
                      struct from *from)
@@ -116,15 +136,14 @@ static int read_from(struct dbk_reading *reading, const struct dbk_json_node *it
     const struct dbk_json_node *node = dbk_json_first(item);
     struct dbk_relation *relation = NULL;
     if (node != NULL && dbk_slice_equal_text(node->key, "RangeVar")) {
-        int rc = dbk_read_table(reading, node, &relation);
+        int rc = dbk_read_named(reading, node, &relation);
         return rc < 0 ? rc
                       : add_input(reading, from, relation, node, dbk_read_text(node, "relname"));
     }
     if (node != NULL && dbk_slice_equal_text(node->key, "JoinExpr"))
         return read_join(reading, node, from);
     if (node != NULL && dbk_slice_equal_text(node->key, "RangeSubselect"))
-        return dbk_read_obstacle(reading, dbk_read_select_place(node), "make it a view of its own",
-                                 "a subquery in FROM");
+        return read_inner(reading, node, from);
     return dbk_read_obstacle(reading, 0, "", "this in FROM");
 }
 
@@ -273,16 +292,14 @@ static int make_block(struct dbk_reading *reading, const struct dbk_json_node *n
     for (size_t i = 0; rc == DBK_OK && i < from.count; i++) {
         block->inputs[i] = from.inputs[i];
         block->aliases[i] = from.aliases[i];
-        if ((from.outer & 1U << i) == 0)
-            block->key_count += from.inputs[i]->key_count;
-        else if (i + 1 < from.count && (from.outer & 2U << i) == 0)
+        if ((from.outer & 1U << i) != 0 && i + 1 < from.count && (from.outer & 2U << i) == 0)
             rc = dbk_read_obstacle(reading, dbk_read_clause_place(reading, "FROM"),
                                    "write LEFT JOINs behind the others",
                                    "an inner join behind an outer one");
     }
     if (rc == DBK_OK)
         block->outer = from.outer;
-    const struct dbk_scope scope = {.block = block};
+    const struct dbk_scope scope = {.block = block, .around = reading->around};
     for (size_t i = 0; rc == DBK_OK && i < from.count; i++) {
         if (from.tests[i] != NULL)
             rc = read_condition(reading, &scope, from.tests[i], i);
@@ -355,15 +372,15 @@ static int read_targets(struct dbk_reading *reading, const struct dbk_scope *sco
     return rc;
 }
 
-static int refuse_clauses(struct dbk_reading *reading, const struct dbk_json_node *node)
+int dbk_read_refuse(struct dbk_reading *reading, const struct dbk_json_node *node)
 {
     static const struct {
         const char *key;
         const char *what;
     } clauses[] = {
-        {"withClause", "WITH"},          {"sortClause", "ORDER BY"}, {"limitCount", "LIMIT"},
-        {"limitOffset", "OFFSET"},       {"valuesLists", "VALUES"},  {"windowClause", "WINDOW"},
-        {"lockingClause", "FOR UPDATE"}, {"intoClause", "INTO"},
+        {"sortClause", "ORDER BY"}, {"limitCount", "LIMIT"},    {"limitOffset", "OFFSET"},
+        {"valuesLists", "VALUES"},  {"windowClause", "WINDOW"}, {"lockingClause", "FOR UPDATE"},
+        {"intoClause", "INTO"},
     };
     for (size_t i = 0; i < sizeof(clauses) / sizeof(clauses[0]); i++) {
         if (dbk_json_member(node, clauses[i].key) != NULL)
@@ -377,17 +394,17 @@ static int refuse_clauses(struct dbk_reading *reading, const struct dbk_json_nod
     return DBK_OK;
 }
 
-static int read_plain(struct dbk_reading *reading, const struct dbk_json_node *node,
-                      struct dbk_relation **relation_out)
+int dbk_read_plain(struct dbk_reading *reading, const struct dbk_json_node *node,
+                   struct dbk_relation **relation_out)
 {
     struct dbk_relation *block = NULL;
     struct dbk_group_parts parts = {.having_node = dbk_json_member(node, "havingClause")};
     struct targets targets = {0};
     struct targets keys = {0};
-    int rc = refuse_clauses(reading, node);
+    int rc = dbk_read_refuse(reading, node);
     if (rc == DBK_OK)
         rc = make_block(reading, node, &block);
-    struct dbk_scope scope = {.block = block, .aggregates = true};
+    struct dbk_scope scope = {.block = block, .aggregates = true, .around = reading->around};
     if (rc == DBK_OK)
         rc = read_targets(reading, &scope, node, &targets);
     scope.outputs = targets.outputs;
@@ -405,7 +422,8 @@ static int read_plain(struct dbk_reading *reading, const struct dbk_json_node *n
         aggregates = aggregates || dbk_expression_aggregates(targets.outputs[i]);
     bool distinct = dbk_json_member(node, "distinctClause") != NULL;
     if (distinct && aggregates)
-        return dbk_read_obstacle(reading, targets.outputs[0]->place, "leave DISTINCT out",
+        return dbk_read_obstacle(reading, targets.outputs[0]->place,
+                                 "group in a subquery in FROM, and let DISTINCT stand around it",
                                  "DISTINCT over groups");
     parts.block = block;
     parts.outputs = targets.outputs;
@@ -435,67 +453,6 @@ static int read_plain(struct dbk_reading *reading, const struct dbk_json_node *n
         rc = dbk_read_enter(reading, block);
     if (rc == DBK_OK)
         rc = dbk_read_enter(reading, made);
-    *relation_out = made;
-    return rc;
-}
-
-/* UNION ALL, to the left: its blocks in order. */
-static int read_branches(struct dbk_reading *reading, const struct dbk_json_node *node,
-                         struct dbk_relation **branches, size_t *count)
-{
-    struct dbk_slice op = dbk_read_text(node, "op");
-    const struct dbk_json_node *all = dbk_json_member(node, "all");
-    if (op.size == 0 || dbk_slice_equal_text(op, "SETOP_NONE")) {
-        if (*count == DBK_ALGEBRA_BRANCHES_MAX)
-            return dbk_read_obstacle(reading, 0, "", "more than %d branches of UNION ALL",
-                                     DBK_ALGEBRA_BRANCHES_MAX);
-        int rc = read_plain(reading, node, &branches[*count]);
-        if (rc == DBK_OK && *count + 1 > 1 && branches[*count]->kind == DBK_RELATION_GROUP)
-            rc = dbk_read_obstacle(reading, dbk_read_clause_place(reading, "UNION"),
-                                   "make the groups a view of their own", "UNION ALL of groups");
-        (*count)++;
-        return rc;
-    }
-    if (!dbk_slice_equal_text(op, "SETOP_UNION") || all == NULL || all->kind != DBK_JSON_TRUE)
-        return dbk_read_obstacle(reading, dbk_read_clause_place(reading, "UNION"), "",
-                                 "UNION, EXCEPT and INTERSECT");
-    int rc = refuse_clauses(reading, node);
-    const struct dbk_json_node *left = dbk_json_member(node, "larg");
-    const struct dbk_json_node *right = dbk_json_member(node, "rarg");
-    if (rc == DBK_OK && left != NULL)
-        rc = read_branches(reading, left, branches, count);
-    if (rc == DBK_OK && right != NULL)
-        rc = read_branches(reading, right, branches, count);
-    return rc;
-}
-
-int dbk_read_select(struct dbk_reading *reading, const struct dbk_json_node *node,
-                    struct dbk_relation **relation_out)
-{
-    struct dbk_relation *branches[DBK_ALGEBRA_BRANCHES_MAX] = {0};
-    struct dbk_relation *made = NULL;
-    size_t count = 0;
-    int rc = read_branches(reading, node, branches, &count);
-    if (rc < 0)
-        return rc;
-    if (count == 1) {
-        *relation_out = branches[0];
-        return DBK_OK;
-    }
-    if (branches[0]->kind == DBK_RELATION_GROUP)
-        return dbk_read_obstacle(reading, dbk_read_clause_place(reading, "UNION"),
-                                 "make the groups a view of their own", "UNION ALL of groups");
-    rc = dbk_read_make_relation(reading, DBK_RELATION_UNION, branches[0]->column_count, count,
-                                &made);
-    for (size_t i = 0; rc == DBK_OK && i < count; i++) {
-        made->inputs[i] = branches[i];
-        if (made->key_count < 1 + branches[i]->key_count)
-            made->key_count = 1 + branches[i]->key_count;
-    }
-    if (rc == DBK_OK) {
-        made->labels = branches[0]->labels;
-        rc = dbk_read_enter(reading, made);
-    }
     *relation_out = made;
     return rc;
 }

@@ -36,6 +36,33 @@ int dbk_read_table(struct dbk_reading *reading, const struct dbk_json_node *node
                    struct dbk_relation **relation_out);
 int dbk_read_select(struct dbk_reading *reading, const struct dbk_json_node *node,
                     struct dbk_relation **relation_out);
+/* WITH's relations, in front of those that there are. */
+int dbk_read_with(struct dbk_reading *reading, const struct dbk_json_node *clause);
+/*
+ * The written tree into one that is maintained (normal.c), once it is known to mean the text.
+ * DBK_EREFUSED: there is an obstacle.
+ */
+int dbk_read_normal(struct dbk_reading *reading);
+/* A subquery of an expression in a block: what it reads becomes a relation of the tree. */
+int dbk_normal_subquery(struct dbk_reading *reading, struct dbk_expression *expression);
+/* A relation as another's input: a table, or stored as one. */
+int dbk_normal_input(struct dbk_reading *reading, struct dbk_relation *relation,
+                     struct dbk_relation **input_out);
+/* SELECT c0, … FROM an input. */
+int dbk_normal_trivial(struct dbk_reading *reading, struct dbk_relation *input,
+                       struct dbk_relation **block_out);
+/* A COLUMN of an input. */
+int dbk_read_input_column(struct dbk_reading *reading, size_t input, size_t column,
+                          struct dbk_expression **expression_out);
+/* A SELECT that is none of several; refuses clauses that it has no place for. */
+int dbk_read_plain(struct dbk_reading *reading, const struct dbk_json_node *node,
+                   struct dbk_relation **relation_out);
+int dbk_read_refuse(struct dbk_reading *reading, const struct dbk_json_node *node);
+/* RangeVar: a name of WITH, or a table. */
+int dbk_read_named(struct dbk_reading *reading, const struct dbk_json_node *node,
+                   struct dbk_relation **relation_out);
+/* Refuses branches of other affinities: which one a subquery's column has is not determined. */
+int dbk_read_alike(struct dbk_reading *reading, const struct dbk_relation *relation, size_t place);
 /* Fills a group's keys, aggregates, outputs and having. */
 int dbk_read_group(struct dbk_reading *reading, struct dbk_group_parts *parts,
                    struct dbk_relation *group);

@@ -4,18 +4,23 @@
 
 #include "view/select.h"
 
-#define ROWS_OF "SELECT name, hidden FROM pragma_table_xinfo(?1)"
+#define ROWS_OF "SELECT name, hidden, type FROM pragma_table_xinfo(?1)"
 
 static int add_column(struct dbk_reading *reading, struct dbk_relation *table,
-                      struct dbk_slice name)
+                      struct dbk_slice name, struct dbk_slice type)
 {
     struct dbk_arena *arena = reading->tree->arena;
+    const char *declared = dbk_arena_copy(arena, type).data;
     const char **grown = dbk_arena_alloc(arena, (table->column_count + 1) * sizeof(*grown));
     const char *copy = dbk_arena_copy(arena, name).data;
-    if (grown == NULL || copy == NULL)
+    if (grown == NULL || copy == NULL || declared == NULL)
         return dbk_read_no_memory(reading);
     for (size_t i = 0; i < table->column_count; i++)
         grown[i] = table->columns[i];
+    table->affinity = dbk_arena_format(
+        arena, "%s%c", table->affinity == NULL ? "" : table->affinity, dbk_type_affinity(declared));
+    if (table->affinity == NULL)
+        return dbk_read_no_memory(reading);
     grown[table->column_count++] = copy;
     table->columns = grown;
     table->labels = grown;
@@ -39,7 +44,7 @@ static int read_columns(struct dbk_reading *reading, struct dbk_relation *table,
             rc = dbk_read_obstacle(reading, place, "", "\"%s\" has a generated column, \"%.*s\"",
                                    table->name, DBK_SLICE_ARGS(column));
         else
-            rc = add_column(reading, table, column);
+            rc = add_column(reading, table, column, dbk_statement_column(statement, 2).bytes);
         if (rc < 0)
             break;
     }

@@ -15,6 +15,8 @@ static size_t outer_of(const struct dbk_term *term)
 static bool applies(const struct dbk_term *term, const struct dbk_algebra_test *test)
 {
     const struct dbk_relation *block = term->block;
+    if (dbk_expression_asks(test->test)) /* What its answer was is not known any more. */
+        return false;
     if (test->input != SIZE_MAX && (block->outer & 1U << test->input) != 0)
         return test->input == outer_of(term);
     return (dbk_expression_reads(test->test) & block->outer) == 0;

@@ -5,9 +5,11 @@
  */
 #include "fuzz.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "view/plan.h"
+#include "view/stored.h"
 
 static struct dbk_connection *connection;
 
@@ -21,11 +23,28 @@ static void open_tables(void)
         abort();
 }
 
-/* The stored columns' SELECT must prepare. */
+static void drop_stored(const struct dbk_algebra *tree)
+{
+    for (size_t i = 0; i < tree->relation_count; i++) {
+        char sql[120];
+        if (!tree->relations[i]->stored)
+            continue;
+        (void)snprintf(sql, sizeof(sql), "DROP TABLE IF EXISTS temp.\"%s\"",
+                       tree->relations[i]->table);
+        if (dbk_connection_run(connection, sql, NULL) < 0)
+            abort();
+    }
+}
+
+/* The SELECTs of what is stored beside it, and of the stored columns, must prepare. */
 static void check_fill(const struct dbk_view_plan *plan)
 {
     struct dbk_buf sql;
     struct dbk_statement *statement = NULL;
+    if (dbk_layout_place(&plan->tree, "v", 1) < 0)
+        return;
+    if (dbk_stored_read(&plan->tree, connection, NULL) == DBK_EINVAL)
+        abort();
     dbk_buf_init(&sql, 4 << 20);
     dbk_layout_fill(&sql, plan->tree.root, plan->names);
     if (sql.rc == DBK_OK &&
@@ -33,6 +52,7 @@ static void check_fill(const struct dbk_view_plan *plan)
         abort();
     dbk_statement_free(statement);
     dbk_buf_release(&sql);
+    drop_stored(&plan->tree);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -208,6 +208,13 @@ def selects():
     yield "case", b"SELECT DISTINCT CASE a WHEN 1 THEN 'x' ELSE CAST(b AS TEXT) END FROM t"
     yield "window", b"-- head\nSELECT a, row_number() OVER (PARTITION BY b) FROM t ORDER BY 1"
     yield "star", b"SELECT * FROM t, s WHERE NOT t.a = s.a"
+    yield "from", (b"SELECT z.n FROM (SELECT a, count(*) AS n FROM t GROUP BY a HAVING n > 1) z "
+                   b"LEFT JOIN s ON s.a = z.n")
+    yield "with", b"WITH z(x) AS (SELECT max(a) FROM t) SELECT y.x FROM z y JOIN z ON y.x = z.x"
+    yield "sets", b"SELECT a FROM t UNION SELECT d FROM s EXCEPT SELECT b FROM t"
+    yield "exists", (b"SELECT a FROM t WHERE a NOT IN (SELECT d FROM s WHERE s.a = t.b) AND NOT "
+                     b"EXISTS (SELECT 1 FROM s x JOIN s y ON x.a = y.d WHERE y.a = t.a)")
+    yield "value", b"SELECT b, sum(a) AS n FROM t GROUP BY b HAVING n > (SELECT avg(d) FROM s)"
 
 
 def views():
