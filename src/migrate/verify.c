@@ -3,246 +3,11 @@
 
 #include <stdio.h>
 
-#include "migrate/relate.h"
-#include "migrate/state.h"
+#include "migrate/verifying.h"
 
 #define ARENA_SIZE_MAX ((size_t)256 << 20)
 #define STATE_SIZE_MAX ((size_t)64 << 20)
 #define STEP_EVENTS 1024
-/* Of a value in a description. */
-#define VALUE_SIZE_MAX 400
-
-struct verifying {
-    struct dbk_migration *migration;
-    const struct dbk_migrate_verification *options;
-    struct dbk_migrate_verified *verified;
-    struct dbk_buf *differences;
-    struct dbk_store *source;
-    struct dbk_store *target;
-    struct dbk_migrate_map *map;
-    uint64_t position;     /* compared up to it */
-    uint64_t new_position; /* which is at it in the new book */
-    uint64_t every;        /* one stream in so many is folded */
-    uint64_t versions;     /* of the new streams, added up */
-    struct dbk_cursor *old;
-    struct dbk_cursor *new;
-    struct dbk_report said; /* with the last batch */
-    struct dbk_report counted;
-    struct dbk_report found; /* types of the new book, as they are there */
-    struct dbk_arena arena;
-    struct dbk_json *json;
-    struct dbk_json *other;
-    struct dbk_buf state;
-    struct dbk_buf new_state;
-    struct dbk_buf expected;
-    struct dbk_event next; /* of the new book, when it has been looked at */
-    bool has_next;
-    bool apart; /* from some event on they are not side by side any more */
-};
-
-/* ---- Differences ---- */
-
-/* Begins the description of a difference; false: there are too many already. */
-static bool begin(struct verifying *verifying, const char *what)
-{
-    struct dbk_buf *out = verifying->differences;
-    if (verifying->verified->differences++ >= DBK_MIGRATE_DIFFERENCES_MAX)
-        return false;
-    if (verifying->verified->differences > 1)
-        dbk_buf_append_char(out, ',');
-    dbk_buf_append_format(out, "{\"what\":\"%s\"", what);
-    return true;
-}
-
-static void put_text(struct dbk_buf *out, const char *name, struct dbk_slice text)
-{
-    bool first = false;
-    bool cut = text.size > VALUE_SIZE_MAX;
-    while (cut && !dbk_slice_is_utf8(dbk_slice(
-                      text.data, text.size < VALUE_SIZE_MAX ? text.size : VALUE_SIZE_MAX)))
-        text.size = text.size > VALUE_SIZE_MAX ? VALUE_SIZE_MAX - 1 : text.size - 1;
-    dbk_json_write_key(out, &first, name);
-    dbk_json_write_string(
-        out, cut && text.size > VALUE_SIZE_MAX ? dbk_slice(text.data, VALUE_SIZE_MAX) : text);
-}
-
-static void put_number(struct dbk_buf *out, const char *name, uint64_t number)
-{
-    bool first = false;
-    dbk_json_write_key(out, &first, name);
-    dbk_json_write_u64(out, number);
-}
-
-static void differ_event(struct verifying *verifying, const char *field, uint64_t old, uint64_t new,
-                         struct dbk_slice expected, struct dbk_slice found)
-{
-    struct dbk_buf *out = verifying->differences;
-    if (!begin(verifying, "event"))
-        return;
-    put_text(out, "field", dbk_slice_of(field));
-    put_number(out, "old_position", old);
-    put_number(out, "new_position", new);
-    put_text(out, "expected", expected);
-    put_text(out, "found", found);
-    dbk_buf_append_char(out, '}');
-}
-
-/* ---- Events ---- */
-
-static bool same_json(struct verifying *verifying, struct dbk_slice a, struct dbk_slice b)
-{
-    const struct dbk_json_node *first = NULL;
-    const struct dbk_json_node *second = NULL;
-    if (dbk_slice_equal(a, b))
-        return true;
-    return dbk_json_parse(verifying->json, a, &first, NULL) == DBK_OK &&
-           dbk_json_parse(verifying->other, b, &second, NULL) == DBK_OK &&
-           dbk_json_same(first, second);
-}
-
-static bool has_tag(const struct dbk_event *event, struct dbk_slice wanted)
-{
-    struct dbk_slice tags = event->tags;
-    struct dbk_slice tag;
-    while (dbk_event_next_tag(&tags, &tag))
-        if (dbk_slice_equal(tag, wanted))
-            return true;
-    return false;
-}
-
-/* A schema may derive more tags than the script gives. */
-static const struct dbk_slice *missing_tag(const struct dbk_made *made,
-                                           const struct dbk_event *event)
-{
-    for (size_t i = 0; i < made->event.tag_count; i++)
-        if (!has_tag(event, made->event.tags[i]))
-            return &made->event.tags[i];
-    return NULL;
-}
-
-static struct dbk_slice time_text(int64_t time_us, char text[DBK_TIME_TEXT_SIZE])
-{
-    return time_us == DBK_TIME_NONE ? DBK_SLICE_LITERAL("none")
-                                    : dbk_slice(text, dbk_time_format(time_us, text));
-}
-
-static void compare(struct verifying *verifying, uint64_t old, const struct dbk_made *made,
-                    const struct dbk_event *event)
-{
-    const struct dbk_new_event *want = &made->event;
-    const struct dbk_slice *tag = missing_tag(made, event);
-    char first[DBK_TIME_TEXT_SIZE];
-    char second[DBK_TIME_TEXT_SIZE];
-    bool json = (want->flags & DBK_RECORD_JSON) != 0;
-    bool same_data = json == ((event->flags & DBK_RECORD_JSON) != 0) &&
-                     (json ? same_json(verifying, want->data, event->data)
-                           : dbk_slice_equal(want->data, event->data));
-    if (!dbk_slice_equal(want->stream, event->stream))
-        differ_event(verifying, "stream", old, event->position, want->stream, event->stream);
-    if (!dbk_slice_equal(want->type, event->type))
-        differ_event(verifying, "type", old, event->position, want->type, event->type);
-    if (!same_data)
-        differ_event(verifying, "data", old, event->position, want->data, event->data);
-    if (!same_json(verifying, want->meta, event->meta))
-        differ_event(verifying, "meta", old, event->position, want->meta, event->meta);
-    if (tag != NULL)
-        differ_event(verifying, "tags", old, event->position, *tag, (struct dbk_slice){0});
-    if (want->time_us != event->time_us)
-        differ_event(verifying, "time", old, event->position, time_text(want->time_us, first),
-                     time_text(event->time_us, second));
-    if (want->occurred_us != event->occurred_us)
-        differ_event(verifying, "occurred", old, event->position,
-                     time_text(want->occurred_us, first), time_text(event->occurred_us, second));
-}
-
-/* The next event of the new book, which stays the next. 1: it is there; 0: there is none. */
-static int look(struct verifying *verifying, struct dbk_error *err)
-{
-    if (verifying->has_next)
-        return 1;
-    int rc = dbk_cursor_next(verifying->new, &verifying->next, err);
-    verifying->has_next = rc == 1;
-    return rc;
-}
-
-/* The next event of the new book, which must be this one. */
-static int compare_next(struct verifying *verifying, uint64_t old, const struct dbk_made *made,
-                        struct dbk_error *err)
-{
-    const struct dbk_event *event = &verifying->next;
-    char wanted[DBK_UUID_TEXT_SIZE];
-    char found[DBK_UUID_TEXT_SIZE] = "none";
-    int rc = look(verifying, err);
-    if (rc < 0)
-        return rc;
-    if (rc == 1 && dbk_uuid_equal(&event->id, &made->event.id)) {
-        compare(verifying, old, made, event);
-        return 1;
-    }
-    dbk_uuid_format(&made->event.id, wanted);
-    if (rc == 1)
-        dbk_uuid_format(&event->id, found);
-    differ_event(verifying, "id", old, rc == 1 ? event->position : 0, dbk_slice_of(wanted),
-                 dbk_slice_of(found));
-    verifying->apart = true;
-    return 0;
-}
-
-/* Counts the next event, which is done. Each new stream is counted at its first: versions without a
-   gap add up to the events. */
-static int count_next(struct verifying *verifying, struct dbk_error *err)
-{
-    const struct dbk_event *event = &verifying->next;
-    uint64_t version = 0;
-    int rc = dbk_report_count(&verifying->found, event->type, err);
-    verifying->verified->new_events++;
-    verifying->has_next = false;
-    if (rc < 0 || event->version != 1)
-        return rc;
-    verifying->verified->new_streams++;
-    rc = dbk_migrate_version_at(verifying->target, event->stream, verifying->new_position, &version,
-                                err);
-    verifying->versions += version;
-    return rc;
-}
-
-static int compare_event(struct verifying *verifying, const struct dbk_event *event,
-                         struct dbk_error *err)
-{
-    const struct dbk_made *made = NULL;
-    size_t count = 0;
-    uint64_t first = 0;
-    dbk_arena_reset(&verifying->arena);
-    int rc = dbk_migrate_map_event(verifying->map, event, &verifying->arena, &made, &count, err);
-    for (size_t i = 0; rc == DBK_OK && i < count && !verifying->apart; i++) {
-        rc = compare_next(verifying, event->position, &made[i], err);
-        if (rc == 1) {
-            first = first == 0 ? verifying->next.position : first;
-            rc = count_next(verifying, err);
-        }
-    }
-    if (rc == DBK_OK && !verifying->apart)
-        rc = dbk_report_add(&verifying->counted, event, made, count, first, err);
-    return rc;
-}
-
-/* An event that was copied, and has been removed from the old book since: what it became can only
-   be told by its ids. */
-static int pass_removed(struct verifying *verifying, const struct dbk_event *event,
-                        struct dbk_error *err)
-{
-    int rc = look(verifying, err);
-    for (size_t ordinal = 0; rc == 1; ordinal++) {
-        struct dbk_uuid id = dbk_migrate_made_id(&event->id, ordinal);
-        if (!dbk_uuid_equal(&verifying->next.id, &id))
-            break;
-        verifying->verified->removed_since++;
-        rc = count_next(verifying, err);
-        if (rc == DBK_OK)
-            rc = look(verifying, err);
-    }
-    return rc < 0 ? rc : DBK_OK;
-}
 
 /* ---- States ---- */
 
@@ -277,34 +42,35 @@ static void find_difference(const struct dbk_json_node *a, const struct dbk_json
     }
 }
 
-static void differ_state(struct verifying *verifying, struct dbk_slice stream,
+static void differ_state(struct dbk_verifying *verifying, struct dbk_slice stream,
                          struct dbk_slice new_stream, const struct dbk_json_node *wanted,
                          const struct dbk_json_node *found)
 {
     struct dbk_buf *out = verifying->differences;
     struct dbk_buf path;
-    if (!begin(verifying, "state"))
+    if (!dbk_verify_begin(verifying, "state"))
         return;
     dbk_buf_init(&path, STATE_SIZE_MAX);
     find_difference(wanted, found, &path, &wanted, &found);
-    put_text(out, "old_stream", stream);
-    put_text(out, "new_stream", new_stream);
-    put_text(out, "at", dbk_buf_slice(&path));
-    put_text(out, "expected", wanted == NULL ? DBK_SLICE_LITERAL("nothing") : wanted->raw);
-    put_text(out, "found", found == NULL ? DBK_SLICE_LITERAL("nothing") : found->raw);
+    dbk_verify_put_text(out, "old_stream", stream);
+    dbk_verify_put_text(out, "new_stream", new_stream);
+    dbk_verify_put_text(out, "at", dbk_buf_slice(&path));
+    dbk_verify_put_text(out, "expected",
+                        wanted == NULL ? DBK_SLICE_LITERAL("nothing") : wanted->raw);
+    dbk_verify_put_text(out, "found", found == NULL ? DBK_SLICE_LITERAL("nothing") : found->raw);
     dbk_buf_append_char(out, '}');
     dbk_buf_release(&path);
 }
 
-static void differ_failed(struct verifying *verifying, struct dbk_slice stream,
+static void differ_failed(struct dbk_verifying *verifying, struct dbk_slice stream,
                           struct dbk_slice new_stream, const struct dbk_error *failure)
 {
     struct dbk_buf *out = verifying->differences;
-    if (!begin(verifying, "state"))
+    if (!dbk_verify_begin(verifying, "state"))
         return;
-    put_text(out, "old_stream", stream);
-    put_text(out, "new_stream", new_stream);
-    put_text(out, "error", dbk_slice_of(failure->message));
+    dbk_verify_put_text(out, "old_stream", stream);
+    dbk_verify_put_text(out, "new_stream", new_stream);
+    dbk_verify_put_text(out, "error", dbk_slice_of(failure->message));
     dbk_buf_append_char(out, '}');
 }
 
@@ -318,7 +84,7 @@ static int fold(struct dbk_folds *folds, struct dbk_slice stream, uint64_t versi
 }
 
 /* What the state of the new stream has to be. 1: it is in `expected`; 0: it is not compared. */
-static int expect(struct verifying *verifying, struct dbk_slice new_stream,
+static int expect(struct dbk_verifying *verifying, struct dbk_slice new_stream,
                   struct dbk_error *failure)
 {
     dbk_buf_reset(&verifying->expected);
@@ -329,7 +95,7 @@ static int expect(struct verifying *verifying, struct dbk_slice new_stream,
     return verifying->expected.rc < 0 ? verifying->expected.rc : 1;
 }
 
-static int compare_states(struct verifying *verifying, struct dbk_slice stream,
+static int compare_states(struct dbk_verifying *verifying, struct dbk_slice stream,
                           const struct dbk_relation *relation, struct dbk_error *err)
 {
     const struct dbk_migrate_verification *options = verifying->options;
@@ -367,7 +133,7 @@ static int compare_states(struct verifying *verifying, struct dbk_slice stream,
     return DBK_OK;
 }
 
-static int verify_stream(struct verifying *verifying, struct dbk_slice stream,
+static int verify_stream(struct dbk_verifying *verifying, struct dbk_slice stream,
                          struct dbk_error *err)
 {
     struct dbk_migrate_verified *verified = verifying->verified;
@@ -403,7 +169,7 @@ static int verify_stream(struct verifying *verifying, struct dbk_slice stream,
 
 /* ---- All of it ---- */
 
-static int tell(const struct verifying *verifying, uint64_t position)
+static int tell(const struct dbk_verifying *verifying, uint64_t position)
 {
     return position % STEP_EVENTS == 0
                ? dbk_migration_tell(verifying->migration, position, verifying->position)
@@ -411,7 +177,7 @@ static int tell(const struct verifying *verifying, uint64_t position)
 }
 
 /* What stands in the script's block before what is compared. */
-static int remember(struct verifying *verifying, const struct dbk_event *event,
+static int remember(struct dbk_verifying *verifying, const struct dbk_event *event,
                     struct dbk_error *err)
 {
     const struct dbk_made *made = NULL;
@@ -420,7 +186,8 @@ static int remember(struct verifying *verifying, const struct dbk_event *event,
     return dbk_migrate_map_event(verifying->map, event, &verifying->arena, &made, &count, err);
 }
 
-static int take(struct verifying *verifying, const struct dbk_event *event, struct dbk_error *err)
+static int take(struct dbk_verifying *verifying, const struct dbk_event *event,
+                struct dbk_error *err)
 {
     struct dbk_migrate_verified *verified = verifying->verified;
     bool own = event->stream.data[0] == '$';
@@ -436,7 +203,8 @@ static int take(struct verifying *verifying, const struct dbk_event *event, stru
         return removed ? DBK_OK : remember(verifying, event, err);
     verified->old_events += !removed;
     if (!verifying->apart)
-        rc = removed ? pass_removed(verifying, event, err) : compare_event(verifying, event, err);
+        rc = removed ? dbk_verify_pass_removed(verifying, event, err)
+                     : dbk_verify_compare_event(verifying, event, err);
     if (rc < 0 || event->version != 1)
         return rc;
     bool folds = verifying->options->source_folds != NULL && verifying->options->after == 0 &&
@@ -455,19 +223,19 @@ static uint64_t reported(const struct dbk_report *report, struct dbk_slice type)
     return events;
 }
 
-static void differ_count(struct verifying *verifying, const char *what, struct dbk_slice name,
+static void differ_count(struct dbk_verifying *verifying, const char *what, struct dbk_slice name,
                          uint64_t expected, uint64_t found)
 {
     struct dbk_buf *out = verifying->differences;
-    if (!begin(verifying, what))
+    if (!dbk_verify_begin(verifying, what))
         return;
-    put_text(out, "name", name);
-    put_number(out, "expected", expected);
-    put_number(out, "found", found);
+    dbk_verify_put_text(out, "name", name);
+    dbk_verify_put_number(out, "expected", expected);
+    dbk_verify_put_number(out, "found", found);
     dbk_buf_append_char(out, '}');
 }
 
-static void compare_counts(struct verifying *verifying)
+static void compare_counts(struct dbk_verifying *verifying)
 {
     const struct dbk_report *report = &verifying->said;
     struct dbk_buf said;
@@ -478,7 +246,7 @@ static void compare_counts(struct verifying *verifying)
     dbk_report_write(&verifying->counted, &counted);
     if (verifying->verified->removed_since == 0 &&
         !dbk_slice_equal(dbk_buf_slice(&said), dbk_buf_slice(&counted)) &&
-        begin(verifying, "report")) {
+        dbk_verify_begin(verifying, "report")) {
         struct dbk_buf *out = verifying->differences;
         bool first = false;
         dbk_json_write_key(out, &first, "said");
@@ -501,22 +269,22 @@ static void compare_counts(struct verifying *verifying)
 }
 
 /* Nothing may stand in the new book behind what was expected. */
-static int check_end(struct verifying *verifying, struct dbk_error *err)
+static int check_end(struct dbk_verifying *verifying, struct dbk_error *err)
 {
     char id[DBK_UUID_TEXT_SIZE];
     if (verifying->apart)
         return DBK_OK;
-    int rc = look(verifying, err);
+    int rc = dbk_verify_look(verifying, err);
     if (rc == 1) {
         dbk_uuid_format(&verifying->next.id, id);
-        differ_event(verifying, "id", 0, verifying->next.position, DBK_SLICE_LITERAL("none"),
-                     dbk_slice_of(id));
+        dbk_verify_differ_event(verifying, "id", 0, verifying->next.position,
+                                DBK_SLICE_LITERAL("none"), dbk_slice_of(id));
         verifying->apart = true;
     }
     return rc < 0 ? rc : DBK_OK;
 }
 
-static int open_cursors(struct verifying *verifying, struct dbk_error *err)
+static int open_cursors(struct dbk_verifying *verifying, struct dbk_error *err)
 {
     uint64_t after = verifying->options->after;
     struct dbk_migrate_place place = {0};
@@ -539,7 +307,7 @@ static int open_cursors(struct verifying *verifying, struct dbk_error *err)
     return rc;
 }
 
-static int open_all(struct verifying *verifying, struct dbk_error *err)
+static int open_all(struct dbk_verifying *verifying, struct dbk_error *err)
 {
     struct dbk_store_stats stats;
     struct dbk_migrate_record record;
@@ -579,12 +347,12 @@ int dbk_migration_verify(struct dbk_migration *migration,
                          struct dbk_error *err)
 {
     struct dbk_event event;
-    struct verifying verifying = {.migration = migration,
-                                  .options = options,
-                                  .verified = verified_out,
-                                  .differences = differences,
-                                  .source = migration->options.source,
-                                  .target = migration->options.target};
+    struct dbk_verifying verifying = {.migration = migration,
+                                      .options = options,
+                                      .verified = verified_out,
+                                      .differences = differences,
+                                      .source = migration->options.source,
+                                      .target = migration->options.target};
     *verified_out = (struct dbk_migrate_verified){0};
     dbk_arena_init(&verifying.arena, ARENA_SIZE_MAX);
     dbk_buf_init(&verifying.state, STATE_SIZE_MAX);

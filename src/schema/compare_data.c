@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Lists and objects. */
-#include "schema/comparing.h"
 #include <inttypes.h>
 #include <stdio.h>
+
+#include "schema/comparing.h"
 
 /* ---- Lists ---- */
 

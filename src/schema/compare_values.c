@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Values that can be counted, numbers, counts and texts. */
-#include "schema/comparing.h"
 #include <inttypes.h>
 #include <stdio.h>
+
+#include "schema/comparing.h"
 
 /* ---- Keywords that must be the same ---- */
 

@@ -6,33 +6,22 @@
  */
 #include <stdlib.h>
 
-#include "schema/finding.h"
+#include "schema/validating.h"
 
 /* Rules within rules at one time; also what bounds the stack. */
 #define DEPTH_MAX 1000
 /* Elements up to so many are compared pair by pair. */
 #define PAIRWISE_MAX 16
 
-struct walk {
-    uint64_t steps;
-    unsigned depth; /* rules within rules */
-    unsigned level; /* containers around the value */
-    bool carried;   /* what stands for a forgotten value fits */
-    struct dbk_matcher matcher;
-    struct dbk_finding finding;
-};
-
-static int apply(struct walk *walk, const struct dbk_rule *rule, const struct dbk_json_node *node);
-
-static int miss(struct walk *walk, const struct dbk_rule *rule, enum dbk_check check,
-                const struct dbk_json_node *node)
+int dbk_validate_miss(struct dbk_validation *walk, const struct dbk_rule *rule,
+                      enum dbk_check check, const struct dbk_json_node *node)
 {
     walk->finding =
         (struct dbk_finding){.rule = rule, .check = check, .node = node, .level = walk->level};
     return 0;
 }
 
-static int charge(struct walk *walk, uint64_t steps)
+int dbk_validate_charge(struct dbk_validation *walk, uint64_t steps)
 {
     walk->steps += steps;
     if (walk->steps <= DBK_SCHEMA_STEPS_MAX)
@@ -42,10 +31,11 @@ static int charge(struct walk *walk, uint64_t steps)
 }
 
 /* Applies a rule whose misses are no faults. */
-static int attempt(struct walk *walk, const struct dbk_rule *rule, const struct dbk_json_node *node)
+int dbk_validate_attempt(struct dbk_validation *walk, const struct dbk_rule *rule,
+                         const struct dbk_json_node *node)
 {
     struct dbk_finding before = walk->finding;
-    int fits = apply(walk, rule, node);
+    int fits = dbk_validate_apply(walk, rule, node);
     if (fits == 0)
         walk->finding = before;
     return fits;
@@ -66,11 +56,11 @@ static unsigned type_of(const struct dbk_json_node *node)
     return types[node->kind];
 }
 
-static int check_value(struct walk *walk, const struct dbk_rule *rule,
+static int check_value(struct dbk_validation *walk, const struct dbk_rule *rule,
                        const struct dbk_json_node *node)
 {
     if (rule->constant != NULL && !dbk_json_equal(rule->constant, node))
-        return miss(walk, rule, DBK_CHECK_CONST, node);
+        return dbk_validate_miss(walk, rule, DBK_CHECK_CONST, node);
     if (rule->values == NULL)
         return 1;
     const struct dbk_json_node *value = dbk_json_first(rule->values);
@@ -79,10 +69,10 @@ static int check_value(struct walk *walk, const struct dbk_rule *rule,
             return 1;
         value = dbk_json_sibling(value);
     }
-    return miss(walk, rule, DBK_CHECK_ENUM, node);
+    return dbk_validate_miss(walk, rule, DBK_CHECK_ENUM, node);
 }
 
-static int check_number(struct walk *walk, const struct dbk_rule *rule,
+static int check_number(struct dbk_validation *walk, const struct dbk_rule *rule,
                         const struct dbk_json_node *node)
 {
     bool any = rule->minimum.set || rule->maximum.set || rule->minimum_exclusive.set ||
@@ -91,21 +81,21 @@ static int check_number(struct walk *walk, const struct dbk_rule *rule,
     if (!any || !dbk_json_number(node, &number))
         return 1;
     if (rule->minimum.set && dbk_decimal_compare(number, rule->minimum.value) < 0)
-        return miss(walk, rule, DBK_CHECK_MINIMUM, node);
+        return dbk_validate_miss(walk, rule, DBK_CHECK_MINIMUM, node);
     if (rule->maximum.set && dbk_decimal_compare(number, rule->maximum.value) > 0)
-        return miss(walk, rule, DBK_CHECK_MAXIMUM, node);
+        return dbk_validate_miss(walk, rule, DBK_CHECK_MAXIMUM, node);
     if (rule->minimum_exclusive.set &&
         dbk_decimal_compare(number, rule->minimum_exclusive.value) <= 0)
-        return miss(walk, rule, DBK_CHECK_MINIMUM_EXCLUSIVE, node);
+        return dbk_validate_miss(walk, rule, DBK_CHECK_MINIMUM_EXCLUSIVE, node);
     if (rule->maximum_exclusive.set &&
         dbk_decimal_compare(number, rule->maximum_exclusive.value) >= 0)
-        return miss(walk, rule, DBK_CHECK_MAXIMUM_EXCLUSIVE, node);
+        return dbk_validate_miss(walk, rule, DBK_CHECK_MAXIMUM_EXCLUSIVE, node);
     if (rule->multiple.set && !dbk_decimal_is_multiple(number, rule->multiple.value))
-        return miss(walk, rule, DBK_CHECK_MULTIPLE, node);
+        return dbk_validate_miss(walk, rule, DBK_CHECK_MULTIPLE, node);
     return 1;
 }
 
-static int check_text(struct walk *walk, const struct dbk_rule *rule,
+static int check_text(struct dbk_validation *walk, const struct dbk_rule *rule,
                       const struct dbk_json_node *node)
 {
     if (rule->length_min > 0 || rule->length_max != DBK_COUNT_MAX) {
@@ -113,19 +103,19 @@ static int check_text(struct walk *walk, const struct dbk_rule *rule,
         for (size_t i = 0; i < node->text.size; i++)
             length += ((unsigned char)node->text.data[i] & 0xC0) != 0x80;
         if (length < rule->length_min)
-            return miss(walk, rule, DBK_CHECK_LENGTH_MIN, node);
+            return dbk_validate_miss(walk, rule, DBK_CHECK_LENGTH_MIN, node);
         if (length > rule->length_max)
-            return miss(walk, rule, DBK_CHECK_LENGTH_MAX, node);
+            return dbk_validate_miss(walk, rule, DBK_CHECK_LENGTH_MAX, node);
     }
     if (rule->pattern != NULL) {
         int found = dbk_pattern_match(rule->pattern, &walk->matcher, node->text);
         if (found == DBK_ELIMIT)
-            (void)miss(walk, rule, DBK_CHECK_PATTERN, node);
+            (void)dbk_validate_miss(walk, rule, DBK_CHECK_PATTERN, node);
         if (found != 1)
-            return found < 0 ? found : miss(walk, rule, DBK_CHECK_PATTERN, node);
+            return found < 0 ? found : dbk_validate_miss(walk, rule, DBK_CHECK_PATTERN, node);
     }
     if (!dbk_format_fits(rule->format, node->text))
-        return miss(walk, rule, DBK_CHECK_FORMAT, node);
+        return dbk_validate_miss(walk, rule, DBK_CHECK_FORMAT, node);
     return 1;
 }
 
@@ -145,15 +135,15 @@ static int compare_hashed(const void *a, const void *b)
     return (left->node > right->node) - (left->node < right->node);
 }
 
-static int compare_pair(struct walk *walk, const struct dbk_json_node *a,
+static int compare_pair(struct dbk_validation *walk, const struct dbk_json_node *a,
                         const struct dbk_json_node *b)
 {
-    int rc = charge(walk, 1 + a->next + (uint64_t)a->count * a->count / 64);
+    int rc = dbk_validate_charge(walk, 1 + a->next + (uint64_t)a->count * a->count / 64);
     return rc < 0 ? rc : !dbk_json_equal(a, b);
 }
 
 /* Elements with equal hashes stand side by side. */
-static int check_unique_hashed(struct walk *walk, const struct dbk_rule *rule,
+static int check_unique_hashed(struct dbk_validation *walk, const struct dbk_rule *rule,
                                const struct dbk_json_node *node)
 {
     struct hashed *items = dbk_alloc_zero(node->count, sizeof(*items));
@@ -170,13 +160,13 @@ static int check_unique_hashed(struct walk *walk, const struct dbk_rule *rule,
         for (uint32_t j = i; j > 0 && items[j - 1].hash == items[i].hash && rc == 1; j--)
             rc = compare_pair(walk, items[j - 1].node, items[i].node);
         if (rc == 0)
-            (void)miss(walk, rule, DBK_CHECK_UNIQUE, items[i].node);
+            (void)dbk_validate_miss(walk, rule, DBK_CHECK_UNIQUE, items[i].node);
     }
     dbk_free(items);
     return rc;
 }
 
-static int check_unique(struct walk *walk, const struct dbk_rule *rule,
+static int check_unique(struct dbk_validation *walk, const struct dbk_rule *rule,
                         const struct dbk_json_node *node)
 {
     if (node->count > PAIRWISE_MAX)
@@ -187,7 +177,7 @@ static int check_unique(struct walk *walk, const struct dbk_rule *rule,
         for (uint32_t j = 0; j < i; j++) {
             int rc = compare_pair(walk, earlier, item);
             if (rc != 1)
-                return rc < 0 ? rc : miss(walk, rule, DBK_CHECK_UNIQUE, item);
+                return rc < 0 ? rc : dbk_validate_miss(walk, rule, DBK_CHECK_UNIQUE, item);
             earlier = dbk_json_sibling(earlier);
         }
         item = dbk_json_sibling(item);
@@ -195,24 +185,25 @@ static int check_unique(struct walk *walk, const struct dbk_rule *rule,
     return 1;
 }
 
-static int check_contains(struct walk *walk, const struct dbk_rule *rule,
+static int check_contains(struct dbk_validation *walk, const struct dbk_rule *rule,
                           const struct dbk_json_node *node)
 {
     const struct dbk_json_node *item = dbk_json_first(node);
     uint64_t found = 0;
     for (uint32_t i = 0; i < node->count && found <= rule->contains_max; i++) {
-        int fits = attempt(walk, rule->contains, item);
+        int fits = dbk_validate_attempt(walk, rule->contains, item);
         if (fits < 0)
             return fits;
         found += (uint64_t)fits;
         item = dbk_json_sibling(item);
     }
     if (found > rule->contains_max)
-        return miss(walk, rule, DBK_CHECK_CONTAINS_MAX, node);
-    return found < rule->contains_min ? miss(walk, rule, DBK_CHECK_CONTAINS_MIN, node) : 1;
+        return dbk_validate_miss(walk, rule, DBK_CHECK_CONTAINS_MAX, node);
+    return found < rule->contains_min ? dbk_validate_miss(walk, rule, DBK_CHECK_CONTAINS_MIN, node)
+                                      : 1;
 }
 
-static int check_items(struct walk *walk, const struct dbk_rule *rule,
+static int check_items(struct dbk_validation *walk, const struct dbk_rule *rule,
                        const struct dbk_json_node *node)
 {
     const struct dbk_json_node *item = dbk_json_first(node);
@@ -221,20 +212,20 @@ static int check_items(struct walk *walk, const struct dbk_rule *rule,
     for (uint32_t i = 0; i < node->count && fits == 1; i++) {
         const struct dbk_rule *by = i < rule->prefix.count ? rule->prefix.items[i] : rule->items;
         if (by != NULL)
-            fits = apply(walk, by, item);
+            fits = dbk_validate_apply(walk, by, item);
         item = dbk_json_sibling(item);
     }
     walk->level--;
     return fits;
 }
 
-static int check_array(struct walk *walk, const struct dbk_rule *rule,
+static int check_array(struct dbk_validation *walk, const struct dbk_rule *rule,
                        const struct dbk_json_node *node)
 {
     if (node->count < rule->items_min)
-        return miss(walk, rule, DBK_CHECK_ITEMS_MIN, node);
+        return dbk_validate_miss(walk, rule, DBK_CHECK_ITEMS_MIN, node);
     if (node->count > rule->items_max)
-        return miss(walk, rule, DBK_CHECK_ITEMS_MAX, node);
+        return dbk_validate_miss(walk, rule, DBK_CHECK_ITEMS_MAX, node);
     int fits = 1;
     if (rule->items != NULL || rule->prefix.count > 0)
         fits = check_items(walk, rule, node);
@@ -247,12 +238,12 @@ static int check_array(struct walk *walk, const struct dbk_rule *rule,
 
 /* ---- Objects ---- */
 
-static int check_name(struct walk *walk, const struct dbk_rule *rule,
+static int check_name(struct dbk_validation *walk, const struct dbk_rule *rule,
                       const struct dbk_json_node *member)
 {
     const struct dbk_json_node name = {
         .kind = DBK_JSON_STRING, .next = 1, .raw = member->key, .text = member->key};
-    int fits = apply(walk, rule->names, &name);
+    int fits = dbk_validate_apply(walk, rule->names, &name);
     if (fits == 0) {
         walk->finding.node = member;
         walk->finding.is_name = true;
@@ -261,41 +252,41 @@ static int check_name(struct walk *walk, const struct dbk_rule *rule,
 }
 
 /* A member by everything that names it; *known_out: something does. */
-static int check_member(struct walk *walk, const struct dbk_rule *rule,
+static int check_member(struct dbk_validation *walk, const struct dbk_rule *rule,
                         const struct dbk_property *property, const struct dbk_json_node *member)
 {
     bool known = property != NULL;
-    int fits = known ? apply(walk, property->rule, member) : 1;
+    int fits = known ? dbk_validate_apply(walk, property->rule, member) : 1;
     for (size_t i = 0; i < rule->pattern_count && fits == 1; i++) {
         int found = dbk_pattern_match(rule->patterns[i].pattern, &walk->matcher, member->key);
         if (found == DBK_ELIMIT)
-            (void)miss(walk, rule, DBK_CHECK_PATTERN, member);
+            (void)dbk_validate_miss(walk, rule, DBK_CHECK_PATTERN, member);
         if (found < 0)
             return found;
         known = known || found == 1;
         if (found == 1)
-            fits = apply(walk, rule->patterns[i].rule, member);
+            fits = dbk_validate_apply(walk, rule->patterns[i].rule, member);
     }
     if (fits == 1 && !known && rule->additional != NULL) {
-        fits = apply(walk, rule->additional, member);
+        fits = dbk_validate_apply(walk, rule->additional, member);
         if (fits == 0 && rule->additional->never)
-            (void)miss(walk, rule, DBK_CHECK_UNKNOWN, member);
+            (void)dbk_validate_miss(walk, rule, DBK_CHECK_UNKNOWN, member);
     }
     if (fits == 1 && rule->names != NULL)
         fits = check_name(walk, rule, member);
     return fits;
 }
 
-static int miss_name(struct walk *walk, const struct dbk_rule *rule, enum dbk_check check,
+static int miss_name(struct dbk_validation *walk, const struct dbk_rule *rule, enum dbk_check check,
                      const struct dbk_json_node *node, struct dbk_slice name)
 {
-    (void)miss(walk, rule, check, node);
+    (void)dbk_validate_miss(walk, rule, check, node);
     walk->finding.name = name;
     return 0;
 }
 
 /* `required`; known: those that `properties` names and that were met. */
-static int check_required(struct walk *walk, const struct dbk_rule *rule,
+static int check_required(struct dbk_validation *walk, const struct dbk_rule *rule,
                           const struct dbk_json_node *node, size_t known)
 {
     if (known == rule->required_known && rule->required.count == rule->required_known)
@@ -307,13 +298,13 @@ static int check_required(struct walk *walk, const struct dbk_rule *rule,
     return 1;
 }
 
-static int check_object(struct walk *walk, const struct dbk_rule *rule,
+static int check_object(struct dbk_validation *walk, const struct dbk_rule *rule,
                         const struct dbk_json_node *node)
 {
     if (node->count < rule->members_min)
-        return miss(walk, rule, DBK_CHECK_MEMBERS_MIN, node);
+        return dbk_validate_miss(walk, rule, DBK_CHECK_MEMBERS_MIN, node);
     if (node->count > rule->members_max)
-        return miss(walk, rule, DBK_CHECK_MEMBERS_MAX, node);
+        return dbk_validate_miss(walk, rule, DBK_CHECK_MEMBERS_MAX, node);
     size_t known = 0;
     if (rule->property_count > 0 || rule->pattern_count > 0 || rule->additional != NULL ||
         rule->names != NULL) {
@@ -335,7 +326,7 @@ static int check_object(struct walk *walk, const struct dbk_rule *rule,
 
 /* ---- In place ---- */
 
-static int check_dependencies(struct walk *walk, const struct dbk_rule *rule,
+static int check_dependencies(struct dbk_validation *walk, const struct dbk_rule *rule,
                               const struct dbk_json_node *node)
 {
     for (size_t i = 0; i < rule->dependency_count; i++) {
@@ -347,7 +338,7 @@ static int check_dependencies(struct walk *walk, const struct dbk_rule *rule,
             if (dbk_json_member_slice(node, name) == NULL)
                 return miss_name(walk, rule, DBK_CHECK_REQUIRED, node, name);
         }
-        int fits = dependency->rule == NULL ? 1 : apply(walk, dependency->rule, node);
+        int fits = dependency->rule == NULL ? 1 : dbk_validate_apply(walk, dependency->rule, node);
         if (fits != 1)
             return fits;
     }
@@ -355,30 +346,30 @@ static int check_dependencies(struct walk *walk, const struct dbk_rule *rule,
 }
 
 /* Of the branches that do not fit, the one that got deepest into the data is most likely meant. */
-static int check_any_of(struct walk *walk, const struct dbk_rule *rule,
+static int check_any_of(struct dbk_validation *walk, const struct dbk_rule *rule,
                         const struct dbk_json_node *node)
 {
     struct dbk_finding deepest = {.level = walk->level};
     for (size_t i = 0; i < rule->any_of.count; i++) {
-        int fits = apply(walk, rule->any_of.items[i], node);
+        int fits = dbk_validate_apply(walk, rule->any_of.items[i], node);
         if (fits != 0)
             return fits;
         if (walk->finding.level > deepest.level)
             deepest = walk->finding;
     }
     if (deepest.rule == NULL)
-        return miss(walk, rule, DBK_CHECK_ANY_OF, node);
+        return dbk_validate_miss(walk, rule, DBK_CHECK_ANY_OF, node);
     walk->finding = deepest;
     return 0;
 }
 
-static int check_one_of(struct walk *walk, const struct dbk_rule *rule,
+static int check_one_of(struct dbk_validation *walk, const struct dbk_rule *rule,
                         const struct dbk_json_node *node)
 {
     struct dbk_finding deepest = {.level = walk->level};
     size_t found = 0;
     for (size_t i = 0; i < rule->one_of.count && found < 2; i++) {
-        int fits = apply(walk, rule->one_of.items[i], node);
+        int fits = dbk_validate_apply(walk, rule->one_of.items[i], node);
         if (fits < 0)
             return fits;
         if (fits == 0 && walk->finding.level > deepest.level)
@@ -388,37 +379,37 @@ static int check_one_of(struct walk *walk, const struct dbk_rule *rule,
     if (found == 1)
         return 1;
     if (found > 1)
-        return miss(walk, rule, DBK_CHECK_ONE_OF_MORE, node);
+        return dbk_validate_miss(walk, rule, DBK_CHECK_ONE_OF_MORE, node);
     if (deepest.rule == NULL)
-        return miss(walk, rule, DBK_CHECK_ONE_OF, node);
+        return dbk_validate_miss(walk, rule, DBK_CHECK_ONE_OF, node);
     walk->finding = deepest;
     return 0;
 }
 
-static int check_if(struct walk *walk, const struct dbk_rule *rule,
+static int check_if(struct dbk_validation *walk, const struct dbk_rule *rule,
                     const struct dbk_json_node *node)
 {
-    int fits = attempt(walk, rule->if_rule, node);
+    int fits = dbk_validate_attempt(walk, rule->if_rule, node);
     if (fits < 0)
         return fits;
     const struct dbk_rule *by = fits == 1 ? rule->then_rule : rule->else_rule;
-    return by == NULL ? 1 : apply(walk, by, node);
+    return by == NULL ? 1 : dbk_validate_apply(walk, by, node);
 }
 
-static int check_in_place(struct walk *walk, const struct dbk_rule *rule,
+static int check_in_place(struct dbk_validation *walk, const struct dbk_rule *rule,
                           const struct dbk_json_node *node)
 {
-    int fits = rule->referred == NULL ? 1 : apply(walk, rule->referred, node);
+    int fits = rule->referred == NULL ? 1 : dbk_validate_apply(walk, rule->referred, node);
     for (size_t i = 0; i < rule->all_of.count && fits == 1; i++)
-        fits = apply(walk, rule->all_of.items[i], node);
+        fits = dbk_validate_apply(walk, rule->all_of.items[i], node);
     if (fits == 1 && rule->any_of.count > 0)
         fits = check_any_of(walk, rule, node);
     if (fits == 1 && rule->one_of.count > 0)
         fits = check_one_of(walk, rule, node);
     if (fits == 1 && rule->not_rule != NULL) {
-        fits = attempt(walk, rule->not_rule, node);
+        fits = dbk_validate_attempt(walk, rule->not_rule, node);
         if (fits >= 0)
-            fits = fits == 0 ? 1 : miss(walk, rule, DBK_CHECK_NOT, node);
+            fits = fits == 0 ? 1 : dbk_validate_miss(walk, rule, DBK_CHECK_NOT, node);
     }
     if (fits == 1 && rule->if_rule != NULL)
         fits = check_if(walk, rule, node);
@@ -427,117 +418,9 @@ static int check_in_place(struct walk *walk, const struct dbk_rule *rule,
     return fits;
 }
 
-/* ---- What nothing else evaluates ---- */
-
-/* A member or an element, in its container. */
-struct part {
-    const struct dbk_json_node *container;
-    const struct dbk_json_node *node;
-    uint32_t index;
-};
-
-static int evaluates(struct walk *walk, const struct dbk_rule *rule, const struct part *part,
-                     bool own);
-
-/* The rule's own keywords; own: its `unevaluated…` asks and does not count. */
-static int evaluates_here(struct walk *walk, const struct dbk_rule *rule, const struct part *part,
-                          bool own)
-{
-    if (part->container->kind == DBK_JSON_ARRAY) {
-        if (part->index < rule->prefix.count || rule->items != NULL ||
-            (!own && rule->items_unevaluated != NULL))
-            return 1;
-        return rule->contains == NULL ? 0 : attempt(walk, rule->contains, part->node);
-    }
-    if (rule->additional != NULL || (!own && rule->members_unevaluated != NULL) ||
-        dbk_rule_property(rule, part->node->key) != NULL)
-        return 1;
-    for (size_t i = 0; i < rule->pattern_count; i++) {
-        int found = dbk_pattern_match(rule->patterns[i].pattern, &walk->matcher, part->node->key);
-        if (found != 0)
-            return found;
-    }
-    return 0;
-}
-
-/* A rule that may or may not fit counts only where it does. */
-static int evaluates_if_fits(struct walk *walk, const struct dbk_rule *rule,
-                             const struct part *part)
-{
-    int fits = attempt(walk, rule, part->container);
-    return fits == 1 ? evaluates(walk, rule, part, false) : fits;
-}
-
-static int evaluates_by_list(struct walk *walk, const struct dbk_rule_list *list,
-                             const struct part *part)
-{
-    int rc = 0;
-    for (size_t i = 0; i < list->count && rc == 0; i++)
-        rc = evaluates_if_fits(walk, list->items[i], part);
-    return rc;
-}
-
-static int evaluates_by_if(struct walk *walk, const struct dbk_rule *rule, const struct part *part)
-{
-    int fits = attempt(walk, rule->if_rule, part->container);
-    if (fits < 0)
-        return fits;
-    int rc = fits == 1 ? evaluates(walk, rule->if_rule, part, false) : 0;
-    const struct dbk_rule *by = fits == 1 ? rule->then_rule : rule->else_rule;
-    return rc != 0 || by == NULL ? rc : evaluates(walk, by, part, false);
-}
-
-/* Whether a rule, which fits the container, has a say about the part. */
-static int evaluates(struct walk *walk, const struct dbk_rule *rule, const struct part *part,
-                     bool own)
-{
-    int rc = charge(walk, 1);
-    if (rc == 1)
-        rc = evaluates_here(walk, rule, part, own);
-    if (rc != 0 || !rule->in_place)
-        return rc;
-    if (rule->referred != NULL)
-        rc = evaluates(walk, rule->referred, part, false);
-    for (size_t i = 0; i < rule->all_of.count && rc == 0; i++)
-        rc = evaluates(walk, rule->all_of.items[i], part, false);
-    if (rc == 0)
-        rc = evaluates_by_list(walk, &rule->any_of, part);
-    if (rc == 0)
-        rc = evaluates_by_list(walk, &rule->one_of, part);
-    if (rc == 0 && rule->if_rule != NULL)
-        rc = evaluates_by_if(walk, rule, part);
-    for (size_t i = 0; i < rule->dependency_count && rc == 0; i++) {
-        const struct dbk_dependency *dependency = &rule->dependencies[i];
-        if (dependency->rule != NULL &&
-            dbk_json_member_slice(part->container, dependency->name) != NULL)
-            rc = evaluates(walk, dependency->rule, part, false);
-    }
-    return rc;
-}
-
-static int check_unevaluated(struct walk *walk, const struct dbk_rule *rule,
-                             const struct dbk_rule *by, const struct dbk_json_node *node)
-{
-    struct part part = {.container = node, .node = dbk_json_first(node)};
-    int fits = 1;
-    for (; part.index < node->count && fits == 1; part.index++) {
-        int evaluated = evaluates(walk, rule, &part, true);
-        if (evaluated < 0)
-            return evaluated;
-        walk->level++;
-        if (evaluated == 0)
-            fits = apply(walk, by, part.node);
-        if (fits == 0 && by->never)
-            (void)miss(walk, rule, DBK_CHECK_UNKNOWN, part.node);
-        walk->level--;
-        part.node = dbk_json_sibling(part.node);
-    }
-    return fits;
-}
-
 /* ---- All of it ---- */
 
-static int check_kind(struct walk *walk, const struct dbk_rule *rule,
+static int check_kind(struct dbk_validation *walk, const struct dbk_rule *rule,
                       const struct dbk_json_node *node)
 {
     switch (node->kind) {
@@ -564,15 +447,16 @@ static bool is_forgotten(const struct dbk_json_node *node)
            dbk_slice_equal_text(dbk_json_first(node)->key, "$forgotten");
 }
 
-static int apply(struct walk *walk, const struct dbk_rule *rule, const struct dbk_json_node *node)
+int dbk_validate_apply(struct dbk_validation *walk, const struct dbk_rule *rule,
+                       const struct dbk_json_node *node)
 {
     if (walk->carried && is_forgotten(node))
         return 1;
     if (rule->never)
-        return miss(walk, rule, DBK_CHECK_NEVER, node);
+        return dbk_validate_miss(walk, rule, DBK_CHECK_NEVER, node);
     if ((rule->types & type_of(node)) == 0)
-        return miss(walk, rule, DBK_CHECK_TYPE, node);
-    int fits = charge(walk, walk->depth == DEPTH_MAX ? DBK_SCHEMA_STEPS_MAX + 1 : 1);
+        return dbk_validate_miss(walk, rule, DBK_CHECK_TYPE, node);
+    int fits = dbk_validate_charge(walk, walk->depth == DEPTH_MAX ? DBK_SCHEMA_STEPS_MAX + 1 : 1);
     if (fits < 0)
         return fits;
     walk->depth++;
@@ -583,17 +467,17 @@ static int apply(struct walk *walk, const struct dbk_rule *rule, const struct db
     if (fits == 1 && rule->in_place)
         fits = check_in_place(walk, rule, node);
     if (fits == 1 && rule->members_unevaluated != NULL && node->kind == DBK_JSON_OBJECT)
-        fits = check_unevaluated(walk, rule, rule->members_unevaluated, node);
+        fits = dbk_validate_check_unevaluated(walk, rule, rule->members_unevaluated, node);
     if (fits == 1 && rule->items_unevaluated != NULL && node->kind == DBK_JSON_ARRAY)
-        fits = check_unevaluated(walk, rule, rule->items_unevaluated, node);
+        fits = dbk_validate_check_unevaluated(walk, rule, rule->items_unevaluated, node);
     walk->depth--;
     return fits;
 }
 
 int dbk_rule_fits(const struct dbk_rule *rule, const struct dbk_json_node *value)
 {
-    struct walk walk = {0};
-    int fits = apply(&walk, rule, value);
+    struct dbk_validation walk = {0};
+    int fits = dbk_validate_apply(&walk, rule, value);
     dbk_matcher_release(&walk.matcher);
     return fits;
 }
@@ -601,8 +485,8 @@ int dbk_rule_fits(const struct dbk_rule *rule, const struct dbk_json_node *value
 static int validate(const struct dbk_schema *schema, const struct dbk_json_node *data,
                     struct dbk_slice text, bool carried, struct dbk_error *err)
 {
-    struct walk walk = {.carried = carried};
-    int fits = apply(&walk, schema->root, data);
+    struct dbk_validation walk = {.carried = carried};
+    int fits = dbk_validate_apply(&walk, schema->root, data);
     dbk_matcher_release(&walk.matcher);
     if (fits == 1)
         return DBK_OK;
