@@ -37,6 +37,9 @@ FRONTS |= {"model/letters.h", "model/with.h"}
 # A server's connection string is read in one place.
 FRONTS |= {"target/secret.h"}
 
+# Sources share a target's session, within its module.
+FRONTS |= {"target/mongodb/session.h"}
+
 # Whose header a library's is: the others use the room.
 DRIVERS = {
     "simdjson.h": {"json"},

@@ -2,6 +2,7 @@
 /* services/<name>.yaml: the databases of services, and what they own, capture and share of them. */
 #include "book/loader.h"
 #include "book/polling.h"
+#include "book/sources.h"
 
 enum key { KEY_DATABASE, KEY_TABLES, KEY_OUTBOX, KEY_EVENTS, KEY_READS, KEY_MODELS, KEY_COUNT };
 static const struct dbk_setting keys[KEY_COUNT] = {
@@ -235,7 +236,7 @@ static int take_capture(struct reading *reading, struct dbk_capture_table *table
         if (strcmp(node->text.data, words[i]) == 0) {
             table->kind = i == 0 ? DBK_CAPTURE_CDC : DBK_CAPTURE_POLLING;
             table->asked_by = reading->file;
-            return DBK_OK;
+            return dbk_book_check_way(reading->loader, fault, reading->service, table->kind);
         }
     }
     int rc = dbk_fault_suggest(reading->loader->faults, node->text.data, words, 2,
@@ -398,8 +399,12 @@ static int take_service(struct dbk_book_loader *loader, const struct dbk_book_fi
         rc = take_database(&reading, nodes[KEY_DATABASE]);
     if (rc == DBK_OK && nodes[KEY_TABLES] != NULL)
         rc = take_tables(&reading, nodes[KEY_TABLES]);
-    if (rc == DBK_OK && nodes[KEY_OUTBOX] != NULL)
+    if (rc == DBK_OK && nodes[KEY_OUTBOX] != NULL) {
         rc = dbk_book_take_outbox(loader, file->file, nodes[KEY_OUTBOX], &service->outbox);
+        if (rc == DBK_OK)
+            rc = dbk_book_check_way(loader, dbk_settings_fault(file->file, nodes[KEY_OUTBOX]),
+                                    service, DBK_CAPTURE_OUTBOX);
+    }
     if (rc == DBK_OK)
         rc = dbk_book_take_rules(loader, file->file, nodes[KEY_EVENTS], nodes[KEY_READS],
                                  nodes[KEY_MODELS], definition);

@@ -39,6 +39,38 @@ int dbk_book_take_sync(struct dbk_book_loader *loader, const char *file,
                : dbk_fault_add(loader->faults, &fault, "`%s` is no way to sync", node->text.data);
 }
 
+/* Databases that are not asked by SQL, and what of them there is not. */
+static const struct {
+    enum dbk_dialect dialect;
+    enum dbk_capture_kind kind;
+    const char *what;
+    const char *fix;
+} lacking[] = {
+    {DBK_DIALECT_MONGODB, DBK_CAPTURE_CDC, "MongoDB is not captured by `cdc`",
+     "write `polling`, in a model's `sync` as well"},
+    {DBK_DIALECT_MONGODB, DBK_CAPTURE_OUTBOX, "an outbox in MongoDB is not taken",
+     "capture the collection: name it under `tables`"},
+    {DBK_DIALECT_CYPHER, DBK_CAPTURE_CDC, "Neo4j is not captured",
+     "capture PostgreSQL, SQLite or MongoDB"},
+    {DBK_DIALECT_CYPHER, DBK_CAPTURE_POLLING, "Neo4j is not captured",
+     "capture PostgreSQL, SQLite or MongoDB"},
+    {DBK_DIALECT_CYPHER, DBK_CAPTURE_OUTBOX, "Neo4j is not captured",
+     "capture PostgreSQL, SQLite or MongoDB"},
+};
+
+int dbk_book_check_way(struct dbk_book_loader *loader, struct dbk_fault place,
+                       const struct dbk_capture_service *service, enum dbk_capture_kind kind)
+{
+    for (size_t i = 0; service->address != NULL && i < sizeof(lacking) / sizeof(lacking[0]); i++) {
+        if (lacking[i].kind != kind || lacking[i].dialect != dbk_target_dialect(service->address))
+            continue;
+        place.fix = lacking[i].fix;
+        return dbk_fault_add(loader->faults, &place, "the database `%s` of %s: %s",
+                             service->database, service->name, lacking[i].what);
+    }
+    return DBK_OK;
+}
+
 /* ---- Sources ---- */
 
 struct sources {
@@ -150,7 +182,8 @@ static int ask_for(const struct sources *sources, const struct dbk_capture_servi
     if (table->kind == DBK_CAPTURE_NONE) {
         table->kind = sources->kind;
         table->asked_by = sources->file;
-        return DBK_OK;
+        return dbk_book_check_way(sources->loader, dbk_settings_fault(sources->file, sources->sync),
+                                  service, sources->kind);
     }
     if (table->kind == sources->kind)
         return DBK_OK;

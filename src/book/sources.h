@@ -29,6 +29,11 @@ int dbk_book_check_sources(struct dbk_book_loader *loader, const char *file,
                            const struct dbk_yaml_node *sync,
                            const struct dbk_yaml_node *list) DBK_MUST_CHECK;
 
+/* Whether a service's database can be captured so; a fault at the place where it cannot. */
+int dbk_book_check_way(struct dbk_book_loader *loader, struct dbk_fault place,
+                       const struct dbk_capture_service *service,
+                       enum dbk_capture_kind kind) DBK_MUST_CHECK;
+
 /* True of `<table>.insert`, `.update` and `.delete`. */
 bool dbk_book_is_change(struct dbk_slice type);
 

@@ -7,11 +7,12 @@
 #include <poll.h>
 #include <stdio.h>
 
-#include "base/time.h"
+#include "capture/poll_sql.h"
 
 #define JSON_SIZE_MAX ((size_t)32 << 20)
 #define ROW_ARENA_MAX ((size_t)1 << 30)
 #define SWEEP_KEYS 1000
+#define PAGE_ROWS_MAX 1000
 #define PROGRESS_US (INT64_C(1) * 1000000)
 
 static struct dbk_poll *of(struct dbk_source *source)
@@ -24,46 +25,17 @@ static const struct dbk_poll *of_const(const struct dbk_source *source)
     return (const struct dbk_poll *)source;
 }
 
-static int64_t now_us(const struct dbk_poll *poll)
+int64_t dbk_poll_now_us(const struct dbk_poll *poll)
 {
     return poll->options.os->monotonic_us(poll->options.os);
 }
 
-static int no_memory(const struct dbk_poll *poll, struct dbk_error *err)
+int dbk_poll_no_memory(const struct dbk_poll *poll, struct dbk_error *err)
 {
     return dbk_error_set(err, DBK_ENOMEM, "out of memory polling %s", poll->options.service->name);
 }
 
 /* ---- Rows ---- */
-
-/* A row that says it is deleted is one that is gone. */
-static bool is_deleted(const struct dbk_poll_table *table, const struct dbk_change *change)
-{
-    const char *name = table->reader.table->polling.deleted;
-    for (size_t i = 0; name != NULL && i < change->shape->count; i++) {
-        const struct dbk_change_value *value = &change->values[i];
-        if (dbk_slice_equal_text(change->shape->names[i], name))
-            return value->kind != DBK_CHANGE_NULL && value->text.size > 0 &&
-                   !dbk_slice_equal_text(value->text, "false") &&
-                   !dbk_slice_equal_text(value->text, "0");
-    }
-    return false;
-}
-
-/* When a row was stamped is the nearest to its commit that is known. */
-static int64_t time_of(const struct dbk_poll *poll, const struct dbk_change *change)
-{
-    const struct dbk_poll_table *table = poll->table;
-    int64_t time_us = DBK_TIME_NONE;
-    for (size_t i = 0; poll->postgres && table->mode == DBK_POLL_STAMP && i < change->shape->count;
-         i++) {
-        if (dbk_slice_equal_text(change->shape->names[i], table->reader.table->polling.cursor) &&
-            change->values[i].kind == DBK_CHANGE_TEXT &&
-            !dbk_time_parse(change->values[i].text, &time_us))
-            time_us = DBK_TIME_NONE;
-    }
-    return time_us;
-}
 
 /* The change at hand is told as a transaction of its own. */
 static int begin_change(struct dbk_poll *poll, int64_t time_us, struct dbk_change *change_out)
@@ -79,34 +51,11 @@ static int begin_change(struct dbk_poll *poll, int64_t time_us, struct dbk_chang
 
 static int end_change(struct dbk_poll *poll, struct dbk_change *change_out, struct dbk_error *err)
 {
-    int rc = poll->page != NULL ? dbk_poll_move(poll, err) : DBK_OK;
+    int rc = poll->table->at == DBK_POLL_PAGE ? poll->kind->move(poll, err) : DBK_OK;
     poll->told++;
     poll->state = DBK_POLL_NOTHING;
     *change_out = (struct dbk_change){.kind = DBK_CHANGE_END};
     return rc < 0 ? rc : 1;
-}
-
-static int take_row(struct dbk_poll *poll, struct dbk_change *change_out, struct dbk_error *err)
-{
-    struct dbk_poll_table *table = poll->table;
-    dbk_arena_reset(&poll->row);
-    int rc = dbk_reader_take(&table->reader, poll->page, 0, &poll->row, &poll->change, err);
-    if (rc < 0)
-        return rc;
-    int64_t time_us = time_of(poll, &poll->change);
-    if (is_deleted(table, &poll->change))
-        poll->change.kind = DBK_CHANGE_DELETE;
-    poll->transaction[0] = 0;
-    if (table->mode == DBK_POLL_XID) {
-        size_t index =
-            (size_t)(dbk_reader_column(&table->reader,
-                                       dbk_slice_of(table->reader.table->polling.cursor)) -
-                     table->reader.columns);
-        (void)snprintf(poll->transaction, sizeof(poll->transaction), "%.*s",
-                       DBK_SLICE_ARGS(poll->change.values[index].text));
-    }
-    table->rows += table->first;
-    return begin_change(poll, time_us, change_out);
 }
 
 /* ---- Rounds ---- */
@@ -116,15 +65,15 @@ static void end_round(struct dbk_poll *poll)
     struct dbk_poll_table *table = poll->table;
     table->at = DBK_POLL_IDLE;
     table->first = false;
-    table->due_us = now_us(poll) + table->reader.table->polling.every_us;
+    table->due_us = dbk_poll_now_us(poll) + table->definition->polling.every_us;
     poll->table = NULL;
 }
 
 static void begin_sweep(struct dbk_poll *poll)
 {
     struct dbk_poll_table *table = poll->table;
-    const struct dbk_capture_polling *polling = &table->reader.table->polling;
-    if (polling->deletes != DBK_DELETES_COMPARE || now_us(poll) < table->sweep_us) {
+    const struct dbk_capture_polling *polling = &table->definition->polling;
+    if (polling->deletes != DBK_DELETES_COMPARE || dbk_poll_now_us(poll) < table->sweep_us) {
         end_round(poll);
         return;
     }
@@ -136,8 +85,8 @@ static void begin_sweep(struct dbk_poll *poll)
 /* Behind a page: the next one, or the end of the rows. */
 static void end_page(struct dbk_poll *poll)
 {
-    dbk_statement_free(poll->page);
-    poll->page = NULL;
+    poll->kind->close_page(poll);
+    poll->paging = false;
     poll->progress = poll->progress || poll->page_rows == poll->page_limit;
     if (poll->page_rows < poll->page_limit)
         begin_sweep(poll);
@@ -146,18 +95,18 @@ static void end_page(struct dbk_poll *poll)
 static int open_keys(struct dbk_poll *poll, struct dbk_error *err)
 {
     struct dbk_poll_table *table = poll->table;
-    poll->keys = (struct dbk_live_keys){.parts = table->reader.key_count};
-    int rc = poll->options.live(poll->options.context, table->reader.index, table->swept,
-                                table->until, SWEEP_KEYS, &poll->keys, err);
+    poll->keys = (struct dbk_live_keys){.parts = table->key_count};
+    int rc = poll->options.live(poll->options.context, table->index, table->swept, table->until,
+                                SWEEP_KEYS, &poll->keys, err);
     if (rc < 0)
         return rc;
     dbk_arena_reset(&poll->sweep);
     poll->gone = dbk_arena_alloc_zero(&poll->sweep, poll->keys.count + 1, sizeof(bool));
     poll->key = 0;
     if (poll->gone == NULL)
-        return no_memory(poll, err);
+        return dbk_poll_no_memory(poll, err);
     table->swept = poll->keys.looked;
-    return dbk_reader_find_gone(&table->reader, &poll->keys, poll->gone, err);
+    return poll->kind->find_gone(poll, table, &poll->keys, poll->gone, err);
 }
 
 /* The next row of the book that the table has not. 0: none is left. */
@@ -170,7 +119,7 @@ static int tell_gone(struct dbk_poll *poll, struct dbk_change *change_out, struc
         if (poll->key < poll->keys.count)
             break;
         if (table->swept >= table->until) {
-            table->sweep_us = now_us(poll) + table->reader.table->polling.compare_every_us;
+            table->sweep_us = dbk_poll_now_us(poll) + table->definition->polling.compare_every_us;
             end_round(poll);
             return 0;
         }
@@ -179,24 +128,38 @@ static int tell_gone(struct dbk_poll *poll, struct dbk_change *change_out, struc
             return rc;
     }
     poll->change = (struct dbk_change){.kind = DBK_CHANGE_DELETE,
-                                       .table = table->reader.index,
+                                       .table = table->index,
                                        .key = poll->keys.keys + poll->key++ * poll->keys.parts,
                                        .key_count = poll->keys.parts};
     poll->transaction[0] = 0;
     return begin_change(poll, DBK_TIME_NONE, change_out);
 }
 
+static int open_page(struct dbk_poll *poll, struct dbk_error *err)
+{
+    poll->page_limit =
+        poll->options.chunk_rows < PAGE_ROWS_MAX ? poll->options.chunk_rows : PAGE_ROWS_MAX;
+    poll->page_rows = 0;
+    int rc = poll->kind->open_page(poll, err);
+    poll->paging = rc == DBK_OK;
+    return rc;
+}
+
 /* Goes on with the table at hand. 0: nothing came of it yet. */
 static int tell_table(struct dbk_poll *poll, struct dbk_change *change_out, struct dbk_error *err)
 {
-    if (poll->table->at == DBK_POLL_SWEEP)
+    struct dbk_poll_table *table = poll->table;
+    if (table->at == DBK_POLL_SWEEP)
         return tell_gone(poll, change_out, err);
-    int rc = poll->page == NULL ? dbk_poll_open_page(poll, err) : DBK_OK;
+    int rc = poll->paging ? DBK_OK : open_page(poll, err);
+    dbk_arena_reset(&poll->row);
+    poll->transaction[0] = 0;
     if (rc == DBK_OK)
-        rc = dbk_statement_step(poll->page, err);
+        rc = poll->kind->next_row(poll, err);
     if (rc == 1) {
         poll->page_rows++;
-        return take_row(poll, change_out, err);
+        table->rows += table->first;
+        return begin_change(poll, poll->time_us, change_out);
     }
     if (rc == 0)
         end_page(poll);
@@ -205,12 +168,12 @@ static int tell_table(struct dbk_poll *poll, struct dbk_change *change_out, stru
 
 static int begin_due(struct dbk_poll *poll, struct dbk_error *err)
 {
-    int64_t now = now_us(poll);
+    int64_t now = dbk_poll_now_us(poll);
     for (size_t i = 0; i < poll->table_count; i++) {
         struct dbk_poll_table *table = &poll->tables[i];
         if (!table->captured || table->due_us > now)
             continue;
-        int rc = dbk_poll_begin_round(poll, table, err);
+        int rc = poll->kind->begin_round(poll, table, err);
         if (rc < 0)
             return rc;
         table->at = DBK_POLL_PAGE;
@@ -247,21 +210,32 @@ static int next(struct dbk_source *base, struct dbk_change *change_out, struct d
 static void close_poll(struct dbk_source *base)
 {
     struct dbk_poll *poll = of(base);
-    dbk_statement_free(poll->page);
-    for (size_t i = 0; i < poll->table_count; i++) {
-        struct dbk_poll_table *table = &poll->tables[i];
-        dbk_reader_release(&table->reader);
-        dbk_reader_place_release(&table->cursor);
-        dbk_reader_place_release(&table->from);
-        dbk_reader_place_release(&table->next);
-        dbk_reader_place_release(&table->newest);
-    }
-    dbk_connection_free(poll->connection);
+    if (poll->kind != NULL)
+        poll->kind->close(poll);
     dbk_json_free(poll->json);
     dbk_arena_release(&poll->row);
     dbk_arena_release(&poll->sweep);
     dbk_arena_release(&poll->arena);
     dbk_free(poll);
+}
+
+static int choose_kind(struct dbk_poll *poll, struct dbk_error *err)
+{
+    const struct dbk_capture_service *service = poll->options.service;
+    const void *symbol = &dbk_poll_sql_kind;
+    int rc = DBK_OK;
+    if (!dbk_dialect_is_sql(dbk_target_dialect(service->address)))
+        rc = dbk_target_symbol(service->address, DBK_POLL_SYMBOL, &symbol, err);
+    if (rc < 0)
+        return rc;
+    const struct dbk_poll_kind *kind = symbol;
+    if (kind == NULL || kind->version != DBK_POLL_VERSION)
+        return dbk_error_set(err, DBK_EFORMAT,
+                             "the module of `%s` is not of this version of Daybook: install both "
+                             "together",
+                             service->database);
+    poll->kind = kind;
+    return DBK_OK;
 }
 
 static int open_tables(struct dbk_poll *poll, struct dbk_error *err)
@@ -271,20 +245,21 @@ static int open_tables(struct dbk_poll *poll, struct dbk_error *err)
     poll->tables =
         dbk_arena_alloc_zero(&poll->arena, service->table_count + 1, sizeof(*poll->tables));
     if (poll->json == NULL || poll->tables == NULL)
-        return no_memory(poll, err);
-    int rc = DBK_OK;
-    for (size_t i = 0; i < service->table_count && rc == DBK_OK; i++) {
-        struct dbk_poll_table *table = &poll->tables[i];
-        dbk_reader_init(&table->reader, poll->connection, service, i, poll->json);
-        dbk_reader_place_init(&table->cursor);
-        dbk_reader_place_init(&table->from);
-        dbk_reader_place_init(&table->next);
-        dbk_reader_place_init(&table->newest);
-        table->captured = service->tables[i].kind == DBK_CAPTURE_POLLING;
-        table->first = true;
-        poll->table_count++;
-        if (table->captured)
-            rc = dbk_poll_look(poll, table, err);
+        return dbk_poll_no_memory(poll, err);
+    for (size_t i = 0; i < service->table_count; i++)
+        poll->tables[i] = (struct dbk_poll_table){
+            .definition = &service->tables[i],
+            .index = i,
+            .captured = service->tables[i].kind == DBK_CAPTURE_POLLING,
+            .first = true,
+        };
+    poll->table_count = service->table_count;
+    int rc = choose_kind(poll, err);
+    if (rc == DBK_OK)
+        rc = poll->kind->open(poll, err);
+    for (size_t i = 0; i < poll->table_count && rc == DBK_OK; i++) {
+        if (poll->tables[i].captured)
+            rc = poll->kind->look(poll, &poll->tables[i], err);
     }
     return rc;
 }
@@ -297,16 +272,11 @@ static int open_poll(const struct dbk_source_options *options, struct dbk_source
         return dbk_error_set(err, DBK_ENOMEM, "out of memory polling %s", options->service->name);
     poll->base.driver = &dbk_source_poll;
     poll->options = *options;
-    poll->moved_us = now_us(poll);
+    poll->moved_us = dbk_poll_now_us(poll);
     dbk_arena_init(&poll->arena, (size_t)16 << 20);
     dbk_arena_init(&poll->row, ROW_ARENA_MAX);
     dbk_arena_init(&poll->sweep, (size_t)16 << 20);
-    int rc =
-        dbk_connection_open(options->service->address, DBK_CONNECT_READ, &poll->connection, err);
-    if (rc == DBK_OK) {
-        poll->postgres = dbk_connection_dialect(poll->connection) == DBK_DIALECT_POSTGRES;
-        rc = open_tables(poll, err);
-    }
+    int rc = open_tables(poll, err);
     if (rc == DBK_OK)
         rc = dbk_poll_read_state(poll, err);
     if (rc < 0) {
@@ -326,7 +296,7 @@ static struct dbk_slice identity(const struct dbk_source *base)
 static int wait_poll(struct dbk_source *base, int64_t timeout_us, struct dbk_error *err)
 {
     const struct dbk_poll *source = of(base);
-    int64_t now = now_us(source);
+    int64_t now = dbk_poll_now_us(source);
     int64_t left_us = timeout_us;
     for (size_t i = 0; i < source->table_count; i++) {
         const struct dbk_poll_table *table = &source->tables[i];
@@ -347,7 +317,7 @@ static void put_state(const struct dbk_source *base, struct dbk_buf *out)
 static bool moved(const struct dbk_source *base)
 {
     const struct dbk_poll *poll = of_const(base);
-    return poll->progress && now_us(poll) - poll->moved_us > PROGRESS_US;
+    return poll->progress && dbk_poll_now_us(poll) - poll->moved_us > PROGRESS_US;
 }
 
 static int stored(struct dbk_source *base, struct dbk_error *err)
@@ -355,7 +325,7 @@ static int stored(struct dbk_source *base, struct dbk_error *err)
     struct dbk_poll *poll = of(base);
     (void)err;
     poll->progress = false;
-    poll->moved_us = now_us(poll);
+    poll->moved_us = dbk_poll_now_us(poll);
     return DBK_OK;
 }
 
@@ -371,7 +341,7 @@ static void status(const struct dbk_source *base, struct dbk_source_status *stat
         status_out->snapshot = true;
         status_out->snapshot_rows = table->rows;
         (void)snprintf(status_out->snapshot_table, sizeof(status_out->snapshot_table), "%s",
-                       table->reader.table->name);
+                       table->definition->name);
         break;
     }
 }

@@ -6,18 +6,14 @@
 #include "base/uuid.h"
 #include "capture/poll.h"
 
-static void put_table(const struct dbk_poll_table *table, struct dbk_buf *out)
+static void put_table(const struct dbk_poll *poll, const struct dbk_poll_table *table,
+                      struct dbk_buf *out)
 {
-    dbk_json_write_string(out, dbk_slice_of(table->reader.table->name));
-    dbk_buf_append_format(out, ":{\"mode\":%d,\"reads\":%s,\"first\":%s,\"rows\":%" PRIu64,
-                          (int)table->mode, table->at == DBK_POLL_PAGE ? "true" : "false",
+    dbk_json_write_string(out, dbk_slice_of(table->definition->name));
+    dbk_buf_append_format(out, ":{\"reads\":%s,\"first\":%s,\"rows\":%" PRIu64,
+                          table->at == DBK_POLL_PAGE ? "true" : "false",
                           table->first ? "true" : "false", table->rows);
-    dbk_buf_append_text(out, ",\"cursor\":");
-    dbk_reader_place_write(&table->cursor, out);
-    dbk_buf_append_text(out, ",\"from\":");
-    dbk_reader_place_write(&table->from, out);
-    dbk_buf_append_text(out, ",\"next\":");
-    dbk_reader_place_write(&table->next, out);
+    poll->kind->put_state(table, out);
     dbk_buf_append_char(out, '}');
 }
 
@@ -34,7 +30,7 @@ void dbk_poll_put_state(const struct dbk_poll *poll, struct dbk_buf *out)
         if (!first)
             dbk_buf_append_char(out, ',');
         first = false;
-        put_table(&poll->tables[i], out);
+        put_table(poll, &poll->tables[i], out);
     }
     dbk_buf_append_text(out, "}}");
 }
@@ -58,22 +54,16 @@ static int64_t count_of(const struct dbk_json_node *object, const char *key)
 }
 
 /* A table whose cursor is another one now is read from its beginning. */
-static int read_table(struct dbk_poll_table *table, const struct dbk_json_node *node)
+static int read_table(struct dbk_poll *poll, struct dbk_poll_table *table,
+                      const struct dbk_json_node *node)
 {
-    if (count_of(node, "mode") != (int64_t)table->mode)
-        return DBK_OK;
+    int rc = poll->kind->read_state(poll, table, node);
+    if (rc != 1)
+        return rc;
     table->rows = (uint64_t)count_of(node, "rows");
     table->first = is_true(node, "first");
     table->at = is_true(node, "reads") ? DBK_POLL_PAGE : DBK_POLL_IDLE;
-    int rc = dbk_reader_place_read(&table->cursor, dbk_json_member(node, "cursor"));
-    if (rc == DBK_OK)
-        rc = dbk_reader_place_read(&table->from, dbk_json_member(node, "from"));
-    if (rc == DBK_OK)
-        rc = dbk_reader_place_read(&table->next, dbk_json_member(node, "next"));
-    size_t count = table->reader.key_count + (table->mode == DBK_POLL_WHOLE ? 0 : 1);
-    if (rc == DBK_OK && table->cursor.count != 0 && table->cursor.count != count)
-        dbk_reader_place_reset(&table->cursor);
-    return rc == DBK_OK && (table->from.count > 1 || table->next.count > 1) ? DBK_ECORRUPT : rc;
+    return DBK_OK;
 }
 
 static int parse(struct dbk_poll *poll, const struct dbk_json_node *root)
@@ -89,9 +79,9 @@ static int parse(struct dbk_poll *poll, const struct dbk_json_node *root)
                    DBK_SLICE_ARGS(incarnation));
     for (size_t i = 0; i < poll->table_count && rc == DBK_OK; i++) {
         struct dbk_poll_table *table = &poll->tables[i];
-        const struct dbk_json_node *node = dbk_json_member(tables, table->reader.table->name);
+        const struct dbk_json_node *node = dbk_json_member(tables, table->definition->name);
         if (node != NULL && table->captured)
-            rc = read_table(table, node);
+            rc = read_table(poll, table, node);
     }
     return rc;
 }

@@ -1,23 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which rows a round reads: see poll.h. */
-#include "capture/poll.h"
+/* Which rows a round reads: see poll_sql.h. */
+#include "capture/poll_sql.h"
 
 #define SQL_SIZE_MAX ((size_t)1 << 20)
-#define PAGE_ROWS_MAX 1000
 #define TYPE_TIMESTAMPTZ 1184
 #define TYPE_XID8 5069
 
-static int no_memory(const struct dbk_poll *poll, struct dbk_error *err)
-{
-    return dbk_error_set(err, DBK_ENOMEM, "out of memory polling %s", poll->options.service->name);
-}
-
-static int64_t now_us(const struct dbk_poll *poll)
-{
-    return poll->options.os->monotonic_us(poll->options.os);
-}
-
-static const struct dbk_capture_polling *settings(const struct dbk_poll_table *table)
+static const struct dbk_capture_polling *settings(const struct dbk_poll_sql_table *table)
 {
     return &table->reader.table->polling;
 }
@@ -25,7 +14,7 @@ static const struct dbk_capture_polling *settings(const struct dbk_poll_table *t
 /* ---- The cursor's column ---- */
 
 /* What a column of PostgreSQL's promises about rows that are committed later. */
-static int take_type(struct dbk_poll_table *table, const struct dbk_reader_column *column,
+static int take_type(struct dbk_poll_sql_table *table, const struct dbk_reader_column *column,
                      struct dbk_error *err)
 {
     if (column->type == TYPE_XID8)
@@ -43,12 +32,15 @@ static int take_type(struct dbk_poll_table *table, const struct dbk_reader_colum
     return DBK_OK;
 }
 
-int dbk_poll_look(struct dbk_poll *poll, struct dbk_poll_table *table, struct dbk_error *err)
+int dbk_poll_sql_look(struct dbk_poll *poll, struct dbk_poll_table *base, struct dbk_error *err)
 {
+    struct dbk_poll_sql_table *table = dbk_poll_sql_table_of(base);
+    struct dbk_poll_sql *own = dbk_poll_sql_of(poll);
     const struct dbk_capture_polling *polling = settings(table);
     struct dbk_reader *reader = &table->reader;
-    int rc = dbk_reader_look(reader, ++poll->shape_number, err);
+    int rc = dbk_reader_look(reader, ++own->shape_number, err);
     table->mode = DBK_POLL_WHOLE;
+    base->key_count = reader->key_count;
     if (rc < 0)
         return rc;
     if (reader->key_count == DBK_READER_KEYS_MAX)
@@ -70,7 +62,7 @@ int dbk_poll_look(struct dbk_poll *poll, struct dbk_poll_table *table, struct db
         return dbk_reader_fault(reader, DBK_EINVAL, "has a cursor that may be NULL",
                                 "such rows would be missed: make the column NOT NULL", err);
     table->mode = DBK_POLL_STAMP;
-    return poll->postgres ? take_type(table, column, err) : DBK_OK;
+    return own->postgres ? take_type(table, column, err) : DBK_OK;
 }
 
 /* ---- Bounds ---- */
@@ -79,7 +71,7 @@ static int keep(struct dbk_poll *poll, struct dbk_reader_place *place,
                 const struct dbk_value *value, struct dbk_error *err)
 {
     dbk_reader_place_reset(place);
-    return dbk_reader_place_add(place, value) < 0 ? no_memory(poll, err) : DBK_OK;
+    return dbk_reader_place_add(place, value) < 0 ? dbk_poll_no_memory(poll, err) : DBK_OK;
 }
 
 /* Before it nothing is stamped any more. No answer: a transaction is prepared, and nobody knows
@@ -93,7 +85,7 @@ static int keep(struct dbk_poll *poll, struct dbk_reader_place *place,
     "worker', "                                                                                    \
     "'walsender'))) - interval '%lld us') END"
 
-static int ask_bound(struct dbk_poll *poll, struct dbk_poll_table *table, struct dbk_error *err)
+static int ask_bound(struct dbk_poll *poll, struct dbk_poll_sql_table *table, struct dbk_error *err)
 {
     struct dbk_buf sql;
     struct dbk_statement *statement = NULL;
@@ -121,10 +113,10 @@ static int ask_bound(struct dbk_poll *poll, struct dbk_poll_table *table, struct
 }
 
 /* The greatest value an overlap ago bounds what a writer may still commit. */
-static int remember_newest(struct dbk_poll *poll, struct dbk_poll_table *table,
+static int remember_newest(struct dbk_poll *poll, struct dbk_poll_sql_table *table,
                            struct dbk_error *err)
 {
-    int64_t now = now_us(poll);
+    int64_t now = dbk_poll_now_us(poll);
     int rc = DBK_OK;
     if (table->newest.count > 0 && now - table->newest_us < settings(table)->overlap_us)
         return DBK_OK;
@@ -139,7 +131,7 @@ static int remember_newest(struct dbk_poll *poll, struct dbk_poll_table *table,
 /* A database from before what was read would never get past it in silence. */
 #define BEFORE "SELECT pg_snapshot_xmax(pg_current_snapshot()) < '%.*s'::xid8"
 
-static int check_xid(struct dbk_poll *poll, struct dbk_poll_table *table, struct dbk_error *err)
+static int check_xid(struct dbk_poll *poll, struct dbk_poll_sql_table *table, struct dbk_error *err)
 {
     struct dbk_buf sql;
     struct dbk_statement *statement = NULL;
@@ -159,21 +151,24 @@ static int check_xid(struct dbk_poll *poll, struct dbk_poll_table *table, struct
     return rc < 0 ? rc : DBK_OK;
 }
 
-int dbk_poll_begin_round(struct dbk_poll *poll, struct dbk_poll_table *table, struct dbk_error *err)
+int dbk_poll_sql_begin_round(struct dbk_poll *poll, struct dbk_poll_table *base,
+                             struct dbk_error *err)
 {
-    int rc = dbk_poll_look(poll, table, err);
+    struct dbk_poll_sql_table *table = dbk_poll_sql_table_of(base);
+    bool postgres = dbk_poll_sql_of(poll)->postgres;
+    int rc = dbk_poll_sql_look(poll, base, err);
     if (rc < 0)
         return rc;
     if (table->mode == DBK_POLL_XID)
         return table->cursor.count > 0 ? check_xid(poll, table, err) : DBK_OK;
     /* A round that was left goes on behind its last page, with the bounds it began with. */
-    if (table->at == DBK_POLL_PAGE)
+    if (base->at == DBK_POLL_PAGE)
         return DBK_OK;
-    if (table->mode == DBK_POLL_STAMP && !poll->postgres)
+    if (table->mode == DBK_POLL_STAMP && !postgres)
         rc = remember_newest(poll, table, err);
     if (rc == DBK_OK && table->mode == DBK_POLL_STAMP && table->next.count > 0)
         rc = keep(poll, &table->from, &table->next.values[0], err);
-    if (rc == DBK_OK && table->mode == DBK_POLL_STAMP && poll->postgres)
+    if (rc == DBK_OK && table->mode == DBK_POLL_STAMP && postgres)
         rc = ask_bound(poll, table, err);
     dbk_reader_place_reset(&table->cursor);
     return rc;
@@ -181,16 +176,11 @@ int dbk_poll_begin_round(struct dbk_poll *poll, struct dbk_poll_table *table, st
 
 /* ---- Pages ---- */
 
-static const struct dbk_reader_column *cursor_of(const struct dbk_poll_table *table)
-{
-    return dbk_reader_column(&table->reader, dbk_slice_of(settings(table)->cursor));
-}
-
 /* `("xid","id") > ('5'::xid8,'7'::int4)` */
-static void put_behind(const struct dbk_poll_table *table, struct dbk_buf *sql)
+static void put_behind(const struct dbk_poll_sql_table *table, struct dbk_buf *sql)
 {
     const struct dbk_reader *reader = &table->reader;
-    const struct dbk_reader_column *column = cursor_of(table);
+    const struct dbk_reader_column *column = dbk_poll_sql_cursor(table);
     dbk_buf_append_char(sql, '(');
     dbk_reader_put_name(sql, column->name);
     dbk_buf_append_char(sql, ',');
@@ -205,7 +195,7 @@ static void put_behind(const struct dbk_poll_table *table, struct dbk_buf *sql)
     dbk_buf_append_char(sql, ')');
 }
 
-static void put_where(const struct dbk_poll_table *table, struct dbk_buf *sql)
+static void put_where(const struct dbk_poll_sql_table *table, struct dbk_buf *sql)
 {
     const char *word = " WHERE ";
     bool begun = table->cursor.count > 0;
@@ -218,19 +208,19 @@ static void put_where(const struct dbk_poll_table *table, struct dbk_buf *sql)
         word = " AND ";
     } else if (table->mode == DBK_POLL_STAMP && table->from.count > 0) {
         dbk_buf_append_text(sql, word);
-        dbk_reader_put_name(sql, cursor_of(table)->name);
+        dbk_reader_put_name(sql, dbk_poll_sql_cursor(table)->name);
         dbk_buf_append_text(sql, " >= ");
-        dbk_reader_put_literal(&table->reader, &table->from.values[0], cursor_of(table)->type_name,
-                               sql);
+        dbk_reader_put_literal(&table->reader, &table->from.values[0],
+                               dbk_poll_sql_cursor(table)->type_name, sql);
     }
     if (table->mode != DBK_POLL_XID)
         return;
     dbk_buf_append_text(sql, word);
-    dbk_reader_put_name(sql, cursor_of(table)->name);
+    dbk_reader_put_name(sql, dbk_poll_sql_cursor(table)->name);
     dbk_buf_append_text(sql, " < pg_snapshot_xmin(pg_current_snapshot())");
 }
 
-static void put_page(const struct dbk_poll *poll, const struct dbk_poll_table *table,
+static void put_page(const struct dbk_poll *poll, const struct dbk_poll_sql_table *table,
                      struct dbk_buf *sql)
 {
     dbk_buf_append_text(sql, "SELECT ");
@@ -240,37 +230,36 @@ static void put_page(const struct dbk_poll *poll, const struct dbk_poll_table *t
     put_where(table, sql);
     dbk_buf_append_text(sql, " ORDER BY ");
     if (table->mode != DBK_POLL_WHOLE) {
-        dbk_reader_put_name(sql, cursor_of(table)->name);
+        dbk_reader_put_name(sql, dbk_poll_sql_cursor(table)->name);
         dbk_buf_append_char(sql, ',');
     }
     dbk_reader_put_key(&table->reader, sql);
     dbk_buf_append_format(sql, " LIMIT %zu", poll->page_limit);
 }
 
-int dbk_poll_open_page(struct dbk_poll *poll, struct dbk_error *err)
+int dbk_poll_sql_open_page(struct dbk_poll *poll, struct dbk_error *err)
 {
+    struct dbk_poll_sql_table *table = dbk_poll_sql_table_of(poll->table);
     struct dbk_buf sql;
-    poll->page_limit =
-        poll->options.chunk_rows < PAGE_ROWS_MAX ? poll->options.chunk_rows : PAGE_ROWS_MAX;
     dbk_buf_init(&sql, SQL_SIZE_MAX);
-    put_page(poll, poll->table, &sql);
-    int rc = dbk_reader_prepare(&poll->table->reader, &sql, &poll->page, err);
+    put_page(poll, table, &sql);
+    int rc = dbk_reader_prepare(&table->reader, &sql, &dbk_poll_sql_of(poll)->page, err);
     dbk_buf_release(&sql);
-    poll->page_rows = 0;
     return rc;
 }
 
-int dbk_poll_move(struct dbk_poll *poll, struct dbk_error *err)
+int dbk_poll_sql_move(struct dbk_poll *poll, struct dbk_error *err)
 {
-    struct dbk_poll_table *table = poll->table;
+    struct dbk_poll_sql_table *table = dbk_poll_sql_table_of(poll->table);
+    struct dbk_statement *page = dbk_poll_sql_of(poll)->page;
     int rc = DBK_OK;
     dbk_reader_place_reset(&table->cursor);
     if (table->mode != DBK_POLL_WHOLE) {
         struct dbk_value value =
-            dbk_statement_column(poll->page, (int)(cursor_of(table) - table->reader.columns));
+            dbk_statement_column(page, (int)(dbk_poll_sql_cursor(table) - table->reader.columns));
         rc = dbk_reader_place_add(&table->cursor, &value);
     }
     if (rc == DBK_OK)
-        rc = dbk_reader_place_add_key(&table->reader, &table->cursor, poll->page, 0);
-    return rc < 0 ? no_memory(poll, err) : DBK_OK;
+        rc = dbk_reader_place_add_key(&table->reader, &table->cursor, page, 0);
+    return rc < 0 ? dbk_poll_no_memory(poll, err) : DBK_OK;
 }
