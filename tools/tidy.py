@@ -32,7 +32,7 @@ FRONTS |= {"log/sealed.h", "vault/backup.h", "vault/copies.h", "vault/fields.h",
 # What forgets calls the rooms that it cleans.
 FRONTS |= {"model/forget.h"}
 
-FRONTS |= {"model/letters.h", "model/with.h"}
+FRONTS |= {"model/letters.h", "model/with.h", "service/impact.h", "service/migration.h"}
 
 # A server's connection string is read in one place.
 FRONTS |= {"target/secret.h"}
@@ -49,7 +49,7 @@ DRIVERS = {
     "sqlite3.h": {"target"},
     "sodium.h": {"vault"},
     "libpq-fe.h": {"target", "capture"},
-    "pg_query.h": {"target", "view"},
+    "pg_query.h": {"service", "target", "view"},
     "yaml.h": {"book"},
     "pcre2.h": {"schema"},
     "microhttpd.h": {"server"},

@@ -744,6 +744,25 @@ const struct dbk_cli_command dbk_cli_commands[] = {
      .positional_max = 1,
      .book = true,
      .run = dbk_run_sql},
+    {.name = "impact",
+     .positional = "FILE.sql",
+     .summary = "who uses what a migration changes, and what breaks",
+     .details =
+         "For each change: the services (by contract), captures, handlers, models, views, queries\n"
+         "and commands that use it. `breaks`: it will; `unknown`: it may, and cannot be judged.\n"
+         "Exits with 1 when there is any of both. A SQLite file that is there is asked what a "
+         "text\n"
+         "uses, and is not changed. --observed asks PostgreSQL's pg_stat_statements, too.",
+     .examples = EXAMPLES("daybook impact migrations/0007.sql",
+                          "daybook impact 0007.sql --database shop -o json",
+                          "daybook impact 0007.sql --observed"),
+     .options = OPTIONS(
+         OPTION("database", TEXT, "NAME", "of book.yaml (the services' one, where it is one)"),
+         FLAG("observed", "statements that PostgreSQL has seen, by role")),
+     .positional_min = 1,
+     .positional_max = 1,
+     .book = true,
+     .run = dbk_run_impact},
     {.name = "service ls",
      .positional = "",
      .summary = "services: their database, what they own in it, what they read and append",

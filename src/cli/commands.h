@@ -63,6 +63,7 @@ int dbk_run_group_drop(const struct dbk_arguments *arguments);
 int dbk_run_group_run(const struct dbk_arguments *arguments);
 int dbk_run_group_rm(const struct dbk_arguments *arguments);
 int dbk_run_help(const struct dbk_arguments *arguments);
+int dbk_run_impact(const struct dbk_arguments *arguments);
 int dbk_run_import(const struct dbk_arguments *arguments);
 int dbk_run_stream_show(const struct dbk_arguments *arguments);
 int dbk_run_stream_keep(const struct dbk_arguments *arguments);

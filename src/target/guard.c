@@ -248,3 +248,33 @@ int dbk_guard_text(const struct dbk_sqlite *connection, struct dbk_slice sql, in
         *offset_out = (int)(reader.offset - reader.token.text.size);
     return dbk_error_set(err, DBK_EDENIED, "%s %s", who[connection->guard], fault);
 }
+
+/* ---- Watching ---- */
+
+static int watch_access(void *context, int action, const char *first, const char *second,
+                        const char *database, const char *trigger)
+{
+    const struct dbk_sqlite *connection = context;
+    (void)database;
+    (void)trigger;
+    if (action == SQLITE_READ || action == SQLITE_UPDATE)
+        connection->watch(connection->watch_context, first, second == NULL ? "" : second,
+                          action == SQLITE_READ ? DBK_WATCHED_READ : DBK_WATCHED_UPDATE);
+    else if (action == SQLITE_INSERT || action == SQLITE_DELETE)
+        connection->watch(connection->watch_context, first, "",
+                          action == SQLITE_INSERT ? DBK_WATCHED_INSERT : DBK_WATCHED_DELETE);
+    return SQLITE_OK;
+}
+
+void dbk_connection_watch(struct dbk_connection *connection, dbk_watch_fn watch, void *context)
+{
+    if (dbk_connection_dialect(connection) != DBK_DIALECT_SQLITE)
+        return;
+    struct dbk_sqlite *session = dbk_sqlite_of(connection);
+    session->watch = watch;
+    session->watch_context = context;
+    if (watch != NULL)
+        (void)sqlite3_set_authorizer(session->sqlite, watch_access, session);
+    else
+        dbk_connection_guard(connection, session->guard);
+}

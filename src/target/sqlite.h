@@ -13,7 +13,9 @@ struct dbk_sqlite {
     struct dbk_connection base; /* first: a connection is cast to it */
     sqlite3 *sqlite;
     enum dbk_guard guard;
-    char denied[200]; /* why the guard said no to the statement being prepared */
+    char denied[200];   /* why the guard said no to the statement being prepared */
+    dbk_watch_fn watch; /* while dbk_connection_watch is on */
+    void *watch_context;
     int64_t limit_us;
     int64_t deadline_us; /* of the running statement; 0: the clock was not looked at */
     bool late;           /* the limit ended the statement */

@@ -139,6 +139,16 @@ enum dbk_guard {
 void dbk_connection_guard(struct dbk_connection *connection, enum dbk_guard guard);
 
 /*
+ * Has a session tell what statements use while they are prepared: tables and columns as SQLite
+ * itself finds them, through views and triggers. column is "" where none is meant. NULL ends it.
+ * Only SQLite's sessions tell anything. While it is on, nothing is refused.
+ */
+enum dbk_watched { DBK_WATCHED_READ, DBK_WATCHED_INSERT, DBK_WATCHED_UPDATE, DBK_WATCHED_DELETE };
+typedef void (*dbk_watch_fn)(void *context, const char *table, const char *column,
+                             enum dbk_watched what);
+void dbk_connection_watch(struct dbk_connection *connection, dbk_watch_fn watch, void *context);
+
+/*
  * What makes posting exactly-once: "transaction", in which a batch and its position are one, or
  * "guarded", where each document knows what was done to it (MongoDB without transactions). Valid as
  * long as the program. DBK_ECONNECT: a server is asked.

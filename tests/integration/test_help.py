@@ -10,7 +10,7 @@ from conftest import clean_environment
 COMMANDS = """new check serve demo do get append read tail log
 trace state import sql model-ls model-show
 model-read model-rebuild model-as-of view-ls view-show view-read view-refresh bench-append
-service-ls service-show schema-ls schema-check schema-diff schema-infer
+impact service-ls service-show schema-ls schema-check schema-diff schema-infer
 bench-read bench-stream bench-state bench-model bench-open migrate-status migrate-report
 migrate-switch migrate-undo migrate-verify migrate-position migrate""".split()
 

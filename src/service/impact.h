@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * impact -- who uses what a migration changes, and what becomes of it.
+ *
+ * Users are all that the book knows of a database: contracts, captured tables and what is made of
+ * their changes, the outbox, commands, queries, views, read models and their handlers. What cannot
+ * be judged is unknown, and never safe.
+ *
+ * Threads: one at a time.
+ * Source:  docs/services.md.
+ */
+#ifndef DBK_SERVICE_IMPACT_H
+#define DBK_SERVICE_IMPACT_H
+
+#include "command/command.h"
+#include "model/model.h"
+#include "service/migration.h"
+#include "service/service.h"
+#include "view/view.h"
+
+/* A text of SQL that the book, or a database, has. */
+struct dbk_impact_text {
+    const char *kind; /* "query", "observed" */
+    const char *name;
+    const char *file; /* NULL: of no file */
+    unsigned line;
+    const char *database; /* of book.yaml */
+    struct dbk_slice sql;
+};
+
+/* The book, and the database that a migration is for. */
+struct dbk_impact_scope {
+    const char *database;
+    const char *address;
+    const struct dbk_service_definition *services;
+    size_t service_count;
+    const struct dbk_model_definition *models;
+    size_t model_count;
+    const struct dbk_view_definition *views;
+    size_t view_count;
+    const struct dbk_service_command *commands;
+    size_t command_count;
+    const struct dbk_impact_text *texts; /* queries, and statements that a server has seen */
+    size_t text_count;
+    /* A session of the database, to have SQLite tell what a text reads and changes; NULL: its words
+       alone tell. */
+    struct dbk_connection *connection;
+};
+
+enum dbk_impact_verdict {
+    DBK_IMPACT_SAFE,    /* it goes on */
+    DBK_IMPACT_UNKNOWN, /* it may break */
+    DBK_IMPACT_BREAKS,
+};
+const char *dbk_impact_verdict_text(enum dbk_impact_verdict verdict);
+
+struct dbk_impact_row {
+    const struct dbk_change *change;
+    enum dbk_impact_verdict verdict;
+    const char *kind; /* of the user: "service", "capture", "events", "handler", "model", "command",
+                         "query", "view", "observed"; NULL: the change has no user */
+    const char *user;
+    const char *file; /* NULL: none */
+    unsigned line;
+    struct dbk_slice seen; /* the statement, of one that a server has seen */
+    const char *why;
+    const char *first; /* what to do before; NULL: nothing */
+};
+
+struct dbk_impact {
+    struct dbk_impact_row *rows; /* changes in the file's order, users of each by verdict */
+    size_t count;
+    size_t breaks; /* users that break, over all changes */
+    size_t unknown;
+};
+
+/* All lies in the migration's arena. DBK_ENOMEM and, of the connection, others. */
+int dbk_impact_judge(const struct dbk_impact_scope *scope, const struct dbk_migration *migration,
+                     struct dbk_impact *impact_out, struct dbk_error *err) DBK_MUST_CHECK;
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * users -- all that the book knows to use the tables of a database, each with what it uses.
+ *
+ * Threads: one at a time.
+ */
+#ifndef DBK_SERVICE_USERS_H
+#define DBK_SERVICE_USERS_H
+
+#include "service/impact.h"
+
+enum dbk_user_way {
+    DBK_USER_SQL,     /* a text of SQL, or a contract to read */
+    DBK_USER_CAPTURE, /* a table is captured */
+    DBK_USER_IMAGE,   /* a handler takes columns of captured rows */
+    DBK_USER_EVENTS,  /* captured rows are read, and which columns is not said */
+    DBK_USER_MODEL,   /* a read model's own tables */
+};
+
+struct dbk_user {
+    enum dbk_user_way way;
+    const char *kind;
+    const char *name;
+    const char *file;
+    unsigned line;
+    struct dbk_slice seen; /* the statement, of one that a server has seen */
+    struct dbk_uses uses;
+};
+
+struct dbk_users {
+    struct dbk_arena *arena;
+    struct dbk_json *json;
+    struct dbk_user *items;
+    size_t count;
+    size_t capacity;
+};
+
+/* users: arena and json are the caller's. */
+int dbk_users_collect(const struct dbk_impact_scope *scope, struct dbk_users *users,
+                      struct dbk_error *err) DBK_MUST_CHECK;
+
+#endif

@@ -1,0 +1,360 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`daybook impact`: for each of many migrations exactly the users in a book whose users are known,
+and nothing that cannot be judged is called safe."""
+import json
+import sqlite3
+import subprocess
+
+import pytest
+from conftest import Book, clean_environment, missing
+from services.postgres import Missing, Postgres
+
+FILES = {
+    "book.yaml": "book: shop\ndatabases:\n  shop: SHOP\n  reading: sqlite:reading.db\n",
+    "services/users.yaml": """database: shop
+tables:
+  people: {public: [id, name, email], version: 2, capture: cdc, columns: [id, name, born]}
+  notes:
+events: {append: [user]}
+""",
+    "services/orders.yaml": """database: shop
+tables: {orders: {public: [id, total]}}
+outbox: {table: outbox}
+reads: {users.people: {columns: [id, name], version: 2}}
+events: {append: [order], read: [users.people]}
+models: [names]
+""",
+    "services/mail.yaml": """database: shop
+tables: {letters: }
+reads:
+  users.people: {columns: [id, email], version: 2}
+  orders.orders: {columns: [id], version: 1}
+""",
+    "commands/AddPerson.sql": """-- service: users
+INSERT INTO people (id, name, email) VALUES (:id, :name, :email)
+ON CONFLICT (id) DO UPDATE SET email = excluded.email;
+""",
+    "commands/NotePerson.sql": "-- service: users\nINSERT INTO notes VALUES (:id, :text);\n",
+    "commands/ShowPerson.sql": """-- service: users
+SELECT p.*, lower(n.text) AS note FROM people AS p JOIN notes AS n ON n.id = p.id WHERE p.id = :id
+ORDER BY note;
+""",
+    "commands/PlaceOrder.sql": """-- service: orders
+INSERT INTO orders (id, person, total)
+SELECT :id, p.id, :total FROM people p WHERE p.id = :person;
+INSERT INTO outbox (id, stream, type, data) VALUES (:id, 'order-1', 'OrderPlaced', '{}');
+""",
+    "commands/CancelOrder.sql": """-- service: orders
+UPDATE orders SET cancelled = 1 WHERE id = :id AND person IN (SELECT id FROM people);
+""",
+    "models/names/model.yaml": "database: reading\nsync: cdc\nsource: [users.people]\n",
+    "models/names/schema.sql": "CREATE TABLE names (id integer PRIMARY KEY, name text);\n",
+    "models/names/people.insert.sql": "INSERT INTO names VALUES (:new.id, :new.name);\n",
+    "models/names/people.delete.sql": "DELETE FROM names WHERE id = :old.id;\n",
+    "models/totals/model.yaml": "database: shop\nsync: events\nsource: [order]\n",
+    "models/totals/schema.sql":
+        "CREATE TABLE totals (person integer PRIMARY KEY, amount bigint NOT NULL);\n",
+    "models/totals/OrderPlaced.sql": "INSERT INTO totals (person, amount) VALUES (:id, 1);\n",
+    "queries/GetTotals.sql": "-- database: shop\nSELECT person, amount FROM totals\n",
+}
+CONTRACT = {"orders", "mail"}
+IMAGES = {"names/insert", "names/delete"}
+CAPTURE = {"users.people"}
+EVENTS = {"orders!"}
+
+# What each migration breaks, may break, and leaves alone, by user.
+CASES = {
+    "drop a column of contracts": (
+        "ALTER TABLE people DROP COLUMN name",
+        {"orders", "users.people", "AddPerson", "names/insert"}, {"orders!", "ShowPerson"}, set()),
+    "drop a column of one contract": (
+        "ALTER TABLE people DROP COLUMN email", {"mail", "AddPerson"}, {"ShowPerson"}, set()),
+    "drop a column that is captured": (
+        "ALTER TABLE people DROP COLUMN born", {"users.people"}, {"orders!", "ShowPerson"}, set()),
+    "drop a column of nobody": (
+        "ALTER TABLE orders DROP COLUMN remark", set(), set(), set()),
+    "drop a column of a command": (
+        "ALTER TABLE orders DROP COLUMN cancelled", {"CancelOrder"}, set(), set()),
+    "drop a column that is inserted by its place": (
+        "ALTER TABLE notes DROP COLUMN colour", {"NotePerson"}, set(), set()),
+    "drop a table": (
+        "DROP TABLE orders", {"mail", "PlaceOrder", "CancelOrder"}, set(), set()),
+    "drop a table that is captured": (
+        "DROP TABLE people", CONTRACT | CAPTURE | EVENTS | IMAGES |
+        {"AddPerson", "ShowPerson", "PlaceOrder", "CancelOrder"}, set(), set()),
+    "drop a table of nobody": ("DROP TABLE basket", set(), set(), set()),
+    "drop with what stands on it": (
+        "DROP TABLE basket CASCADE", set(), {"totals/handler", "GetTotals"}, set()),
+    "rename a table": (
+        "ALTER TABLE orders RENAME TO purchases", {"mail", "PlaceOrder", "CancelOrder"}, set(),
+        set()),
+    "rename a column": (
+        "ALTER TABLE orders RENAME COLUMN id TO number", {"mail", "PlaceOrder", "CancelOrder"},
+        set(), set()),
+    "rename a column that the query's own name hides": (
+        "ALTER TABLE notes RENAME COLUMN note TO remark", set(), set(), set()),
+    "move a table": (
+        "ALTER TABLE orders SET SCHEMA archive", {"mail", "PlaceOrder", "CancelOrder"}, set(),
+        set()),
+    "change a type": (
+        "ALTER TABLE people ALTER COLUMN email TYPE citext", set(),
+        {"mail", "AddPerson", "ShowPerson"}, set()),
+    "change a type that is captured": (
+        "ALTER TABLE people ALTER COLUMN born TYPE timestamptz", set(),
+        {"orders!", "ShowPerson"}, {"users.people"}),
+    "forbid NULL where it is written": (
+        "ALTER TABLE people ALTER COLUMN email SET NOT NULL", set(), {"AddPerson"},
+        {"mail", "ShowPerson"}),
+    "forbid NULL where it is left out": (
+        "ALTER TABLE orders ALTER COLUMN remark SET NOT NULL", set(), {"PlaceOrder"}, set()),
+    "allow NULL": (
+        "ALTER TABLE people ALTER COLUMN name DROP NOT NULL", set(),
+        {"orders", "orders!", "names/insert", "ShowPerson"}, {"AddPerson"}),
+    "set a default": (
+        "ALTER TABLE orders ALTER COLUMN remark SET DEFAULT ''", set(), set(), {"PlaceOrder"}),
+    "drop a default": (
+        "ALTER TABLE orders ALTER COLUMN remark DROP DEFAULT", set(), {"PlaceOrder"}, set()),
+    "add a column": ("ALTER TABLE orders ADD COLUMN currency text", set(), set(), set()),
+    "add a column where all are read": (
+        "ALTER TABLE people ADD COLUMN phone text", set(), {"ShowPerson"}, set()),
+    "add a column where they are inserted by place": (
+        "ALTER TABLE notes ADD COLUMN colour text", set(), set(), {"NotePerson"}),
+    "add a required column": (
+        "ALTER TABLE orders ADD COLUMN currency text NOT NULL", {"PlaceOrder"}, set(), set()),
+    "add a filled column": (
+        "ALTER TABLE orders ADD COLUMN currency text NOT NULL DEFAULT 'EUR'", set(), set(), set()),
+    "add a check": (
+        "ALTER TABLE orders ADD CONSTRAINT positive CHECK (total > 0)", set(),
+        {"PlaceOrder", "CancelOrder"}, set()),
+    "add references": (
+        "ALTER TABLE orders ADD FOREIGN KEY (person) REFERENCES people", set(),
+        {"PlaceOrder", "CancelOrder", "AddPerson"}, set()),
+    "change a primary key that is captured": (
+        "ALTER TABLE people ADD PRIMARY KEY (id, name)", {"users.people"}, {"AddPerson"}, set()),
+    "drop a constraint": (
+        "ALTER TABLE people DROP CONSTRAINT people_pkey", set(), {"users.people", "AddPerson"},
+        set()),
+    "add an index": ("CREATE INDEX ON orders (total)", set(), set(), set()),
+    "add a unique index": (
+        "CREATE UNIQUE INDEX ON orders (person)", set(), {"PlaceOrder", "CancelOrder"}, set()),
+    "drop an index": (
+        "DROP INDEX people_email", set(), {"users.people", "AddPerson", "totals"}, set()),
+    "drop an index of this file": (
+        "CREATE INDEX fast ON orders (total); DROP INDEX fast", set(), set(), set()),
+    "add a table": ("CREATE TABLE coupons (id int PRIMARY KEY)", set(), set(), set()),
+    "change a table of this file": (
+        "CREATE TABLE t (a int); ALTER TABLE t DROP COLUMN a; DROP TABLE t", set(), set(), set()),
+    "change a table that may be there before": (
+        "CREATE TABLE IF NOT EXISTS orders (id int);\nALTER TABLE orders DROP COLUMN total",
+        {"PlaceOrder"}, set(), set()),
+    "change a table of another one's name": (
+        "CREATE TABLE archive.orders (id int);\nALTER TABLE orders DROP COLUMN total",
+        {"PlaceOrder"}, set(), set()),
+    "change a table that a temporary one hides": (
+        "CREATE TEMP TABLE orders (id int);\nALTER TABLE orders DROP COLUMN total",
+        {"PlaceOrder"}, set(), set()),
+    "change a table of another case": (
+        'CREATE TABLE "Orders" (id int);\nALTER TABLE orders DROP COLUMN total',
+        {"PlaceOrder"}, set(), set()),
+    "change a table under its new name": (
+        "ALTER TABLE notes RENAME TO remarks;\nALTER TABLE remarks DROP COLUMN colour",
+        {"NotePerson", "ShowPerson"}, set(), set()),
+    "split a table": (
+        "CREATE TABLE emails (person int, email text);\n"
+        "INSERT INTO emails SELECT id, email FROM people;\n"
+        "ALTER TABLE people DROP COLUMN email", {"mail", "AddPerson"}, {"ShowPerson"}, set()),
+    "split a table behind a view": (
+        "ALTER TABLE orders RENAME TO orders_all;\n"
+        "CREATE VIEW orders AS SELECT id, person FROM orders_all", {"PlaceOrder", "CancelOrder"},
+        {"mail"}, set()),
+    "replace a view": (
+        "CREATE OR REPLACE VIEW letters AS SELECT 1 AS id", set(), set(), set()),
+    "replace a view that is read": (
+        "CREATE OR REPLACE VIEW orders AS SELECT 1 AS total", {"mail", "PlaceOrder", "CancelOrder"},
+        set(), set()),
+    "change values": (
+        "UPDATE people SET email = lower(email)", set(), {"mail", "ShowPerson"}, {"AddPerson"}),
+    "delete rows": (
+        "WITH gone AS (DELETE FROM orders RETURNING id) SELECT count(*) FROM gone", set(),
+        {"mail", "PlaceOrder", "CancelOrder"}, set()),
+    "take rights": (
+        "REVOKE SELECT ON orders FROM mail", set(), {"mail", "PlaceOrder", "CancelOrder"}, set()),
+    "add a trigger": (
+        "CREATE TRIGGER t BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION f()", set(),
+        {"PlaceOrder", "CancelOrder"}, set()),
+    "drop a function": ("DROP FUNCTION lower(text)", {"ShowPerson"}, set(), set()),
+    "a column of the outbox": (
+        "ALTER TABLE outbox RENAME COLUMN type TO kind", {"orders", "PlaceOrder"}, set(), set()),
+    "a model's own table": (
+        "ALTER TABLE totals ALTER COLUMN amount TYPE numeric", {"totals"},
+        {"totals/handler", "GetTotals"}, set()),
+    "an index on a model's own table": (
+        "CREATE INDEX ON totals (amount)", set(), set(), {"totals"}),
+}
+# What changes anything of a database: all that use any of it.
+BLIND = ["DO $$ BEGIN DROP TABLE people; END $$", "SELECT split_people()", "SET search_path = x",
+         "ALTER TYPE mood ADD VALUE 'glad'", "DROP SCHEMA shop CASCADE", "CALL p()",
+         "REASSIGN OWNED BY a TO b"]
+
+
+def write(folder, address, extra=()):
+    for name, text in {**FILES, **dict(extra)}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text.replace("SHOP", address), encoding="utf-8")
+
+
+@pytest.fixture
+def book(binary, data, tmp_path):
+    write(tmp_path / "book", "postgres:env:NOWHERE")
+    return Book(binary, tmp_path / "book", data)
+
+
+def user_of(row):
+    """A user by a name of its own: a model by its handlers', who reads events by `!`."""
+    if row["kind"] == "events":
+        return row["user"] + "!"
+    if row["kind"] == "handler":
+        change = row["file"].rsplit("/", 1)[1].split(".")
+        return f"{row['user']}/{change[1] if len(change) == 3 else 'handler'}"
+    return row["user"]
+
+
+def judge(book, text, tmp_path, *arguments):
+    file = tmp_path / "migration.sql"
+    file.write_text(text, encoding="utf-8")
+    result = subprocess.run(book.command("impact", file, "--database", "shop", "-o", "json",
+                                         *arguments),
+                            capture_output=True, text=True, timeout=60, check=False,
+                            env=clean_environment() | getattr(book, "environment", {}))
+    rows = json.loads(result.stdout) if result.stdout else []
+    found = {"breaks": set(), "unknown": set(), "goes on": set()}
+    for row in rows:
+        if row["user"] is not None:
+            found[row["verdict"]].add(user_of(row))
+    found["unknown"] -= found["breaks"]
+    found["goes on"] -= found["breaks"] | found["unknown"]
+    return result, rows, found
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_exactly_the_users_are_named(book, tmp_path, case):
+    text, breaks, unknown, safe = CASES[case]
+    result, rows, found = judge(book, text, tmp_path)
+    assert found == {"breaks": breaks, "unknown": unknown, "goes on": safe}, result.stdout
+    assert result.returncode == (1 if breaks or unknown else 0), result.stderr
+    assert all(row["verdict"] == "goes on" for row in rows) == (not breaks and not unknown)
+
+
+@pytest.mark.parametrize("text", BLIND)
+def test_what_cannot_be_judged_is_not_called_safe(book, tmp_path, text):
+    result, rows, found = judge(book, text, tmp_path)
+    assert result.returncode == 1
+    assert CONTRACT | CAPTURE | EVENTS | IMAGES | {"AddPerson", "GetTotals"} <= (
+        found["unknown"] | found["breaks"]), result.stdout
+    assert found["goes on"] == set() and rows
+
+
+def test_places_are_named(book, tmp_path):
+    _, rows, _ = judge(book, "-- first\nSELECT 1;\n\n  ALTER TABLE people\n  DROP COLUMN email;\n",
+                       tmp_path)
+    mail = next(row for row in rows if row["user"] == "mail")
+    assert (mail["line"], mail["column"]) == (4, 3)
+    assert (mail["file"], mail["file_line"]) == ("services/mail.yaml", 4)
+    assert mail["change"] == "drops the column people.email"
+    assert "drop it later" in mail["first"]
+    add = next(row for row in rows if row["user"] == "AddPerson")
+    assert (add["file"], add["file_line"]) == ("commands/AddPerson.sql", 2)
+
+
+def test_what_is_no_migration_is_refused(book, tmp_path):
+    result, _, _ = judge(book, "SELECT 1;\nALTER TABLE people DROP COLUM name;", tmp_path)
+    assert result.returncode == 1 and "migration.sql:2:" in result.stderr
+    for text in ["SELECT " + "a+" * 30000 + "a", "SELECT " + "(" * 20000, "-- '" + "+a" * 9000,
+                 "SELECT $$'$$" + "+a" * 9000]:
+        result, _, _ = judge(book, text, tmp_path)
+        assert result.returncode == 1 and "split it" in result.stderr, result.stderr
+    large, _, _ = judge(book, "SELECT 1" + " " * 300000, tmp_path)
+    assert large.returncode == 1 and "larger than" in large.stderr
+    deep, _, _ = judge(book, "SELECT " + "(" * 2000 + "1" + ")" * 2000, tmp_path)
+    assert deep.returncode in (0, 1)
+    unknown = book.run("impact", tmp_path / "migration.sql", "--database", "shup", status=1)
+    assert "book.yaml has no database shup" in unknown.errors
+
+
+SQLITE_SCHEMA = """CREATE TABLE people (id INTEGER PRIMARY KEY, name, email, born);
+CREATE TABLE notes (id, text);
+CREATE TABLE orders (id INTEGER PRIMARY KEY, person, total, remark, cancelled);
+CREATE TABLE outbox (id, stream, type, data);
+CREATE TABLE letters (id); CREATE TABLE totals (person, amount);
+CREATE VIEW everybody AS SELECT id, email FROM people;
+"""
+
+
+@pytest.fixture
+def sqlite_book(binary, data, tmp_path):
+    database = tmp_path / "shop.db"
+    connection = sqlite3.connect(database)
+    connection.executescript(SQLITE_SCHEMA)
+    connection.close()
+    write(tmp_path / "book", f"sqlite:{database}", {
+        "commands/Mail.sql": "-- service: mail\n"
+                             "SELECT everybody.email FROM everybody WHERE id = :id;\n",
+        "commands/Both.sql": "-- service: orders\n"
+                             "SELECT total, name FROM orders, people WHERE person = people.id;\n",
+    }.items())
+    return Book(binary, tmp_path / "book", data)
+
+
+def test_sqlite_is_asked_what_is_used(sqlite_book, tmp_path):
+    """It looks through a view, and knows whose a column without a table is."""
+    _, _, found = judge(sqlite_book, "ALTER TABLE people DROP COLUMN email", tmp_path)
+    assert found["breaks"] == {"mail", "AddPerson", "Mail"}
+    assert found["unknown"] == {"ShowPerson"}
+    _, _, found = judge(sqlite_book, "ALTER TABLE orders DROP COLUMN name", tmp_path)
+    assert found["breaks"] | found["unknown"] == set()
+    _, _, found = judge(sqlite_book, "ALTER TABLE orders DROP COLUMN total", tmp_path)
+    assert found["breaks"] == {"PlaceOrder", "Both"}
+    (tmp_path / "shop.db").rename(tmp_path / "elsewhere.db")
+    _, _, found = judge(sqlite_book, "ALTER TABLE people DROP COLUMN email", tmp_path)
+    assert "Mail" in found["unknown"], "nobody knows what the view stands on"
+
+
+def test_sqlites_own_grammar_is_judged_by_its_words(sqlite_book, tmp_path):
+    result, rows, found = judge(
+        sqlite_book, "PRAGMA foreign_keys = OFF;\nCREATE TABLE made (a, b) WITHOUT ROWID;\n"
+        "REPLACE INTO letters VALUES (1);\n", tmp_path)
+    assert result.returncode == 0 and found["unknown"] == set(), result.stdout
+    result, rows, found = judge(
+        sqlite_book, "UPDATE OR REPLACE orders SET total = 1;\n", tmp_path)
+    assert result.returncode == 1
+    assert found["unknown"] == {"mail", "PlaceOrder", "CancelOrder", "Both"}
+    assert any("PostgreSQL's grammar" in row["change"] for row in rows)
+    result, rows, found = judge(
+        sqlite_book, "CREATE TABLE made (id INTEGER PRIMARY KEY, total text);\n"
+        "INSERT INTO made SELECT id, total FROM orders;\nDROP TABLE orders;\n"
+        "ALTER TABLE made RENAME TO orders;\n", tmp_path)
+    assert found["breaks"] == {"PlaceOrder", "CancelOrder", "Both"}
+    assert found["unknown"] == {"mail"}, result.stdout
+
+
+def test_what_a_server_has_seen_counts(book, tmp_path):
+    try:
+        server = Postgres(settings=["shared_preload_libraries = 'pg_stat_statements'"])
+    except Missing as why:
+        missing(str(why))
+    try:
+        book.environment = {"NOWHERE": server.create("shop")}
+        result, _, _ = judge(book, "SELECT 1", tmp_path, "--observed")
+        assert result.returncode == 1 and "pg_stat_statements" in result.stderr
+        server.sql("CREATE EXTENSION pg_stat_statements; CREATE TABLE people (id int, secret text);"
+                   "CREATE ROLE stranger LOGIN; GRANT SELECT ON people TO stranger", "shop")
+        server.sql("SET ROLE stranger; SELECT secret FROM people WHERE id = 7", "shop")
+        change = "ALTER TABLE people DROP COLUMN secret"
+        _, rows, found = judge(book, change, tmp_path, "--observed")
+        assert "stranger" in found["breaks"]
+        row = next(row for row in rows if row["user"] == "stranger")
+        assert row["kind"] == "observed" and "SELECT secret FROM people" in row["statement"]
+        _, _, found = judge(book, change, tmp_path)
+        assert "stranger" not in found["breaks"]
+    finally:
+        server.close()
