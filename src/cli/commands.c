@@ -132,6 +132,20 @@ const struct dbk_cli_command dbk_cli_commands[] = {
      .positional_max = DBK_ARGUMENTS_MAX,
      .book = true,
      .run = dbk_run_get},
+    {.name = "report",
+     .positional = "QUERY [NAME=VALUE…]",
+     .summary = "ask a named query on one cut of the book, and say which",
+     .details = "All that it reads is as of one position, and the answer says of each source how "
+                "far it is in\n"
+                "there: behind the rows on standard error, with them in -o json.",
+     .examples = EXAMPLES("daybook report SalesByCustomer", "daybook report SalesByCustomer -o csv",
+                          "daybook report SalesByCustomer year=2011 --after users:0/16B3748 -o "
+                          "json"),
+     .options = OPTIONS(AFTER),
+     .positional_min = 1,
+     .positional_max = DBK_ARGUMENTS_MAX,
+     .book = true,
+     .run = dbk_run_report},
     {.name = "append",
      .positional = "STREAM TYPE JSON | --file FILE",
      .summary = "append an event, or a file of them as one batch",

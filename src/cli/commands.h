@@ -70,6 +70,7 @@ int dbk_run_stream_keep(const struct dbk_arguments *arguments);
 int dbk_run_stream_delete(const struct dbk_arguments *arguments);
 int dbk_run_stream_close(const struct dbk_arguments *arguments);
 int dbk_run_backup(const struct dbk_arguments *arguments);
+int dbk_run_report(const struct dbk_arguments *arguments);
 int dbk_run_restore(const struct dbk_arguments *arguments);
 int dbk_run_upgrade(const struct dbk_arguments *arguments);
 int dbk_run_compact(const struct dbk_arguments *arguments);

@@ -131,7 +131,7 @@ static int show_answer(const struct dbk_arguments *arguments, const struct dbk_a
     if (rc < 0)
         goto out;
     bool position = wants_position(arguments);
-    if (show->rows == NULL || (position && options.output == DBK_OUTPUT_JSON)) {
+    if (show->rows == NULL || ((position || show->whole) && options.output == DBK_OUTPUT_JSON)) {
         rc = dbk_table_object(&options, root, show->open, err);
         goto out;
     }
@@ -145,6 +145,10 @@ static int show_answer(const struct dbk_arguments *arguments, const struct dbk_a
                        : show_rows(table, root, rows, err);
     if (rc == DBK_OK && position)
         say_position(root);
+    if (rc == DBK_OK && show->say != NULL) {
+        (void)fflush(stdout);
+        show->say(root);
+    }
 out:
     dbk_table_free(table);
     dbk_json_free(json);

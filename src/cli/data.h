@@ -26,7 +26,10 @@ struct dbk_data_show {
     int (*summary)(struct dbk_buf *out, const struct dbk_json_node *row);
     int (*csv_summary)(struct dbk_buf *out, const struct dbk_json_node *row);
     uint64_t limit; /* lines: ends after so many; 0: all */
-    bool live;      /* lines: as server-sent events, each shown at once */
+    bool whole;     /* with rows: -o json shows all of the answer */
+    /* With rows: says on standard error what else the answer has. NULL: nothing. */
+    void (*say)(const struct dbk_json_node *answer);
+    bool live; /* lines: as server-sent events, each shown at once */
 };
 
 /* Options of a table for these arguments. */

@@ -200,6 +200,23 @@ int dbk_engine_query(struct dbk_engine *engine, const char *name,
                      const struct dbk_json_node *parameters, uint64_t after, int64_t timeout_us,
                      struct dbk_rows **rows_out, struct dbk_error *err) DBK_MUST_CHECK;
 
+/*
+ * A report: a named query on one cut of the book. All that it reads is as of one position, which is
+ * the end of a batch and of no source transaction's part; it waits for that, at most timeout_us.
+ *
+ * cut_out  appended: {"position":P,"time":…,"sources":[…]}: for each category that the models it
+ *          reads follow, its last event up to there, and of one that is captured the source's own
+ *          position that is in it
+ *
+ * DBK_EINVAL    it reads a view over several models, of which nobody knows how far each was
+ * DBK_ETIMEOUT  what it reads was never as of one position; the message says how far apart
+ * and all that dbk_engine_query answers
+ */
+int dbk_engine_report(struct dbk_engine *engine, const char *name,
+                      const struct dbk_json_node *parameters, uint64_t after, int64_t timeout_us,
+                      struct dbk_buf *cut_out, struct dbk_rows **rows_out,
+                      struct dbk_error *err) DBK_MUST_CHECK;
+
 /* Waits until a model or view (by name) has got to a position; see dbk_models_wait. DBK_ENOTFOUND;
    DBK_ETIMEOUT. */
 int dbk_engine_wait(struct dbk_engine *engine, const char *name, uint64_t after, int64_t timeout_us,

@@ -227,18 +227,24 @@ static int find_position(struct dbk_engine *engine, const struct dbk_rows_option
         if (rc == DBK_OK)
             rc = check_stale(engine, &book->models[i], own == UINT64_MAX ? 0 : own, err);
         position = own < position ? own : position;
+        rows->position_max = own > rows->position_max ? own : rows->position_max;
         rows->seen[i] = own == UINT64_MAX ? 0 : own;
     }
     for (size_t i = 0; rc == DBK_OK && i < book->view_count; i++) {
         const char *database = book->views[i].database;
-        if (in_scope(engine, options, database) && dbk_sql_names(options->sql, book->views[i].name))
-            rc = catalog_position(rows, options->database == NULL ? database : NULL,
-                                  "_daybook_views WHERE name = ?1", book->views[i].name, &position,
-                                  err);
+        uint64_t own = UINT64_MAX;
+        if (!in_scope(engine, options, database) ||
+            !dbk_sql_names(options->sql, book->views[i].name))
+            continue;
+        rc = catalog_position(rows, options->database == NULL ? database : NULL,
+                              "_daybook_views WHERE name = ?1", book->views[i].name, &own, err);
+        position = own < position ? own : position;
+        rows->position_max = rc == DBK_OK && own > rows->position_max ? own : rows->position_max;
     }
     uint64_t last = dbk_store_last_position(engine->store);
     uint64_t events = 0;
     rows->position = position > last ? last : position;
+    rows->position_max = rows->position_max > rows->position ? rows->position_max : rows->position;
     return rc < 0 ? rc
                   : dbk_models_lag(engine->models, rows->position, &events, &rows->lag_us, err);
 }
@@ -446,8 +452,8 @@ void dbk_rows_free(struct dbk_rows *rows)
 
 #define QUERY_LIMIT_US (INT64_C(30) * 1000000)
 
-static const struct dbk_book_query *find_query(struct dbk_engine *engine, const char *name,
-                                               struct dbk_arena *arena, struct dbk_error *err)
+const struct dbk_book_query *dbk_engine_find_query(struct dbk_engine *engine, const char *name,
+                                                   struct dbk_arena *arena, struct dbk_error *err)
 {
     const struct dbk_book *book = engine->book;
     const char **candidates = dbk_arena_alloc(arena, (book->query_count + 1) * sizeof(*candidates));
@@ -536,7 +542,7 @@ int dbk_engine_query(struct dbk_engine *engine, const char *name,
     struct dbk_value *values = NULL;
     dbk_arena_init(&arena, DBK_ENGINE_TEXT_SIZE_MAX);
     dbk_buf_init(&sql, DBK_ENGINE_TEXT_SIZE_MAX);
-    const struct dbk_book_query *query = find_query(engine, name, &arena, err);
+    const struct dbk_book_query *query = dbk_engine_find_query(engine, name, &arena, err);
     int rc = query == NULL ? DBK_ENOTFOUND : make_values(query, parameters, &arena, &values, err);
     if (rc == DBK_OK)
         rc = dbk_text_rewrite(query->database == NULL ? DBK_DIALECT_SQLITE

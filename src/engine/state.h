@@ -17,7 +17,8 @@ struct dbk_rows {
     struct dbk_statement *statement;
     const char **names; /* of the columns, each once */
     uint64_t position;
-    int64_t lag_us; /* negative: it is as of a time, and has none */
+    uint64_t position_max; /* of the model or view that is furthest */
+    int64_t lag_us;        /* negative: it is as of a time, and has none */
     struct dbk_slice sql;
     struct dbk_engine *engine;
     uint64_t *seen; /* of each model that is read, its position; 0: it is not */
@@ -60,6 +61,9 @@ int dbk_rows_attach(struct dbk_rows *rows, const char *name, const char *path,
                     struct dbk_error *err) DBK_MUST_CHECK;
 /* True when the SQL names one of a model's tables anywhere. */
 bool dbk_rows_names_model(const struct dbk_engine *engine, struct dbk_slice sql, size_t model);
+/* A query by name; NULL: there is none (did you mean). */
+const struct dbk_book_query *dbk_engine_find_query(struct dbk_engine *engine, const char *name,
+                                                   struct dbk_arena *arena, struct dbk_error *err);
 /* Opens what a read as of a time names: its models' files, built where they are missing, its views
    as they would have been, and `events` up to then. */
 int dbk_rows_open_as_of(struct dbk_engine *engine, const struct dbk_rows_options *options,

@@ -80,6 +80,10 @@ const struct dbk_route dbk_routes[] = {
     {"GET", "/queries", dbk_api_queries, "", "The named queries", false},
     {"GET", "/queries/{name}", dbk_api_query, "*",
      "Asks a named query with its parameters; after= waits for a position", false},
+    {"GET", "/reports/{name}", dbk_api_report, "*",
+     "Asks a named query on one cut of the book, and says what that is: its position, and of each "
+     "source how far it is in it",
+     false},
     {"GET", "/models", dbk_api_models, "", "The read models", false},
     {"GET", "/models/{model}", dbk_api_model, "", "A read model's status", false},
     {"GET", "/models/{model}/tables/{table}", dbk_api_model_table, "after timeout_ms limit",

@@ -242,27 +242,50 @@ static int put_parameters(struct dbk_api_call *call, struct dbk_buf *out, struct
     return out->rc < 0 ? dbk_error_set(err, out->rc, "out of memory reading parameters") : DBK_OK;
 }
 
-int dbk_api_query(struct dbk_api_call *call, struct dbk_error *err)
+/* report: on one cut, which stands before the rows. */
+static int ask(struct dbk_api_call *call, bool report, struct dbk_error *err)
 {
     struct dbk_rows *rows = NULL;
+    struct dbk_buf cut;
     const struct dbk_json_node *root = NULL;
     struct dbk_buf text;
     uint64_t after = 0;
     int64_t timeout_us = 0;
     dbk_buf_init(&text, DBK_URL_SIZE_MAX * 8);
+    dbk_buf_init(&cut, DBK_ENGINE_TEXT_SIZE_MAX);
     int rc = dbk_api_after(call, &after, &timeout_us, err);
     if (rc == DBK_OK)
         rc = put_parameters(call, &text, err);
     if (rc == DBK_OK)
         rc = dbk_json_parse(call->scratch->json, dbk_buf_slice(&text), &root, err);
-    if (rc == DBK_OK)
+    if (rc == DBK_OK && report)
+        rc = dbk_engine_report(call->engine, dbk_api_part(call, 1), root, after, timeout_us, &cut,
+                               &rows, err);
+    else if (rc == DBK_OK)
         rc = dbk_engine_query(call->engine, dbk_api_part(call, 1), root, after, timeout_us, &rows,
                               err);
+    const char *more = "";
+    if (rc == DBK_OK && report) {
+        more = dbk_arena_format(&call->scratch->arena, "\"cut\":%.*s,",
+                                DBK_SLICE_ARGS(dbk_buf_slice(&cut)));
+        rc = more == NULL ? dbk_error_set(err, DBK_ENOMEM, "out of memory reading") : DBK_OK;
+    }
     if (rc == DBK_OK)
-        rc = dbk_api_send_rows(call, rows, "", err);
+        rc = dbk_api_send_rows(call, rows, more, err);
     dbk_rows_free(rows);
+    dbk_buf_release(&cut);
     dbk_buf_release(&text);
     return rc;
+}
+
+int dbk_api_query(struct dbk_api_call *call, struct dbk_error *err)
+{
+    return ask(call, false, err);
+}
+
+int dbk_api_report(struct dbk_api_call *call, struct dbk_error *err)
+{
+    return ask(call, true, err);
 }
 
 /* All of a table or view that the book names. model: of a MongoDB database, else NULL. */
