@@ -43,8 +43,8 @@ FRONTS |= {"target/mongodb/session.h"}
 # Whose header a library's is: the others use the room.
 DRIVERS = {
     "simdjson.h": {"json"},
-    "lua.h": {"script", "schema", "fold", "migrate", "command", "book", "cli"},
-    "lauxlib.h": {"script", "schema", "fold", "migrate", "command", "book", "cli"},
+    "lua.h": {"script", "schema", "fold", "saga", "migrate", "command", "book", "cli"},
+    "lauxlib.h": {"script", "schema", "fold", "saga", "migrate", "command", "book", "cli"},
     "lualib.h": {"script"},
     "sqlite3.h": {"target"},
     "sodium.h": {"vault"},

@@ -27,8 +27,8 @@ void dbk_book_free(struct dbk_book *book)
 /* A folder beside book.yaml whose name is nearly one that is read. */
 static int check_folder_names(struct dbk_book_loader *loader, struct dbk_error *err)
 {
-    static const char *const known[] = {"events",  "folds",  "commands", "imports",
-                                        "queries", "models", "views",    "services"};
+    static const char *const known[] = {"events", "folds", "commands", "imports", "queries",
+                                        "models", "views", "services", "sagas"};
     const size_t known_count = sizeof(known) / sizeof(known[0]);
     struct dbk_book_names names;
     int rc = dbk_book_list(loader, "", &names, err);
@@ -58,6 +58,8 @@ static int read_all(struct dbk_book_loader *loader, struct dbk_error *err)
         rc = dbk_book_read_scripts(loader, err);
     if (rc == DBK_OK)
         rc = dbk_book_read_service_commands(loader, err);
+    if (rc == DBK_OK)
+        rc = dbk_book_read_sagas(loader, err);
     if (rc == DBK_OK)
         rc = dbk_book_read_models(loader, err);
     if (rc == DBK_OK)

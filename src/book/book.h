@@ -17,6 +17,7 @@
 #include "command/command.h"
 #include "model/model.h"
 #include "os/os.h"
+#include "saga/saga.h"
 #include "schema/schema.h"
 #include "service/service.h"
 #include "view/view.h"
@@ -63,6 +64,10 @@ struct dbk_book {
     size_t command_count;
     const struct dbk_service_command *service_commands; /* commands/<Name>.sql */
     size_t service_command_count;
+    const struct dbk_book_file *sagas;
+    size_t saga_count;
+    const struct dbk_saga_target *targets; /* book.yaml's `calls:` */
+    size_t target_count;
     const struct dbk_book_file *imports;
     size_t import_count;
     const struct dbk_book_query *queries;

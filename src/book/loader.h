@@ -11,6 +11,7 @@
  *     models      models/<name>/
  *     queries     queries, views
  *     services    services
+ *     sagas       sagas, and `calls:` of book.yaml
  *     service_commands    commands in services' databases
  *
  * Functions answer DBK_OK, or DBK_ENOMEM or DBK_EIO with err filled; faults are no failure.
@@ -138,6 +139,18 @@ int dbk_book_read_service_commands(struct dbk_book_loader *loader,
                                    struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_book_read_models(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_book_read_queries(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
+
+int dbk_book_read_sagas(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
+/* `calls:`; an environment may give those of book.yaml another address. DBK_ENOMEM */
+int dbk_book_take_calls(struct dbk_book_loader *loader, const char *file, bool environment,
+                        const struct dbk_yaml_node *mapping) DBK_MUST_CHECK;
+/* A script's failure is a fault of its file, at the place that the message begins with; being out
+   of memory is not. */
+int dbk_book_report_script(struct dbk_book_loader *loader, const struct dbk_book_file *file, int rc,
+                           const struct dbk_error *failure, const char *why,
+                           struct dbk_error *err) DBK_MUST_CHECK;
+/* True when a version of an event type has personal fields. */
+bool dbk_book_has_personal(const struct dbk_schemas *schemas, struct dbk_slice type);
 
 /* Checks the `with:` lines of a model's handlers; after its settings and the folds. */
 int dbk_book_check_withs(struct dbk_book_loader *loader,

@@ -26,9 +26,8 @@ static const char *take_place(const char *message, struct dbk_fault *fault)
     return at + strspn(at, " ");
 }
 
-/* A script's failure is a fault of its file; being out of memory is not. */
-static int report(struct dbk_book_loader *loader, const struct dbk_book_file *file, int rc,
-                  const struct dbk_error *failure, const char *why, struct dbk_error *err)
+int dbk_book_report_script(struct dbk_book_loader *loader, const struct dbk_book_file *file, int rc,
+                           const struct dbk_error *failure, const char *why, struct dbk_error *err)
 {
     struct dbk_fault fault = {.file = file->file, .why = why};
     if (rc == DBK_ENOMEM)
@@ -47,7 +46,8 @@ static int check_folds(struct dbk_book_loader *loader, struct dbk_folds *folds,
         struct dbk_error failure = {0};
         rc = dbk_folds_add(folds, dbk_slice_of(file->name), file->file, file->source, &failure);
         if (rc < 0)
-            rc = report(loader, file, rc, &failure, "its streams would have no state", err);
+            rc = dbk_book_report_script(loader, file, rc, &failure,
+                                        "its streams would have no state", err);
     }
     return rc;
 }
@@ -62,7 +62,8 @@ static int check_commands(struct dbk_book_loader *loader, struct dbk_commands *c
         struct dbk_error failure = {0};
         rc = dbk_commands_add(commands, file->name, file->file, file->source, &failure);
         if (rc < 0)
-            rc = report(loader, file, rc, &failure, "the command could not be done", err);
+            rc = dbk_book_report_script(loader, file, rc, &failure, "the command could not be done",
+                                        err);
     }
     return rc;
 }
@@ -103,8 +104,8 @@ static int check_imports(struct dbk_book_loader *loader, struct dbk_error *err)
         struct dbk_error failure = {0};
         rc = check_import(&book->imports[i], &failure);
         if (rc < 0)
-            rc = report(loader, &book->imports[i], rc, &failure, "no row could become an event",
-                        err);
+            rc = dbk_book_report_script(loader, &book->imports[i], rc, &failure,
+                                        "no row could become an event", err);
     }
     return rc;
 }
@@ -155,7 +156,8 @@ static int check_upcasters(struct dbk_book_loader *loader, struct dbk_error *err
                                  &failure);
             dbk_script_free(opened);
             if (rc < 0)
-                rc = report(loader, &file, rc, &failure, "stored events could not be read", err);
+                rc = dbk_book_report_script(loader, &file, rc, &failure,
+                                            "stored events could not be read", err);
         }
     }
     return rc;

@@ -14,6 +14,7 @@
 enum key {
     KEY_DATABASES,
     KEY_LIMITS,
+    KEY_CALLS,
     KEY_BOOK,
     KEY_DATA,
     KEY_SCHEMA,
@@ -25,6 +26,8 @@ static const struct dbk_setting keys[KEY_COUNT] = {
     [KEY_DATABASES] = {"databases", DBK_YAML_MAPPING, false, NULL,
                        "write `reading: sqlite:reading.db` under it"},
     [KEY_LIMITS] = {"limits", DBK_YAML_MAPPING, false, NULL, "write `event_bytes: 1 MiB` under it"},
+    [KEY_CALLS] = {"calls", DBK_YAML_MAPPING, false, NULL,
+                   "write `payment: https://payments.example` under it"},
     [KEY_BOOK] = {"book", DBK_YAML_SCALAR, true, "a book is known by its name",
                   "begin with `book: <name>`"},
     [KEY_DATA] = {"data", DBK_YAML_SCALAR, false, NULL, "write a folder's path"},
@@ -32,7 +35,7 @@ static const struct dbk_setting keys[KEY_COUNT] = {
     [KEY_KEYS] = {"keys", DBK_YAML_MAPPING, false, NULL, "write `root: file:<path>` under it"},
     [KEY_HORIZON] = {"horizon", DBK_YAML_SCALAR, false, NULL, "write `horizon: 28 days`"},
 };
-/* An environment has the first two. */
+/* An environment has the first three. */
 #define ENVIRONMENT_KEY_COUNT KEY_BOOK
 
 static const struct dbk_setting keys_settings[] = {
@@ -449,6 +452,9 @@ static int take_file(struct reading *reading, struct dbk_slice text)
         rc = take_databases(reading, nodes[KEY_DATABASES]);
     if (rc == DBK_OK && nodes[KEY_LIMITS] != NULL)
         rc = take_limits(reading, nodes[KEY_LIMITS]);
+    if (rc == DBK_OK && nodes[KEY_CALLS] != NULL)
+        rc = dbk_book_take_calls(reading->loader, reading->file, reading->environment,
+                                 nodes[KEY_CALLS]);
     return rc;
 }
 

@@ -127,7 +127,7 @@ int dbk_book_check_withs(struct dbk_book_loader *loader,
 
 /* ---- Personal fields in states ---- */
 
-static bool has_personal(const struct dbk_schemas *schemas, struct dbk_slice type)
+bool dbk_book_has_personal(const struct dbk_schemas *schemas, struct dbk_slice type)
 {
     const struct dbk_schema *newest = dbk_schemas_newest(schemas, type);
     for (uint16_t version = 1; newest != NULL && version <= dbk_schema_version(newest); version++) {
@@ -153,7 +153,7 @@ int dbk_book_note_personal_folds(struct dbk_book_loader *loader, struct dbk_fold
         const struct dbk_slice *types = dbk_folds_types(folds, category, &count);
         bool personal = false;
         for (size_t j = 0; j < count && !personal; j++)
-            personal = has_personal(book->schemas, types[j]);
+            personal = dbk_book_has_personal(book->schemas, types[j]);
         if (personal)
             noted[loader->personal_fold_count++] = category;
     }

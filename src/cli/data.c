@@ -73,8 +73,28 @@ void dbk_data_after(struct dbk_call *call, const struct dbk_arguments *arguments
 
 /* ---- Answers that come whole ---- */
 
+static int draw_row(struct dbk_table *table, const struct dbk_json_node *item,
+                    const struct dbk_data_show *show, struct dbk_error *err)
+{
+    const struct dbk_json_node *drawn = NULL;
+    struct dbk_buf row;
+    struct dbk_json *json = dbk_json_create(ANSWER_SIZE_MAX);
+    dbk_buf_init(&row, ANSWER_SIZE_MAX);
+    int rc = json == NULL ? DBK_ENOMEM : show->draw(&row, item);
+    if (rc < 0)
+        rc = dbk_error_set(err, rc, "%s", dbk_code_text(rc));
+    if (rc == DBK_OK)
+        rc = dbk_json_parse(json, dbk_buf_slice(&row), &drawn, err);
+    if (rc == DBK_OK)
+        rc = dbk_table_row(table, drawn, err);
+    dbk_buf_release(&row);
+    dbk_json_free(json);
+    return rc;
+}
+
 static int show_rows(struct dbk_table *table, const struct dbk_json_node *answer,
-                     const struct dbk_json_node *rows, struct dbk_error *err)
+                     const struct dbk_json_node *rows, const struct dbk_data_show *show,
+                     struct dbk_error *err)
 {
     /* The columns of an answer without rows are known too. */
     const struct dbk_json_node *columns = dbk_json_member(answer, "columns");
@@ -88,7 +108,8 @@ static int show_rows(struct dbk_table *table, const struct dbk_json_node *answer
     }
     item = dbk_json_first(rows);
     for (uint32_t i = 0; rc == DBK_OK && i < rows->count; i++) {
-        rc = dbk_table_row(table, item, err);
+        rc =
+            show->draw == NULL ? dbk_table_row(table, item, err) : draw_row(table, item, show, err);
         if (i + 1 < rows->count)
             item = dbk_json_sibling(item);
     }
@@ -142,7 +163,7 @@ static int show_answer(const struct dbk_arguments *arguments, const struct dbk_a
     }
     table = dbk_table_create(&options);
     rc = table == NULL ? dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM))
-                       : show_rows(table, root, rows, err);
+                       : show_rows(table, root, rows, show, err);
     if (rc == DBK_OK && position)
         say_position(root);
     if (rc == DBK_OK && show->say != NULL) {

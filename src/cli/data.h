@@ -25,6 +25,8 @@ struct dbk_data_show {
      */
     int (*summary)(struct dbk_buf *out, const struct dbk_json_node *row);
     int (*csv_summary)(struct dbk_buf *out, const struct dbk_json_node *row);
+    /* The same for each row of a table, in an answer that comes whole. */
+    int (*draw)(struct dbk_buf *out, const struct dbk_json_node *row);
     uint64_t limit; /* lines: ends after so many; 0: all */
     bool whole;     /* with rows: -o json shows all of the answer */
     /* With rows: says on standard error what else the answer has. NULL: nothing. */

@@ -280,6 +280,8 @@ int dbk_engine_open(const struct dbk_engine_options *options, struct dbk_diagnos
         rc = dbk_engine_open_forget(engine, err);
     if (rc == DBK_OK)
         rc = dbk_engine_open_captures(engine, err);
+    if (rc == DBK_OK)
+        rc = dbk_engine_open_sagas(engine, err);
     if (rc == DBK_OK && engine->writer)
         rc = dbk_models_start(engine->models, err);
     if (rc == DBK_OK && engine->writer && options->schedule)
@@ -290,6 +292,8 @@ int dbk_engine_open(const struct dbk_engine_options *options, struct dbk_diagnos
         rc = dbk_upkeep_start(engine, err);
     if (rc == DBK_OK && engine->writer && options->schedule)
         rc = dbk_captures_start(engine->captures, err);
+    if (rc == DBK_OK && engine->writer && options->schedule)
+        rc = dbk_sagas_start(engine->sagas, err);
     if (rc < 0) {
         dbk_engine_free(engine);
         return rc;
@@ -320,6 +324,7 @@ void dbk_engine_free(struct dbk_engine *engine)
 {
     if (engine == NULL)
         return;
+    dbk_sagas_free(engine->sagas);
     dbk_captures_free(engine->captures);
     dbk_upkeep_stop(engine);
     dbk_forget_free(engine->forget);

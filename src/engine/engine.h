@@ -14,6 +14,7 @@
 #include "migrate/migrate.h"
 #include "model/as_of.h"
 #include "proof/proof.h"
+#include "saga/saga.h"
 #include "schema/upcaster.h"
 #include "vault/vault.h"
 
@@ -35,7 +36,7 @@ struct dbk_engine_options {
     const char *environment; /* NULL: none */
     const char *holder;      /* for the lock: "daybook serve" */
     enum dbk_engine_mode mode;
-    bool schedule; /* run the views' schedules, and capture services (serve) */
+    bool schedule; /* run the views' schedules and sagas, and capture services (serve) */
     const struct dbk_upcast_function *upcasts; /* a program's own; see schema/upcaster.h */
     size_t upcast_count;
     /* Told how far an open is that has to make the index; negative ends it. NULL: not told. */
@@ -63,6 +64,7 @@ struct dbk_models *dbk_engine_models(struct dbk_engine *engine);
 struct dbk_views *dbk_engine_views(struct dbk_engine *engine);
 struct dbk_forget *dbk_engine_forget(struct dbk_engine *engine);
 struct dbk_captures *dbk_engine_captures(struct dbk_engine *engine);
+struct dbk_sagas *dbk_engine_sagas(struct dbk_engine *engine);
 
 /* DBK_OK in a process that holds the book; else DBK_EBUSY, and the message names who does, or
    DBK_EDENIED: it was opened for reading. */

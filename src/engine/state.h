@@ -41,6 +41,7 @@ struct dbk_engine {
     struct dbk_views *views;
     struct dbk_forget *forget;
     struct dbk_captures *captures;
+    struct dbk_sagas *sagas;
     pthread_rwlock_t appending; /* read by appends; written while a subject is forgotten */
     struct dbk_arena arena;
     const char *as_of;    /* the folder of models as of a time */
@@ -89,6 +90,9 @@ int dbk_engine_open_captures(struct dbk_engine *engine, struct dbk_error *err) D
 int dbk_engine_check_captured(const struct dbk_engine *engine, size_t index,
                               const struct dbk_new_event *event,
                               struct dbk_error *err) DBK_MUST_CHECK;
+
+/* Opens the book's sagas, which do not run yet. */
+int dbk_engine_open_sagas(struct dbk_engine *engine, struct dbk_error *err) DBK_MUST_CHECK;
 
 /* Takes the snapshots that are due behind the appends, in a thread of its own. */
 int dbk_upkeep_start(struct dbk_engine *engine, struct dbk_error *err) DBK_MUST_CHECK;

@@ -120,6 +120,7 @@ static int fail(struct dbk_script *script, int status, struct dbk_error *err)
 struct opening {
     struct dbk_script *script;
     struct dbk_slice source;
+    const struct dbk_script_limits *limits; /* NULL: the defaults */
 };
 
 /* Called by lua_pcall: builds the environment and loads the chunk. */
@@ -131,6 +132,10 @@ static int load(lua_State *lua)
     lua_newtable(lua);
     dbk_script_add_library(lua);
     dbk_script_add_values(lua, script);
+    for (size_t i = 0; opening->limits != NULL && i < opening->limits->function_count; i++) {
+        lua_pushcfunction(lua, opening->limits->functions[i].function);
+        lua_setfield(lua, 1, opening->limits->functions[i].name);
+    }
     lua_pushvalue(lua, -1);
     script->environment = luaL_ref(lua, LUA_REGISTRYINDEX);
     lua_pushfstring(lua, "@%s", script->name);
@@ -143,11 +148,12 @@ static int load(lua_State *lua)
     return 1;
 }
 
-static int open_chunk(struct dbk_script *script, struct dbk_slice source, bool is_function,
-                      struct dbk_error *err)
+static int open_chunk(struct dbk_script *script, struct dbk_slice source,
+                      const struct dbk_script_limits *limits, struct dbk_error *err)
 {
     lua_State *lua = script->lua;
-    struct opening opening = {script, source};
+    bool is_function = limits != NULL && limits->is_function;
+    struct opening opening = {script, source, limits};
     lua_pushcfunction(lua, load);
     lua_pushlightuserdata(lua, &opening);
     int status = dbk_script_protect(script, 1, 1);
@@ -184,7 +190,7 @@ int dbk_script_open(const char *name, struct dbk_slice source,
         *(struct dbk_script **)lua_getextraspace(script->lua) = script;
         lua_sethook(script->lua, count_instructions, LUA_MASKCOUNT, HOOK_STEP);
         script->instructions_left = script->instructions_max;
-        rc = open_chunk(script, source, limits != NULL && limits->is_function, err);
+        rc = open_chunk(script, source, limits, err);
     }
     if (rc < 0) {
         dbk_script_free(script);

@@ -33,10 +33,19 @@
 struct lua_State;
 struct dbk_script;
 
+/* A C function under a name. */
+struct dbk_script_function {
+    const char *name;
+    int (*function)(struct lua_State *lua);
+};
+
 struct dbk_script_limits {
     size_t memory_size;         /* bytes of the whole state; 0: 64 MiB */
     uint64_t instruction_count; /* of one call; 0: 10 million */
     bool is_function;           /* the chunk returns a function, not a table */
+    /* What the script sees while the chunk runs already; borrowed for the call. */
+    const struct dbk_script_function *functions;
+    size_t function_count;
 };
 
 /*
