@@ -154,11 +154,9 @@ static void keep_reply(struct calling *calling, struct dbk_slice body)
     const struct dbk_json_node *root = NULL;
     struct dbk_buf out;
     dbk_buf_init(&out, 8 * REPLY_SIZE_MAX);
-    if (body.size == 0)
-        dbk_buf_append_text(&out, "null");
-    else if (dbk_json_parse(calling->json, body, &root, NULL) == DBK_OK)
+    if (body.size > 0 && dbk_json_parse(calling->json, body, &root, NULL) == DBK_OK)
         dbk_json_write_node(&out, root);
-    else if (dbk_slice_is_utf8(body))
+    else if (body.size > 0 && dbk_slice_is_utf8(body))
         dbk_json_write_string(&out, body);
     else
         dbk_buf_append_text(&out, "null");

@@ -118,7 +118,7 @@ struct dbk_saga_call {
 };
 /* DBK_ESCRIPT: it raised an error, went past a limit, or returned nonsense; the message names file
    and line. The script is to be freed then: it may have left anything behind. */
-int dbk_saga_script_run(struct dbk_saga_script *script, const struct dbk_saga_call *call,
+int dbk_saga_script_run(struct dbk_saga_script *script, const struct dbk_saga_call *wish,
                         struct dbk_arena *arena, struct dbk_saga_answer *answer_out,
                         struct dbk_error *err) DBK_MUST_CHECK;
 
