@@ -172,7 +172,7 @@ static void test_book_settings__a_close_name_is_suggested(void **state)
     load(&folder, "book: b\ndatbases: {r: sqlite:r.db}\nxyz: 1\nlimits: {event_byte: 1}\n");
     assert_string_equal(folder.faults.items[0].fix, "did you mean `databases`?");
     assert_string_equal(folder.faults.items[1].fix,
-                        "known here: databases, limits, book, data, schema, keys, horizon");
+                        "known here: databases, limits, calls, book, data, schema, keys, horizon");
     assert_string_equal(folder.faults.items[2].fix, "did you mean `event_bytes`?");
     folder_release(&folder);
 }
