@@ -69,6 +69,7 @@ struct dbk_expression {
     struct dbk_expression **arguments;
     size_t argument_count;
     size_t place; /* byte in the SELECT */
+    size_t pass;  /* that last went over it (joins.c) */
 };
 
 enum dbk_aggregate_kind {
@@ -95,6 +96,8 @@ enum dbk_relation_kind {
     DBK_RELATION_GROUP
 };
 
+enum dbk_join_kind { DBK_JOIN_INNER, DBK_JOIN_LEFT, DBK_JOIN_RIGHT, DBK_JOIN_FULL };
+
 struct dbk_algebra_test {
     struct dbk_expression *test;
     size_t input; /* ON of the join with this input; SIZE_MAX: WHERE */
@@ -113,6 +116,8 @@ struct dbk_relation {
     struct dbk_relation **inputs;
     const char **aliases; /* of inputs, as names are resolved */
     size_t input_count;
+    enum dbk_join_kind *joins; /* BLOCK: of each input with all before it */
+    uint64_t *merged;          /* BLOCK: of each input the columns that USING took */
     unsigned outer; /* BLOCK: the set of inputs behind LEFT JOIN; they are the last ones */
     struct dbk_expression **outputs; /* BLOCK, GROUP: column_count of them */
     struct dbk_algebra_test *conditions;

@@ -253,9 +253,9 @@ static void emit_from(struct dbk_buf *out, const struct dbk_emit *emit)
 {
     const struct dbk_relation *block = emit->relation;
     dbk_buf_append_text(out, " FROM ");
+    static const char *const words[] = {" JOIN ", " LEFT JOIN ", " RIGHT JOIN ", " FULL JOIN "};
     for (size_t i = 0; i < block->input_count; i++) {
-        if (i > 0)
-            dbk_buf_append_text(out, (block->outer & 1U << i) != 0 ? " LEFT JOIN " : " JOIN ");
+        dbk_buf_append_text(out, i > 0 ? words[block->joins[i]] : "");
         emit_input(out, block->inputs[i]);
         dbk_buf_append_text(out, " AS ");
         dbk_emit_alias(out, block, i);

@@ -178,7 +178,8 @@ static int find_column(struct dbk_reading *reading, const struct dbk_scope *scop
             continue;
         const struct dbk_relation *relation = block->inputs[i];
         for (size_t j = 0; j < relation->column_count; j++) {
-            if (!dbk_read_is_name(name, relation->labels[j]))
+            if (!dbk_read_is_name(name, relation->labels[j]) ||
+                (table.size == 0 && dbk_read_is_merged(block, i, j)))
                 continue;
             input = i;
             column = j;

@@ -100,6 +100,7 @@ static int normal_conditions(struct dbk_reading *reading, struct dbk_relation *b
 static int normal_block(struct dbk_reading *reading, struct dbk_relation *block)
 {
     int rc = DBK_OK;
+    rc = dbk_normal_joins(reading, block);
     block->key_count = 0;
     block->depth = 0;
     for (size_t i = 0; rc == DBK_OK && i < block->input_count; i++) {
@@ -233,8 +234,11 @@ static int normal_group(struct dbk_reading *reading, struct dbk_relation *group,
                         struct dbk_relation **made_out)
 {
     struct dbk_relation *block = group->inputs[0];
+    int rc = block->kind == DBK_RELATION_BLOCK ? dbk_normal_joins(reading, block) : DBK_OK;
+    if (rc < 0)
+        return rc;
     bool additive = is_additive(group);
-    int rc = normalise(reading, block, !additive, &block);
+    rc = normalise(reading, block, !additive, &block);
     if (rc == DBK_OK && !additive) {
         block->normal = block;
         rc = dbk_normal_input(reading, block, &block);

@@ -22,6 +22,7 @@ struct dbk_with {
 struct dbk_reading {
     struct dbk_algebra *tree;
     const struct dbk_with *withs; /* that a name in FROM may mean here */
+    size_t pass;                  /* over the expressions (joins.c) */
     size_t depth;                 /* of subqueries in expressions */
     const struct dbk_scope *around;
     dbk_algebra_find_fn find;
@@ -54,6 +55,8 @@ bool dbk_read_is_name(struct dbk_slice name, const char *other);
 bool dbk_read_is_among(struct dbk_slice name, const char *const *names, size_t count);
 #define DBK_READ_IS_AMONG(name, names)                                                             \
     dbk_read_is_among(name, names, sizeof(names) / sizeof((names)[0]))
+/* Whether USING made a column that of an input before: no name without a table means it. */
+bool dbk_read_is_merged(const struct dbk_relation *block, size_t input, size_t column);
 int dbk_read_no_memory(struct dbk_reading *reading);
 /* A new expression in the arena, with room for arguments. */
 struct dbk_expression *dbk_read_make(struct dbk_reading *reading, enum dbk_expression_kind kind,

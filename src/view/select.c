@@ -20,8 +20,11 @@ int dbk_read_make_relation(struct dbk_reading *reading, enum dbk_relation_kind k
     made->outputs = dbk_arena_alloc_zero(arena, column_count + 1, sizeof(struct dbk_expression *));
     made->inputs = dbk_arena_alloc_zero(arena, input_count + 1, sizeof(struct dbk_relation *));
     made->aliases = dbk_arena_alloc_zero(arena, input_count + 1, sizeof(*made->aliases));
+    made->joins = dbk_arena_alloc_zero(arena, input_count + 1, sizeof(*made->joins));
+    made->merged = dbk_arena_alloc_zero(arena, input_count + 1, sizeof(*made->merged));
     if (made->columns == NULL || made->labels == NULL || made->outputs == NULL ||
-        made->inputs == NULL || made->aliases == NULL)
+        made->inputs == NULL || made->aliases == NULL || made->joins == NULL ||
+        made->merged == NULL)
         return dbk_read_no_memory(reading);
     for (size_t i = 0; kind != DBK_RELATION_TABLE && i < column_count; i++) {
         made->columns[i] = dbk_arena_format(arena, "c%zu", i);
@@ -55,8 +58,10 @@ struct from {
     struct dbk_relation *inputs[DBK_ALGEBRA_INPUTS_MAX];
     const char *aliases[DBK_ALGEBRA_INPUTS_MAX];
     const struct dbk_json_node *tests[DBK_ALGEBRA_INPUTS_MAX]; /* ON of this input; NULL: none */
+    enum dbk_join_kind joins[DBK_ALGEBRA_INPUTS_MAX];
+    const struct dbk_json_node *usings[DBK_ALGEBRA_INPUTS_MAX]; /* names; NULL: none */
+    bool natural[DBK_ALGEBRA_INPUTS_MAX];
     size_t count;
-    unsigned outer;
 };
 
 static int add_input(struct dbk_reading *reading, struct from *from, struct dbk_relation *relation,
@@ -110,12 +115,10 @@ static int read_join(struct dbk_reading *reading, const struct dbk_json_node *no
     size_t place = held == NULL ? 0 : dbk_read_place(held);
     if (left == NULL || held == NULL)
         return dbk_read_obstacle(reading, place, "", "a join of another kind");
-    bool outer = dbk_slice_equal_text(kind, "JOIN_LEFT");
-    if (!outer && !dbk_slice_equal_text(kind, "JOIN_INNER"))
-        return dbk_read_obstacle(reading, place, "write it as a LEFT JOIN",
-                                 "a RIGHT or FULL outer join");
-    if (dbk_json_member(node, "usingClause") != NULL || dbk_json_member(node, "isNatural") != NULL)
-        return dbk_read_obstacle(reading, place, "write ON", "a join by USING or NATURAL");
+    static const char *const kinds[] = {"JOIN_INNER", "JOIN_LEFT", "JOIN_RIGHT", "JOIN_FULL"};
+    enum dbk_join_kind join = DBK_JOIN_INNER;
+    while (join < DBK_JOIN_FULL && !dbk_slice_equal_text(kind, kinds[join]))
+        join++;
     if (dbk_json_member(node, "alias") != NULL || dbk_slice_equal_text(held->key, "JoinExpr"))
         return dbk_read_obstacle(reading, place, "write the joins one behind the other",
                                  "a join in brackets");
@@ -125,8 +128,9 @@ static int read_join(struct dbk_reading *reading, const struct dbk_json_node *no
     if (rc < 0)
         return rc;
     from->tests[from->count - 1] = dbk_json_member(node, "quals");
-    if (outer)
-        from->outer |= 1U << (from->count - 1);
+    from->joins[from->count - 1] = join;
+    from->usings[from->count - 1] = dbk_json_member(node, "usingClause");
+    from->natural[from->count - 1] = dbk_read_is_true(node, "isNatural");
     return DBK_OK;
 }
 
@@ -180,6 +184,83 @@ static int read_condition(struct dbk_reading *reading, const struct dbk_scope *s
     return rc < 0 ? rc : add_condition(reading, scope->block, test, input);
 }
 
+bool dbk_read_is_merged(const struct dbk_relation *block, size_t input, size_t column)
+{
+    return column < 64 && (block->merged[input] >> column & 1) != 0;
+}
+
+static bool find_label(const struct dbk_relation *block, size_t input, struct dbk_slice name,
+                       size_t *column_out)
+{
+    const struct dbk_relation *relation = block->inputs[input];
+    for (size_t i = 0; i < relation->column_count && i < 64; i++) {
+        *column_out = i;
+        if (dbk_read_is_name(name, relation->labels[i]) && !dbk_read_is_merged(block, input, i))
+            return true;
+    }
+    return false;
+}
+
+/* The column of this name is that of an input before, which is found by the name from now on. */
+static int merge(struct dbk_reading *reading, struct dbk_relation *block, size_t input,
+                 struct dbk_slice name)
+{
+    struct dbk_expression *equal = dbk_read_make(reading, DBK_EXPRESSION_OPERATOR, 2);
+    size_t column = 0;
+    size_t right = 0;
+    size_t found = 0;
+    size_t left = 0;
+    for (size_t i = 0; i < input; i++) {
+        if (find_label(block, i, name, &column)) {
+            left = i;
+            found++;
+        }
+    }
+    if (equal == NULL)
+        return dbk_read_no_memory(reading);
+    if (found != 1 || !find_label(block, input, name, &right))
+        return dbk_read_obstacle(reading, 0, "write ON",
+                                 "which column \"%.*s\" of USING is cannot be told",
+                                 DBK_SLICE_ARGS(name));
+    (void)find_label(block, left, name, &column);
+    block->merged[input] |= UINT64_C(1) << right;
+    equal->text = "=";
+    int rc = dbk_read_input_column(reading, left, column, &equal->arguments[0]);
+    if (rc == DBK_OK)
+        rc = dbk_read_input_column(reading, input, right, &equal->arguments[1]);
+    return rc < 0 ? rc : add_condition(reading, block, equal, input);
+}
+
+/* USING and NATURAL: the names that both sides have. */
+static int read_using(struct dbk_reading *reading, const struct from *from,
+                      struct dbk_relation *block, size_t input)
+{
+    const struct dbk_relation *right = block->inputs[input];
+    size_t column = 0;
+    int rc = DBK_OK;
+    for (size_t i = 0; i <= input; i++) {
+        if (from->joins[i] == DBK_JOIN_RIGHT || from->joins[i] == DBK_JOIN_FULL)
+            return dbk_read_obstacle(reading, dbk_read_clause_place(reading, "FROM"), "write ON",
+                                     "USING or NATURAL beside a RIGHT or FULL JOIN");
+    }
+    if (from->usings[input] != NULL) {
+        const struct dbk_json_node *name = dbk_json_first(from->usings[input]);
+        for (size_t i = 0; rc == DBK_OK && i < from->usings[input]->count; i++) {
+            rc = merge(reading, block, input, dbk_read_string(name));
+            name = dbk_json_sibling(name);
+        }
+        return rc;
+    }
+    for (size_t j = 0; rc == DBK_OK && j < right->column_count && right->labels[j] != NULL; j++) {
+        bool both = false;
+        for (size_t i = 0; i < input; i++)
+            both = both || find_label(block, i, dbk_slice_of(right->labels[j]), &column);
+        if (both)
+            rc = merge(reading, block, input, dbk_slice_of(right->labels[j]));
+    }
+    return rc;
+}
+
 /* The targets, * spelled out. */
 struct targets {
     struct dbk_expression **outputs;
@@ -219,6 +300,8 @@ static int add_star(struct dbk_reading *reading, const struct dbk_relation *bloc
                                 strncasecmp(block->aliases[i], table.data, table.size) != 0))
             continue;
         for (size_t j = 0; j < block->inputs[i]->column_count; j++) {
+            if (table.size == 0 && dbk_read_is_merged(block, i, j))
+                continue;
             struct dbk_expression *column = dbk_read_make(reading, DBK_EXPRESSION_COLUMN, 0);
             if (column == NULL)
                 return dbk_read_no_memory(reading);
@@ -292,16 +375,15 @@ static int make_block(struct dbk_reading *reading, const struct dbk_json_node *n
     for (size_t i = 0; rc == DBK_OK && i < from.count; i++) {
         block->inputs[i] = from.inputs[i];
         block->aliases[i] = from.aliases[i];
-        if ((from.outer & 1U << i) != 0 && i + 1 < from.count && (from.outer & 2U << i) == 0)
-            rc = dbk_read_obstacle(reading, dbk_read_clause_place(reading, "FROM"),
-                                   "write LEFT JOINs behind the others",
-                                   "an inner join behind an outer one");
+        block->joins[i] = from.joins[i];
+        if (from.joins[i] == DBK_JOIN_LEFT)
+            block->outer |= 1U << i;
     }
-    if (rc == DBK_OK)
-        block->outer = from.outer;
     const struct dbk_scope scope = {.block = block, .around = reading->around};
     for (size_t i = 0; rc == DBK_OK && i < from.count; i++) {
-        if (from.tests[i] != NULL)
+        if (from.usings[i] != NULL || from.natural[i])
+            rc = read_using(reading, &from, block, i);
+        else if (from.tests[i] != NULL)
             rc = read_condition(reading, &scope, from.tests[i], i);
     }
     if (rc == DBK_OK && where != NULL)

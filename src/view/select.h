@@ -51,6 +51,8 @@ int dbk_normal_input(struct dbk_reading *reading, struct dbk_relation *relation,
 /* SELECT c0, … FROM an input. */
 int dbk_normal_trivial(struct dbk_reading *reading, struct dbk_relation *input,
                        struct dbk_relation **block_out);
+/* Joins of any kind into inner ones with LEFT JOINs behind (joins.c). */
+int dbk_normal_joins(struct dbk_reading *reading, struct dbk_relation *block);
 /* A COLUMN of an input. */
 int dbk_read_input_column(struct dbk_reading *reading, size_t input, size_t column,
                           struct dbk_expression **expression_out);

@@ -157,9 +157,9 @@ static int store_inside(struct dbk_reading *reading, struct dbk_relation *base)
     for (size_t i = 0; i < base->condition_count; i++) {
         struct dbk_algebra_test test = base->conditions[i];
         bool around = dbk_expression_reads_around(test.test) != 0;
-        if (around && test.input != SIZE_MAX && (base->outer & 1U << test.input) != 0)
+        if (around && test.input != SIZE_MAX && base->joins[test.input] != DBK_JOIN_INNER)
             return dbk_read_obstacle(reading, test.test->place, "",
-                                     "a LEFT JOIN by columns around the subquery");
+                                     "an outer join by columns around the subquery");
         if (!around)
             own[own_count++] = test;
         else
@@ -173,8 +173,10 @@ static int store_inside(struct dbk_reading *reading, struct dbk_relation *base)
                                     &inside);
     if (rc < 0)
         return rc;
-    for (size_t i = 0; i < written.input_count; i++)
+    for (size_t i = 0; i < written.input_count; i++) {
         inside->inputs[i] = written.inputs[i];
+        inside->joins[i] = written.joins[i];
+    }
     for (size_t i = 0; i < columns.count; i++)
         inside->outputs[i] = columns.found[i];
     inside->outer = written.outer;

@@ -208,6 +208,9 @@ def selects():
     yield "case", b"SELECT DISTINCT CASE a WHEN 1 THEN 'x' ELSE CAST(b AS TEXT) END FROM t"
     yield "window", b"-- head\nSELECT a, row_number() OVER (PARTITION BY b) FROM t ORDER BY 1"
     yield "star", b"SELECT * FROM t, s WHERE NOT t.a = s.a"
+    yield "outer", (b"SELECT x.a, count(*) FROM t x RIGHT JOIN s ON x.a = s.d FULL JOIN t y ON "
+                    b"y.b = s.a JOIN t z ON z.a = y.a GROUP BY x.a")
+    yield "using", b"SELECT * FROM t LEFT JOIN s USING (a) NATURAL JOIN t y"
     yield "from", (b"SELECT z.n FROM (SELECT a, count(*) AS n FROM t GROUP BY a HAVING n > 1) z "
                    b"LEFT JOIN s ON s.a = z.n")
     yield "with", b"WITH z(x) AS (SELECT max(a) FROM t) SELECT y.x FROM z y JOIN z ON y.x = z.x"

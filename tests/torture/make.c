@@ -360,10 +360,16 @@ static void append_from(struct world *world, struct dbk_buf *sql)
 {
     struct scope *scope = world->scope;
     const struct scope *around = scope->around;
+    static const char *const outers[] = {" LEFT JOIN ", " RIGHT JOIN ", " FULL JOIN "};
+    bool any = world->nested && one_in(world, 2); /* kinds of joins, in any order */
     bool outer = false;
     for (unsigned i = 0; i < scope->count; i++) {
         outer = outer || (i > 0 && one_in(world, 4));
-        dbk_buf_append_text(sql, i == 0 ? " FROM " : outer ? " LEFT JOIN " : " JOIN ");
+        dbk_buf_append_text(sql, i == 0         ? " FROM "
+                                 : outer && any ? PICK(world, outers)
+                                 : outer        ? " LEFT JOIN "
+                                                : " JOIN ");
+        outer = outer && !any;
         append_input(world, sql, i);
         if (i == 0)
             continue;
