@@ -30,7 +30,7 @@ FRONTS = {"log/backup.h", "log/record.h", "migrate/finish.h", "migrate/verify.h"
 FRONTS |= {"log/sealed.h", "vault/backup.h", "vault/copies.h", "vault/fields.h", "vault/keys.h"}
 
 # What forgets calls the rooms that it cleans.
-FRONTS |= {"model/forget.h"}
+FRONTS |= {"model/forget.h", "saga/simulate.h"}
 
 FRONTS |= {"model/letters.h", "model/with.h", "service/impact.h", "service/migration.h"}
 

@@ -972,6 +972,19 @@ const struct dbk_cli_command dbk_cli_commands[] = {
      .positional_max = 2,
      .book = true,
      .run = dbk_run_saga_show},
+    {.name = "saga simulate",
+     .positional = "NAME",
+     .summary = "run a saga against a world that fails, and show every outcome",
+     .details =
+         "Each step in turn is refused, gets no answer, gets it twice, late, out of order, or\n"
+         "after a crash; and so does its way back. Offline, with the file's `samples`.\n"
+         "Exit 1 when a run is stuck, or ends half done.",
+     .examples =
+         EXAMPLES("daybook saga simulate checkout", "daybook saga simulate checkout -o jsonl"),
+     .positional_min = 1,
+     .positional_max = 1,
+     .book = true,
+     .run = dbk_run_saga_simulate},
     {.name = "saga retry",
      .positional = "NAME INSTANCE",
      .summary = "try a parked instance of a saga again",

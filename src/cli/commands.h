@@ -107,6 +107,7 @@ int dbk_run_proof_key(const struct dbk_arguments *arguments);
 int dbk_run_read(const struct dbk_arguments *arguments);
 int dbk_run_saga_ls(const struct dbk_arguments *arguments);
 int dbk_run_saga_show(const struct dbk_arguments *arguments);
+int dbk_run_saga_simulate(const struct dbk_arguments *arguments);
 int dbk_run_saga_retry(const struct dbk_arguments *arguments);
 int dbk_run_saga_cancel(const struct dbk_arguments *arguments);
 int dbk_run_schema_check(const struct dbk_arguments *arguments);

@@ -325,6 +325,58 @@ def test_check_refuses(tmp_path, binary, data, old, new, place, what):
         assert f"sagas/trip.lua:{line}:" in answer.text + answer.errors
 
 
+def simulated(binary, folder, data, status, name="trip"):
+    rows = Book(binary, folder, data).run("saga", "simulate", name, "-o", "jsonl",
+                                          status=status).lines
+    return {(row["step"], row["fault"]): (row["outcome"], row["steps"]) for row in rows}
+
+
+def test_simulating_the_checkout(binary, data):
+    runs = simulated(binary, ROOT / "examples" / "checkout", data, 0, "checkout")
+    assert runs[("", "")] == ("complete", "reject done, reserve done, pay done, confirm done")
+    assert runs[("pay", "refused")][1] == "reject undone, reserve undone, pay failed"
+    for fault in ("no answer", "lost", "answered late"):
+        assert runs[("pay", fault)] == ("compensated",
+                                        "reject undone, reserve undone, pay undone")
+    for fault in ("answered twice", "out of order", "crashed"):
+        assert runs[("pay", fault)][0] == "complete"
+    assert runs[("reserve", "undo: no answer once")][0] == "compensated"
+    assert len(runs) == 18
+
+
+SAMPLES = """    samples = { TripWanted = { trip = "t1", seat = "1" }, CarBooked = { trip = "t1" },
+        FlightBooked = function(state) return { trip = state.trip, number = "LH" } end,
+        FlightFull = { trip = "t1" }, CarGone = { trip = "t1" } },
+}
+"""
+
+
+@pytest.mark.parametrize("old, new, step, fault, outcome", [
+    # What was done is left, and it says that it came to its end.
+    ("            lock = ", "            otherwise = function(s) return s, complete() end, lock = ",
+     "flight", "no answer", "half-done"),
+    # It waits for what nobody sends.
+    ("return state, { complete() }", "return state", "", "", "stuck"),
+    ("return state, { complete() }", "error('no')", "", "", "stuck"),
+])
+def test_simulating_what_is_wrong(tmp_path, binary, data, old, new, step, fault, outcome):
+    text = trip().rstrip()[:-1] + SAMPLES
+    write_book(tmp_path / "sound", {"trip": text})
+    good = simulated(binary, tmp_path / "sound", data, 0)
+    assert good[("flight", "no answer")] == ("compensated", "flight undone")
+    assert good[("car", "lost")] == ("compensated", "flight undone, car kept")
+    assert old in text
+    write_book(tmp_path / "wrong", {"trip": text.replace(old, new)
+                                     .replace('timer("hurry", "1 h")', "")})
+    assert simulated(binary, tmp_path / "wrong", data, 1)[(step, fault)][0] == outcome
+
+
+def test_a_sample_that_is_missing_is_named(tmp_path, binary, data):
+    write_book(tmp_path / "book", {"trip": trip()})
+    failed = Book(binary, tmp_path / "book", data).run("saga", "simulate", "trip", status=1)
+    assert "sagas/trip.lua: `samples` has no TripWanted" in failed.errors
+
+
 def test_checkouts_add_up_whatever_fails(binary):
     """A short share of the torture: 400 checkouts, kills every second."""
     result = subprocess.run(
