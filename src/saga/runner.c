@@ -320,8 +320,12 @@ int dbk_saga_run(struct dbk_saga *saga, struct dbk_error *err)
 {
     (void)pthread_mutex_lock(&saga->lock);
     int rc = dbk_saga_load(saga, err);
-    if (rc == DBK_OK)
+    if (rc == DBK_OK && saga->unnoted)
+        rc = dbk_saga_note(saga, err);
+    if (rc == DBK_OK) {
+        saga->unnoted = false;
         rc = queue_calls(saga, err);
+    }
     (void)pthread_mutex_unlock(&saga->lock);
     if (rc < 0)
         return rc;

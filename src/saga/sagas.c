@@ -51,6 +51,17 @@ static void free_saga(struct dbk_saga *saga)
     dbk_free(saga);
 }
 
+/* What was appended since the book was empty is the saga's, if nobody ran it. */
+static void note_late(struct dbk_saga *saga)
+{
+    struct dbk_standing standing = {0};
+    struct dbk_store *store = saga->sagas->options.store;
+    if (saga->unnoted && dbk_store_last_position(store) > 0 &&
+        dbk_store_standing(store, &standing, NULL) == DBK_OK &&
+        standing.state == DBK_STANDING_OPEN && standing.version == 0)
+        dbk_ignore(dbk_saga_note(saga, NULL));
+}
+
 void dbk_sagas_free(struct dbk_sagas *sagas)
 {
     if (sagas == NULL)
@@ -61,6 +72,8 @@ void dbk_sagas_free(struct dbk_sagas *sagas)
         dbk_store_wake(sagas->options.store);
     for (size_t i = 0; i < sagas->count; i++)
         dbk_saga_join(sagas->items[i]);
+    for (size_t i = 0; i < sagas->count; i++)
+        note_late(sagas->items[i]);
     for (size_t i = 0; i < sagas->count; i++)
         free_saga(sagas->items[i]);
     for (struct dbk_saga_job *job = sagas->jobs, *next; job != NULL; job = next) {
@@ -114,11 +127,13 @@ static int make(struct dbk_saga *saga, const char *name, const char *file, struc
     return saga->types == NULL ? no_memory(err) : DBK_OK;
 }
 
-/* A saga that the book did not have yet begins at the book's end, and its first note says so. */
+/* A saga that the book did not have yet begins at the book's end, and its first note says so. Into
+   an empty book none is written before something else is: a migration could not fill it. */
 static int begin(struct dbk_saga *saga, struct dbk_error *err)
 {
     int rc = dbk_saga_noted(saga, err);
-    if (rc == 0) {
+    saga->unnoted = rc == 0 && dbk_store_last_position(saga->sagas->options.store) == 0;
+    if (rc == 0 && !saga->unnoted) {
         saga->read = dbk_saga_script_definition(saga->script)->from_start
                          ? 0
                          : dbk_store_last_position(saga->sagas->options.store);

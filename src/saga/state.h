@@ -72,6 +72,7 @@ struct dbk_saga {
     struct dbk_slice source;
     pthread_mutex_t lock; /* of all that follows */
     bool loaded;
+    bool unnoted; /* the book was empty, and has no note yet: it may be filled by a migration */
     struct dbk_saga_script *script;
     struct dbk_json *json;
     struct dbk_saga_instances instances;

@@ -325,6 +325,26 @@ def test_check_refuses(tmp_path, binary, data, old, new, place, what):
         assert f"sagas/trip.lua:{line}:" in answer.text + answer.errors
 
 
+def test_what_came_before_the_first_serve_is_taken(tmp_path, binary, data, serve):
+    write_book(tmp_path / "book", {"trip": trip()})
+    book = Book(binary, tmp_path / "book", data)
+    book.run("append", "wish-t1", "TripWanted", '{"trip":"t1","seat":"1"}')
+    server = serve(book)
+    until = time.monotonic() + 30
+    while server.get("/sagas/trip/t1").status != 200 and time.monotonic() < until:
+        time.sleep(0.01)
+    assert server.get("/sagas/trip/t1").json["steps"] == "flight sent"
+
+
+def test_a_book_with_a_saga_is_filled_by_a_migration(tmp_path, binary, data):
+    write_book(tmp_path / "old", {})
+    write_book(tmp_path / "new", {"trip": trip()})
+    (tmp_path / "same.lua").write_text("return { version = 1 }\n", encoding="utf-8")
+    book = Book(binary, tmp_path / "old", data)
+    book.run("append", "wish-t1", "TripWanted", '{"trip":"t1","seat":"1"}')
+    book.run("migrate", "--to", tmp_path / "new", "--with", tmp_path / "same.lua")
+
+
 def simulated(binary, folder, data, status, name="trip"):
     rows = Book(binary, folder, data).run("saga", "simulate", name, "-o", "jsonl",
                                           status=status).lines
