@@ -143,6 +143,15 @@ int dbk_book_stem(struct dbk_book_loader *loader, const char *name, const char *
     return stem_out->data == NULL ? dbk_book_no_memory(err) : DBK_OK;
 }
 
+/* A captured table's category: service.table. */
+static bool is_table(struct dbk_slice name)
+{
+    const char *dot = name.size == 0 ? NULL : memchr(name.data, '.', name.size);
+    size_t size = dot == NULL ? 0 : (size_t)(dot - name.data);
+    return dot != NULL && dbk_fault_is_name(dbk_slice(name.data, size)) &&
+           dbk_fault_is_name(dbk_slice(dot + 1, name.size - size - 1));
+}
+
 /* One entry of a folder; file_out->name stays NULL when it defines nothing. */
 static int read_entry(struct dbk_book_loader *loader, const char *path, const char *ending,
                       const char *const *others, struct dbk_book_file *file_out,
@@ -166,9 +175,12 @@ static int read_entry(struct dbk_book_loader *loader, const char *path, const ch
                            others[0] == NULL ? "" : others[0], others[0] == NULL ? "" : "`");
         return rc < 0 ? dbk_book_no_memory(err) : DBK_OK;
     }
-    if (!dbk_fault_is_name(stem)) {
+    bool fold = dbk_slice_starts_with(dbk_slice_of(path), DBK_SLICE_LITERAL("folds/"));
+    if (!dbk_fault_is_name(stem) && !(fold && is_table(stem))) {
         fault.why = "others name it by what stands before the ending";
-        fault.fix = "use letters, digits and `_`, and begin with no digit";
+        fault.fix = fold ? "use letters, digits and `_`, and begin with no digit; of a captured "
+                           "table's rows it is `<service>.<table>`"
+                         : "use letters, digits and `_`, and begin with no digit";
         rc = dbk_fault_add(loader->faults, &fault, "`%s` is no name", stem.data);
         return rc < 0 ? dbk_book_no_memory(err) : DBK_OK;
     }

@@ -115,6 +115,8 @@ static void test_book_book__files_that_do_not_belong_are_named(void **state)
         {"models/READ.me", "", "models/READ.me: warning: this is not read\n"},
         {"fold/order.lua", "return {}", "fold: warning: this is not read\n"},
         {"folds/2x.lua", "return {}", "folds/2x.lua: `2x` is no name\n"},
+        {"folds/a.b.c.lua", "return {}", "folds/a.b.c.lua: `a.b.c` is no name\n"},
+        {"folds/a..lua", "return {}", "folds/a..lua: `a.` is no name\n"},
         {"folds/.lua.lua", "return {", ""},
         {"commands/a-b.lua", "return {}", "commands/a-b.lua: `a-b` is no name\n"},
         {"models/balances/a.b.sql", "DELETE FROM balances",
