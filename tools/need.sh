@@ -6,8 +6,13 @@ libsqlite3-dev libmongoc-dev libcurl4-openssl-dev libpq-dev libpg-query-dev liby
 libsodium-dev"
 packages_test="libcmocka-dev clang clang-format-14 clang-tidy-14 libclang-rt-14-dev llvm-14 curl default-jre-headless make maven
 libtest-json-schema-acceptance-perl nodejs postgresql python3-pytest zstd"
+# What ./run services starts.
+packages_services="default-jre-headless maven postgresql python3"
 # What builds FerretDB; another one than Debian's is as good.
-command -v go >/dev/null || packages_test="$packages_test golang-go"
+if ! command -v go >/dev/null; then
+    packages_test="$packages_test golang-go"
+    packages_services="$packages_services golang-go"
+fi
 
 # Prints those of the packages that are not installed.
 missing_of() {

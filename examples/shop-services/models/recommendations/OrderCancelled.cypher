@@ -1,0 +1,1 @@
+MATCH (o:{gen}Order {id: $order}) DETACH DELETE o

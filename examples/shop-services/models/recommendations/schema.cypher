@@ -1,0 +1,3 @@
+CREATE CONSTRAINT {gen}customer IF NOT EXISTS FOR (c:{gen}Customer) REQUIRE c.id IS UNIQUE;
+CREATE CONSTRAINT {gen}order IF NOT EXISTS FOR (o:{gen}Order) REQUIRE o.id IS UNIQUE;
+CREATE CONSTRAINT {gen}product IF NOT EXISTS FOR (p:{gen}Product) REQUIRE p.id IS UNIQUE;
