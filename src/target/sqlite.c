@@ -16,6 +16,8 @@ struct statement {
     struct dbk_statement base; /* first: a statement is cast to it */
     struct dbk_sqlite *connection;
     sqlite3_stmt *sqlite;
+    size_t size; /* of its text */
+    bool keep;   /* when freed */
     bool running;
 };
 
@@ -159,9 +161,17 @@ static int set_up(struct dbk_sqlite *connection, const char *path, unsigned flag
                : rc;
 }
 
+static void end_statement(struct statement *statement)
+{
+    (void)sqlite3_finalize(statement->sqlite);
+    dbk_free(statement);
+}
+
 static void close_session(struct dbk_connection *connection)
 {
     struct dbk_sqlite *session = dbk_sqlite_of(connection);
+    for (size_t i = 0; i < session->kept_count; i++)
+        end_statement(of(session->kept[i]));
     int result = sqlite3_close(session->sqlite);
     dbk_assert(result == SQLITE_OK);
     dbk_free(session);
@@ -174,6 +184,7 @@ static int open_session(const char *path, unsigned flags, struct dbk_connection 
     if (session == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", path);
     session->base.driver = &dbk_driver_sqlite;
+    session->keeps = (flags & DBK_CONNECT_KEEP) != 0;
     int rc = open_sqlite(path, flags, session, err);
     if (rc == DBK_OK)
         rc = set_up(session, path, flags, err);
@@ -280,10 +291,38 @@ static int prepare_failed(struct dbk_sqlite *connection, int result, int *offset
                          sqlite3_errmsg(connection->sqlite));
 }
 
-static void free_statement(struct dbk_statement *statement)
+static void free_statement(struct dbk_statement *base)
 {
-    (void)sqlite3_finalize(of(statement)->sqlite);
-    dbk_free(statement);
+    struct statement *statement = of(base);
+    struct dbk_sqlite *connection = statement->connection;
+    if (!statement->keep) {
+        end_statement(statement);
+        return;
+    }
+    (void)sqlite3_reset(statement->sqlite);
+    (void)sqlite3_clear_bindings(statement->sqlite);
+    statement->running = false;
+    if (connection->kept_count < DBK_SQLITE_KEPT_MAX) {
+        connection->kept[connection->kept_count++] = base;
+        return;
+    }
+    size_t oldest = connection->kept_next++ % DBK_SQLITE_KEPT_MAX;
+    end_statement(of(connection->kept[oldest]));
+    connection->kept[oldest] = base;
+}
+
+/* A kept statement of this text, which is no longer among the kept; NULL: there is none. */
+static struct dbk_statement *take_kept(struct dbk_sqlite *connection, struct dbk_slice sql)
+{
+    for (size_t i = 0; i < connection->kept_count; i++) {
+        struct dbk_statement *kept = connection->kept[i];
+        if (of(kept)->size != sql.size ||
+            memcmp(sqlite3_sql(of(kept)->sqlite), sql.data, sql.size) != 0)
+            continue;
+        connection->kept[i] = connection->kept[--connection->kept_count];
+        return kept;
+    }
+    return NULL;
 }
 
 static int open_statement(struct dbk_connection *base, struct dbk_slice sql,
@@ -305,6 +344,12 @@ static int open_statement(struct dbk_connection *base, struct dbk_slice sql,
         if (rc < 0)
             return rc;
     }
+    bool keep = connection->keeps && connection->guard == DBK_GUARD_NONE;
+    struct dbk_statement *kept = keep ? take_kept(connection, sql) : NULL;
+    if (kept != NULL) {
+        *statement_out = kept;
+        return DBK_OK;
+    }
     struct statement *statement = dbk_alloc_zero(1, sizeof(*statement));
     if (statement == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory preparing a statement");
@@ -325,9 +370,12 @@ static int open_statement(struct dbk_connection *base, struct dbk_slice sql,
         rc = dbk_error_set(err, DBK_EINVAL, "there is a second statement");
     }
     if (rc < 0) {
-        free_statement(&statement->base);
+        end_statement(statement);
         return rc;
     }
+    /* sqlite3_sql ends with the statement, the text perhaps behind it. */
+    statement->size = sql.size;
+    statement->keep = keep && strlen(sqlite3_sql(statement->sqlite)) == sql.size;
     *statement_out = &statement->base;
     return DBK_OK;
 }

@@ -9,23 +9,31 @@
 
 #include "target/driver.h"
 
+/* So many statements at most are kept for their next use. */
+#define DBK_SQLITE_KEPT_MAX 128
+
 struct dbk_sqlite {
     struct dbk_connection base; /* first: a connection is cast to it */
     sqlite3 *sqlite;
-    enum dbk_guard guard;
     char denied[200];   /* why the guard said no to the statement being prepared */
     dbk_watch_fn watch; /* while dbk_connection_watch is on */
     void *watch_context;
     int64_t limit_us;
     int64_t deadline_us; /* of the running statement; 0: the clock was not looked at */
-    bool late;           /* the limit ended the statement */
+    enum dbk_guard guard;
+    bool late;          /* the limit ended the statement */
+    bool keeps;         /* DBK_CONNECT_KEEP */
+    bool pinned;        /* `events` ends at the pin */
+    bool occurred_ends; /* events that occurred later are left out */
     /* the table `events` */
     struct dbk_store *store;
-    bool pinned;
     uint64_t pin;
-    bool occurred_ends; /* events that occurred later are left out */
     int64_t occurred_max_us;
     uint64_t events_position; /* what the running, or last, statement sees */
+    /* DBK_CONNECT_KEEP */
+    struct dbk_statement *kept[DBK_SQLITE_KEPT_MAX];
+    size_t kept_count;
+    size_t kept_next; /* the one that goes when there are too many */
 };
 
 extern const struct dbk_driver dbk_driver_sqlite;

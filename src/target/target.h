@@ -59,6 +59,9 @@ enum dbk_connect_flags {
     DBK_CONNECT_HANDLERS = 1 << 2, /* guard what runs (dbk_target_guard) */
     /* Somebody else's database: DBK_ENOTFOUND when there is no file, and it keeps its journal. */
     DBK_CONNECT_FOREIGN = 1 << 3,
+    /* Keeps what was prepared: a SQLite statement that was freed, and opened without a guard, is
+       taken again for the next of the same text. */
+    DBK_CONNECT_KEEP = 1 << 4,
 };
 
 enum dbk_dialect {

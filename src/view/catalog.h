@@ -32,6 +32,8 @@
 #include "view/view.h"
 
 #define DBK_VIEW_FINGERPRINT_SIZE 65 /* with its NUL */
+/* A stored table's name with its NUL. */
+#define DBK_VIEW_TABLE_SIZE_MAX 256
 
 struct dbk_view_row {
     uint64_t generation; /* 0: never refreshed */

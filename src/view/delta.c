@@ -5,25 +5,90 @@
 
 #include "view/catalog.h"
 
-int dbk_delta_run(struct dbk_delta *delta, struct dbk_error *err)
+static int run(struct dbk_delta *delta, const struct dbk_value *value, struct dbk_error *err)
 {
     struct dbk_buf *sql = &delta->sql;
-    dbk_buf_append_char(sql, '\0');
-    int rc = sql->rc < 0 ? dbk_error_set(err, sql->rc, "a statement: %s", dbk_code_text(sql->rc))
-                         : dbk_connection_run(delta->connection, sql->data, err);
+    struct dbk_statement *statement = NULL;
+    int rc = sql->rc < 0
+                 ? dbk_error_set(err, sql->rc, "a statement: %s", dbk_code_text(sql->rc))
+                 : dbk_statement_open(delta->connection, dbk_buf_slice(sql), &statement, NULL, err);
+    if (rc == DBK_OK && value != NULL)
+        dbk_statement_bind(statement, 1, value);
+    if (rc == DBK_OK)
+        rc = dbk_statement_step(statement, err);
+    dbk_statement_free(statement);
     if (delta->log != NULL && sql->rc == DBK_OK) {
-        dbk_buf_append_text(delta->log, sql->data);
+        dbk_buf_append(delta->log, dbk_buf_slice(sql));
         dbk_buf_append_text(delta->log, ";\n");
     }
     dbk_buf_reset(sql);
+    return rc < 0 ? rc : DBK_OK;
+}
+
+int dbk_delta_run(struct dbk_delta *delta, struct dbk_error *err)
+{
+    return run(delta, NULL, err);
+}
+
+int dbk_delta_run_with(struct dbk_delta *delta, int64_t number, struct dbk_error *err)
+{
+    const struct dbk_value value = {.kind = DBK_VALUE_INTEGER, .integer = number};
+    return run(delta, &value, err);
+}
+
+int dbk_delta_count(struct dbk_delta *delta, int64_t *count_out, struct dbk_error *err)
+{
+    return dbk_view_integer(delta->connection, "SELECT changes()", NULL, count_out, err);
+}
+
+int dbk_delta_has(struct dbk_delta *delta, const char *table, bool *there_out,
+                  struct dbk_error *err)
+{
+    int64_t there = 0;
+    int rc = dbk_view_integer(delta->connection,
+                              "SELECT count(*) FROM temp.sqlite_schema WHERE name = ?1", table,
+                              &there, err);
+    *there_out = there != 0;
+    return rc;
+}
+
+int dbk_delta_clear(struct dbk_delta *delta, struct dbk_error *err)
+{
+    struct dbk_statement *statement = NULL;
+    struct dbk_buf names;
+    int rc = dbk_statement_open(
+        delta->connection,
+        DBK_SLICE_LITERAL("SELECT name FROM temp.sqlite_schema WHERE type = 'table'"), &statement,
+        NULL, err);
+    dbk_buf_init(&names, DBK_ALGEBRA_SIZE_MAX);
+    while (rc == DBK_OK && (rc = dbk_statement_step(statement, err)) == 1) {
+        dbk_buf_append(&names, dbk_statement_column(statement, 0).bytes);
+        dbk_buf_append_char(&names, '\0');
+        rc = DBK_OK;
+    }
+    dbk_statement_free(statement);
+    if (rc == DBK_OK && names.rc < 0)
+        rc = dbk_error_set(err, names.rc, "%s", dbk_code_text(names.rc));
+    for (size_t at = 0; rc == DBK_OK && at < names.size; at += strlen(names.data + at) + 1) {
+        dbk_buf_append_text(&delta->sql, "DELETE FROM temp.");
+        dbk_emit_name(&delta->sql, names.data + at);
+        rc = dbk_delta_run(delta, err);
+    }
+    dbk_buf_release(&names);
     return rc;
 }
 
 int dbk_delta_make(struct dbk_delta *delta, const struct dbk_relation *table, struct dbk_error *err)
 {
     struct dbk_buf *sql = &delta->sql;
-    dbk_buf_append_format(
-        sql, "CREATE TEMP TABLE d%zu AS SELECT 0 AS _daybook_w, 0 AS _daybook_row", table->number);
+    char name[24];
+    bool there = false;
+    (void)snprintf(name, sizeof(name), "d%zu", table->number);
+    int rc = dbk_delta_has(delta, name, &there, err);
+    if (rc < 0 || there)
+        return rc;
+    dbk_buf_append_format(sql, "CREATE TEMP TABLE %s AS SELECT 0 AS _daybook_w, 0 AS _daybook_row",
+                          name);
     for (size_t i = 0; i < table->column_count; i++) {
         dbk_buf_append_text(sql, ", ");
         dbk_emit_name(sql, table->columns[i]);
@@ -88,6 +153,15 @@ static int touch(struct dbk_delta *delta, const struct dbk_relation *block, size
     return rc == DBK_OK ? dbk_touch_subqueries(delta, block, touch_asking, &touching, err) : rc;
 }
 
+/* What the last statement did to how many rows there are. */
+static int count_shown(struct dbk_delta *delta, int sign, struct dbk_error *err)
+{
+    int64_t count = 0;
+    int rc = dbk_delta_count(delta, &count, err);
+    delta->rows += sign * count;
+    return rc;
+}
+
 /* Reads the rows of the touched keys again. */
 static int read_again(struct dbk_delta *delta, const struct dbk_relation *block, size_t branch,
                       size_t key_count, struct dbk_error *err)
@@ -118,12 +192,17 @@ static int read_again(struct dbk_delta *delta, const struct dbk_relation *block,
     dbk_layout_tests(sql, block, SIZE_MAX, " AND ");
     if (branch != SIZE_MAX)
         dbk_buf_append_format(sql, " AND x.k0 = %zu", branch);
-    return dbk_delta_run(delta, err);
+    int rc = dbk_delta_run(delta, err);
+    return rc < 0 ? rc : count_shown(delta, 1, err);
 }
 
 static int make_touched(struct dbk_delta *delta, size_t key_count, struct dbk_error *err)
 {
     struct dbk_buf *sql = &delta->sql;
+    bool there = false;
+    int rc = dbk_delta_has(delta, "x", &there, err);
+    if (rc < 0 || there)
+        return rc;
     dbk_buf_append_text(sql, "CREATE TEMP TABLE x (");
     append_keys(sql, key_count, "");
     dbk_buf_append_text(sql, ", UNIQUE (");
@@ -143,7 +222,8 @@ static int delete_touched(struct dbk_delta *delta, size_t key_count, struct dbk_
     for (size_t i = 0; i < key_count; i++)
         dbk_buf_append_format(sql, " AND v._daybook_k%zu = x.k%zu", i, i);
     dbk_buf_append_char(sql, ')');
-    return dbk_delta_run(delta, err);
+    int rc = dbk_delta_run(delta, err);
+    return rc < 0 ? rc : count_shown(delta, -1, err);
 }
 
 static int apply_rows(struct dbk_delta *delta, const struct dbk_relation *root,
@@ -210,19 +290,25 @@ static int find_changed(struct dbk_delta *delta, const struct dbk_relation *rela
     return rc;
 }
 
+/* Those of one relation are of no use to the next, which has other columns. */
 static int drop_work(struct dbk_delta *delta, struct dbk_error *err)
 {
-    dbk_buf_append_text(&delta->sql, "DROP TABLE IF EXISTS temp.x; DROP TABLE IF EXISTS temp.g; "
-                                     "DROP TABLE IF EXISTS temp.r");
-    return dbk_delta_run(delta, err);
+    static const char *const tables[] = {"x", "g"};
+    int rc = DBK_OK;
+    for (size_t i = 0; rc == DBK_OK && i < sizeof(tables) / sizeof(tables[0]); i++) {
+        dbk_buf_append_format(&delta->sql, "DROP TABLE IF EXISTS temp.%s", tables[i]);
+        rc = dbk_delta_run(delta, err);
+    }
+    return rc;
 }
 
-static int drop_temp(struct dbk_delta *delta, struct dbk_error *err)
+static bool is_nested(const struct dbk_algebra *tree)
 {
-    for (size_t i = 0; i < delta->tree->relation_count; i++)
-        dbk_buf_append_format(&delta->sql, "%sDROP TABLE IF EXISTS temp.d%zu", i > 0 ? "; " : "",
-                              i);
-    return dbk_delta_run(delta, err);
+    for (size_t i = 0; i < tree->relation_count; i++) {
+        if (tree->relations[i]->stored)
+            return true;
+    }
+    return false;
 }
 
 /* One relation's rows, and what is handed on of them. */
@@ -230,6 +316,7 @@ static int apply(struct dbk_delta *delta, const struct dbk_relation *relation,
                  struct dbk_error *err)
 {
     bool root = !relation->stored;
+    int64_t rows = delta->rows;
     int rc = DBK_OK;
     delta->table = root ? delta->view : relation->table;
     delta->names = root ? delta->labels : relation->columns;
@@ -240,7 +327,9 @@ static int apply(struct dbk_delta *delta, const struct dbk_relation *relation,
     if (rc == DBK_OK)
         rc = relation->kind == DBK_RELATION_GROUP ? dbk_delta_group(delta, relation, err)
                                                   : apply_rows(delta, relation, err);
-    if (rc == DBK_OK)
+    if (!root)
+        delta->rows = rows;
+    if (rc == DBK_OK && is_nested(delta->tree))
         rc = drop_work(delta, err);
     if (rc == DBK_OK && !root)
         rc = prune(delta, relation, err);
@@ -256,5 +345,5 @@ int dbk_delta_apply(struct dbk_delta *delta, struct dbk_error *err)
         if (relation == tree->root || relation->stored)
             rc = apply(delta, relation, err);
     }
-    return rc < 0 ? rc : drop_temp(delta, err);
+    return rc;
 }

@@ -34,6 +34,7 @@ struct dbk_delta {
     const char *const *labels; /* of the view's outputs */
     bool *changed;             /* by relation's number: the table has a difference */
     bool all;                  /* all are thought to have one: for an explanation */
+    int64_t rows;              /* that the view shows: those that came, less those that went */
     /* of the relation under way: */
     const char *table;        /* its rows */
     const char *const *names; /* of its outputs */
@@ -41,16 +42,33 @@ struct dbk_delta {
     struct dbk_buf *log; /* the statements that were run; NULL: nobody asks */
 };
 
+/*
+ * Tables in temp are made once a connection, where dbk_delta_has says that they are missing, and
+ * emptied at the end: so that statements on them can be kept prepared. Where relations are stored
+ * beside the view, temp.x and temp.g are made for each of them. A transaction that is rolled back
+ * leaves all as it was.
+ */
+int dbk_delta_has(struct dbk_delta *delta, const char *table, bool *there_out,
+                  struct dbk_error *err) DBK_MUST_CHECK;
+
 /* Makes temp.d<n> for a table or what is stored as one, empty. */
 int dbk_delta_make(struct dbk_delta *delta, const struct dbk_relation *table,
                    struct dbk_error *err) DBK_MUST_CHECK;
 /*
- * Applies the differences, of which `changed` says which there are, and removes what it made in
- * temp. DBK_ECONFLICT: they do not fit the stored rows, which somebody else must have changed.
+ * Applies the differences, of which `changed` says which there are. DBK_ECONFLICT: they do not fit
+ * the stored rows, which somebody else must have changed.
  */
 int dbk_delta_apply(struct dbk_delta *delta, struct dbk_error *err) DBK_MUST_CHECK;
-/* Runs what the buffer holds, and empties it. */
+/* Empties all tables in temp. */
+int dbk_delta_clear(struct dbk_delta *delta, struct dbk_error *err) DBK_MUST_CHECK;
+/* Runs the one statement that the buffer holds, and empties it. */
 int dbk_delta_run(struct dbk_delta *delta, struct dbk_error *err) DBK_MUST_CHECK;
+/* The same with a number for ?1. */
+int dbk_delta_run_with(struct dbk_delta *delta, int64_t number,
+                       struct dbk_error *err) DBK_MUST_CHECK;
+/* How many rows the last statement changed. */
+int dbk_delta_count(struct dbk_delta *delta, int64_t *count_out,
+                    struct dbk_error *err) DBK_MUST_CHECK;
 
 /*
  * The terms of a block (term.c). A LEFT JOIN's input has no part in them: its rows are read again

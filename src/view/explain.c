@@ -135,7 +135,7 @@ static const char *how_of(const struct dbk_aggregate *aggregate)
                      "the "
                      "group is computed again";
     case DBK_AGGREGATE_LEAST:
-        return "compared with what came; a group that a value left is computed again";
+        return "compared with what came; a group that lost the value it shows is computed again";
     case DBK_AGGREGATE_OTHER:
         return "has no rule for adding: each group that changed is computed again";
     }
@@ -214,7 +214,7 @@ static void put_obstacle(struct explaining *explaining)
     dbk_buf_append_char(explaining->out, '}');
 }
 
-/* The statements, run over empty differences and taken back. */
+/* The statements, run over empty differences, which the transaction's end takes back. */
 static int put_statements(struct explaining *explaining, struct dbk_connection *connection,
                           struct dbk_error *err)
 {
@@ -238,21 +238,19 @@ static int put_statements(struct explaining *explaining, struct dbk_connection *
     int rc = dbk_layout_place(tree, explaining->definition->name, explaining->row->generation);
     if (rc < 0)
         dbk_ignore(dbk_error_set(err, rc, "%s", dbk_code_text(rc)));
-    else
-        rc = dbk_connection_begin(connection, DBK_BEGIN_WRITE, err);
     for (size_t i = 0; rc == DBK_OK && i < tree->relation_count; i++) {
         uint64_t count = 0;
         changed[i] = tree->relations[i]->kind == DBK_RELATION_TABLE;
         if (!changed[i])
             continue;
-        rc = dbk_delta_make(&delta, tree->relations[i], err);
+        rc = dbk_notes_none(&delta, tree->relations[i], err);
         if (rc == DBK_OK)
-            rc = dbk_follow_difference(&delta, tree->relations[i], INT64_MAX, &count, err);
+            rc = dbk_delta_make(&delta, tree->relations[i], err);
+        if (rc == DBK_OK)
+            rc = dbk_notes_difference(&delta, tree->relations[i], &count, err);
     }
     if (rc == DBK_OK)
         rc = dbk_delta_apply(&delta, err);
-    if (dbk_connection_in_transaction(connection))
-        dbk_ignore(dbk_connection_run(connection, "ROLLBACK", NULL));
     if (rc == DBK_OK)
         dbk_json_write_string(explaining->out, dbk_buf_slice(&log));
     dbk_buf_release(&delta.sql);
@@ -334,6 +332,9 @@ int dbk_view_explain(const struct dbk_view_definition *definition, const char *f
     dbk_view_plan_init(&plan);
     int rc = dbk_connection_open(definition->database_path, writer ? 0 : DBK_CONNECT_READ,
                                  &connection, err);
+    /* All of one state: a model's rebuild puts other tables behind the names at any time. */
+    if (rc == DBK_OK)
+        rc = dbk_connection_begin(connection, writer ? DBK_BEGIN_WRITE : DBK_BEGIN_READ, err);
     if (rc == DBK_OK)
         rc = dbk_view_catalog_read(connection, definition->name, &row, err);
     if (rc == DBK_OK)
@@ -343,6 +344,8 @@ int dbk_view_explain(const struct dbk_view_definition *definition, const char *f
         row.layout = 0;
     if (rc == DBK_OK)
         rc = put_all(&explaining, connection, writer, err);
+    if (connection != NULL && dbk_connection_in_transaction(connection))
+        dbk_ignore(dbk_connection_run(connection, "ROLLBACK", NULL));
     dbk_connection_free(connection);
     dbk_view_plan_release(&plan);
     return rc;

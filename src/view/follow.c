@@ -6,13 +6,13 @@
 #include "view/catalog.h"
 
 #define SQL_SIZE_MAX ((size_t)1 << 20)
-#define LOG_PREFIX "_daybook_changes_"
-/* Notes removed in one transaction. */
-#define CLEAN_ROWS "2000"
+#define LOG_PREFIX DBK_FOLLOW_LOG
+/* How many notes come between two looks at how many there are. */
+#define TRIM_EVERY "1000"
 
-const char *const dbk_follow_triggers[5] = {"_daybook_insert_", "_daybook_delete_",
-                                            "_daybook_update_", "_daybook_before_",
-                                            "_daybook_replace_"};
+const char *const dbk_follow_triggers[6] = {"_daybook_insert_",  "_daybook_delete_",
+                                            "_daybook_update_",  "_daybook_before_",
+                                            "_daybook_replace_", "_daybook_trim_"};
 
 static int run_buffer(struct dbk_connection *connection, struct dbk_buf *sql, struct dbk_error *err)
 {
@@ -23,8 +23,7 @@ static int run_buffer(struct dbk_connection *connection, struct dbk_buf *sql, st
     return rc;
 }
 
-/* A name that is put together: prefix and table, quoted. */
-static void append_own(struct dbk_buf *out, const char *prefix, const char *table)
+void dbk_follow_name(struct dbk_buf *out, const char *prefix, const char *table)
 {
     struct dbk_buf name;
     dbk_buf_init(&name, SQL_SIZE_MAX);
@@ -49,19 +48,18 @@ int dbk_follow_catalog(struct dbk_connection *connection, struct dbk_error *err)
 
 /* ---- Triggers ---- */
 
-static void append_end(struct dbk_buf *sql, const char *table)
+void dbk_follow_end(struct dbk_buf *sql, const char *table)
 {
     for (size_t i = 0; i < sizeof(dbk_follow_triggers) / sizeof(dbk_follow_triggers[0]); i++) {
         dbk_buf_append_text(sql, "DROP TRIGGER IF EXISTS ");
-        append_own(sql, dbk_follow_triggers[i], table);
+        dbk_follow_name(sql, dbk_follow_triggers[i], table);
         dbk_buf_append_text(sql, "; ");
     }
     dbk_buf_append_text(sql, "DROP TABLE ");
-    append_own(sql, LOG_PREFIX, table);
+    dbk_follow_name(sql, LOG_PREFIX, table);
 }
 
-static void append_columns(struct dbk_buf *out, const struct dbk_relation *table,
-                           const char *prefix)
+void dbk_follow_columns(struct dbk_buf *out, const struct dbk_relation *table, const char *prefix)
 {
     for (size_t i = 0; i < table->column_count; i++) {
         dbk_buf_append_text(out, ", ");
@@ -73,10 +71,10 @@ static void append_columns(struct dbk_buf *out, const struct dbk_relation *table
 static void append_log(struct dbk_buf *out, const struct dbk_relation *table, bool columns)
 {
     dbk_buf_append_text(out, "INSERT INTO ");
-    append_own(out, LOG_PREFIX, table->table);
+    dbk_follow_name(out, LOG_PREFIX, table->table);
     dbk_buf_append_text(out, " (_daybook_row, _daybook_had");
     if (columns)
-        append_columns(out, table, "");
+        dbk_follow_columns(out, table, "");
     dbk_buf_append_text(out, ") ");
 }
 
@@ -84,7 +82,7 @@ static void append_trigger(struct dbk_buf *out, const struct dbk_relation *table
                            const char *prefix, const char *when)
 {
     dbk_buf_append_text(out, "CREATE TRIGGER ");
-    append_own(out, prefix, table->table);
+    dbk_follow_name(out, prefix, table->table);
     dbk_buf_append_char(out, ' ');
     dbk_buf_append_text(out, when);
     dbk_buf_append_text(out, " ON ");
@@ -96,7 +94,7 @@ static void append_old(struct dbk_buf *out, const struct dbk_relation *table)
 {
     append_log(out, table, true);
     dbk_buf_append_format(out, "VALUES (OLD.%s, 1", table->row);
-    append_columns(out, table, "OLD.");
+    dbk_follow_columns(out, table, "OLD.");
     dbk_buf_append_text(out, "); ");
 }
 
@@ -131,7 +129,7 @@ static int append_replaced(struct dbk_connection *connection, struct dbk_buf *ou
     dbk_statement_bind(statement, 1, &name);
     append_log(out, table, true);
     dbk_buf_append_format(out, "SELECT %s, 1", table->row);
-    append_columns(out, table, "");
+    dbk_follow_columns(out, table, "");
     dbk_buf_append_text(out, " FROM ");
     dbk_emit_name(out, table->table);
     dbk_buf_append_text(out, " WHERE 1");
@@ -178,7 +176,7 @@ static int append_before(struct dbk_connection *connection, struct dbk_buf *out,
                    update ? "BEFORE UPDATE" : "BEFORE INSERT");
     append_log(out, table, true);
     dbk_buf_append_format(out, "SELECT %s, 1", table->row);
-    append_columns(out, table, "");
+    dbk_follow_columns(out, table, "");
     dbk_buf_append_text(out, " FROM ");
     dbk_emit_name(out, table->table);
     dbk_buf_append_format(out, " WHERE %s = NEW.%s", table->row, table->row);
@@ -196,10 +194,24 @@ static int append_before(struct dbk_connection *connection, struct dbk_buf *out,
     return rc;
 }
 
+/* Of more notes the oldest go, for all who write: a view that stands still costs a bounded room. */
+static void append_trim(struct dbk_buf *out, const struct dbk_relation *table)
+{
+    dbk_buf_append_text(out, "CREATE TRIGGER ");
+    dbk_follow_name(out, "_daybook_trim_", table->table);
+    dbk_buf_append_text(out, " AFTER INSERT ON ");
+    dbk_follow_name(out, LOG_PREFIX, table->table);
+    dbk_buf_append_text(out, " WHEN NEW._daybook_seq % " TRIM_EVERY " = 0 BEGIN DELETE FROM ");
+    dbk_follow_name(out, LOG_PREFIX, table->table);
+    dbk_buf_append_text(out, " WHERE _daybook_seq <= NEW._daybook_seq - " DBK_FOLLOW_NOTES_MAX
+                             "; END; ");
+}
+
 static int append_triggers(struct dbk_connection *connection, struct dbk_buf *out,
                            const struct dbk_relation *table, struct dbk_error *err)
 {
     append_after(out, table);
+    append_trim(out, table);
     int rc = append_before(connection, out, table, false, err);
     return rc < 0 ? rc : append_before(connection, out, table, true, err);
 }
@@ -246,14 +258,14 @@ static int make_log(struct dbk_connection *connection, const struct dbk_relation
     struct dbk_buf sql;
     dbk_buf_init(&sql, SQL_SIZE_MAX);
     dbk_buf_append_text(&sql, "CREATE TABLE ");
-    append_own(&sql, LOG_PREFIX, table->table);
+    dbk_follow_name(&sql, LOG_PREFIX, table->table);
     dbk_buf_append_text(&sql, " (_daybook_seq INTEGER PRIMARY KEY, _daybook_row INTEGER NOT NULL, "
                               "_daybook_had INTEGER NOT NULL");
-    append_columns(&sql, table, "");
+    dbk_follow_columns(&sql, table, "");
     dbk_buf_append_text(&sql, "); ");
     if (newest > 0) {
         dbk_buf_append_text(&sql, "INSERT INTO ");
-        append_own(&sql, LOG_PREFIX, table->table);
+        dbk_follow_name(&sql, LOG_PREFIX, table->table);
         dbk_buf_append_format(&sql,
                               " (_daybook_seq, _daybook_row, _daybook_had) VALUES (%lld, 0, 0); ",
                               (long long)newest);
@@ -273,7 +285,7 @@ static int end_log(struct dbk_connection *connection, const char *table, struct 
     int rc = dbk_view_integer(connection, "UPDATE _daybook_cursors SET seq = -1 WHERE source = ?1",
                               table, &ignored, err);
     dbk_buf_init(&sql, SQL_SIZE_MAX);
-    append_end(&sql, table);
+    dbk_follow_end(&sql, table);
     if (rc == DBK_OK)
         rc = run_buffer(connection, &sql, err);
     dbk_buf_release(&sql);
@@ -300,20 +312,6 @@ static int follow_table(struct dbk_connection *connection, const struct dbk_rela
 }
 
 /* ---- Cursors ---- */
-
-int dbk_follow_newest(struct dbk_connection *connection, const char *table, int64_t *seq_out,
-                      struct dbk_error *err)
-{
-    struct dbk_buf sql;
-    dbk_buf_init(&sql, SQL_SIZE_MAX);
-    dbk_buf_append_text(&sql, "SELECT max(_daybook_seq) FROM ");
-    append_own(&sql, LOG_PREFIX, table);
-    dbk_buf_append_char(&sql, '\0');
-    int rc = sql.rc < 0 ? dbk_error_set(err, sql.rc, "%s", dbk_code_text(sql.rc))
-                        : dbk_view_integer(connection, sql.data, NULL, seq_out, err);
-    dbk_buf_release(&sql);
-    return rc;
-}
 
 static int run_cursor(struct dbk_connection *connection, const char *sql, const char *view,
                       const char *table, const int64_t *seq, int64_t *seq_out,
@@ -413,167 +411,4 @@ int dbk_follow_keep(struct dbk_connection *connection, const char *const *views,
     rc = run_buffer(connection, &sql, err);
     dbk_buf_release(&sql);
     return rc < 0 ? rc : dbk_follow_clean(connection, err);
-}
-
-/* ---- The difference ---- */
-
-static int count_rows(struct dbk_delta *delta, const struct dbk_relation *table,
-                      uint64_t *count_out, struct dbk_error *err)
-{
-    char sql[64];
-    int64_t count = 0;
-    (void)snprintf(sql, sizeof(sql), "SELECT count(*) FROM temp.d%zu", table->number);
-    int rc = dbk_view_integer(delta->connection, sql, NULL, &count, err);
-    *count_out = (uint64_t)count;
-    return rc;
-}
-
-/* A row's first note: of a min() SQLite takes the other columns from the row that has it. */
-static void append_first(struct dbk_buf *sql, const struct dbk_relation *table, int64_t cursor)
-{
-    dbk_buf_append_text(sql, "CREATE TEMP TABLE l AS SELECT min(_daybook_seq), _daybook_row, "
-                             "_daybook_had");
-    append_columns(sql, table, "");
-    dbk_buf_append_text(sql, " FROM ");
-    append_own(sql, LOG_PREFIX, table->table);
-    dbk_buf_append_format(sql, " WHERE _daybook_seq > %lld GROUP BY _daybook_row; ",
-                          (long long)cursor);
-}
-
-int dbk_follow_difference(struct dbk_delta *delta, const struct dbk_relation *table, int64_t cursor,
-                          uint64_t *count_out, struct dbk_error *err)
-{
-    struct dbk_buf *sql = &delta->sql;
-    append_first(sql, table, cursor);
-    dbk_buf_append_format(sql, "INSERT INTO temp.d%zu SELECT -1, _daybook_row", table->number);
-    append_columns(sql, table, "");
-    dbk_buf_append_format(sql, " FROM temp.l WHERE _daybook_had; INSERT INTO temp.d%zu SELECT 1, ",
-                          table->number);
-    dbk_buf_append_format(sql, "t.%s", table->row);
-    append_columns(sql, table, "t.");
-    dbk_buf_append_text(sql, " FROM temp.l AS l CROSS JOIN ");
-    dbk_emit_name(sql, table->table);
-    dbk_buf_append_format(sql, " AS t ON t.%s = l._daybook_row; DROP TABLE temp.l", table->row);
-    int rc = dbk_delta_run(delta, err);
-    return rc < 0 ? rc : count_rows(delta, table, count_out, err);
-}
-
-/* ---- Cleaning ---- */
-
-/* The tables that have a log, one after the other. */
-static int next_log(struct dbk_connection *connection, struct dbk_buf *table, struct dbk_error *err)
-{
-    struct dbk_statement *statement = NULL;
-    struct dbk_slice last = dbk_slice(table->data, table->size == 0 ? 0 : table->size - 1);
-    int rc = dbk_statement_open(
-        connection,
-        DBK_SLICE_LITERAL(
-            "SELECT substr(name, length('" LOG_PREFIX "') + 1) AS t FROM "
-            "sqlite_schema WHERE type = 'table' AND substr(name, 1, length('" LOG_PREFIX
-            "')) = '" LOG_PREFIX "' AND t > ?1 ORDER BY t LIMIT 1"),
-        &statement, NULL, err);
-    if (rc < 0)
-        return rc;
-    struct dbk_value value = {.kind = DBK_VALUE_TEXT, .bytes = last};
-    dbk_statement_bind(statement, 1, &value);
-    rc = dbk_statement_step(statement, err);
-    if (rc == 1) {
-        struct dbk_slice name = dbk_statement_column(statement, 0).bytes;
-        struct dbk_buf next;
-        dbk_buf_init(&next, SQL_SIZE_MAX);
-        dbk_buf_append(&next, name);
-        dbk_buf_append_char(&next, '\0');
-        dbk_buf_release(table);
-        *table = next;
-        if (next.rc < 0)
-            rc = dbk_error_set(err, next.rc, "%s", dbk_code_text(next.rc));
-    }
-    dbk_statement_free(statement);
-    return rc;
-}
-
-static void append_delete(struct dbk_buf *sql, const char *table, int64_t least)
-{
-    dbk_buf_append_text(sql, "DELETE FROM ");
-    append_own(sql, LOG_PREFIX, table);
-    dbk_buf_append_text(sql, " WHERE _daybook_seq IN (SELECT _daybook_seq FROM ");
-    append_own(sql, LOG_PREFIX, table);
-    dbk_buf_append_format(sql,
-                          " WHERE _daybook_seq <= %lld AND _daybook_seq < (SELECT "
-                          "max(_daybook_seq) FROM ",
-                          (long long)least);
-    append_own(sql, LOG_PREFIX, table);
-    dbk_buf_append_text(sql, ") ORDER BY _daybook_seq LIMIT " CLEAN_ROWS ")");
-}
-
-/* The newest note stays for its number; what it says of the row goes. */
-static void append_empty(struct dbk_buf *sql, const char *table, int64_t least)
-{
-    dbk_buf_append_text(sql, "INSERT OR REPLACE INTO ");
-    append_own(sql, LOG_PREFIX, table);
-    dbk_buf_append_text(sql, " (_daybook_seq, _daybook_row, _daybook_had) SELECT _daybook_seq, "
-                             "_daybook_row, 0 FROM ");
-    append_own(sql, LOG_PREFIX, table);
-    dbk_buf_append_format(sql,
-                          " WHERE _daybook_had AND _daybook_seq <= %lld ORDER BY _daybook_seq DESC "
-                          "LIMIT 1",
-                          (long long)least);
-}
-
-/* Removes some; left_out: whether there may be more. */
-static int clean_some(struct dbk_connection *connection, const char *table, bool *left_out,
-                      struct dbk_error *err)
-{
-    struct dbk_buf sql;
-    int64_t least = 0;
-    int64_t count = 0;
-    int64_t removed = 0;
-    int rc = dbk_view_integer(connection, "SELECT count(*) FROM _daybook_cursors WHERE source = ?1",
-                              table, &count, err);
-    if (rc == DBK_OK)
-        rc = dbk_view_integer(connection, "SELECT min(seq) FROM _daybook_cursors WHERE source = ?1",
-                              table, &least, err);
-    dbk_buf_init(&sql, SQL_SIZE_MAX);
-    if (count == 0)
-        append_end(&sql, table);
-    else
-        append_delete(&sql, table, least);
-    if (rc == DBK_OK)
-        rc = run_buffer(connection, &sql, err);
-    if (rc == DBK_OK && count != 0)
-        rc = dbk_view_integer(connection, "SELECT changes()", NULL, &removed, err);
-    if (rc == DBK_OK && count != 0 && removed == 0) {
-        append_empty(&sql, table, least);
-        rc = run_buffer(connection, &sql, err);
-    }
-    *left_out = removed != 0;
-    dbk_buf_release(&sql);
-    return rc;
-}
-
-static int clean_log(struct dbk_connection *connection, const char *table, struct dbk_error *err)
-{
-    bool left = true;
-    int rc = DBK_OK;
-    while (rc == DBK_OK && left) {
-        rc = dbk_connection_begin(connection, DBK_BEGIN_WRITE, err);
-        if (rc == DBK_OK)
-            rc = clean_some(connection, table, &left, err);
-        if (rc == DBK_OK)
-            rc = dbk_connection_run(connection, "COMMIT", err);
-        if (rc < 0 && dbk_connection_in_transaction(connection))
-            dbk_ignore(dbk_connection_run(connection, "ROLLBACK", NULL));
-    }
-    return rc;
-}
-
-int dbk_follow_clean(struct dbk_connection *connection, struct dbk_error *err)
-{
-    struct dbk_buf table;
-    int rc = DBK_OK;
-    dbk_buf_init(&table, SQL_SIZE_MAX);
-    while (rc == DBK_OK && (rc = next_log(connection, &table, err)) == 1)
-        rc = clean_log(connection, table.data, err);
-    dbk_buf_release(&table);
-    return rc;
 }

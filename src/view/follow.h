@@ -17,7 +17,10 @@
  *
  * A view's cursors are rows of `_daybook_cursors`, changed in the transaction that changes the
  * view. What lies behind all cursors is removed, but for the newest note, whose number must not be
- * given again: it is only emptied, so that no row that was deleted is kept in it.
+ * given again: it is only emptied, so that no row that was deleted is kept in it. Notes are
+ * removed from the oldest on, so that those that are there have numbers without a gap. Of a table
+ * there are DBK_FOLLOW_NOTES_MAX and a thousand at most: of more a trigger removes the oldest, and
+ * a view that had not taken them is filled anew.
  *
  * Threads: a connection belongs to one thread at a time.
  * Source:  docs/format/view.md; sqlite.org/lang_createtrigger.html, lang_conflict.html.
@@ -28,7 +31,11 @@
 #include "view/delta.h"
 
 /* What the triggers' names begin with, before the table's. */
-extern const char *const dbk_follow_triggers[5];
+extern const char *const dbk_follow_triggers[6];
+/* What the name of a table's notes begins with. */
+#define DBK_FOLLOW_LOG "_daybook_changes_"
+/* How many notes of a table are kept for views that stand still. */
+#define DBK_FOLLOW_NOTES_MAX "500000"
 
 /* Makes `_daybook_cursors` where it is missing. */
 int dbk_follow_catalog(struct dbk_connection *connection, struct dbk_error *err) DBK_MUST_CHECK;
@@ -65,11 +72,42 @@ int dbk_follow_forget(struct dbk_connection *connection, const char *view,
    is no catalog nothing is done. */
 int dbk_follow_release(struct dbk_connection *connection, const char *view,
                        struct dbk_error *err) DBK_MUST_CHECK;
-/* Fills temp.d<n> of a table with the difference behind a cursor. count_out: rows in it. */
-int dbk_follow_difference(struct dbk_delta *delta, const struct dbk_relation *table, int64_t cursor,
-                          uint64_t *count_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* ---- Notes (notes.c) ---- */
+
+/* What is known of a table's notes in one refresh. All zero at first. */
+struct dbk_notes {
+    int64_t cursor; /* of the view, when they were gathered; -1: it cannot be brought up to date */
+    int64_t upto;   /* temp.l<n> has the notes behind the cursor up to this one */
+    uint64_t rows;  /* how many rows those are of */
+    bool lost;      /* some behind the cursor are gone: there were too many */
+};
+/*
+ * Gathers in temp.l<n> the first note of each row that was noted behind the view's cursor, and not
+ * yet gathered. Called in a read transaction first, where there are many, and again in the write
+ * transaction, for which only those are left that came between.
+ */
+int dbk_notes_gather(struct dbk_delta *delta, const char *view, const struct dbk_relation *table,
+                     struct dbk_notes *notes, struct dbk_error *err) DBK_MUST_CHECK;
+/* Gathers none, by the same statements: for an explanation. */
+int dbk_notes_none(struct dbk_delta *delta, const struct dbk_relation *table,
+                   struct dbk_error *err) DBK_MUST_CHECK;
+/* Fills temp.d<n> of a table with the difference that the gathered notes tell of. count_out: rows
+   in it. */
+int dbk_notes_difference(struct dbk_delta *delta, const struct dbk_relation *table,
+                         uint64_t *count_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* Removes some of a table's notes that no view needs, inside a write transaction. left_out: whether
+   there may be more. */
+int dbk_notes_clean(struct dbk_connection *connection, const char *table, bool *left_out,
+                    struct dbk_error *err) DBK_MUST_CHECK;
 /* Removes the notes that no view needs, in short transactions, and ends the following of tables
    that no view has a cursor on. */
 int dbk_follow_clean(struct dbk_connection *connection, struct dbk_error *err) DBK_MUST_CHECK;
+
+/* A name that is put together: prefix and table, quoted. */
+void dbk_follow_name(struct dbk_buf *out, const char *prefix, const char *table);
+/* A table's columns, each behind a comma and a prefix. */
+void dbk_follow_columns(struct dbk_buf *out, const struct dbk_relation *table, const char *prefix);
+/* The statements that end a table's following. */
+void dbk_follow_end(struct dbk_buf *sql, const char *table);
 
 #endif

@@ -20,6 +20,7 @@ struct apply {
     struct dbk_connection *connection;
     struct dbk_view_row *row;
     struct dbk_view_attempt *attempt;
+    struct dbk_notes *notes; /* by relation's number */
     struct dbk_delta delta;
 };
 
@@ -39,16 +40,58 @@ static const char *name_of(const struct apply *apply)
     return apply->refresh->definition->name;
 }
 
+/* The tables' notes into temp, as far as they are there. */
+static int gather(struct apply *apply, struct dbk_error *err)
+{
+    const struct dbk_algebra *tree = &apply->plan->tree;
+    int rc = DBK_OK;
+    apply->attempt->changes = 0;
+    for (size_t i = 0; rc == DBK_OK && i < tree->relation_count; i++) {
+        const struct dbk_relation *table = tree->relations[i];
+        struct dbk_notes *notes = &apply->notes[i];
+        if (table->kind != DBK_RELATION_TABLE)
+            continue;
+        rc = dbk_notes_gather(&apply->delta, name_of(apply), table, notes, err);
+        if (rc == DBK_OK && notes->cursor < 0)
+            return give_up(apply, "%s was built anew since", table->name);
+        if (rc == DBK_OK && notes->lost)
+            return give_up(
+                apply, "%s changed more often since than is noted, " DBK_FOLLOW_NOTES_MAX " times",
+                table->name);
+        apply->attempt->changes += notes->rows;
+    }
+    return rc;
+}
+
 /* The differences of all tables, into temp. */
 static int collect(struct apply *apply, struct dbk_error *err)
+{
+    const struct dbk_algebra *tree = &apply->plan->tree;
+    int rc = gather(apply, err);
+    apply->attempt->changes = 0;
+    for (size_t i = 0; rc == DBK_OK && i < tree->relation_count; i++) {
+        const struct dbk_relation *table = tree->relations[i];
+        uint64_t count = 0;
+        if (table->kind != DBK_RELATION_TABLE)
+            continue;
+        rc = dbk_delta_make(&apply->delta, table, err);
+        if (rc == DBK_OK && apply->notes[i].rows != 0)
+            rc = dbk_notes_difference(&apply->delta, table, &count, err);
+        apply->delta.changed[i] = count != 0;
+        apply->attempt->changes += count;
+    }
+    return rc;
+}
+
+/* Whether the triggers of all its tables are those that are called for. */
+static int look_at_triggers(struct apply *apply, struct dbk_error *err)
 {
     const struct dbk_algebra *tree = &apply->plan->tree;
     int rc = DBK_OK;
     for (size_t i = 0; rc == DBK_OK && i < tree->relation_count; i++) {
         const struct dbk_relation *table = tree->relations[i];
-        int64_t cursor = -1;
-        uint64_t count = 0;
-        bool current = false;
+        int64_t cursor = 0;
+        bool current = true;
         if (table->kind != DBK_RELATION_TABLE)
             continue;
         rc = dbk_follow_cursor(apply->connection, name_of(apply), table->table, &cursor, err);
@@ -59,25 +102,36 @@ static int collect(struct apply *apply, struct dbk_error *err)
         if (rc == DBK_OK && !current)
             return give_up(apply, "the columns or unique indexes of %s have changed since",
                            table->name);
-        if (rc == DBK_OK)
-            rc = dbk_delta_make(&apply->delta, table, err);
-        if (rc == DBK_OK)
-            rc = dbk_follow_difference(&apply->delta, table, cursor, &count, err);
-        apply->delta.changed[i] = count != 0;
-        apply->attempt->changes += count;
     }
     return rc;
 }
 
-/* A model that was rebuilt since the plan was made has another table. */
-static int look_again(struct apply *apply, struct dbk_error *err)
+/*
+ * A model that was rebuilt since the plan was made has another table, and another process may have
+ * filled the view. Where the schema is the one that the plan was found to fit, it fits still.
+ */
+static int look_again(struct apply *apply, const char *table, struct dbk_error *err)
 {
-    bool current = false;
-    int rc = dbk_view_plan_is_current(apply->plan, apply->connection, &current, err);
-    if (rc < 0 || current)
+    const struct dbk_view_row *row = apply->row;
+    char stored[DBK_VIEW_TABLE_SIZE_MAX];
+    bool current = true;
+    int64_t schema = 0;
+    (void)snprintf(stored, sizeof(stored), "%s__g%llu", name_of(apply),
+                   (unsigned long long)row->generation);
+    int rc = dbk_view_integer(apply->connection, "PRAGMA schema_version", NULL, &schema, err);
+    if (rc == DBK_OK && schema != apply->attempt->schema)
+        rc = dbk_view_plan_is_current(apply->plan, apply->connection, &current, err);
+    if (rc < 0)
         return rc;
-    apply->attempt->stale = true;
-    return give_up(apply, "its tables were built anew meanwhile");
+    if (!current || strcmp(stored, table) != 0 || row->layout != DBK_VIEW_LAYOUT ||
+        strcmp(row->fingerprint, apply->refresh->fingerprint) != 0) {
+        apply->attempt->stale = true;
+        return give_up(apply, "its tables were built anew meanwhile");
+    }
+    if (schema != apply->attempt->schema)
+        rc = look_at_triggers(apply, err);
+    apply->attempt->schema = schema;
+    return rc;
 }
 
 /* Measured costs decide, unless the head says `mode: incremental`. */
@@ -110,32 +164,17 @@ static int move_cursors(struct apply *apply, struct dbk_error *err)
     const struct dbk_algebra *tree = &apply->plan->tree;
     int rc = DBK_OK;
     for (size_t i = 0; rc == DBK_OK && i < tree->relation_count; i++) {
-        int64_t newest = 0;
-        int64_t cursor = 0;
-        if (tree->relations[i]->kind != DBK_RELATION_TABLE)
+        const struct dbk_notes *notes = &apply->notes[i];
+        const char *table = tree->relations[i]->table;
+        bool left = false;
+        if (tree->relations[i]->kind != DBK_RELATION_TABLE || notes->upto == notes->cursor)
             continue;
-        rc = dbk_follow_newest(apply->connection, tree->relations[i]->table, &newest, err);
-        if (rc == DBK_OK)
-            rc = dbk_follow_cursor(apply->connection, name_of(apply), tree->relations[i]->table,
-                                   &cursor, err);
-        if (rc == DBK_OK && newest > cursor)
-            rc = dbk_follow_set_cursor(apply->connection, name_of(apply), tree->relations[i]->table,
-                                       newest, err);
+        rc = dbk_follow_set_cursor(apply->connection, name_of(apply), table, notes->upto, err);
+        /* What cannot be removed now stays: the rows do not depend on it. */
+        if (rc == DBK_OK && dbk_notes_clean(apply->connection, table, &left, NULL) < 0)
+            left = true;
+        apply->attempt->left = apply->attempt->left || left;
     }
-    return rc;
-}
-
-static int count_rows(struct apply *apply, struct dbk_error *err)
-{
-    struct dbk_buf *sql = &apply->delta.sql;
-    int64_t rows = 0;
-    dbk_buf_append_text(sql, "SELECT count(*) FROM ");
-    dbk_emit_name(sql, name_of(apply));
-    dbk_buf_append_char(sql, '\0');
-    int rc = sql->rc < 0 ? dbk_error_set(err, sql->rc, "%s", dbk_code_text(sql->rc))
-                         : dbk_view_integer(apply->connection, sql->data, NULL, &rows, err);
-    dbk_buf_reset(sql);
-    apply->row->rows = (uint64_t)rows;
     return rc;
 }
 
@@ -146,10 +185,9 @@ static int write_row(struct apply *apply, int64_t begun_us, struct dbk_error *er
     uint64_t position = 0;
     bool found = false;
     int rc = dbk_view_position(apply->connection, refresh->source, &position, &found, err);
-    if (rc == DBK_OK && apply->attempt->changes != 0)
-        rc = count_rows(apply, err);
     if (rc < 0)
         return rc;
+    row->rows = (uint64_t)((int64_t)row->rows + apply->delta.rows);
     if (found)
         row->position = position;
     row->as_of_us = refresh->os->now_us(refresh->os);
@@ -173,7 +211,17 @@ static bool is_trouble(int rc)
            rc == DBK_EFULL;
 }
 
-/* The difference, taken and applied. Where a statement of it fails the rows are filled anew. */
+/* Where a statement of the difference fails the rows are filled anew. */
+static int judge(struct apply *apply, int rc, const struct dbk_error *failure,
+                 struct dbk_error *err)
+{
+    if (rc >= 0 || apply->attempt->reason[0] != '\0')
+        return rc;
+    const char *why = failure->message[0] == '\0' ? dbk_code_text(rc) : failure->message;
+    return is_trouble(rc) ? dbk_error_set(err, rc, "%s", why) : give_up(apply, "%s", why);
+}
+
+/* The difference, taken and applied. */
 static int apply_difference(struct apply *apply, struct dbk_error *err)
 {
     struct dbk_error failure = {0};
@@ -182,41 +230,68 @@ static int apply_difference(struct apply *apply, struct dbk_error *err)
         rc = choose(apply);
     if (rc == DBK_OK && apply->attempt->changes != 0)
         rc = dbk_delta_apply(&apply->delta, &failure);
-    if (rc >= 0 || apply->attempt->reason[0] != '\0')
-        return rc;
-    const char *why = failure.message[0] == '\0' ? dbk_code_text(rc) : failure.message;
-    return is_trouble(rc) ? dbk_error_set(err, rc, "%s", why) : give_up(apply, "%s", why);
+    if (rc == DBK_OK)
+        rc = dbk_delta_clear(&apply->delta, &failure);
+    return judge(apply, rc, &failure, err);
 }
 
-static int run(struct apply *apply, struct dbk_error *err)
+/* Most of the notes are read before the write transaction, in which only those are left that came
+   meanwhile; and where there are too many, no writer has to wait. */
+static int gather_before(struct apply *apply, struct dbk_error *err)
 {
-    const struct dbk_algebra *tree = &apply->plan->tree;
-    bool *changed = dbk_alloc_zero(tree->relation_count + 1, sizeof(*changed));
-    if (changed == NULL)
-        return dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
-    apply->delta.changed = changed;
-    int rc = dbk_layout_place(tree, name_of(apply), apply->row->generation);
+    struct dbk_error failure = {0};
+    int rc = dbk_connection_begin(apply->connection, DBK_BEGIN_READ, err);
     if (rc < 0)
-        dbk_ignore(dbk_error_set(err, rc, "%s", dbk_code_text(rc)));
-    else
-        rc = dbk_connection_begin(apply->connection, DBK_BEGIN_WRITE, err);
+        return rc;
+    rc = gather(apply, &failure);
+    if (rc == DBK_OK)
+        rc = choose(apply);
+    rc = judge(apply, rc, &failure, err);
+    return rc < 0 ? rc : dbk_connection_run(apply->connection, "COMMIT", err);
+}
+
+static int run_write(struct apply *apply, int64_t gathering_us, struct dbk_error *err)
+{
+    struct dbk_os *os = apply->refresh->os;
+    int rc = dbk_connection_begin(apply->connection, DBK_BEGIN_WRITE, err);
     /* Waiting for another writer is no cost of this refresh. */
-    int64_t begun_us = apply->refresh->os->monotonic_us(apply->refresh->os);
+    int64_t begun_us = os->monotonic_us(os) - gathering_us;
     if (rc == DBK_OK)
         rc = dbk_view_catalog_read(apply->connection, name_of(apply), apply->row, err);
     if (rc == DBK_OK)
-        rc = look_again(apply, err);
+        rc = look_again(apply, apply->delta.view, err);
     if (rc == DBK_OK)
         rc = apply_difference(apply, err);
     if (rc == DBK_OK)
         rc = move_cursors(apply, err);
     if (rc == DBK_OK)
         rc = write_row(apply, begun_us, err);
+    return rc < 0 ? rc : dbk_connection_run(apply->connection, "COMMIT", err);
+}
+
+static int run(struct apply *apply, struct dbk_error *err)
+{
+    struct dbk_os *os = apply->refresh->os;
+    const struct dbk_algebra *tree = &apply->plan->tree;
+    bool *changed = dbk_alloc_zero(tree->relation_count + 1, sizeof(*changed));
+    struct dbk_notes *notes = dbk_alloc_zero(tree->relation_count + 1, sizeof(*notes));
+    int64_t begun_us = os->monotonic_us(os);
+    apply->delta.changed = changed;
+    apply->notes = notes;
+    bool placed = apply->attempt->schema >= 0; /* A session's plan has its tables' names. */
+    int rc = changed == NULL || notes == NULL ? DBK_ENOMEM : DBK_OK;
+    if (rc == DBK_OK && !placed)
+        rc = dbk_layout_place(tree, name_of(apply), apply->row->generation);
+    if (rc < 0)
+        dbk_ignore(dbk_error_set(err, rc, "%s", dbk_code_text(rc)));
+    else
+        rc = gather_before(apply, err);
     if (rc == DBK_OK)
-        rc = dbk_connection_run(apply->connection, "COMMIT", err);
+        rc = run_write(apply, os->monotonic_us(os) - begun_us, err);
     if (rc < 0 && dbk_connection_in_transaction(apply->connection))
         dbk_ignore(dbk_connection_run(apply->connection, "ROLLBACK", NULL));
     dbk_free(changed);
+    dbk_free(notes);
     return rc;
 }
 
@@ -224,16 +299,13 @@ int dbk_view_apply(const struct dbk_view_refresh *refresh, const struct dbk_view
                    struct dbk_connection *connection, struct dbk_view_row *row,
                    struct dbk_view_attempt *attempt, struct dbk_error *err)
 {
-    char table[256];
+    char table[DBK_VIEW_TABLE_SIZE_MAX];
     struct apply apply = {
         .refresh = refresh, .plan = plan, .connection = connection, .row = row, .attempt = attempt};
     (void)snprintf(table, sizeof(table), "%s__g%llu", refresh->definition->name,
                    (unsigned long long)row->generation);
-    apply.delta = (struct dbk_delta){.connection = connection,
-                                     .tree = &plan->tree,
-                                     .view = table,
-                                     .labels = plan->names,
-                                     .log = attempt->log};
+    apply.delta = (struct dbk_delta){
+        .connection = connection, .tree = &plan->tree, .view = table, .labels = plan->names};
     dbk_buf_init(&apply.delta.sql, SQL_SIZE_MAX);
     int rc = run(&apply, err);
     dbk_buf_release(&apply.delta.sql);

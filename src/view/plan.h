@@ -2,8 +2,9 @@
 /*
  * plan -- how a view is maintained in its database as it is now.
  *
- * A plan is made for a refresh, an explanation or a check, and not kept: the tables behind names
- * change with each rebuild of a model.
+ * A plan is made for a refresh, an explanation or a check: the tables behind names change with each
+ * rebuild of a model. A session (view/refresh.h) keeps it for the next refresh, as long as the
+ * database's schema version is the same.
  *
  * Threads: one at a time.
  */
@@ -44,10 +45,12 @@ void dbk_view_plan_obstacle(const struct dbk_view_plan *plan,
 /* What became of an attempt to refresh incrementally. */
 struct dbk_view_attempt {
     bool done;
-    bool stale;          /* the plan's tables are no longer those behind the names */
-    uint64_t changes;    /* rows of the sources that changed */
-    char reason[512];    /* why not, where it was not done */
-    struct dbk_buf *log; /* statements, for an explanation; NULL */
+    bool stale;       /* the plan does not fit the database, or the stored rows, any longer */
+    bool left;        /* more notes that no view needs are left than were removed at once */
+    uint64_t changes; /* rows of the sources that changed */
+    int64_t schema;   /* the database's schema version for which the plan was last found to fit, or
+                         -1; set to the one for which it now was */
+    char reason[512]; /* why not, where it was not done */
 };
 /*
  * Brings the stored rows up to date in one transaction, with the view's row and cursors. row: as

@@ -12,128 +12,13 @@
 #define CHUNK_SIZE ((size_t)128 << 10)
 #define CHUNK_MEMORY_MAX ((size_t)256 << 20)
 #define SQL_SIZE_MAX ((size_t)4 << 20)
-/* A table's name with its NUL. */
-#define TABLE_SIZE_MAX 256
 /* How often a plan is made again because a model was rebuilt meanwhile. */
 #define PLAN_TRIES 3
-/* Rows of an old generation removed in one transaction. */
-#define CLEAN_ROWS "400"
 
 struct dbk_slice dbk_view_select(const struct dbk_view_definition *definition)
 {
     size_t behind = 0;
     return dbk_sql_statement(definition->sql, 0, &behind);
-}
-
-/* Runs SQL made by printf. Names in it are a view's own: letters, digits and '_'. */
-static int run_format(struct dbk_connection *connection, struct dbk_error *err, const char *format,
-                      ...) DBK_PRINTF(3, 4);
-static int run_format(struct dbk_connection *connection, struct dbk_error *err, const char *format,
-                      ...)
-{
-    struct dbk_arena arena;
-    char *sql = NULL;
-    va_list arguments;
-    va_start(arguments, format);
-    va_list again;
-    va_copy(again, arguments);
-    int size = vsnprintf(NULL, 0, format, arguments);
-    va_end(arguments);
-    dbk_arena_init(&arena, SQL_SIZE_MAX);
-    if (size >= 0)
-        sql = dbk_arena_alloc(&arena, (size_t)size + 1);
-    if (sql != NULL)
-        (void)vsnprintf(sql, (size_t)size + 1, format, again);
-    va_end(again);
-    int rc = sql == NULL
-                 ? dbk_error_set(err, DBK_ENOMEM, "statement: %s", dbk_code_text(DBK_ENOMEM))
-                 : dbk_connection_run(connection, sql, err);
-    dbk_arena_release(&arena);
-    return rc;
-}
-
-/* Ends a write transaction: as it went so far, or else not at all. */
-static int end_transaction(struct dbk_connection *connection, int rc, struct dbk_error *err)
-{
-    if (rc >= 0)
-        rc = dbk_connection_run(connection, "COMMIT", err);
-    if (rc < 0 && dbk_connection_in_transaction(connection))
-        dbk_ignore(dbk_connection_run(connection, "ROLLBACK", NULL));
-    return rc;
-}
-
-/* Runs SQL as one write transaction; gives up the transaction where a part fails. */
-static int run_transaction(struct dbk_connection *connection, const char *sql,
-                           struct dbk_error *err)
-{
-    int rc = dbk_connection_begin(connection, DBK_BEGIN_WRITE, err);
-    if (rc == DBK_OK)
-        rc = dbk_connection_run(connection, sql, err);
-    return end_transaction(connection, rc, err);
-}
-
-static int drop_generation(struct dbk_connection *connection, const char *table,
-                           struct dbk_error *err)
-{
-    char sql[2 * TABLE_SIZE_MAX + 128];
-    char count[TABLE_SIZE_MAX + 64];
-    int64_t left = 1;
-    int rc = DBK_OK;
-    /* What is removed with the table is no change that a view on it would follow. */
-    for (size_t i = 0; i < sizeof(dbk_follow_triggers) / sizeof(dbk_follow_triggers[0]); i++) {
-        if (rc == DBK_OK)
-            rc = run_format(connection, err, "DROP TRIGGER IF EXISTS \"%s%s\"",
-                            dbk_follow_triggers[i], table);
-    }
-    (void)snprintf(sql, sizeof(sql),
-                   "DELETE FROM \"%s\" WHERE rowid IN (SELECT rowid FROM \"%s\" LIMIT " CLEAN_ROWS
-                   ")",
-                   table, table);
-    (void)snprintf(count, sizeof(count), "SELECT EXISTS (SELECT 1 FROM \"%s\")", table);
-    while (rc == DBK_OK && left != 0) {
-        rc = run_transaction(connection, sql, err);
-        if (rc == DBK_OK)
-            rc = dbk_view_integer(connection, count, NULL, &left, err);
-    }
-    return rc == DBK_OK ? run_format(connection, err, "DROP TABLE \"%s\"", table) : rc;
-}
-
-int dbk_view_refresh_clean(struct dbk_connection *connection, const char *name, uint64_t generation,
-                           struct dbk_error *err)
-{
-    char prefix[TABLE_SIZE_MAX];
-    char kept[TABLE_SIZE_MAX + 24];
-    (void)snprintf(prefix, sizeof(prefix), "%s__g", name);
-    (void)snprintf(kept, sizeof(kept), "%s%llu", prefix, (unsigned long long)generation);
-    for (;;) {
-        struct dbk_statement *statement = NULL;
-        char table[TABLE_SIZE_MAX];
-        int rc = dbk_statement_open(
-            connection,
-            DBK_SLICE_LITERAL("SELECT name FROM sqlite_schema WHERE type = 'table' AND "
-                              "substr(name, 1, length(?1)) = ?1 AND name <> ?2 AND "
-                              "substr(name, 1, length(?2) + 1) <> ?2 || 'n' AND "
-                              "substr(name, length(?1) + 1) NOT GLOB '*[^0-9n]*'"),
-            &statement, NULL, err);
-        if (rc < 0)
-            return rc;
-        struct dbk_value values[] = {
-            {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(prefix)},
-            {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(kept)},
-        };
-        dbk_statement_bind(statement, 1, &values[0]);
-        dbk_statement_bind(statement, 2, &values[1]);
-        rc = dbk_statement_step(statement, err);
-        if (rc == 1)
-            (void)snprintf(table, sizeof(table), "%.*s",
-                           DBK_SLICE_ARGS(dbk_statement_column(statement, 0).bytes));
-        dbk_statement_free(statement);
-        if (rc <= 0)
-            return rc;
-        rc = drop_generation(connection, table, err);
-        if (rc < 0)
-            return rc;
-    }
 }
 
 /* One refresh's resources. */
@@ -261,7 +146,7 @@ static int create_generation(struct work *work, struct dbk_error *err)
                               definition->indexes[i]);
     dbk_buf_append_char(&sql, '\0');
     int rc = sql.rc < 0 ? dbk_error_set(err, sql.rc, "%s", dbk_code_text(sql.rc))
-                        : run_transaction(work->write, sql.data, err);
+                        : dbk_view_run_transaction(work->write, sql.data, err);
     dbk_buf_reset(&sql);
     dbk_buf_append_format(&sql, "INSERT INTO \"%s__g%llu\" VALUES (", definition->name, generation);
     for (int i = 0; i < work->column_count; i++)
@@ -299,8 +184,21 @@ static int read_chunk(struct work *work, struct dbk_error *err)
     return 1;
 }
 
+/* The column that says whether a row is shown; -1: all are. */
+static int find_shown(const struct work *work)
+{
+    if (!work->plan->incremental || work->plan->tree.root->kind != DBK_RELATION_GROUP)
+        return -1;
+    int column = 0;
+    while (column < work->column_count &&
+           strcmp(dbk_statement_column_name(work->select, column), "_daybook_shown") != 0)
+        column++;
+    return column == work->column_count ? -1 : column;
+}
+
 static int write_chunk(struct work *work, struct dbk_error *err)
 {
+    int shown = find_shown(work);
     if (work->row_count == 0)
         return DBK_OK;
     int rc = dbk_connection_begin(work->write, DBK_BEGIN_WRITE, err);
@@ -310,10 +208,9 @@ static int write_chunk(struct work *work, struct dbk_error *err)
             dbk_statement_bind(work->insert, column + 1, &values[column]);
         rc = dbk_statement_step(work->insert, err);
         dbk_statement_reset(work->insert);
+        work->row.rows += shown < 0 || values[shown].integer != 0 ? 1 : 0;
     }
-    rc = end_transaction(work->write, rc, err);
-    work->row.rows += work->row_count;
-    return rc;
+    return dbk_view_end_transaction(work->write, rc, err);
 }
 
 static int copy_rows(struct work *work, struct dbk_error *err)
@@ -350,7 +247,7 @@ static int copy_stored(struct work *work, struct dbk_error *err)
         rc = dbk_connection_begin(work->write, DBK_BEGIN_WRITE, err);
         if (rc == DBK_OK)
             rc = dbk_stored_create(tree, relation, work->write, err);
-        rc = end_transaction(work->write, rc, err);
+        rc = dbk_view_end_transaction(work->write, rc, err);
         if (rc == DBK_OK)
             rc = dbk_stored_open(relation, work->read, work->write, &work->select, &work->insert,
                                  err);
@@ -396,17 +293,6 @@ static int make_plain_view(struct work *work, struct dbk_error *err)
     return rc;
 }
 
-static int count_shown(struct work *work, struct dbk_error *err)
-{
-    char sql[TABLE_SIZE_MAX + 64];
-    int64_t rows = 0;
-    (void)snprintf(sql, sizeof(sql), "SELECT count(*) FROM \"%s\"",
-                   work->refresh->definition->name);
-    int rc = dbk_view_integer(work->write, sql, NULL, &rows, err);
-    work->row.rows = (uint64_t)rows;
-    return rc;
-}
-
 static int set_cursors(struct work *work, struct dbk_error *err)
 {
     const struct dbk_algebra *tree = &work->plan->tree;
@@ -426,13 +312,11 @@ static int swap(struct work *work, struct dbk_error *err)
     int rc = dbk_connection_begin(work->write, DBK_BEGIN_WRITE, err);
     if (rc == DBK_OK)
         rc = make_plain_view(work, err);
-    if (rc == DBK_OK && work->plan->incremental)
-        rc = count_shown(work, err);
     if (rc == DBK_OK)
         rc = set_cursors(work, err);
     if (rc == DBK_OK)
         rc = dbk_view_catalog_write(work->write, definition->name, &work->row, err);
-    return end_transaction(work->write, rc, err);
+    return dbk_view_end_transaction(work->write, rc, err);
 }
 
 static void end_read(struct work *work)
@@ -457,7 +341,7 @@ static void note_failure(struct work *work, const struct dbk_error *err)
                        err->message);
         rc = dbk_view_catalog_write(work->write, name, &row, NULL);
     }
-    dbk_ignore(end_transaction(work->write, rc, NULL));
+    dbk_ignore(dbk_view_end_transaction(work->write, rc, NULL));
 }
 
 /* Notes what changes from here on, before the snapshot is taken. */
@@ -477,7 +361,7 @@ static int follow(struct work *work, struct dbk_error *err)
         rc = look_again(work, work->write, err);
     if (rc == DBK_OK)
         rc = dbk_follow_tables(work->write, work->refresh->definition->name, &plan->tree, err);
-    return end_transaction(work->write, rc, err);
+    return dbk_view_end_transaction(work->write, rc, err);
 }
 
 static int plan_again(struct work *work, struct dbk_error *err)
@@ -560,10 +444,87 @@ static void find_reason(struct work *work, const struct dbk_view_row *old)
         (void)snprintf(reason, size, "its rows were stored without what adding to them needs");
 }
 
+/* ---- What is kept for the next refresh ---- */
+
+struct dbk_view_session {
+    struct dbk_connection *connection; /* NULL: nothing is kept */
+    struct dbk_view_plan plan;
+    int64_t schema;
+    uint64_t generation;
+};
+
+int dbk_view_session_open(struct dbk_view_session **session_out, struct dbk_error *err)
+{
+    struct dbk_view_session *session = dbk_alloc_zero(1, sizeof(*session));
+    if (session == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
+    *session_out = session;
+    return DBK_OK;
+}
+
+static void end_session(struct dbk_view_session *session)
+{
+    if (session->connection == NULL)
+        return;
+    dbk_connection_free(session->connection);
+    dbk_view_plan_release(&session->plan);
+    session->connection = NULL;
+}
+
+void dbk_view_session_free(struct dbk_view_session *session)
+{
+    if (session == NULL)
+        return;
+    end_session(session);
+    dbk_free(session);
+}
+
+/* After an incremental refresh: connection and plan change hands. */
+static void keep(struct work *work, const struct dbk_view_attempt *attempt, uint64_t generation)
+{
+    struct dbk_view_session *session = work->refresh->session;
+    /* What it leaves, the next one removes. */
+    if (attempt->left)
+        dbk_ignore(dbk_follow_clean(work->write, NULL));
+    if (session == NULL)
+        return;
+    session->connection = work->write;
+    session->plan = *work->plan;
+    session->plan.tree.arena = &session->plan.arena;
+    session->schema = attempt->schema;
+    session->generation = generation;
+    work->write = NULL;
+    dbk_view_plan_init(work->plan);
+}
+
+/* With what the last refresh has left. 1: the rows are up to date; 0: all is to be begun anew. */
+static int try_session(struct work *work)
+{
+    struct dbk_view_session *session = work->refresh->session;
+    if (session == NULL || session->connection == NULL)
+        return 0;
+    if (work->refresh->definition->mode == DBK_VIEW_FULL) {
+        end_session(session);
+        return 0;
+    }
+    struct dbk_view_attempt attempt = {.schema = session->schema};
+    struct dbk_view_row row = {.generation = session->generation};
+    int rc =
+        dbk_view_apply(work->refresh, &session->plan, session->connection, &row, &attempt, NULL);
+    if (rc == DBK_OK && attempt.done && attempt.left)
+        dbk_ignore(dbk_follow_clean(session->connection, NULL));
+    session->schema = attempt.schema;
+    if (rc == DBK_OK && attempt.done)
+        return 1;
+    /* Whatever was in the way, it is found again, and told. */
+    end_session(session);
+    return 0;
+}
+
 /* 1: the rows are up to date; 0: a full refresh is to follow, and the row says why. */
 static int try_incremental(struct work *work, const struct dbk_view_row *old, struct dbk_error *err)
 {
-    struct dbk_view_attempt attempt = {.done = false};
+    struct dbk_view_attempt attempt = {.schema = -1};
     struct dbk_view_row row = *old;
     struct dbk_error failure = {0};
     find_reason(work, old);
@@ -579,39 +540,52 @@ static int try_incremental(struct work *work, const struct dbk_view_row *old, st
     (void)snprintf(work->row.reason, sizeof(work->row.reason), "%s", attempt.reason);
     if (attempt.stale)
         return plan_again(work, err);
+    if (attempt.done)
+        keep(work, &attempt, row.generation);
     return attempt.done ? 1 : 0;
+}
+
+static int run(struct work *work, struct dbk_error *err)
+{
+    const struct dbk_view_refresh *refresh = work->refresh;
+    const char *name = refresh->definition->name;
+    struct dbk_view_row old = {0};
+    int rc =
+        dbk_connection_open(refresh->definition->database_path,
+                            refresh->session != NULL ? DBK_CONNECT_KEEP : 0, &work->write, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_catalog_create(work->write, err);
+    if (rc == DBK_OK)
+        rc = dbk_follow_catalog(work->write, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_catalog_read(work->write, name, &old, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_refresh_clean(work->write, name, old.generation, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_plan_make(work->plan, work->write, refresh->definition, err);
+    if (rc == DBK_OK)
+        rc = try_incremental(work, &old, err);
+    if (rc == 1)
+        return DBK_OK;
+    if (rc == DBK_OK)
+        rc = fill(work, &old, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_refresh_clean(work->write, name, work->row.generation, err);
+    /* What it leaves, the next one removes: the rows are there, or why they are not is known. */
+    if (work->write != NULL)
+        dbk_ignore(dbk_follow_clean(work->write, NULL));
+    return rc;
 }
 
 int dbk_view_refresh_run(const struct dbk_view_refresh *refresh, struct dbk_error *err)
 {
-    const char *name = refresh->definition->name;
     struct dbk_view_plan plan;
     struct work work = {.refresh = refresh, .plan = &plan};
-    struct dbk_view_row old = {0};
     dbk_view_plan_init(&plan);
     dbk_arena_init(&work.chunk, CHUNK_MEMORY_MAX);
     dbk_buf_init(&work.fill, SQL_SIZE_MAX);
-    int rc = dbk_connection_open(refresh->definition->database_path, 0, &work.write, err);
-    if (rc == DBK_OK)
-        rc = dbk_view_catalog_create(work.write, err);
-    if (rc == DBK_OK)
-        rc = dbk_follow_catalog(work.write, err);
-    if (rc == DBK_OK)
-        rc = dbk_view_catalog_read(work.write, name, &old, err);
-    if (rc == DBK_OK)
-        rc = dbk_view_refresh_clean(work.write, name, old.generation, err);
-    if (rc == DBK_OK)
-        rc = dbk_view_plan_make(&plan, work.write, refresh->definition, err);
-    if (rc == DBK_OK)
-        rc = try_incremental(&work, &old, err);
-    bool done = rc == 1;
-    if (rc == DBK_OK)
-        rc = fill(&work, &old, err);
-    if (rc == DBK_OK && !done)
-        rc = dbk_view_refresh_clean(work.write, name, work.row.generation, err);
-    /* What it leaves, the next one removes: the rows are there, or why they are not is known. */
-    if (work.write != NULL)
-        dbk_ignore(dbk_follow_clean(work.write, NULL));
+    int rc = try_session(&work);
+    rc = rc == 0 ? run(&work, err) : rc;
     end_read(&work);
     dbk_connection_free(work.write);
     dbk_free(work.values);

@@ -26,6 +26,16 @@ struct dbk_view_source {
     size_t view_count;
 };
 
+/*
+ * What is kept from an incremental refresh for the next one of the same view: the connection, with
+ * its prepared statements and tables in temp, and the plan. Anything but a further incremental
+ * refresh ends it.
+ */
+struct dbk_view_session;
+int dbk_view_session_open(struct dbk_view_session **session_out,
+                          struct dbk_error *err) DBK_MUST_CHECK;
+void dbk_view_session_free(struct dbk_view_session *session);
+
 struct dbk_view_refresh {
     const struct dbk_view_definition *definition;
     const struct dbk_view_source *source;
@@ -34,6 +44,7 @@ struct dbk_view_refresh {
     struct dbk_os *os;
     dbk_progress_fn progress; /* may be NULL */
     void *context;
+    struct dbk_view_session *session; /* NULL: nothing is kept */
 };
 
 /* Refreshes; on failure the old result stays and what was begun is removed. */
@@ -43,6 +54,12 @@ int dbk_view_refresh_run(const struct dbk_view_refresh *refresh,
 /* Removes generations of a view other than the one its row names, bit by bit. */
 int dbk_view_refresh_clean(struct dbk_connection *connection, const char *name, uint64_t generation,
                            struct dbk_error *err) DBK_MUST_CHECK;
+
+/* Ends a write transaction: as it went so far, or else not at all. */
+int dbk_view_end_transaction(struct dbk_connection *connection, int rc, struct dbk_error *err);
+/* Runs SQL as one write transaction; gives up the transaction where a part fails. */
+int dbk_view_run_transaction(struct dbk_connection *connection, const char *sql,
+                             struct dbk_error *err) DBK_MUST_CHECK;
 
 /* The view's SELECT in its file, without the head and the semicolon. */
 struct dbk_slice dbk_view_select(const struct dbk_view_definition *definition);

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A group's difference: rows of the block with weights (temp.d), summed up by key (temp.g), added
- * to the stored slots; groups that cannot be added to are marked and computed again (temp.r).
+ * A group's difference: rows of the block with weights, summed up by key (temp.g), added to the
+ * stored slots; groups that cannot be added to are marked and computed again.
  */
 #include <stdio.h>
+#include <strings.h>
 
 #include "view/catalog.h"
 #include "view/delta.h"
 
-#define ADDABLE                                                                                    \
-    "typeof(c%zu) = 'integer' AND c%zu BETWEEN -" DBK_VIEW_ADDEND_MAX " AND " DBK_VIEW_ADDEND_MAX
+/* Of integers it says that they can be added; of what else passes x tells. */
+#define WITHIN "c%zu BETWEEN -" DBK_VIEW_ADDEND_MAX " AND " DBK_VIEW_ADDEND_MAX
 
 /* Keys of two tables are the same, NULLs too. */
 static void append_match(struct dbk_buf *out, size_t key_count, const char *first,
@@ -25,22 +26,30 @@ static void append_keys(struct dbk_buf *out, size_t key_count, const char *prefi
         dbk_buf_append_format(out, "%s_daybook_k%zu, ", prefix, i);
 }
 
-/* temp.d of the block: weights and its columns, by the terms. */
-static int fill_block(struct dbk_delta *delta, const struct dbk_relation *group,
-                      struct dbk_error *err)
+/* The first sum of the same argument, by whose number the difference's columns go. */
+static size_t sum_of(const struct dbk_relation *group, size_t i)
+{
+    for (size_t j = 0; j < i; j++) {
+        if (group->aggregates[j].kind == DBK_AGGREGATE_SUM &&
+            group->aggregates[j].argument == group->aggregates[i].argument &&
+            group->aggregates[j].distinct == group->aggregates[i].distinct)
+            return j;
+    }
+    return i;
+}
+
+/* The block's difference: weights and its columns, a SELECT for each term. */
+static void append_terms(struct dbk_delta *delta, const struct dbk_relation *group)
 {
     const struct dbk_relation *block = group->inputs[0];
     const struct dbk_emit emit = {.relation = block};
     struct dbk_buf *sql = &delta->sql;
-    dbk_buf_append_format(sql, "CREATE TEMP TABLE d%zu AS SELECT 0 AS _daybook_w, * FROM (",
-                          block->number);
-    dbk_layout_block(sql, block);
-    dbk_buf_append_text(sql, ") WHERE 0");
-    int rc = dbk_delta_run(delta, err);
+    const char *between = "";
     struct dbk_term term = {0};
-    while (rc == DBK_OK && dbk_term_next(delta, block, &term)) {
-        dbk_buf_append_format(sql, "INSERT INTO temp.d%zu SELECT ", block->number);
+    while (dbk_term_next(delta, block, &term)) {
+        dbk_buf_append_format(sql, "%sSELECT ", between);
         dbk_term_weight(sql, &term);
+        dbk_buf_append_text(sql, " AS _daybook_w");
         for (size_t i = 0; i < block->column_count; i++) {
             dbk_buf_append_text(sql, ", ");
             /* What is behind LEFT JOIN has no difference: the group is computed again. */
@@ -48,98 +57,137 @@ static int fill_block(struct dbk_delta *delta, const struct dbk_relation *group,
                 dbk_buf_append_text(sql, "NULL");
             else
                 dbk_emit_expression(sql, &emit, block->outputs[i]);
+            dbk_buf_append_format(sql, " AS %s", block->columns[i]);
         }
-        if (block->column_count == 0)
-            dbk_buf_append_text(sql, ", 1");
         dbk_term_from(sql, &term);
-        rc = dbk_delta_run(delta, err);
+        between = " UNION ALL ";
     }
-    return rc;
 }
 
 /* What one aggregate's slots change by. */
-static void append_change(struct dbk_buf *out, const struct dbk_aggregate *aggregate, size_t i)
+static void append_change(struct dbk_buf *out, const struct dbk_relation *group, size_t i)
 {
+    const struct dbk_aggregate *aggregate = &group->aggregates[i];
     size_t c = aggregate->argument;
     switch (aggregate->kind) {
     case DBK_AGGREGATE_COUNT:
-        if (aggregate->star)
-            dbk_buf_append_format(out, ", sum(_daybook_w) AS v%zu", i);
-        else
+        if (!aggregate->star)
             dbk_buf_append_format(
                 out, ", sum(CASE WHEN c%zu IS NULL THEN 0 ELSE _daybook_w END) AS v%zu", c, i);
         break;
     case DBK_AGGREGATE_SUM:
+        if (sum_of(group, i) != i)
+            break;
         dbk_buf_append_format(
             out, ", sum(CASE WHEN c%zu IS NULL THEN 0 ELSE _daybook_w END) AS n%zu", c, i);
         dbk_buf_append_format(
-            out, ", sum(CASE WHEN " ADDABLE " THEN _daybook_w * c%zu ELSE 0 END) AS i%zu", c, c, c,
+            out, ", sum(CASE WHEN " WITHIN " THEN _daybook_w * c%zu ELSE 0 END) AS i%zu", c, c, i);
+        dbk_buf_append_format(
+            out, ", max(typeof(c%zu) NOT IN ('integer', 'null') OR NOT " WITHIN ") AS x%zu", c, c,
             i);
         dbk_buf_append_format(
-            out, ", sum(CASE WHEN c%zu IS NULL OR (" ADDABLE ") THEN 0 ELSE 1 END) AS x%zu", c, c,
-            c, i);
-        dbk_buf_append_format(
-            out, ", total(CASE WHEN " ADDABLE " THEN _daybook_w * abs(c%zu) END) AS a%zu", c, c, c,
-            i);
+            out, ", total(CASE WHEN " WITHIN " THEN _daybook_w * abs(c%zu) END) AS a%zu", c, c, i);
         break;
     case DBK_AGGREGATE_LEAST:
         dbk_buf_append_format(out,
                               ", %s(CASE WHEN _daybook_w > 0 THEN c%zu END) AS v%zu, "
-                              "max(_daybook_w < 0 AND c%zu IS NOT NULL) AS x%zu",
-                              aggregate->name, c, i, c, i);
+                              "%s(CASE WHEN _daybook_w < 0 THEN c%zu END) AS x%zu",
+                              aggregate->name, c, i, aggregate->name, c, i);
         break;
     case DBK_AGGREGATE_OTHER:
         break;
     }
 }
 
-/* temp.g: a row a touched key. `again`: the group is to be computed again. */
-static int sum_up(struct dbk_delta *delta, const struct dbk_relation *group, struct dbk_error *err)
+/* untyped: keys of which 1 and 1.0 are told apart, by bits. */
+static void append_sums(struct dbk_buf *sql, const struct dbk_relation *group, uint64_t untyped)
 {
-    struct dbk_buf *sql = &delta->sql;
     bool again = group->inputs[0]->outer != 0;
     for (size_t i = 0; i < group->aggregate_count; i++)
         again = again || group->aggregates[i].kind == DBK_AGGREGATE_OTHER;
-    dbk_buf_append_text(sql, "CREATE TEMP TABLE g AS SELECT ");
+    dbk_buf_append_text(sql, "SELECT ");
     for (size_t i = 0; i < group->key_count; i++)
         dbk_buf_append_format(sql, "c%zu AS _daybook_k%zu, ", i, i);
     dbk_buf_append_format(sql, "sum(_daybook_w) AS n, %d AS again, 0", again);
     /* A whole number may be written in two ways. */
-    for (size_t i = 0; i < group->key_count; i++)
-        dbk_buf_append_format(
-            sql,
-            " OR max(_daybook_w < 0 AND (typeof(c%zu) = 'integer' OR (typeof(c%zu) "
-            "= 'real' AND c%zu = CAST(c%zu AS INTEGER))))",
-            i, i, i, i);
+    for (size_t i = 0; i < group->key_count && i < 64; i++) {
+        if ((untyped >> i & 1) != 0)
+            dbk_buf_append_format(
+                sql,
+                " OR max(_daybook_w < 0 AND (typeof(c%zu) = 'integer' OR (typeof(c%zu) "
+                "= 'real' AND c%zu = CAST(c%zu AS INTEGER))))",
+                i, i, i, i);
+    }
     dbk_buf_append_text(sql, " AS went");
     for (size_t i = 0; i < group->aggregate_count; i++)
-        append_change(sql, &group->aggregates[i], i);
-    dbk_buf_append_format(sql, " FROM temp.d%zu", group->inputs[0]->number);
+        append_change(sql, group, i);
+    dbk_buf_append_text(sql, " FROM (");
+}
+
+static void append_by_key(struct dbk_buf *sql, const struct dbk_relation *group)
+{
+    dbk_buf_append_char(sql, ')');
     for (size_t i = 0; i < group->key_count; i++)
         dbk_buf_append_format(sql, "%s c%zu", i > 0 ? "," : " GROUP BY", i);
     /* Without keys there is one row also when nothing came. */
     if (group->key_count == 0)
         dbk_buf_append_text(sql, " HAVING count(*) > 0");
-    int rc = dbk_delta_run(delta, err);
-    if (rc == DBK_OK && group->key_count > 0) {
-        dbk_buf_append_text(sql, "CREATE INDEX temp.g_key ON g (");
-        append_keys(sql, group->key_count, "");
-        sql->size -= sql->rc < 0 ? 0 : 2;
-        dbk_buf_append_char(sql, ')');
-        rc = dbk_delta_run(delta, err);
-    }
-    return rc;
+}
+
+static int make_sums(struct dbk_delta *delta, const struct dbk_relation *group, uint64_t untyped,
+                     struct dbk_error *err)
+{
+    struct dbk_buf *sql = &delta->sql;
+    bool there = false;
+    int rc = dbk_delta_has(delta, "g", &there, err);
+    if (rc < 0 || there)
+        return rc;
+    dbk_buf_append_text(sql, "CREATE TEMP TABLE g AS ");
+    append_sums(sql, group, untyped);
+    dbk_buf_append_text(sql, "SELECT 0 AS _daybook_w, * FROM (");
+    dbk_layout_block(sql, group->inputs[0]);
+    dbk_buf_append_text(sql, ") WHERE 0");
+    append_by_key(sql, group);
+    rc = dbk_delta_run(delta, err);
+    if (rc < 0 || group->key_count == 0)
+        return rc;
+    dbk_buf_append_text(sql, "CREATE INDEX temp.g_key ON g (");
+    append_keys(sql, group->key_count, "");
+    sql->size -= sql->rc < 0 ? 0 : 2;
+    dbk_buf_append_char(sql, ')');
+    return dbk_delta_run(delta, err);
+}
+
+/* temp.g: a row a touched key. `again`: the group is to be computed again. */
+static int sum_up(struct dbk_delta *delta, const struct dbk_relation *group, uint64_t untyped,
+                  struct dbk_error *err)
+{
+    struct dbk_buf *sql = &delta->sql;
+    int rc = make_sums(delta, group, untyped, err);
+    if (rc < 0)
+        return rc;
+    dbk_buf_append_text(sql, "INSERT INTO temp.g ");
+    append_sums(sql, group, untyped);
+    append_terms(delta, group);
+    append_by_key(sql, group);
+    return dbk_delta_run(delta, err);
 }
 
 /* What the difference itself says against adding. */
-static void append_doubts(struct dbk_buf *out, const struct dbk_relation *group)
+static void append_doubts(struct dbk_buf *out, const struct dbk_delta *delta,
+                          const struct dbk_relation *group)
 {
     for (size_t i = 0; i < group->aggregate_count; i++) {
         enum dbk_aggregate_kind kind = group->aggregates[i].kind;
-        if (kind == DBK_AGGREGATE_SUM)
-            dbk_buf_append_format(out, " OR g.x%zu <> 0 OR typeof(g.i%zu) <> 'integer'", i, i);
-        else if (kind == DBK_AGGREGATE_LEAST)
-            dbk_buf_append_format(out, " OR g.x%zu", i);
+        if (kind == DBK_AGGREGATE_SUM && sum_of(group, i) == i)
+            dbk_buf_append_format(out, " OR g.x%zu OR typeof(g.i%zu) <> 'integer'", i, i);
+        if (kind != DBK_AGGREGATE_LEAST)
+            continue;
+        dbk_buf_append_format(out, " OR (g.x%zu IS NOT NULL AND NOT EXISTS (SELECT 1 FROM ", i);
+        dbk_emit_name(out, delta->table);
+        dbk_buf_append_text(out, " AS v WHERE 1");
+        append_match(out, group->key_count, "v.", "g.");
+        dbk_buf_append_text(out, "))");
     }
 }
 
@@ -148,11 +196,19 @@ static void append_stored_doubts(struct dbk_buf *out, const struct dbk_relation 
 {
     for (size_t i = 0; i < group->aggregate_count; i++) {
         const struct dbk_aggregate *aggregate = &group->aggregates[i];
+        /* A value that left counts when it was the least, or as small as that. Without affinities,
+           as min() compares. */
+        if (aggregate->kind == DBK_AGGREGATE_LEAST)
+            dbk_buf_append_format(out,
+                                  " OR (g.x%zu IS NOT NULL AND NOT coalesce(+g.x%zu %s "
+                                  "+v._daybook_v%zu, 0))",
+                                  i, i, strcasecmp(aggregate->name, "min") == 0 ? ">" : "<", i);
         if (aggregate->kind != DBK_AGGREGATE_SUM)
             continue;
-        dbk_buf_append_format(
-            out, " OR v._daybook_x%zu <> 0 OR v._daybook_a%zu + g.a%zu > %s", i, i, i,
-            dbk_aggregate_is_real(aggregate) ? DBK_VIEW_REAL_SUM_MAX : DBK_VIEW_SUM_MAX);
+        dbk_buf_append_format(out, " OR v._daybook_x%zu <> 0 OR v._daybook_a%zu + g.a%zu > %s", i,
+                              i, sum_of(group, i),
+                              dbk_aggregate_is_real(aggregate) ? DBK_VIEW_REAL_SUM_MAX
+                                                               : DBK_VIEW_SUM_MAX);
     }
 }
 
@@ -181,13 +237,11 @@ static int find_untyped(struct dbk_delta *delta, const struct dbk_relation *grou
  * the key as it is stored, the group is computed again.
  */
 static int mark_spellings(struct dbk_delta *delta, const struct dbk_relation *group,
-                          struct dbk_error *err)
+                          uint64_t untyped, struct dbk_error *err)
 {
     struct dbk_buf *sql = &delta->sql;
-    uint64_t untyped = 0;
-    int rc = find_untyped(delta, group, &untyped, err);
-    if (rc < 0 || untyped == 0)
-        return rc;
+    if (untyped == 0)
+        return DBK_OK;
     dbk_buf_append_text(sql, "UPDATE temp.g AS g SET again = 1 FROM ");
     dbk_emit_name(sql, delta->table);
     dbk_buf_append_text(sql, " AS v WHERE NOT g.again AND g.went AND v._daybook_n + g.n <> 0");
@@ -204,13 +258,14 @@ static int mark_spellings(struct dbk_delta *delta, const struct dbk_relation *gr
     return dbk_delta_run(delta, err);
 }
 
-static int mark(struct dbk_delta *delta, const struct dbk_relation *group, struct dbk_error *err)
+static int mark(struct dbk_delta *delta, const struct dbk_relation *group, uint64_t untyped,
+                struct dbk_error *err)
 {
     struct dbk_buf *sql = &delta->sql;
     dbk_buf_append_text(sql, "UPDATE temp.g AS g SET again = 1 WHERE 0");
-    append_doubts(sql, group);
+    append_doubts(sql, delta, group);
     for (size_t i = 0; i < group->aggregate_count; i++) {
-        if (group->aggregates[i].kind == DBK_AGGREGATE_SUM)
+        if (group->aggregates[i].kind == DBK_AGGREGATE_SUM && sum_of(group, i) == i)
             dbk_buf_append_format(sql, " OR g.a%zu > " DBK_VIEW_REAL_SUM_MAX, i);
     }
     int rc = dbk_delta_run(delta, err);
@@ -224,20 +279,23 @@ static int mark(struct dbk_delta *delta, const struct dbk_relation *group, struc
     append_stored_doubts(sql, group);
     dbk_buf_append_char(sql, ')');
     rc = dbk_delta_run(delta, err);
-    return rc < 0 ? rc : mark_spellings(delta, group, err);
+    return rc < 0 ? rc : mark_spellings(delta, group, untyped, err);
 }
 
 /* The names of the slots behind the keys, with their new values for a stored row and a new one. */
 static void append_slot(struct dbk_buf *out, const struct dbk_aggregate *aggregate, size_t i,
                         bool stored)
 {
-    const char *old = stored ? "v." : "";
     switch (aggregate->kind) {
     case DBK_AGGREGATE_COUNT:
         if (stored)
-            dbk_buf_append_format(out, ", _daybook_v%zu = v._daybook_v%zu + g.v%zu", i, i, i);
+            dbk_buf_append_format(out, ", _daybook_v%zu = v._daybook_v%zu +", i, i);
         else
-            dbk_buf_append_format(out, ", g.v%zu", i);
+            dbk_buf_append_char(out, ',');
+        if (aggregate->star)
+            dbk_buf_append_text(out, " g.n");
+        else
+            dbk_buf_append_format(out, " g.v%zu", i);
         break;
     case DBK_AGGREGATE_LEAST:
         if (stored)
@@ -252,7 +310,6 @@ static void append_slot(struct dbk_buf *out, const struct dbk_aggregate *aggrega
     case DBK_AGGREGATE_OTHER:
         break;
     }
-    (void)old;
 }
 
 /* An exact sum's value from how many there are and what they add up to. */
@@ -268,13 +325,19 @@ static void append_sum_value(struct dbk_buf *out, const struct dbk_aggregate *ag
                               count, sum, count);
 }
 
+/* d: the number of the sum whose difference it is. */
 static void append_sum(struct dbk_buf *out, const struct dbk_aggregate *aggregate, size_t i,
-                       bool stored)
+                       size_t d, bool stored)
 {
     char count[80];
     char sum[80];
-    (void)snprintf(count, sizeof(count), stored ? "(v._daybook_c%zu + g.n%zu)" : "g.n%zu", i, i);
-    (void)snprintf(sum, sizeof(sum), stored ? "(v._daybook_i%zu + g.i%zu)" : "g.i%zu", i, i);
+    if (stored) {
+        (void)snprintf(count, sizeof(count), "(v._daybook_c%zu + g.n%zu)", i, d);
+        (void)snprintf(sum, sizeof(sum), "(v._daybook_i%zu + g.i%zu)", i, d);
+    } else {
+        (void)snprintf(count, sizeof(count), "g.n%zu", d);
+        (void)snprintf(sum, sizeof(sum), "g.i%zu", d);
+    }
     if (stored)
         dbk_buf_append_format(out, ", _daybook_v%zu = ", i);
     else
@@ -285,16 +348,16 @@ static void append_sum(struct dbk_buf *out, const struct dbk_aggregate *aggregat
                               ", _daybook_c%zu = v._daybook_c%zu + g.n%zu"
                               ", _daybook_i%zu = v._daybook_i%zu + g.i%zu"
                               ", _daybook_a%zu = v._daybook_a%zu + g.a%zu",
-                              i, i, i, i, i, i, i, i, i);
+                              i, i, d, i, i, d, i, i, d);
     else
-        dbk_buf_append_format(out, ", g.n%zu, g.i%zu, 0, g.a%zu", i, i, i);
+        dbk_buf_append_format(out, ", g.n%zu, g.i%zu, 0, g.a%zu", d, d, d);
 }
 
 static void append_slots(struct dbk_buf *out, const struct dbk_relation *group, bool stored)
 {
     for (size_t i = 0; i < group->aggregate_count; i++) {
         if (group->aggregates[i].kind == DBK_AGGREGATE_SUM)
-            append_sum(out, &group->aggregates[i], i, stored);
+            append_sum(out, &group->aggregates[i], i, sum_of(group, i), stored);
         else
             append_slot(out, &group->aggregates[i], i, stored);
     }
@@ -459,14 +522,36 @@ static int check_counts(struct dbk_delta *delta, const struct dbk_relation *grou
     return rc;
 }
 
+/* Counts the shown rows of the touched groups into the difference. */
+static int count_shown(struct dbk_delta *delta, const struct dbk_relation *group, int sign,
+                       struct dbk_error *err)
+{
+    struct dbk_buf sql;
+    int64_t shown = 0;
+    dbk_buf_init(&sql, DBK_ALGEBRA_SIZE_MAX);
+    dbk_buf_append_text(&sql, "SELECT count(*) FROM temp.g AS g CROSS JOIN ");
+    dbk_emit_name(&sql, delta->table);
+    dbk_buf_append_text(&sql, " AS v ON v._daybook_shown");
+    append_match(&sql, group->key_count, "v.", "g.");
+    dbk_buf_append_char(&sql, '\0');
+    int rc = sql.rc < 0 ? dbk_error_set(err, sql.rc, "a statement: %s", dbk_code_text(sql.rc))
+                        : count_of(delta, sql.data, &shown, err);
+    dbk_buf_release(&sql);
+    delta->rows += sign * shown;
+    return rc;
+}
+
 int dbk_delta_group(struct dbk_delta *delta, const struct dbk_relation *group,
                     struct dbk_error *err)
 {
-    int rc = fill_block(delta, group, err);
+    uint64_t untyped = 0;
+    int rc = find_untyped(delta, group, &untyped, err);
     if (rc == DBK_OK)
-        rc = sum_up(delta, group, err);
+        rc = sum_up(delta, group, untyped, err);
     if (rc == DBK_OK)
-        rc = mark(delta, group, err);
+        rc = count_shown(delta, group, -1, err);
+    if (rc == DBK_OK)
+        rc = mark(delta, group, untyped, err);
     if (rc == DBK_OK)
         rc = check_counts(delta, group, err);
     if (rc == DBK_OK)
@@ -483,9 +568,7 @@ int dbk_delta_group(struct dbk_delta *delta, const struct dbk_relation *group,
         rc = work_out(delta, group, err);
     if (rc == DBK_OK)
         rc = dbk_delta_note(delta, group, "g", 1, err);
-    if (rc == DBK_OK) {
-        dbk_buf_append_format(&delta->sql, "DROP TABLE temp.d%zu", group->inputs[0]->number);
-        rc = dbk_delta_run(delta, err);
-    }
+    if (rc == DBK_OK)
+        rc = count_shown(delta, group, 1, err);
     return rc;
 }

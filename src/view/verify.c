@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The stored rows against the SELECT: both in one snapshot, the SELECT's stored in temp.e first,
- * without affinities, as a full refresh stores them.
+ * The stored rows against the SELECT: both in one snapshot, the SELECT's stored in
+ * temp._daybook_expected first, without affinities, as a full refresh stores them.
  */
 #include <stdio.h>
 
@@ -65,13 +65,13 @@ static int store_expected(struct verifying *verifying, struct dbk_error *err)
     dbk_connection_guard(verifying->connection, DBK_GUARD_NONE);
     if (rc < 0)
         return rc;
-    dbk_buf_append_text(&verifying->sql, "CREATE TEMP TABLE e (");
+    dbk_buf_append_text(&verifying->sql, "CREATE TEMP TABLE _daybook_expected (");
     for (int i = 0; i < dbk_statement_column_count(verifying->select); i++) {
         const char *name = dbk_statement_column_name(verifying->select, i);
         dbk_buf_append_text(&verifying->sql, i > 0 ? ", " : "");
         dbk_emit_name(&verifying->sql, name);
     }
-    dbk_buf_append_text(&verifying->sql, "); INSERT INTO temp.e ");
+    dbk_buf_append_text(&verifying->sql, "); INSERT INTO temp._daybook_expected ");
     dbk_buf_append(&verifying->sql, text);
     dbk_buf_append_char(&verifying->sql, '\0');
     rc = fail(verifying, err);
@@ -103,7 +103,7 @@ static int compare(struct verifying *verifying, struct dbk_error *err)
         if (side == 0)
             dbk_emit_name(sql, verifying->refresh->definition->name);
         else
-            dbk_buf_append_text(sql, "temp.e");
+            dbk_buf_append_text(sql, "temp._daybook_expected");
     }
     dbk_buf_append_text(sql, ") GROUP BY ");
     for (int i = 0; i < count; i++)

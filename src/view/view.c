@@ -25,6 +25,8 @@
 #define SLEEP_US_MAX INT64_C(30000000)
 /* How often it is looked whether what continuous views stand on has moved. */
 #define LOOK_US INT64_C(10000)
+/* Up to which period a view keeps its connection between refreshes. */
+#define KEEP_US_MAX INT64_C(60000000)
 /* When a refresh that failed is tried again, if it is due. */
 #define AGAIN_US (INT64_C(1) * 1000000)
 
@@ -32,6 +34,7 @@ struct view {
     struct dbk_view_definition definition;
     struct dbk_view_source source;
     char fingerprint[DBK_VIEW_FINGERPRINT_SIZE];
+    struct dbk_view_session *session; /* of whoever refreshes; NULL: none is kept */
     bool refreshing;
     uint64_t runs;            /* refreshes ended */
     uint64_t seen;            /* of the scheduler: how far the sources were at its last refresh */
@@ -85,6 +88,8 @@ void dbk_views_free(struct dbk_views *views)
         (void)pthread_join(views->scheduler, NULL);
     (void)pthread_cond_destroy(&views->changed);
     (void)pthread_mutex_destroy(&views->mutex);
+    for (size_t i = 0; i < views->count; i++)
+        dbk_view_session_free(views->views[i].session);
     dbk_free(views->views);
     dbk_arena_release(&views->arena);
     dbk_free(views);
@@ -151,6 +156,14 @@ static int find_sources(struct dbk_views *views, struct view *view,
     return rc;
 }
 
+/* True when a view is refreshed so often that its connection is worth keeping. */
+static bool is_frequent(const struct dbk_view_definition *definition)
+{
+    return definition->schedule.kind == DBK_SCHEDULE_CONTINUOUS ||
+           (definition->schedule.kind == DBK_SCHEDULE_EVERY &&
+            definition->schedule.period_us <= KEEP_US_MAX);
+}
+
 /* Removes what a refresh that a crash cut short has left behind. */
 static int clean(const struct view *view, struct dbk_error *err)
 {
@@ -211,6 +224,8 @@ int dbk_views_add(struct dbk_views *views, const struct dbk_view_definition *def
         return dbk_error_set(err, rc, "view %s: %s", definition->name, dbk_code_text(rc));
     if (rc == DBK_OK && writer)
         rc = clean(view, err);
+    if (rc == DBK_OK && writer && is_frequent(definition))
+        rc = dbk_view_session_open(&view->session, err);
     if (rc == DBK_OK)
         views->count++;
     return rc;
@@ -274,7 +289,8 @@ static int refresh_view(struct dbk_views *views, const struct view *view, uint64
                                              .store = views->store,
                                              .os = views->os,
                                              .progress = progress,
-                                             .context = context};
+                                             .context = context,
+                                             .session = view->session};
     return dbk_view_refresh_run(&refresh, err);
 }
 

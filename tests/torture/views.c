@@ -40,6 +40,7 @@ struct run {
     struct dbk_view_definition definition;
     struct dbk_view_source source;
     struct dbk_connection *connection; /* ours */
+    struct dbk_view_session *session;  /* of every other view */
     uint64_t views;
     uint64_t refused;
     uint64_t incremental;
@@ -145,7 +146,8 @@ static void refresh(struct run *run, bool first)
                                                              .source = &run->source,
                                                              .fingerprint = "f",
                                                              .store = run->store,
-                                                             .os = run->os},
+                                                             .os = run->os,
+                                                             .session = run->session},
                                   &err);
     if (rc < 0 && impossible)
         return;
@@ -171,6 +173,9 @@ static void refresh(struct run *run, bool first)
     if (count != 0)
         die(run->world, run->seed, count < 0 ? "the comparison" : "the rows differ",
             count < 0 ? err.message : row.reason);
+    if (dbk_view_integer(run->connection, "SELECT count(*) FROM v", NULL, &count, &err) < 0 ||
+        count != (int64_t)row.rows)
+        die(run->world, run->seed, "the catalog", "it has another number of rows");
 }
 
 static void run_view(struct run *run, unsigned batches)
@@ -196,6 +201,8 @@ static void run_view(struct run *run, unsigned batches)
                                                    .database_path = world->path,
                                                    .mode = DBK_VIEW_AUTO,
                                                    .sql = dbk_buf_slice(&world->select)};
+    if (run->seed % 2 == 0 && dbk_view_session_open(&run->session, &err) < 0)
+        die(world, run->seed, "the session", err.message);
     refresh(run, true);
     for (unsigned i = 0; i < batches; i++) {
         make_batch(world, &sql, 1 + make_below(world, 10));
@@ -203,6 +210,8 @@ static void run_view(struct run *run, unsigned batches)
         refresh(run, false);
     }
     run->views++;
+    dbk_view_session_free(run->session);
+    run->session = NULL;
     dbk_connection_free(run->connection);
     dbk_buf_release(&sql);
     for (size_t i = 0; i < 3; i++) {

@@ -19,9 +19,10 @@ static struct dbk_sim *sim;
 static struct dbk_store *store;
 static char folder[64];
 static char path[96];
-static const char *meanwhile; /* SQL of another session, once */
-static const char *before;    /* this statement */
-static int64_t waited_us;     /* what the next write transaction waits for others */
+static const char *meanwhile;            /* SQL of another session, once */
+static const char *before;               /* this statement */
+static struct dbk_view_session *session; /* of the refreshes; NULL: nothing is kept */
+static int64_t waited_us;                /* what the next write transaction waits for others */
 
 static void run(const char *sql)
 {
@@ -90,6 +91,8 @@ static int tear_down(void **state)
 {
     static const char *const ends[] = {"", "-wal", "-shm"};
     (void)state;
+    dbk_view_session_free(session);
+    session = NULL;
     dbk_store_free(store);
     dbk_sim_free(sim);
     for (size_t i = 0; i < 3; i++) {
@@ -118,7 +121,8 @@ static int try_refresh(const char *name, const char *sql, struct dbk_error *err)
                                                            .source = &none,
                                                            .fingerprint = "f",
                                                            .store = store,
-                                                           .os = dbk_sim_os(sim)},
+                                                           .os = dbk_sim_os(sim),
+                                                           .session = session},
                                 err);
 }
 
@@ -374,6 +378,108 @@ static void test_view_incremental__an_explanation_after_a_rebuild(void **state)
     dbk_buf_release(&out);
 }
 
+/* ---- Notes and sessions ---- */
+
+static void test_view_incremental__notes_that_come_meanwhile_are_taken(void **state)
+{
+    (void)state;
+    run(USERS);
+    refresh(SELECTS, true);
+    run("INSERT INTO users VALUES (3, 'c')");
+    /* Behind the notes gathered before the write transaction: the same row, and another. */
+    meanwhile = "UPDATE users SET email = 'd' WHERE id = 3; DELETE FROM users WHERE id = 1";
+    refresh(SELECTS, false);
+    assert_null(meanwhile);
+    assert_int_equal(ask("SELECT changes FROM _daybook_views"), 2);
+    assert_int_equal(ask("SELECT rows FROM _daybook_views"), 2);
+}
+
+static void test_view_incremental__too_many_notes_are_cut_and_make_it_full(void **state)
+{
+    (void)state;
+    run(USERS);
+    refresh(SELECTS, true);
+    run("INSERT INTO users VALUES (3, 'c'); INSERT INTO users VALUES (4, 'd')");
+    assert_int_equal(ask("SELECT count(*) FROM _daybook_changes_users"), 2);
+    /* The number of a note after so many others. */
+    run("INSERT INTO _daybook_changes_users VALUES (501000, 4, 0, NULL, NULL)");
+    assert_int_equal(ask("SELECT count(*) FROM _daybook_changes_users"), 1);
+    refresh(SELECTS, true);
+    assert_reason("users changed more often since than is noted, 500000 times");
+    run("INSERT INTO users VALUES (5, 'e')");
+    refresh(SELECTS, false);
+}
+
+static void test_view_incremental__a_session_is_as_good_as_none(void **state)
+{
+    (void)state;
+    struct dbk_error err = {0};
+    assert_ok(dbk_view_session_open(&session, &err), &err);
+    run(USERS);
+    refresh("SELECT email, count(*) AS n FROM users GROUP BY email", true);
+    for (int i = 0; i < 5; i++) {
+        char sql[96];
+        (void)snprintf(sql, sizeof(sql),
+                       "INSERT INTO users VALUES (%d, 'c'); DELETE FROM users "
+                       "WHERE id = %d",
+                       10 + i, i);
+        run(sql);
+        refresh("SELECT email, count(*) AS n FROM users GROUP BY email", false);
+    }
+}
+
+static void test_view_incremental__a_session_sees_another_schema(void **state)
+{
+    (void)state;
+    struct dbk_error err = {0};
+    assert_ok(dbk_view_session_open(&session, &err), &err);
+    run(USERS);
+    refresh(SELECTS, true);
+    run("INSERT INTO users VALUES (3, 'c')");
+    refresh(SELECTS, false);
+    run("INSERT INTO users VALUES (4, 'd')");
+    refresh(SELECTS, false);
+    /* Before the session's own transaction: its statements were prepared for what was. */
+    meanwhile = "DROP TABLE users; " USERS;
+    refresh(SELECTS, true);
+    assert_null(meanwhile);
+    run("INSERT INTO users VALUES (5, 'e')");
+    refresh(SELECTS, false);
+}
+
+static void test_view_incremental__a_session_heeds_a_distrusted_view(void **state)
+{
+    (void)state;
+    struct dbk_error err = {0};
+    assert_ok(dbk_view_session_open(&session, &err), &err);
+    run(USERS);
+    refresh(SELECTS, true);
+    run("INSERT INTO users VALUES (3, 'c')");
+    refresh(SELECTS, false);
+    run("UPDATE v__g1 SET email = 'x'; UPDATE _daybook_views SET layout = 0");
+    refresh(SELECTS, true);
+}
+
+static void test_view_incremental__a_view_of_any_name_is_verified(void **state)
+{
+    (void)state;
+    static const struct dbk_view_source none = {0};
+    struct dbk_error err = {0};
+    uint64_t rows = 0;
+    const struct dbk_view_definition definition = view_of("e", "SELECT id FROM users");
+    const struct dbk_view_refresh all = {.definition = &definition,
+                                         .source = &none,
+                                         .fingerprint = "f",
+                                         .store = store,
+                                         .os = dbk_sim_os(sim)};
+    run(USERS);
+    assert_ok(dbk_view_refresh_run(&all, &err), &err);
+    assert_ok(dbk_view_verify(&all, &rows, &err), &err);
+    assert_int_equal(rows, 2);
+    run("DELETE FROM e__g1 WHERE id = 2");
+    assert_int_equal(dbk_view_verify(&all, &rows, &err), DBK_ECORRUPT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -392,6 +498,12 @@ int main(void)
         TEST(notes_that_cannot_be_cleaned_fail_nothing),
         TEST(a_failure_notes_only_itself),
         TEST(an_explanation_after_a_rebuild),
+        TEST(notes_that_come_meanwhile_are_taken),
+        TEST(too_many_notes_are_cut_and_make_it_full),
+        TEST(a_session_is_as_good_as_none),
+        TEST(a_session_sees_another_schema),
+        TEST(a_session_heeds_a_distrusted_view),
+        TEST(a_view_of_any_name_is_verified),
     };
     (void)sqlite3_auto_extension((void (*)(void))watch);
     return cmocka_run_group_tests(tests, NULL, NULL);
