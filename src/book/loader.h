@@ -111,6 +111,9 @@ int dbk_settings_read(struct dbk_book_loader *loader, const char *file,
                       const struct dbk_yaml_node *mapping, const struct dbk_setting *settings,
                       size_t count, const struct dbk_yaml_node **nodes_out) DBK_MUST_CHECK;
 
+/* "64 KiB", "1 MiB" or plain bytes. */
+bool dbk_book_parse_size(struct dbk_slice text, uint64_t *size_out) DBK_MUST_CHECK;
+
 /* A fault at a node. */
 struct dbk_fault dbk_settings_fault(const char *file, const struct dbk_yaml_node *node);
 

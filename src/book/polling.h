@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * polling -- what services/<name>.yaml says of how a table is polled, and of an outbox.
+ * polling -- what services/<name>.yaml says of how a table is polled, of an outbox and of a slot.
  *
  * Threads: as loader.h.
  */
@@ -32,6 +32,11 @@ int dbk_book_take_polling(struct dbk_book_loader *loader, const char *file,
 /* A duration, where there is one; another text is a fault. */
 int dbk_book_take_duration(struct dbk_book_loader *loader, const char *file,
                            const struct dbk_yaml_node *node, int64_t *duration_us) DBK_MUST_CHECK;
+
+/* Reads `slot` of a service whose database is known; NULL: it is left out. */
+int dbk_book_take_slot(struct dbk_book_loader *loader, const char *file,
+                       const struct dbk_yaml_node *mapping,
+                       struct dbk_capture_service *service) DBK_MUST_CHECK;
 
 /* Reads `outbox`; with a fault its table may be NULL. */
 int dbk_book_take_outbox(struct dbk_book_loader *loader, const char *file,

@@ -4,7 +4,16 @@
 #include "book/polling.h"
 #include "book/sources.h"
 
-enum key { KEY_DATABASE, KEY_TABLES, KEY_OUTBOX, KEY_EVENTS, KEY_READS, KEY_MODELS, KEY_COUNT };
+enum key {
+    KEY_DATABASE,
+    KEY_TABLES,
+    KEY_OUTBOX,
+    KEY_SLOT,
+    KEY_EVENTS,
+    KEY_READS,
+    KEY_MODELS,
+    KEY_COUNT
+};
 static const struct dbk_setting keys[KEY_COUNT] = {
     [KEY_DATABASE] = {"database", DBK_YAML_SCALAR, false, "it says where the service's tables are",
                       "write a name of book.yaml's databases: `database: users`"},
@@ -12,6 +21,8 @@ static const struct dbk_setting keys[KEY_COUNT] = {
                     "write the tables' names under it, each with a colon: `tables: {users: }`"},
     [KEY_OUTBOX] = {"outbox", DBK_YAML_MAPPING, false, NULL,
                     "write its settings under it: `outbox: {table: outbox}`"},
+    [KEY_SLOT] = {"slot", DBK_YAML_MAPPING, false, NULL,
+                  "write its settings under it: `slot: {warn: 4 GiB}`"},
     [KEY_EVENTS] = {"events", DBK_YAML_MAPPING, false, NULL,
                     "write the categories under it: `events: {append: [order], read: [user]}`"},
     [KEY_READS] = {"reads", DBK_YAML_MAPPING, false, NULL,
@@ -399,6 +410,8 @@ static int take_service(struct dbk_book_loader *loader, const struct dbk_book_fi
         rc = take_database(&reading, nodes[KEY_DATABASE]);
     if (rc == DBK_OK && nodes[KEY_TABLES] != NULL)
         rc = take_tables(&reading, nodes[KEY_TABLES]);
+    if (rc == DBK_OK)
+        rc = dbk_book_take_slot(loader, file->file, nodes[KEY_SLOT], service);
     if (rc == DBK_OK && nodes[KEY_OUTBOX] != NULL) {
         rc = dbk_book_take_outbox(loader, file->file, nodes[KEY_OUTBOX], &service->outbox);
         if (rc == DBK_OK)

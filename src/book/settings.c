@@ -59,8 +59,7 @@ struct reading {
 
 /* ---- Limits ---- */
 
-/* "64 KiB", "1 MiB" or plain bytes. */
-static bool parse_size(struct dbk_slice text, uint64_t *size_out)
+bool dbk_book_parse_size(struct dbk_slice text, uint64_t *size_out)
 {
     static const struct {
         const char *name;
@@ -90,7 +89,7 @@ static int take_event_bytes(struct reading *reading, const struct dbk_yaml_node 
     uint64_t size = 0;
     struct dbk_fault fault = dbk_settings_fault(reading->file, node);
     fault.fix = "write a size such as `512 KiB` or `1 MiB`";
-    if (!parse_size(node->text, &size))
+    if (!dbk_book_parse_size(node->text, &size))
         return dbk_fault_add(reading->loader->faults, &fault, "\"%s\" is no size", node->text.data);
     fault.fix = "choose one from 1 KiB to 32 MiB";
     if (size < EVENT_SIZE_MIN || size > EVENT_SIZE_MAX)

@@ -77,6 +77,13 @@ struct dbk_capture_table {
     struct dbk_capture_polling polling;
 };
 
+/* How PostgreSQL's slot is looked after. */
+struct dbk_capture_slot {
+    uint64_t warn_size; /* kept by the server for it: a warning; 0: where the server has no limit */
+    uint64_t stop_size; /* the same: it is dropped, and the capture stops; 0: never */
+    int64_t every_us;   /* between looks, and between positions that are stored while it is idle */
+};
+
 struct dbk_capture_service {
     const char *name;
     const char *file;     /* "services/users.yaml" */
@@ -85,6 +92,7 @@ struct dbk_capture_service {
     struct dbk_capture_table *tables;
     size_t table_count;
     struct dbk_capture_outbox outbox;
+    struct dbk_capture_slot slot;
 };
 
 /* NULL when there is none. */

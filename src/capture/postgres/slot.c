@@ -7,15 +7,17 @@
  *     a position     -> the slot must be there, and not be past it
  */
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 
 #include "capture/postgres/state.h"
 
 #define SQL_SIZE_MAX ((size_t)1 << 20)
-/* How often the slot is looked after. */
-#define LOOK_US (INT64_C(10) * 1000000)
 /* So much kept for us is worth a warning where the server has no limit of its own. */
 #define RETAINED_WARNING (UINT64_C(4) << 30)
+/* The server ends a walsender whose client is gone within moments. */
+#define END_TRIES 100
+#define END_WAIT_MS 50
 
 static int no_memory(const struct source *source, struct dbk_error *err)
 {
@@ -349,6 +351,7 @@ int dbk_pg_start(struct source *source, struct dbk_error *err)
 static void warn(struct source *source, const struct slot *slot)
 {
     struct dbk_source_status *health = &source->health;
+    const struct dbk_capture_slot *settings = &source->options.service->slot;
     health->warning[0] = 0;
     if (strcmp(slot->status, "unreserved") == 0)
         (void)snprintf(health->warning, sizeof(health->warning),
@@ -360,18 +363,50 @@ static void warn(struct source *source, const struct slot *slot)
                        "the server keeps %" PRIu64 " bytes for the slot %s, and drops it %" PRId64
                        " bytes from now",
                        slot->retained, source->slot, slot->safe);
-    else if (slot->safe < 0 && slot->retained > RETAINED_WARNING)
+    else if (settings->warn_size > 0 && slot->retained > settings->warn_size)
+        (void)snprintf(health->warning, sizeof(health->warning),
+                       "the server keeps %" PRIu64
+                       " bytes for the slot %s, more than `warn` in %s: "
+                       "look for a transaction that stays open, or for what holds the capture up",
+                       slot->retained, source->slot, source->options.service->file);
+    else if (settings->warn_size == 0 && slot->safe < 0 && slot->retained > RETAINED_WARNING)
         (void)snprintf(health->warning, sizeof(health->warning),
                        "the server keeps %" PRIu64 " bytes for the slot %s, without a limit: set "
                        "max_slot_wal_keep_size",
                        slot->retained, source->slot);
 }
 
+/* The server's disk is worth more than what is not captured yet: so the service's file says. */
+static int give_up(struct source *source, struct slot *slot, struct dbk_error *err)
+{
+    char lsn[DBK_LSN_TEXT_SIZE];
+    uint64_t retained = slot->retained;
+    int rc = DBK_OK;
+    PQfinish(source->stream);
+    source->stream = NULL;
+    for (int i = 0; rc == DBK_OK && slot->active && i < END_TRIES; i++) {
+        (void)poll(NULL, 0, END_WAIT_MS);
+        rc = look_at_slot(source, slot, err);
+    }
+    if (rc == DBK_OK)
+        rc = drop_slot(source, slot, err);
+    if (rc < 0)
+        return rc;
+    dbk_lsn_format(source->lsn, lsn);
+    return dbk_error_set(
+        err, DBK_EDENIED,
+        "the server kept %" PRIu64 " bytes for the slot %s, more than `stop` in %s: "
+        "it was dropped, and changes behind %s are lost. See what held the capture "
+        "up, then `daybook capture resnapshot %s` reads the tables again",
+        retained, source->slot, source->options.service->file, lsn, source->options.service->name);
+}
+
 int dbk_pg_look(struct source *source, struct dbk_error *err)
 {
     struct slot slot;
+    const struct dbk_capture_slot *settings = &source->options.service->slot;
     int64_t now_us = source->options.os->monotonic_us(source->options.os);
-    if (source->piece.state == PIECE_ASKED || now_us - source->health_us < LOOK_US)
+    if (source->piece.state == PIECE_ASKED || now_us - source->health_us < settings->every_us)
         return DBK_OK;
     source->health_us = now_us;
     int rc = look_at_slot(source, &slot, err);
@@ -380,5 +415,7 @@ int dbk_pg_look(struct source *source, struct dbk_error *err)
     (void)snprintf(source->health.health, sizeof(source->health.health), "%s", slot.status);
     source->health.retained_bytes = slot.retained;
     warn(source, &slot);
-    return DBK_OK;
+    return settings->stop_size > 0 && slot.exists && slot.retained > settings->stop_size
+               ? give_up(source, &slot, err)
+               : DBK_OK;
 }

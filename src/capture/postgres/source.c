@@ -20,7 +20,6 @@
 /* The server ends a session that says nothing for wal_sender_timeout, a minute by default. */
 #define STATUS_US (INT64_C(10) * 1000000)
 /* An idle database's position is stored so often, or when it got so far. */
-#define MOVED_US (INT64_C(10) * 1000000)
 #define MOVED_SIZE ((uint64_t)16 << 20)
 /* A snapshot's, when its rows make no events. */
 #define PROGRESS_US (INT64_C(1) * 1000000)
@@ -582,8 +581,8 @@ static bool moved(const struct dbk_source *base)
         return false;
     if (source->progress && (since_us > PROGRESS_US || !dbk_pg_is_reading(source)))
         return true;
-    return source->lsn > source->stored_lsn &&
-           (since_us > MOVED_US || source->lsn - source->stored_lsn > MOVED_SIZE);
+    return source->lsn > source->stored_lsn && (since_us > source->options.service->slot.every_us ||
+                                                source->lsn - source->stored_lsn > MOVED_SIZE);
 }
 
 static int stored(struct dbk_source *base, struct dbk_error *err)
@@ -592,7 +591,8 @@ static int stored(struct dbk_source *base, struct dbk_error *err)
     source->stored_lsn = source->lsn;
     source->moved_us = now_us(source);
     source->progress = false;
-    return send_status(source, false, err);
+    int rc = send_status(source, false, err);
+    return rc == DBK_OK ? dbk_pg_look(source, err) : rc;
 }
 
 static void status(const struct dbk_source *base, struct dbk_source_status *status_out)
