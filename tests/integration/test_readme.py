@@ -33,7 +33,8 @@ class Session:
         self.pids = []
         (folder / "build").mkdir()
         (folder / "build" / "daybook").symlink_to(binary)
-        for name in ("bank", "feed", "shop", "shop-personal", "shop-relational"):
+        for name in ("bank", "checkout", "feed", "shop", "shop-personal", "shop-relational",
+                     "shop-services"):
             shutil.copytree(ROOT / "examples" / name, folder / "examples" / name,
                             ignore=shutil.ignore_patterns("data"))
         (folder / ".env").write_text("")
