@@ -119,6 +119,9 @@ int dbk_api_put_models_metrics(struct dbk_api_call *call, struct dbk_error *err)
 int dbk_api_put_captures_health(struct dbk_api_call *call, bool *degraded,
                                 struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_api_put_captures_metrics(struct dbk_api_call *call, struct dbk_error *err) DBK_MUST_CHECK;
+/* The sagas' part of /healthz and /metrics. */
+void dbk_api_put_sagas_health(struct dbk_api_call *call, bool *degraded);
+int dbk_api_put_sagas_metrics(struct dbk_api_call *call, struct dbk_error *err) DBK_MUST_CHECK;
 /* An event as JSON, with the member `attempt` when it is not 0; and as a server-sent event. */
 void dbk_api_put_delivery(struct dbk_buf *out, const struct dbk_event *event, uint32_t attempt);
 void dbk_api_put_sse(struct dbk_buf *out, const struct dbk_event *event, uint32_t attempt);

@@ -118,6 +118,7 @@ int dbk_api_health(struct dbk_api_call *call, struct dbk_error *err)
         rc = dbk_api_put_captures_health(call, &degraded, err);
     if (rc < 0)
         return rc;
+    dbk_api_put_sagas_health(call, &degraded);
     put_proof(call, &degraded);
     put_forgetting(call, &degraded);
     dbk_buf_append_char(out, '}');
@@ -219,6 +220,8 @@ int dbk_api_metrics(struct dbk_api_call *call, struct dbk_error *err)
         rc = put_group_metrics(call, err);
     if (rc == DBK_OK)
         rc = dbk_api_put_captures_metrics(call, err);
+    if (rc == DBK_OK)
+        rc = dbk_api_put_sagas_metrics(call, err);
     if (rc < 0)
         return rc;
     return dbk_call_send(call, 200, "text/plain; version=0.0.4");

@@ -333,3 +333,71 @@ int dbk_api_saga_cancel(struct dbk_api_call *call, struct dbk_error *err)
                               &record, err);
     return rc < 0 ? rc : send_record(call, &record);
 }
+
+/* ---- How they are ---- */
+
+/* A saga that cannot go on is told of, and the others are too. */
+void dbk_api_put_sagas_health(struct dbk_api_call *call, bool *degraded)
+{
+    struct dbk_sagas *sagas = dbk_engine_sagas(call->engine);
+    struct dbk_buf *out = &call->scratch->out;
+    dbk_buf_append_text(out, ",\"sagas\":[");
+    for (size_t i = 0; i < dbk_sagas_count(sagas); i++) {
+        struct dbk_saga_totals totals = {0};
+        struct dbk_error failure = {0};
+        bool first = true;
+        if (dbk_sagas_totals(sagas, i, &totals, &failure) < 0) {
+            dbk_buf_append_text(out, i == 0 ? "{" : ",{");
+            dbk_put_text(out, &first, "trouble", dbk_slice_of(failure.message));
+            dbk_buf_append_char(out, '}');
+            *degraded = true;
+            continue;
+        }
+        *degraded = *degraded || totals.trouble[0] != '\0';
+        dbk_buf_append_text(out, i == 0 ? "" : ",");
+        put_totals(out, &totals);
+    }
+    dbk_buf_append_char(out, ']');
+}
+
+static const struct {
+    const char *name;
+    const char *type;
+    const char *help;
+    size_t offset; /* of the totals' field, a uint64_t */
+} metrics[] = {
+    {"position", "gauge", "The book's events up to it are taken.",
+     offsetof(struct dbk_saga_totals, position)},
+    {"open", "gauge", "Instances that have not ended, parked ones too.",
+     offsetof(struct dbk_saga_totals, open)},
+    {"parked", "gauge", "Instances that wait for someone.",
+     offsetof(struct dbk_saga_totals, parked)},
+    {"calls", "gauge", "Calls under way or waiting for it.",
+     offsetof(struct dbk_saga_totals, calls)},
+    {"completed_total", "counter", "Instances that completed.",
+     offsetof(struct dbk_saga_totals, completed)},
+    {"compensated_total", "counter", "Instances that were undone.",
+     offsetof(struct dbk_saga_totals, compensated)},
+};
+
+int dbk_api_put_sagas_metrics(struct dbk_api_call *call, struct dbk_error *err)
+{
+    struct dbk_sagas *sagas = dbk_engine_sagas(call->engine);
+    struct dbk_buf *out = &call->scratch->out;
+    size_t count = dbk_sagas_count(sagas);
+    for (size_t what = 0; count > 0 && what < sizeof(metrics) / sizeof(metrics[0]); what++) {
+        dbk_buf_append_format(out, "# HELP daybook_saga_%s %s\n# TYPE daybook_saga_%s %s\n",
+                              metrics[what].name, metrics[what].help, metrics[what].name,
+                              metrics[what].type);
+        for (size_t i = 0; i < count; i++) {
+            struct dbk_saga_totals totals;
+            int rc = dbk_sagas_totals(sagas, i, &totals, err);
+            if (rc < 0)
+                return rc;
+            const char *field = (const char *)&totals + metrics[what].offset;
+            dbk_buf_append_format(out, "daybook_saga_%s{saga=\"%s\"} %ju\n", metrics[what].name,
+                                  totals.name, (uintmax_t) * (const uint64_t *)(const void *)field);
+        }
+    }
+    return DBK_OK;
+}

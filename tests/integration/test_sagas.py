@@ -205,6 +205,9 @@ def test_what_it_cannot_take_is_parked_and_others_go_on(trips, change, why):
     it.append("FlightBooked", "t1", number="LH 1")
     it.append("TripChanged", "t2", by=5)
     assert why in it.status("t1", "parked")["reason"]
+    health = it.server.get("/healthz")
+    assert (health.status, health.json["sagas"][0]["parked"]) == (200, 1)
+    assert 'daybook_saga_parked{saga="trip"} 1\n' in it.server.get("/metrics").text
     it.wait("t2", lambda shown: shown["state"].get("changed") == 5)
     failed = it.book.run("saga", "retry", "trip", "t1", status=1)
     assert why in failed.errors
