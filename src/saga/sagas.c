@@ -40,6 +40,8 @@ static void free_saga(struct dbk_saga *saga)
     dbk_free(saga->batch.expectations);
     dbk_free((void *)saga->batch.touched);
     dbk_free(saga->grants);
+    for (size_t i = 0; i < saga->type_count; i++)
+        dbk_free((void *)(uintptr_t)saga->types[i].data);
     dbk_free(saga->types);
     dbk_free(saga->name);
     dbk_free(saga->file);
@@ -120,7 +122,8 @@ static int make(struct dbk_saga *saga, const char *name, const char *file, struc
     saga->types = dbk_alloc_zero(definition->route_count + 1, sizeof(*saga->types));
     for (size_t i = 0; saga->types != NULL && i < definition->route_count; i++) {
         saga->types[i] =
-            dbk_slice_of(dbk_arena_copy(&saga->batch.arena, definition->routes[i].type).data);
+            dbk_slice(dbk_copy_text(definition->routes[i].type), definition->routes[i].type.size);
+        saga->type_count = i + 1;
         if (saga->types[i].data == NULL)
             return no_memory(err);
     }

@@ -80,10 +80,11 @@ struct dbk_saga {
     size_t grant_count;
     size_t grant_capacity;
     struct dbk_slice *types; /* the routes' */
-    uint64_t read;           /* the book's events up to it are taken */
-    uint64_t noted;          /* `read` of the newest note */
-    uint64_t moved;          /* records since then */
-    uint64_t own;            /* position of the newest record */
+    size_t type_count;
+    uint64_t read;  /* the book's events up to it are taken */
+    uint64_t noted; /* `read` of the newest note */
+    uint64_t moved; /* records since then */
+    uint64_t own;   /* position of the newest record */
     uint64_t completed;
     uint64_t compensated;
     uint64_t dropped;

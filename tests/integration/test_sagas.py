@@ -225,6 +225,20 @@ def test_what_it_cannot_take_is_parked_and_others_go_on(trips, change, why):
     assert shown["stashed"] == 0
 
 
+def test_what_cannot_be_stored_is_parked_and_later_events_are_taken(trips):
+    good, bad = '"flight-" .. state.trip, tags', '(state.seat or "flight-") .. state.trip, tags'
+    text = trip().replace(good, bad)
+    it = trips({"trip": text})
+    it.append("TripWanted", "t0", seat="a-")
+    it.status("t0", "running", "flight sent")
+    it.append("TripWanted", "t1", seat="$")
+    assert "the book's own" in it.status("t1", "parked")["reason"]
+    it.append("FlightBooked", "t0", number="LH 1")
+    it.append("TripWanted", "t2", seat="b-")
+    it.status("t2", "running", "flight sent")
+    it.status("t0", "running", "flight done, car sent")
+
+
 def test_an_event_before_its_time(trips):
     it = trips(sagas={"ignores": trip("ignore"), "parks": trip("park"), "waits": trip("wait")})
     it.append("TripChanged", "t1", by=3)
