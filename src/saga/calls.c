@@ -90,6 +90,7 @@ struct calling {
     struct dbk_json *json;
     struct dbk_saga_http *http;
     struct dbk_saga_done *done;
+    bool stopped; /* there is no outcome: the next start makes the call, with the same key */
 };
 
 static void end(struct calling *calling, enum dbk_saga_outcome outcome, const char *why)
@@ -196,9 +197,12 @@ static void do_http(struct calling *calling, const struct dbk_json_node *call,
                                              .body =
                                                  body == NULL ? (struct dbk_slice){0} : body->raw,
                                              .key = calling->job->key,
-                                             .timeout_us = calling->job->timeout_us};
+                                             .timeout_us = calling->job->timeout_us,
+                                             .ends = &calling->job->saga->sagas->callers_end};
     int rc = dbk_saga_http_do(calling->http, &request, &status, &reply, &err);
-    if (rc < 0) {
+    if (rc == DBK_ESTOPPED) {
+        calling->stopped = true;
+    } else if (rc < 0) {
         end(calling, rc == DBK_ENOTFOUND || rc == DBK_EFORMAT ? DBK_SAGA_BROKEN : DBK_SAGA_AGAIN,
             err.message);
     } else {
@@ -273,8 +277,14 @@ static void do_job(struct calling *calling)
     calling->done->step = job->step;
     calling->done->attempt = job->attempt;
     calling->done->undo = job->undo;
+    calling->stopped = false;
     make_call(calling);
-    hand_over(job->saga, calling->done);
+    if (!calling->stopped) {
+        hand_over(job->saga, calling->done);
+        return;
+    }
+    dbk_saga_done_free(calling->done);
+    job->saga->calls--;
 }
 
 static void *call_all(void *context)

@@ -13,7 +13,7 @@
 
 #include "base/memory.h"
 
-#define DBK_HTTP_VERSION 1
+#define DBK_HTTP_VERSION 2
 #define DBK_HTTP_SYMBOL "dbk_http"
 
 struct dbk_saga_request {
@@ -23,13 +23,14 @@ struct dbk_saga_request {
     struct dbk_slice body; /* JSON; empty: none */
     const char *key;       /* Idempotency-Key, as a structured string */
     int64_t timeout_us;
+    const _Atomic bool *ends; /* looked at once a second and more: ends the request */
 };
 
 struct dbk_http_client {
     unsigned version;
     void *(*create)(void);
     void (*end)(void *session);
-    /* reply takes what fits, the rest is left. DBK_ECONNECT; DBK_ETIMEOUT. */
+    /* reply takes what fits, the rest is left. DBK_ECONNECT; DBK_ETIMEOUT; DBK_ESTOPPED. */
     int (*request)(void *session, const struct dbk_saga_request *request, unsigned *status_out,
                    char *reply, size_t reply_max, size_t *reply_size_out, struct dbk_error *err);
 };
@@ -39,7 +40,8 @@ struct dbk_saga_http;
 struct dbk_saga_http *dbk_saga_http_create(void);
 void dbk_saga_http_free(struct dbk_saga_http *http);
 /* The answer's body is appended, up to the buffer's ceiling. DBK_ENOTFOUND: the module is not
-   installed; DBK_EFORMAT: it is of another version; DBK_ECONNECT; DBK_ETIMEOUT. */
+   installed; DBK_EFORMAT: it is of another version; DBK_ECONNECT; DBK_ETIMEOUT; DBK_ESTOPPED: it
+   was ended. */
 int dbk_saga_http_do(struct dbk_saga_http *http, const struct dbk_saga_request *request,
                      unsigned *status_out, struct dbk_buf *reply,
                      struct dbk_error *err) DBK_MUST_CHECK;

@@ -116,7 +116,7 @@ struct dbk_sagas {
     struct dbk_saga_job **jobs_end;
     pthread_t *callers;
     size_t caller_count;
-    bool callers_end;
+    _Atomic bool callers_end;
 };
 
 int64_t dbk_saga_now_us(const struct dbk_saga *saga);

@@ -2,6 +2,8 @@
 """Sagas: what begins them, what they send, how they try again and go back; what they cannot take
 is parked, and the others go on; `check` refuses a step without a way back."""
 import json
+import re
+import socket
 import subprocess
 import sys
 import time
@@ -425,3 +427,60 @@ def test_checkouts_add_up_whatever_fails(binary):
     assert answer["fault_count"] == 0
     assert answer["kills"] > 0 and answer["repeated"] > 0
     assert 0 < answer["confirmed"] < 400
+
+
+PAYING = """return {
+    unmatched = "ignore",
+    initial = {},
+    on = {
+        OrderPlaced = { by = function(data) return data.order end, starts = true,
+            run = function(_, data) return { order = data.order }, { step("pay") } end },
+    },
+    steps = {
+        pay = {
+            send = function(state) return http("payment", "POST", "/charges", state) end,
+            undo = none, timeout = "1 h", retry = { tries = 2, delay = "50 ms" },
+            key = function(state) return state.order end,
+            after = function(state) return state, { complete() } end,
+        },
+    },
+    samples = { OrderPlaced = { order = "o1" }, pay = {} },
+}
+"""
+
+
+def test_who_ends_does_not_wait_for_an_answer(tmp_path, binary, data, serve):
+    """A call that was under way is made again, with the same key, when the book is served next."""
+    keys = []
+    peer = socket.create_server(("127.0.0.1", 0))
+
+    def take():
+        connection, _ = peer.accept()
+        request = b""
+        while b"\r\n\r\n" not in request or not request.endswith(b"}"):
+            request += connection.recv(4096)
+        keys.append(re.search(rb"Idempotency-Key: (.*)\r\n", request).group(1))
+        return connection
+
+    folder = tmp_path / "book"
+    write_book(folder, {"pay": PAYING})
+    with open(folder / "book.yaml", "a", encoding="utf-8") as file:
+        file.write(f"calls:\n  payment: http://127.0.0.1:{peer.getsockname()[1]}\n")
+    book = Book(binary, folder, data)
+    server = serve(book)
+    server.post("/streams/order-o1", [{"type": "OrderPlaced", "data": {"order": "o1"}}])
+    with take():
+        begun = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - begun < 30
+    server = serve(book)
+    with take() as connection:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        until = time.monotonic() + 30
+        while server.get("/sagas/pay/o1").json["status"] != "completed":
+            assert time.monotonic() < until, server.get("/sagas/pay/o1").json
+            time.sleep(0.01)
+    assert len(keys) == 2 and keys[0] == keys[1]
+    shown = server.get("/sagas/pay/o1").json
+    assert shown["steps"] == "pay done", shown
+    peer.close()

@@ -57,6 +57,17 @@ static size_t keep(char *bytes, size_t size, size_t count, void *context)
     return given;
 }
 
+/* libcurl asks once a second, also where nothing comes. */
+static int look(void *context, curl_off_t down_total, curl_off_t down, curl_off_t up_total,
+                curl_off_t up)
+{
+    (void)down_total;
+    (void)down;
+    (void)up_total;
+    (void)up;
+    return *(const _Atomic bool *)context ? 1 : 0;
+}
+
 static bool add(struct curl_slist **headers, const char *header)
 {
     struct curl_slist *more = curl_slist_append(*headers, header);
@@ -103,6 +114,9 @@ static int perform(struct session *session, const struct dbk_saga_request *reque
     (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, keep);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, session);
     (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    (void)curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    (void)curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, look);
+    (void)curl_easy_setopt(curl, CURLOPT_XFERINFODATA, (void *)(uintptr_t)request->ends);
     if (strcmp(method, "GET") != 0) {
         (void)curl_easy_setopt(curl, CURLOPT_POST, 1L);
         (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.size);
@@ -111,6 +125,8 @@ static int perform(struct session *session, const struct dbk_saga_request *reque
         (void)curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
     }
     CURLcode code = curl_easy_perform(curl);
+    if (code == CURLE_ABORTED_BY_CALLBACK)
+        return dbk_error_set(err, DBK_ESTOPPED, "%s: the request was ended", request->url);
     if (code != CURLE_OK)
         return dbk_error_set(err, code == CURLE_OPERATION_TIMEDOUT ? DBK_ETIMEOUT : DBK_ECONNECT,
                              "%s: %s", request->url,
