@@ -58,7 +58,8 @@ enum daybook_code {
     DAYBOOK_EDENIED = -17,  /* not allowed */
     DAYBOOK_ECONNECT = -18, /* cannot connect */
     DAYBOOK_EBOOK = -19,    /* the book's definitions have faults */
-    DAYBOOK_ESTALE = -20    /* further behind than its max_lag */
+    DAYBOOK_ESTALE = -20,   /* further behind than its max_lag */
+    DAYBOOK_EKEY = -21      /* no good API key: of a server, not of this library */
 };
 
 struct daybook_error {

@@ -47,7 +47,7 @@ DRIVERS = {
     "lauxlib.h": {"script", "schema", "fold", "saga", "migrate", "command", "book", "cli"},
     "lualib.h": {"script"},
     "sqlite3.h": {"target"},
-    "sodium.h": {"vault"},
+    "sodium.h": {"vault", "access"},
     "libpq-fe.h": {"target", "capture"},
     "pg_query.h": {"service", "target", "view"},
     "yaml.h": {"book"},

@@ -47,7 +47,8 @@ static inline void dbk_ignore(int rc)
     X(EDENIED, -17, "denied", "not allowed")                                                       \
     X(ECONNECT, -18, "connect", "cannot connect")                                                  \
     X(EBOOK, -19, "book", "the book's definitions have faults")                                    \
-    X(ESTALE, -20, "stale", "further behind than its max_lag")
+    X(ESTALE, -20, "stale", "further behind than its max_lag")                                     \
+    X(EKEY, -21, "unauthorized", "no good API key")
 
 enum dbk_code {
     DBK_OK = 0,

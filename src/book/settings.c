@@ -127,8 +127,8 @@ static int take_limits(struct reading *reading, const struct dbk_yaml_node *mapp
 /* The data directory's own names: a database there would be taken for, or overwrite, them. */
 static bool is_taken(struct dbk_slice path)
 {
-    static const char *const taken[] = {"LOCK", "log",     "index",       "snapshots",
-                                        "keys", "backups", "daybook.sock"};
+    static const char *const taken[] = {"LOCK", "log",     "index",        "snapshots",
+                                        "keys", "backups", "daybook.sock", "access.key"};
     while (dbk_slice_starts_with(path, DBK_SLICE_LITERAL("./")))
         path = dbk_slice(path.data + 2, path.size - 2);
     const char *slash = memchr(path.data, '/', path.size);

@@ -32,6 +32,10 @@ void dbk_help_command(FILE *out, const struct dbk_cli_command *command);
 /* Prints the commands of a group (`model`), or with NULL all of them. */
 void dbk_help_overview(FILE *out, const char *group);
 
+int dbk_run_access_add(const struct dbk_arguments *arguments);
+int dbk_run_access_ls(const struct dbk_arguments *arguments);
+int dbk_run_access_rotate(const struct dbk_arguments *arguments);
+int dbk_run_access_revoke(const struct dbk_arguments *arguments);
 int dbk_run_advise(const struct dbk_arguments *arguments);
 int dbk_run_append(const struct dbk_arguments *arguments);
 int dbk_run_bench_append(const struct dbk_arguments *arguments);

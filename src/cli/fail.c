@@ -16,7 +16,7 @@ enum dbk_exit dbk_exit_of(int code)
         return DBK_EXIT_CONNECT;
     if (code == DBK_ECONFLICT)
         return DBK_EXIT_CONFLICT;
-    if (code == DBK_EDENIED)
+    if (code == DBK_EDENIED || code == DBK_EKEY)
         return DBK_EXIT_DENIED;
     return DBK_EXIT_FAILED;
 }

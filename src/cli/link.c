@@ -21,10 +21,12 @@
 #define BUSY_PAUSE_MS 50
 #define ANSWER_SIZE_MAX ((size_t)1 << 31)
 #define SOCKET_NAME "daybook.sock"
+#define KEY_FILE_SIZE_MAX 256
 
 struct dbk_link {
     struct dbk_engine *engine; /* NULL: a server */
     struct sockaddr_un address;
+    struct dbk_buf key;            /* this machine's operator's, where it can be read */
     int fd;                        /* of the connection, -1: none */
     bool reused;                   /* it has carried an answer before */
     struct dbk_progress *progress; /* NULL: none */
@@ -58,6 +60,23 @@ void dbk_link_stop_on_signals(void)
 
 /* ---- Opening ---- */
 
+/* The server made it before it listened; without one, or one that is not ours to read, the server
+   says what is missing. */
+static void read_key(struct dbk_link *link)
+{
+    struct dbk_slice path = dbk_slice_of(link->address.sun_path);
+    char name[sizeof(link->address.sun_path) + sizeof(DBK_ACCESS_FILE)];
+    path.size -= sizeof(SOCKET_NAME) - 1;
+    (void)snprintf(name, sizeof(name), "%.*s" DBK_ACCESS_FILE, DBK_SLICE_ARGS(path));
+    dbk_buf_release(&link->key);
+    dbk_buf_init(&link->key, KEY_FILE_SIZE_MAX);
+    struct dbk_slice id;
+    struct dbk_slice secret;
+    if (dbk_os_read_file(dbk_os_real(), name, KEY_FILE_SIZE_MAX, &link->key, NULL) < 0 ||
+        !dbk_key_text_parse(dbk_buf_slice(&link->key), &id, &secret))
+        dbk_buf_reset(&link->key);
+}
+
 static int open_socket(struct dbk_link *link, struct dbk_error *err)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -74,6 +93,7 @@ static int open_socket(struct dbk_link *link, struct dbk_error *err)
     }
     link->fd = fd;
     link->reused = false;
+    read_key(link);
     return DBK_OK;
 }
 
@@ -174,6 +194,7 @@ void dbk_link_free(struct dbk_link *link)
     if (link->fd >= 0)
         (void)close(link->fd);
     dbk_engine_free(link->engine);
+    dbk_buf_release(&link->key);
     dbk_free(link);
 }
 
@@ -339,6 +360,9 @@ static int send_request(struct dbk_link *link, const struct dbk_call *call, stru
     if (call->query.size > 0)
         dbk_buf_append_format(&head, "?%.*s", DBK_SLICE_ARGS(call->query));
     dbk_buf_append_text(&head, " HTTP/1.1\r\nHost: localhost\r\n");
+    if (link->key.size > 0)
+        dbk_buf_append_format(&head, "Authorization: Bearer %.*s\r\n",
+                              DBK_SLICE_ARGS(dbk_buf_slice(&link->key)));
     for (size_t i = 0; i < call->header_count; i++)
         dbk_buf_append_format(&head, "%.*s: %.*s\r\n", DBK_SLICE_ARGS(call->headers[i].name),
                               DBK_SLICE_ARGS(call->headers[i].value));

@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-#include "server/handlers.h"
+#include "server/guard.h"
 
 #define READ                                                                                       \
     "category type tag query stream_prefix correlation after before from_time to_time "            \
@@ -75,6 +75,13 @@ const struct dbk_route dbk_routes[] = {
     {"GET", "/keys", dbk_api_keys, "", "The subjects' keys: their epoch, and how many", false},
     {"POST", "/keys/rotate", dbk_api_keys_rotate, "now",
      "Begins a new epoch of keys when some were erased in this one; now: in any case", false},
+    {"GET", "/access/keys", dbk_api_access_keys, "", "The API keys, without their secrets", false},
+    {"POST", "/access/keys", dbk_api_access_add, "",
+     "Makes an API key: name, service, scopes, expires. Its secret is answered once", true},
+    {"POST", "/access/keys/{key}/rotate", dbk_api_access_rotate, "old_until",
+     "Gives a key a new secret; the old one is good until then, or until it is revoked", false},
+    {"DELETE", "/access/keys/{key}", dbk_api_access_revoke, "old",
+     "Ends a key; old: only the secret from before its rotation", false},
     {"POST", "/commands/{name}", dbk_api_command, "dry_run",
      "Sends a command; Idempotency-Key makes it safe to repeat", true},
     {"GET", "/queries", dbk_api_queries, "", "The named queries", false},
@@ -151,6 +158,8 @@ int dbk_api_status(int code)
         return 200;
     case DBK_EINVAL:
         return 400;
+    case DBK_EKEY:
+        return 401;
     case DBK_EDENIED:
         return 403;
     case DBK_ENOTFOUND:
@@ -248,7 +257,9 @@ static int not_allowed(struct dbk_api_call *call, const char *allow)
 static int run(const struct dbk_route *route, struct dbk_api_call *call)
 {
     struct dbk_error err = {0};
-    int rc = check_parameters(route, call, &err);
+    int rc = dbk_guard_judge(route, call, &err);
+    if (rc == DBK_OK)
+        rc = check_parameters(route, call, &err);
     if (rc == DBK_OK && !route->body && call->request->body.size > 0)
         rc =
             dbk_error_set(&err, DBK_EINVAL, "%s %s takes no body%s%s", route->method, route->path,

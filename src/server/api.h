@@ -12,7 +12,7 @@
 #ifndef DBK_SERVER_API_H
 #define DBK_SERVER_API_H
 
-#include "engine/engine.h"
+#include "access/access.h"
 
 struct dbk_api_field {
     struct dbk_slice name;
@@ -26,6 +26,8 @@ struct dbk_api_request {
     const struct dbk_api_field *headers; /* names in any case */
     size_t header_count;
     struct dbk_slice body;
+    struct dbk_access *access;       /* NULL: the book is in this process, and asks for no key */
+    const struct dbk_caller *caller; /* whose good key came with it; NULL: none did */
 };
 
 /*

@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "base/base64.h"
-#include "server/handlers.h"
+#include "server/guard.h"
 
 struct appending {
     struct dbk_api_call *call;
@@ -242,21 +242,36 @@ static int conflict(struct dbk_api_call *call, const struct appending *appending
     return dbk_call_problem(call, status, err, extra);
 }
 
+/* What may be appended to is what may be expected of; a condition looks at every stream. */
+static int judge(const struct appending *appending, struct dbk_error *err)
+{
+    int rc = DBK_OK;
+    for (size_t i = 0; rc == DBK_OK && i < appending->count; i++)
+        rc = dbk_guard_append(appending->call, appending->events[i].stream, err);
+    for (size_t i = 0; rc == DBK_OK && i < appending->expectation_count; i++)
+        rc = dbk_guard_append(appending->call, appending->expectations[i].stream, err);
+    if (rc == DBK_OK && appending->condition.none.count > 0)
+        rc = dbk_guard_read_all(appending->call, "a condition", err);
+    return rc;
+}
+
 static int append(struct appending *appending, struct dbk_slice stream, struct dbk_error *err)
 {
     struct dbk_api_call *call = appending->call;
     struct dbk_append_result result;
     struct dbk_buf *out = &call->scratch->out;
     bool first = true;
-    int rc =
-        dbk_engine_append(call->engine,
-                          &(struct dbk_batch){.events = appending->events,
-                                              .count = appending->count,
-                                              .expectations = appending->expectations,
-                                              .expectation_count = appending->expectation_count,
-                                              .condition = appending->condition,
-                                              .flags = appending->flags},
-                          &result, err);
+    int rc = judge(appending, err);
+    if (rc < 0)
+        return rc;
+    rc = dbk_engine_append(call->engine,
+                           &(struct dbk_batch){.events = appending->events,
+                                               .count = appending->count,
+                                               .expectations = appending->expectations,
+                                               .expectation_count = appending->expectation_count,
+                                               .condition = appending->condition,
+                                               .flags = appending->flags},
+                           &result, err);
     bool expected = appending->expectation_count > 0 && stream.size > 0;
     if (rc == DBK_ECONFLICT)
         return conflict(call, appending, &result, expected ? 412 : 409, err);

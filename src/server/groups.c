@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Consumer groups: /groups and what is below. */
-#include "server/handlers.h"
+#include "server/guard.h"
 
 #define LIMIT_DEFAULT 1
 #define UNACKED_DEFAULT 10
@@ -96,6 +96,8 @@ int dbk_api_group_set(struct dbk_api_call *call, struct dbk_error *err)
     bool created = false;
     int rc = dbk_api_body(call, &root, err);
     if (rc == DBK_OK)
+        rc = dbk_guard_group(call, root, err);
+    if (rc == DBK_OK)
         rc = dbk_group_set(groups_of(call), call->parts[1], root, &created, err);
     return rc < 0 ? rc : send_status(call, created ? 201 : 200, err);
 }
@@ -126,6 +128,8 @@ static int put_item(const struct dbk_event *event, uint32_t attempt, void *conte
 {
     struct listing *listing = context;
     struct dbk_buf *out = &listing->call->scratch->out;
+    if (!dbk_guard_may_read(listing->call, event->stream))
+        return DBK_EDENIED;
     dbk_buf_append_text(out, listing->comma);
     listing->comma = ",";
     dbk_api_put_delivery(out, event, attempt);
@@ -170,6 +174,9 @@ int dbk_api_group_read(struct dbk_api_call *call, struct dbk_error *err)
 static int put_live(const struct dbk_event *event, uint32_t attempt, void *context)
 {
     struct dbk_api_call *call = context;
+    /* The group may have got another filter since. */
+    if (!dbk_guard_may_read(call, event->stream))
+        return DBK_EDENIED;
     dbk_api_put_sse(&call->scratch->out, event, attempt);
     return call->scratch->out.rc;
 }
@@ -335,6 +342,8 @@ static int put_parked(const struct dbk_group_parked *parked, void *context)
     struct listing *listing = context;
     struct dbk_buf *out = &listing->call->scratch->out;
     bool first = true;
+    if (!dbk_guard_may_read(listing->call, parked->stream))
+        return DBK_EDENIED;
     dbk_buf_append_text(out, listing->comma);
     listing->comma = ",";
     dbk_buf_append_char(out, '{');

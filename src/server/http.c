@@ -19,6 +19,7 @@
 
 struct dbk_http {
     struct dbk_engine *engine;
+    struct dbk_access *access;
     struct MHD_Daemon *daemon;
     int socket;
     bool local;
@@ -33,6 +34,7 @@ struct exchange {
     bool too_large;
     bool counted;
     struct dbk_api_request request;
+    struct dbk_caller caller;
     struct dbk_api_field headers[HEADERS_MAX];
     struct dbk_buf path; /* path, '?', query as they came */
     struct dbk_stream *stream;
@@ -146,6 +148,8 @@ static enum MHD_Result refuse(struct MHD_Connection *connection, unsigned status
     if (response == NULL)
         return MHD_NO;
     (void)MHD_add_response_header(response, "Content-Type", "application/problem+json");
+    if (status == 401)
+        (void)MHD_add_response_header(response, "WWW-Authenticate", "Bearer realm=\"daybook\"");
     enum MHD_Result result = MHD_queue_response(connection, status, response);
     MHD_destroy_response(response);
     return result;
@@ -267,6 +271,7 @@ static void fill_request(struct exchange *exchange, struct MHD_Connection *conne
     if (mark != NULL)
         exchange->request.query = dbk_slice(mark + 1, uri.size - path_size - 1);
     exchange->request.body = dbk_buf_slice(&exchange->body);
+    exchange->request.access = exchange->http->access;
 }
 
 static enum MHD_Result first_call(struct exchange *exchange, struct MHD_Connection *connection)
@@ -278,6 +283,16 @@ static enum MHD_Result first_call(struct exchange *exchange, struct MHD_Connecti
     if (exchange->http->local && !is_local(connection))
         return refuse(connection, 403, DBK_EDENIED,
                       "only requests to this machine's loopback are answered here");
+    /* Before the body is taken: who has no key is not to fill the memory. */
+    if (dbk_access_asks(exchange->http->access)) {
+        const char *shown =
+            MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Authorization");
+        struct dbk_error err = {0};
+        if (dbk_access_identify(exchange->http->access, dbk_slice_of(shown == NULL ? "" : shown),
+                                &exchange->caller, &err) < 0)
+            return refuse(connection, 401, DBK_EKEY, err.message);
+        exchange->request.caller = &exchange->caller;
+    }
     if (length != NULL && dbk_slice_to_u64(dbk_slice_of(length), &size) &&
         size > DBK_HTTP_BODY_SIZE_MAX)
         return refuse(connection, 413, DBK_ELIMIT, "the body is larger than 64 MiB");
@@ -313,8 +328,8 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *connection, 
                                                : answer_whole(exchange, connection);
 }
 
-int dbk_http_open(struct dbk_engine *engine, int socket, bool local, unsigned connection_count_max,
-                  struct dbk_http **http_out, struct dbk_error *err)
+int dbk_http_open(struct dbk_engine *engine, struct dbk_access *access, int socket, bool local,
+                  unsigned connection_count_max, struct dbk_http **http_out, struct dbk_error *err)
 {
     struct dbk_http *http = dbk_alloc_zero(1, sizeof(*http));
     if (http == NULL) {
@@ -322,6 +337,7 @@ int dbk_http_open(struct dbk_engine *engine, int socket, bool local, unsigned co
         return dbk_error_set(err, DBK_ENOMEM, "out of memory starting the server");
     }
     http->engine = engine;
+    http->access = access;
     http->local = local;
     http->socket = socket;
     http->daemon = MHD_start_daemon(

@@ -16,8 +16,9 @@ struct dbk_http;
 
 /* socket is taken over, also on failure. local: check that Host and Origin are this machine's
    loopback, because a browser may have sent the request. */
-int dbk_http_open(struct dbk_engine *engine, int socket, bool local, unsigned connection_count_max,
-                  struct dbk_http **http_out, struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_http_open(struct dbk_engine *engine, struct dbk_access *access, int socket, bool local,
+                  unsigned connection_count_max, struct dbk_http **http_out,
+                  struct dbk_error *err) DBK_MUST_CHECK;
 /* Takes no more connections, ends tails, lets requests finish (at most ten seconds). NULL is
    fine. */
 void dbk_http_free(struct dbk_http *http);

@@ -210,6 +210,10 @@ int dbk_call_flush(struct dbk_api_call *call)
 {
     struct dbk_buf *out = &call->scratch->out;
     int rc = out->rc < 0 ? out->rc : DBK_OK;
+    /* A live answer ends with the key that it was asked with. */
+    if (rc == DBK_OK && call->live && call->request->caller != NULL &&
+        !dbk_caller_is_live(call->request->caller))
+        rc = DBK_ECONNECT;
     if (rc == DBK_OK && out->size > 0)
         rc = call->response->write(call->response->context, dbk_buf_slice(out));
     dbk_buf_reset(out);
@@ -241,6 +245,8 @@ static const char *title_of(int status)
     switch (status) {
     case 400:
         return "Bad Request";
+    case 401:
+        return "Unauthorized";
     case 403:
         return "Forbidden";
     case 404:

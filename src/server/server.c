@@ -21,6 +21,7 @@
 
 struct dbk_server {
     struct dbk_engine *engine;
+    struct dbk_access *access;
     struct dbk_http *tcp;
     struct dbk_http *local;
     uint16_t port;
@@ -81,7 +82,7 @@ static int open_tcp(struct dbk_server *server, const struct dbk_server_options *
     if (getsockname(fd, (struct sockaddr *)&bound, &size) == 0)
         server->port = ntohs(is_v4 ? ((struct sockaddr_in *)&bound)->sin_port
                                    : ((struct sockaddr_in6 *)&bound)->sin6_port);
-    return dbk_http_open(server->engine, fd, true, connections, &server->tcp, err);
+    return dbk_http_open(server->engine, server->access, fd, true, connections, &server->tcp, err);
 }
 
 static void remove_socket(struct dbk_server *server)
@@ -114,7 +115,9 @@ static int open_local(struct dbk_server *server, const struct dbk_server_options
     mode_t before = umask(0077);
     int rc = listen_at((struct sockaddr *)&address, sizeof(address), path, &fd, err);
     (void)umask(before);
-    return rc < 0 ? rc : dbk_http_open(server->engine, fd, false, connections, &server->local, err);
+    return rc < 0 ? rc
+                  : dbk_http_open(server->engine, server->access, fd, false, connections,
+                                  &server->local, err);
 }
 
 int dbk_server_open(struct dbk_engine *engine, const struct dbk_server_options *options,
@@ -126,7 +129,10 @@ int dbk_server_open(struct dbk_engine *engine, const struct dbk_server_options *
     if (server == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory starting the server");
     server->engine = engine;
-    int rc = options->tcp_off ? DBK_OK : open_tcp(server, options, connections, err);
+    int rc =
+        dbk_access_open(engine, &(struct dbk_access_options){.local = true}, &server->access, err);
+    if (rc == DBK_OK && !options->tcp_off)
+        rc = open_tcp(server, options, connections, err);
     if (rc == DBK_OK)
         rc = open_local(server, options, connections, err);
     if (rc < 0) {
@@ -145,6 +151,7 @@ void dbk_server_free(struct dbk_server *server)
         remove_socket(server);
     dbk_http_free(server->tcp);
     dbk_http_free(server->local);
+    dbk_access_free(server->access);
     dbk_free(server->socket);
     dbk_free(server);
 }

@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "access/access.h"
+
+#include <sodium.h>
+#include <stdio.h>
+
+#include "access/state.h"
+
+/* ---- Keys as texts ---- */
+
+static bool is_id_byte(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= '2' && c <= '7');
+}
+
+static bool is_secret_byte(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_';
+}
+
+bool dbk_key_text_parse(struct dbk_slice text, struct dbk_slice *id_out,
+                        struct dbk_slice *secret_out)
+{
+    if (text.size != DBK_KEY_TEXT_SIZE - 1 || memcmp(text.data, "dbk_", 4) != 0 ||
+        text.data[4 + DBK_KEY_ID_SIZE] != '_')
+        return false;
+    *id_out = dbk_slice(text.data + 4, DBK_KEY_ID_SIZE);
+    *secret_out = dbk_slice(text.data + 4 + DBK_KEY_ID_SIZE + 1, DBK_KEY_SECRET_SIZE);
+    for (size_t i = 0; i < DBK_KEY_ID_SIZE; i++)
+        if (!is_id_byte(id_out->data[i]))
+            return false;
+    for (size_t i = 0; i < DBK_KEY_SECRET_SIZE; i++)
+        if (!is_secret_byte(secret_out->data[i]))
+            return false;
+    return true;
+}
+
+void dbk_key_hash(struct dbk_slice secret, uint8_t hash_out[DBK_KEY_HASH_SIZE])
+{
+    static const unsigned char what[] = "daybook API key 1";
+    (void)crypto_generichash(hash_out, DBK_KEY_HASH_SIZE, (const unsigned char *)secret.data,
+                             secret.size, what, sizeof(what) - 1);
+}
+
+bool dbk_secret_is_live(const struct dbk_key_secret *secret, int64_t now_us)
+{
+    return secret->set && (secret->until_us == 0 || now_us < secret->until_us);
+}
+
+bool dbk_key_is_live(const struct dbk_access_key *key, int64_t now_us)
+{
+    return !key->revoked && (key->expires_us == 0 || now_us < key->expires_us) &&
+           (key->service_name == NULL || key->service != NULL);
+}
+
+/* ---- The list ---- */
+
+/* Where an id stands, or belongs. */
+static size_t place_of(const struct dbk_access *access, struct dbk_slice id)
+{
+    size_t low = 0;
+    size_t high = access->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (memcmp(access->keys[middle]->id, id.data, DBK_KEY_ID_SIZE) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+struct dbk_access_key *dbk_access_find(const struct dbk_access *access, struct dbk_slice id)
+{
+    if (id.size != DBK_KEY_ID_SIZE)
+        return NULL;
+    size_t at = place_of(access, id);
+    return at < access->count && memcmp(access->keys[at]->id, id.data, DBK_KEY_ID_SIZE) == 0
+               ? access->keys[at]
+               : NULL;
+}
+
+int dbk_access_insert(struct dbk_access *access, struct dbk_access_key *key)
+{
+    size_t at = place_of(access, dbk_slice(key->id, DBK_KEY_ID_SIZE));
+    if (access->count == access->capacity) {
+        size_t capacity = access->capacity == 0 ? 16 : access->capacity * 2;
+        struct dbk_access_key **keys = dbk_realloc(access->keys, capacity * sizeof(*keys));
+        if (keys == NULL) {
+            dbk_access_key_free(key);
+            return DBK_ENOMEM;
+        }
+        access->keys = keys;
+        access->capacity = capacity;
+    }
+    memmove(access->keys + at + 1, access->keys + at, (access->count - at) * sizeof(*access->keys));
+    access->keys[at] = key;
+    access->count++;
+    return DBK_OK;
+}
+
+void dbk_access_key_free(struct dbk_access_key *key)
+{
+    if (key == NULL)
+        return;
+    sodium_memzero(key->secrets, sizeof(key->secrets));
+    dbk_free(key->name);
+    dbk_free(key->service_name);
+    dbk_free(key->scope_text);
+    dbk_free(key->scopes);
+    dbk_free(key);
+}
+
+/* ---- Life ---- */
+
+int dbk_access_open(struct dbk_engine *engine, const struct dbk_access_options *options,
+                    struct dbk_access **access_out, struct dbk_error *err)
+{
+    if (sodium_init() < 0)
+        return dbk_error_set(err, DBK_EIO, "libsodium cannot be used: it has no randomness");
+    struct dbk_access *access = dbk_alloc_zero(1, sizeof(*access));
+    if (access == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory reading the API keys");
+    access->engine = engine;
+    access->book = dbk_engine_book(engine);
+    (void)pthread_rwlock_init(&access->lock, NULL);
+    int rc = dbk_access_load(access, err);
+    if (rc == DBK_OK && options->local)
+        rc = dbk_access_make_local(access, err);
+    if (rc < 0) {
+        dbk_access_free(access);
+        return rc;
+    }
+    *access_out = access;
+    return DBK_OK;
+}
+
+void dbk_access_free(struct dbk_access *access)
+{
+    if (access == NULL)
+        return;
+    struct dbk_os *os = dbk_engine_os(access->engine);
+    if (access->local_path != NULL)
+        dbk_ignore(os->remove(os, access->local_path, NULL));
+    for (size_t i = 0; i < access->count; i++)
+        dbk_access_key_free(access->keys[i]);
+    dbk_access_key_free(access->local);
+    dbk_free(access->keys);
+    dbk_free(access->local_path);
+    (void)pthread_rwlock_destroy(&access->lock);
+    dbk_free(access);
+}
+
+bool dbk_access_asks(const struct dbk_access *access)
+{
+    return access->any;
+}
+
+/* ---- Who asks ---- */
+
+/* Both secrets are compared in any case, and in a time that does not depend on their bytes; an id
+   that is not there costs as much. */
+static bool is_good(const struct dbk_access_key *key, struct dbk_slice secret, int64_t now_us)
+{
+    static const struct dbk_key_secret none;
+    uint8_t hash[DBK_KEY_HASH_SIZE];
+    bool good = false;
+    dbk_key_hash(secret, hash);
+    for (size_t i = 0; i < 2; i++) {
+        const struct dbk_key_secret *own = key == NULL ? &none : &key->secrets[i];
+        bool same = sodium_memcmp(own->hash, hash, sizeof(hash)) == 0;
+        good = (same && dbk_secret_is_live(own, now_us)) || good;
+    }
+    sodium_memzero(hash, sizeof(hash));
+    return good && key != NULL && dbk_key_is_live(key, now_us);
+}
+
+/* "Bearer <key>", the word in any case, and any blanks between. */
+static bool take_bearer(struct dbk_slice header, struct dbk_slice *id_out,
+                        struct dbk_slice *secret_out)
+{
+    static const char word[] = "bearer";
+    size_t at = sizeof(word) - 1;
+    if (header.size <= at)
+        return false;
+    for (size_t i = 0; i < at; i++)
+        if ((header.data[i] | 0x20) != word[i])
+            return false;
+    if (header.data[at] != ' ')
+        return false;
+    while (at < header.size && header.data[at] == ' ')
+        at++;
+    size_t end = header.size;
+    while (end > at && header.data[end - 1] == ' ')
+        end--;
+    return dbk_key_text_parse(dbk_slice(header.data + at, end - at), id_out, secret_out);
+}
+
+static int not_good(struct dbk_access *access, struct dbk_slice header, struct dbk_error *err)
+{
+    if (header.size == 0)
+        return dbk_error_set(err, DBK_EKEY,
+                             "book %s is asked with an API key: send Authorization: Bearer <key>; "
+                             "`daybook access add` makes one",
+                             dbk_engine_book(access->engine)->name);
+    return dbk_error_set(err, DBK_EKEY,
+                         "the API key is not good: it may be mistyped, revoked or past its time; "
+                         "`daybook access ls` shows which there are");
+}
+
+int dbk_access_identify(struct dbk_access *access, struct dbk_slice authorization,
+                        struct dbk_caller *caller_out, struct dbk_error *err)
+{
+    struct dbk_os *os = dbk_engine_os(access->engine);
+    struct dbk_slice id = {0};
+    struct dbk_slice secret = {0};
+    if (!take_bearer(authorization, &id, &secret))
+        return not_good(access, authorization, err);
+    int64_t now_us = os->now_us(os);
+    (void)pthread_rwlock_rdlock(&access->lock);
+    struct dbk_access_key *key = dbk_access_find(access, id);
+    if (key == NULL && access->local != NULL && dbk_slice_equal_text(id, access->local->id))
+        key = access->local;
+    bool good = is_good(key, secret, now_us);
+    (void)pthread_rwlock_unlock(&access->lock);
+    if (!good)
+        return not_good(access, authorization, err);
+    *caller_out = (struct dbk_caller){access, key};
+    key->used_us = now_us;
+    key->requests++;
+    return DBK_OK;
+}
+
+bool dbk_caller_is_live(const struct dbk_caller *caller)
+{
+    struct dbk_os *os = dbk_engine_os(caller->access->engine);
+    (void)pthread_rwlock_rdlock(&caller->access->lock);
+    bool live = dbk_key_is_live(caller->key, os->now_us(os));
+    (void)pthread_rwlock_unlock(&caller->access->lock);
+    return live;
+}
+
+const char *dbk_caller_id(const struct dbk_caller *caller)
+{
+    return caller->key->id;
+}
+
+/* ---- What it may ---- */
+
+/* What to hold one scope against. */
+struct wish {
+    bool (*fits)(const struct dbk_scope *scope, enum dbk_scope_kind kind, struct dbk_slice name);
+    enum dbk_scope_kind kind;
+    struct dbk_slice name;
+};
+
+static bool fits_names(const struct wish *wish, enum dbk_scope_kind kind, const char *const *names,
+                       size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct dbk_scope scope = {.kind = kind, .pattern = dbk_slice_of(names[i])};
+        if (wish->fits(&scope, wish->kind, wish->name))
+            return true;
+    }
+    return false;
+}
+
+/* `orders`, and what begins with `orders-`. */
+static bool fits_group(const struct wish *wish, const char *service)
+{
+    char text[DBK_SCOPE_SIZE_MAX];
+    int size = snprintf(text, sizeof(text), "%s-*", service);
+    struct dbk_scope whole = {.kind = DBK_SCOPE_GROUP, .pattern = dbk_slice_of(service)};
+    struct dbk_scope begun = {.kind = DBK_SCOPE_GROUP, .pattern = dbk_slice(text, (size_t)size)};
+    return wish->fits(&whole, wish->kind, wish->name) || wish->fits(&begun, wish->kind, wish->name);
+}
+
+/* The events of its own captured tables. */
+static bool fits_tables(const struct wish *wish, const struct dbk_service_definition *service)
+{
+    for (size_t i = 0; i < service->own->table_count; i++) {
+        char text[DBK_SCOPE_SIZE_MAX];
+        int size =
+            snprintf(text, sizeof(text), "%s.%s", service->own->name, service->own->tables[i].name);
+        struct dbk_scope scope = {.kind = DBK_SCOPE_READ, .pattern = dbk_slice(text, (size_t)size)};
+        if (size < (int)sizeof(text) && wish->fits(&scope, wish->kind, wish->name))
+            return true;
+    }
+    return false;
+}
+
+/* What services/<name>.yaml gives. */
+static bool fits_service(const struct wish *wish, const struct dbk_service_definition *service)
+{
+    const char *name = service->own->name;
+    switch (wish->kind) {
+    case DBK_SCOPE_APPEND:
+        return fits_names(wish, DBK_SCOPE_APPEND, service->appends, service->append_count);
+    case DBK_SCOPE_READ:
+        return fits_names(wish, DBK_SCOPE_READ, service->appends, service->append_count) ||
+               fits_names(wish, DBK_SCOPE_READ, service->reads, service->read_count) ||
+               fits_tables(wish, service);
+    case DBK_SCOPE_MODEL:
+    case DBK_SCOPE_OPERATE:
+        return fits_names(wish, wish->kind, service->models, service->model_count);
+    case DBK_SCOPE_GROUP:
+        return fits_group(wish, name);
+    case DBK_SCOPE_CAPTURE:
+        return fits_names(wish, DBK_SCOPE_CAPTURE, &name, 1);
+    case DBK_SCOPE_VIEW:
+    case DBK_SCOPE_QUERY:
+    case DBK_SCOPE_COMMAND:
+    case DBK_SCOPE_FORGET:
+    case DBK_SCOPE_METRICS:
+    case DBK_SCOPE_READ_ONLY:
+    case DBK_SCOPE_ADMIN:
+    case DBK_SCOPE_COUNT:
+        break;
+    }
+    return false;
+}
+
+static bool has(const struct dbk_caller *caller, const struct wish *wish)
+{
+    const struct dbk_access_key *key = caller->key;
+    for (size_t i = 0; i < key->scope_count; i++)
+        if (wish->fits(&key->scopes[i], wish->kind, wish->name))
+            return true;
+    return key->service != NULL && fits_service(wish, key->service);
+}
+
+bool dbk_caller_may(const struct dbk_caller *caller, enum dbk_scope_kind kind,
+                    struct dbk_slice name)
+{
+    return has(caller, &(struct wish){dbk_scope_allows, kind, name});
+}
+
+bool dbk_caller_covers_category(const struct dbk_caller *caller, enum dbk_scope_kind kind,
+                                struct dbk_slice category)
+{
+    return has(caller, &(struct wish){dbk_scope_covers_category, kind, category});
+}
+
+bool dbk_caller_covers_prefix(const struct dbk_caller *caller, enum dbk_scope_kind kind,
+                              struct dbk_slice prefix)
+{
+    return has(caller, &(struct wish){dbk_scope_covers_prefix, kind, prefix});
+}
+
+static bool is_every(const struct dbk_scope *scope, enum dbk_scope_kind kind, struct dbk_slice name)
+{
+    return scope->kind == DBK_SCOPE_ADMIN || scope->kind == DBK_SCOPE_READ_ONLY ||
+           (scope->kind == kind && dbk_slice_equal(scope->pattern, name));
+}
+
+bool dbk_caller_reads_all(const struct dbk_caller *caller)
+{
+    return has(caller, &(struct wish){is_every, DBK_SCOPE_READ, DBK_SLICE_LITERAL("*")});
+}
+
+bool dbk_caller_reads_own(const struct dbk_caller *caller)
+{
+    return has(caller, &(struct wish){is_every, DBK_SCOPE_READ, DBK_SLICE_LITERAL("$*")});
+}

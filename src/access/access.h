@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * access -- who may ask the daemon for what: API keys and their scopes.
+ *
+ * A book that ever got an API key is asked with one:
+ *
+ *     dbk_<id>_<secret>        id 12 letters and digits, secret 43 characters of base64url: 32
+ *                              random bytes
+ *
+ * A key is a service's or an operator's. A service's has the scopes that services/<name>.yaml gives
+ * it, and those it was given itself. What is kept of a key is the BLAKE2b-256 of its secret, in the
+ * hidden stream `$access-keys` (docs/format/access.md); its text is shown once. A key that was
+ * rotated has two secrets until the old one is revoked or its time is over.
+ *
+ * The operator of this machine has a key that is made anew with each start and lies in the data
+ * directory, readable for the owner alone; the CLI finds it there.
+ *
+ * Threads: dbk_access_open and _free from one; all else from any.
+ * Source:  docs/access.md; RFC 6750 for how a key is shown.
+ */
+#ifndef DBK_ACCESS_ACCESS_H
+#define DBK_ACCESS_ACCESS_H
+
+#include "access/scope.h"
+#include "engine/engine.h"
+
+#define DBK_ACCESS_FILE "access.key"
+#define DBK_ACCESS_KEYS_STREAM "$access-keys"
+
+#define DBK_KEY_ID_SIZE 12
+#define DBK_KEY_SECRET_SIZE 43
+#define DBK_KEY_TEXT_SIZE (4 + DBK_KEY_ID_SIZE + 1 + DBK_KEY_SECRET_SIZE + 1)
+#define DBK_KEY_NAME_MAX 64
+#define DBK_KEY_SCOPES_MAX 64
+#define DBK_ACCESS_KEYS_MAX 10000
+
+struct dbk_access;
+struct dbk_access_key;
+
+struct dbk_access_options {
+    bool local; /* make this machine's operator's key, and its file */
+};
+
+/* engine is kept until free. DBK_ECORRUPT: `$access-keys` holds what none of us wrote. */
+int dbk_access_open(struct dbk_engine *engine, const struct dbk_access_options *options,
+                    struct dbk_access **access_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* Removes the operator's file. NULL is fine. */
+void dbk_access_free(struct dbk_access *access);
+
+/* True when requests need a key. */
+bool dbk_access_asks(const struct dbk_access *access);
+
+/* ---- Who asks ---- */
+
+/* Takes a key apart: dbk_, id, _, secret. False when it is none. */
+bool dbk_key_text_parse(struct dbk_slice text, struct dbk_slice *id_out,
+                        struct dbk_slice *secret_out);
+
+struct dbk_caller {
+    struct dbk_access *access;
+    struct dbk_access_key *key;
+};
+
+/*
+ * Finds out who asks, from the header Authorization.
+ *
+ * DBK_EKEY   no key, or none that is good: the message does not say which part was wrong
+ */
+int dbk_access_identify(struct dbk_access *access, struct dbk_slice authorization,
+                        struct dbk_caller *caller_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* False when the key was revoked or its time is over since. */
+bool dbk_caller_is_live(const struct dbk_caller *caller);
+/* The key's id; valid as long as the access. */
+const char *dbk_caller_id(const struct dbk_caller *caller);
+
+/* True when a key's scopes are enough for this with that; see access/scope.h. */
+bool dbk_caller_may(const struct dbk_caller *caller, enum dbk_scope_kind kind,
+                    struct dbk_slice name);
+bool dbk_caller_covers_category(const struct dbk_caller *caller, enum dbk_scope_kind kind,
+                                struct dbk_slice category);
+bool dbk_caller_covers_prefix(const struct dbk_caller *caller, enum dbk_scope_kind kind,
+                              struct dbk_slice prefix);
+/* True when it may read every stream but the book's own; those, too. */
+bool dbk_caller_reads_all(const struct dbk_caller *caller);
+bool dbk_caller_reads_own(const struct dbk_caller *caller);
+
+/* ---- Keys ---- */
+
+struct dbk_key_request {
+    struct dbk_slice name;    /* the operator's or program's; of a service it may be empty */
+    struct dbk_slice service; /* empty: an operator's */
+    const struct dbk_slice *scopes;
+    size_t scope_count;
+    int64_t expires_us; /* 0: never */
+};
+
+/*
+ * Makes a key. text_out: shown once, and not kept.
+ *
+ * DBK_EINVAL     a scope is none; an operator's key has no name or no scope
+ * DBK_ENOTFOUND  no such service
+ * DBK_ELIMIT     more than DBK_ACCESS_KEYS_MAX keys
+ * and all that an append answers
+ */
+int dbk_access_add(struct dbk_access *access, const struct dbk_key_request *request,
+                   char text_out[DBK_KEY_TEXT_SIZE], struct dbk_error *err) DBK_MUST_CHECK;
+/* Gives a key a second secret. old_until_us: until when the first one is good; 0: until it is
+   revoked. DBK_ECONFLICT: it has two already; DBK_ENOTFOUND. */
+int dbk_access_rotate(struct dbk_access *access, struct dbk_slice id, int64_t old_until_us,
+                      char text_out[DBK_KEY_TEXT_SIZE], struct dbk_error *err) DBK_MUST_CHECK;
+/* Ends a key, or only its old secret, at once. DBK_ENOTFOUND: no such key, or nothing old. */
+int dbk_access_revoke(struct dbk_access *access, struct dbk_slice id, bool old,
+                      struct dbk_error *err) DBK_MUST_CHECK;
+
+/* Appends a JSON object of a key, or of each of them with a comma between. Never a hash. */
+int dbk_access_put(struct dbk_access *access, struct dbk_slice id, struct dbk_buf *out,
+                   struct dbk_error *err) DBK_MUST_CHECK;
+void dbk_access_list(struct dbk_access *access, struct dbk_buf *out);
+
+#endif

@@ -1,0 +1,570 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `$access-keys`, of which the keys in memory are the fold:
+ *
+ *     KeyAdded   {"key","name","service","scopes":[…],"hash","expires"}
+ *     KeyRotated {"key","hash","old_until"}
+ *     KeyRevoked {"key","old":true}     without `old`: all of it
+ */
+#include <sodium.h>
+#include <stdio.h>
+
+#include "access/state.h"
+#include "json/json.h"
+
+#define EVENT_SIZE_MAX ((size_t)256 << 10)
+#define LOCAL_ID "local2222222"
+
+/* ---- Reading ---- */
+
+static bool text_of(const struct dbk_json_node *root, const char *key, struct dbk_slice *text_out)
+{
+    const struct dbk_json_node *node = dbk_json_member(root, key);
+    bool is_text = node != NULL && node->kind == DBK_JSON_STRING;
+    *text_out = is_text ? node->text : (struct dbk_slice){0};
+    return is_text;
+}
+
+/* A member that may be missing; false: it is no instant. */
+static bool time_of(const struct dbk_json_node *root, const char *key, int64_t *time_out)
+{
+    struct dbk_slice text;
+    *time_out = 0;
+    if (dbk_json_member(root, key) == NULL)
+        return true;
+    return text_of(root, key, &text) && dbk_time_parse(text, time_out);
+}
+
+static int digit_of(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static bool hash_of(const struct dbk_json_node *root, uint8_t hash_out[DBK_KEY_HASH_SIZE])
+{
+    struct dbk_slice text;
+    if (!text_of(root, "hash", &text) || text.size != (size_t)2 * DBK_KEY_HASH_SIZE)
+        return false;
+    for (size_t i = 0; i < DBK_KEY_HASH_SIZE; i++) {
+        int high = digit_of(text.data[2 * i]);
+        int low = digit_of(text.data[2 * i + 1]);
+        if (high < 0 || low < 0)
+            return false;
+        hash_out[i] = (uint8_t)(high * 16 + low);
+    }
+    return true;
+}
+
+static const struct dbk_service_definition *find_service(const struct dbk_access *access,
+                                                         struct dbk_slice name)
+{
+    const struct dbk_book *book = access->book;
+    for (size_t i = 0; i < book->service_count; i++)
+        if (dbk_slice_equal_text(name, book->services[i].name))
+            return &book->service_definitions[i];
+    return NULL;
+}
+
+/* Keeps scopes with texts of their own. DBK_EINVAL: one of them is none. */
+static int keep_scopes(struct dbk_access_key *key, const struct dbk_slice *scopes, size_t count,
+                       struct dbk_error *err)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < count; i++)
+        size += scopes[i].size;
+    key->scope_text = dbk_alloc(size + 1);
+    key->scopes = dbk_alloc_zero(count + 1, sizeof(*key->scopes));
+    if (key->scope_text == NULL || key->scopes == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory keeping an API key");
+    char *at = key->scope_text;
+    for (size_t i = 0; i < count; i++) {
+        if (scopes[i].size > 0)
+            memcpy(at, scopes[i].data, scopes[i].size);
+        int rc = dbk_scope_parse(dbk_slice(at, scopes[i].size), &key->scopes[i], err);
+        if (rc < 0)
+            return rc;
+        at += scopes[i].size;
+        key->scope_count++;
+    }
+    return DBK_OK;
+}
+
+/* A key without its secret. */
+static int make_key(const struct dbk_access *access, struct dbk_slice id,
+                    const struct dbk_key_request *request, struct dbk_access_key **key_out,
+                    struct dbk_error *err)
+{
+    struct dbk_access_key *key = dbk_alloc_zero(1, sizeof(*key));
+    if (key == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory keeping an API key");
+    memcpy(key->id, id.data, DBK_KEY_ID_SIZE);
+    key->expires_us = request->expires_us;
+    key->name = dbk_copy_text(request->name);
+    if (request->service.size > 0) {
+        key->service_name = dbk_copy_text(request->service);
+        key->service = find_service(access, request->service);
+    }
+    int rc = key->name == NULL || (request->service.size > 0 && key->service_name == NULL)
+                 ? dbk_error_set(err, DBK_ENOMEM, "out of memory keeping an API key")
+                 : keep_scopes(key, request->scopes, request->scope_count, err);
+    if (rc < 0) {
+        dbk_access_key_free(key);
+        return rc;
+    }
+    *key_out = key;
+    return DBK_OK;
+}
+
+static bool scopes_of(const struct dbk_json_node *root, struct dbk_slice *scopes, size_t *count_out)
+{
+    const struct dbk_json_node *list = dbk_json_member(root, "scopes");
+    if (list == NULL || list->kind != DBK_JSON_ARRAY || list->count > DBK_KEY_SCOPES_MAX)
+        return false;
+    const struct dbk_json_node *item = dbk_json_first(list);
+    for (uint32_t i = 0; i < list->count; i++, item = dbk_json_sibling(item)) {
+        if (item->kind != DBK_JSON_STRING)
+            return false;
+        scopes[i] = item->text;
+    }
+    *count_out = list->count;
+    return true;
+}
+
+static int take_added(struct dbk_access *access, const struct dbk_json_node *root,
+                      struct dbk_slice id, int64_t time_us, struct dbk_error *err)
+{
+    struct dbk_slice scopes[DBK_KEY_SCOPES_MAX];
+    struct dbk_key_request request = {.scopes = scopes};
+    struct dbk_access_key *key = NULL;
+    uint8_t hash[DBK_KEY_HASH_SIZE];
+    (void)text_of(root, "service", &request.service);
+    if (!text_of(root, "name", &request.name) || !hash_of(root, hash) ||
+        !scopes_of(root, scopes, &request.scope_count) ||
+        !time_of(root, "expires", &request.expires_us) || dbk_access_find(access, id) != NULL)
+        return DBK_ECORRUPT;
+    int rc = make_key(access, id, &request, &key, err);
+    if (rc < 0)
+        return rc == DBK_EINVAL ? DBK_ECORRUPT : rc;
+    key->created_us = time_us;
+    key->secrets[0].set = true;
+    memcpy(key->secrets[0].hash, hash, sizeof(hash));
+    access->any = true;
+    return dbk_access_insert(access, key);
+}
+
+static int take_rotated(struct dbk_access_key *key, const struct dbk_json_node *root)
+{
+    uint8_t hash[DBK_KEY_HASH_SIZE];
+    int64_t until_us = 0;
+    if (!hash_of(root, hash) || !time_of(root, "old_until", &until_us))
+        return DBK_ECORRUPT;
+    key->secrets[1] = key->secrets[0];
+    key->secrets[1].until_us = until_us;
+    key->secrets[0] = (struct dbk_key_secret){.set = true};
+    memcpy(key->secrets[0].hash, hash, sizeof(hash));
+    return DBK_OK;
+}
+
+static void take_revoked(struct dbk_access_key *key, bool old)
+{
+    if (old)
+        key->secrets[1] = (struct dbk_key_secret){0};
+    else
+        key->revoked = true;
+}
+
+int dbk_access_take(struct dbk_access *access, const struct dbk_event *event, struct dbk_json *json,
+                    struct dbk_error *err)
+{
+    const struct dbk_json_node *root = NULL;
+    struct dbk_slice id = {0};
+    int rc = dbk_json_parse(json, event->data, &root, NULL);
+    bool good = rc == DBK_OK && text_of(root, "key", &id) && id.size == DBK_KEY_ID_SIZE;
+    struct dbk_access_key *key = good ? dbk_access_find(access, id) : NULL;
+    if (rc == DBK_ENOMEM)
+        return dbk_error_set(err, rc, "out of memory reading the API keys");
+    rc = DBK_ECORRUPT;
+    if (good && dbk_slice_equal_text(event->type, "KeyAdded"))
+        rc = take_added(access, root, id, event->time_us, err);
+    else if (key != NULL && dbk_slice_equal_text(event->type, "KeyRotated"))
+        rc = take_rotated(key, root);
+    else if (key != NULL && dbk_slice_equal_text(event->type, "KeyRevoked"))
+        rc = (take_revoked(key, dbk_json_member(root, "old") != NULL), DBK_OK);
+    return rc == DBK_ECORRUPT ? dbk_error_set(err, rc,
+                                              "%s: the event at position %ju says nothing of an "
+                                              "API key that is known",
+                                              DBK_ACCESS_KEYS_STREAM, (uintmax_t)event->position)
+                              : rc;
+}
+
+int dbk_access_load(struct dbk_access *access, struct dbk_error *err)
+{
+    struct dbk_cursor *cursor = NULL;
+    struct dbk_event event;
+    struct dbk_json *json = dbk_json_create(EVENT_SIZE_MAX);
+    struct dbk_filter filter = {.stream = DBK_SLICE_LITERAL(DBK_ACCESS_KEYS_STREAM),
+                                .hidden = true,
+                                .removed = true,
+                                .raw = true};
+    int rc = json == NULL
+                 ? dbk_error_set(err, DBK_ENOMEM, "out of memory reading the API keys")
+                 : dbk_cursor_open(dbk_engine_store(access->engine), &filter, &cursor, err);
+    while (rc == DBK_OK && (rc = dbk_cursor_next(cursor, &event, err)) == 1)
+        rc = dbk_access_take(access, &event, json, err);
+    dbk_cursor_free(cursor);
+    dbk_json_free(json);
+    return rc;
+}
+
+/* ---- Making ---- */
+
+static int random_text(struct dbk_access *access, char *out, size_t size, const char *alphabet,
+                       unsigned mask, struct dbk_error *err)
+{
+    struct dbk_os *os = dbk_engine_os(access->engine);
+    uint8_t bytes[64];
+    int rc = os->random(os, bytes, size, err);
+    for (size_t i = 0; rc == DBK_OK && i < size; i++)
+        out[i] = alphabet[bytes[i] & mask];
+    sodium_memzero(bytes, sizeof(bytes));
+    return rc;
+}
+
+/* Text of a key: with a new id where it has none, and with a new secret. 43 letters of 64 are 258
+   bits. */
+static int make_text(struct dbk_access *access, struct dbk_slice id, char text[DBK_KEY_TEXT_SIZE],
+                     uint8_t hash_out[DBK_KEY_HASH_SIZE], struct dbk_error *err)
+{
+    static const char ids[] = "abcdefghijklmnopqrstuvwxyz234567";
+    static const char secrets[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    int rc = DBK_OK;
+    memcpy(text, "dbk_", 4);
+    if (id.size > 0)
+        memcpy(text + 4, id.data, DBK_KEY_ID_SIZE);
+    else
+        rc = random_text(access, text + 4, DBK_KEY_ID_SIZE, ids, 31, err);
+    text[4 + DBK_KEY_ID_SIZE] = '_';
+    char *secret = text + 4 + DBK_KEY_ID_SIZE + 1;
+    if (rc == DBK_OK)
+        rc = random_text(access, secret, DBK_KEY_SECRET_SIZE, secrets, 63, err);
+    text[DBK_KEY_TEXT_SIZE - 1] = '\0';
+    if (rc == DBK_OK)
+        dbk_key_hash(dbk_slice(secret, DBK_KEY_SECRET_SIZE), hash_out);
+    return rc;
+}
+
+int dbk_access_make_local(struct dbk_access *access, struct dbk_error *err)
+{
+    struct dbk_os *os = dbk_engine_os(access->engine);
+    const char *data = dbk_engine_book(access->engine)->data;
+    const struct dbk_slice scope = DBK_SLICE_LITERAL("admin");
+    const struct dbk_key_request request = {
+        .name = DBK_SLICE_LITERAL("this machine's operator"), .scopes = &scope, .scope_count = 1};
+    char text[DBK_KEY_TEXT_SIZE];
+    struct dbk_buf path;
+    struct dbk_file file = DBK_FILE_CLOSED;
+    int rc = make_key(access, DBK_SLICE_LITERAL(LOCAL_ID), &request, &access->local, err);
+    if (rc == DBK_OK)
+        rc = make_text(access, DBK_SLICE_LITERAL(LOCAL_ID), text, access->local->secrets[0].hash,
+                       err);
+    if (rc < 0)
+        return rc;
+    access->local->secrets[0].set = true;
+    dbk_buf_init(&path, 8192);
+    dbk_buf_append_format(&path, "%s/" DBK_ACCESS_FILE, data);
+    access->local_path = path.rc < 0 ? NULL : dbk_copy_text(dbk_buf_slice(&path));
+    dbk_buf_release(&path);
+    if (access->local_path == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory making the operator's key");
+    /* One that a killed server left opens nothing any more. It is protected while it is empty. */
+    dbk_ignore(os->remove(os, access->local_path, NULL));
+    rc = os->open(os, access->local_path, DBK_OS_WRITE | DBK_OS_CREATE | DBK_OS_NEW, &file, err);
+    if (rc == DBK_OK)
+        rc = os->protect(os, access->local_path, err);
+    if (rc == DBK_OK)
+        rc = os->pwrite(os, &file, dbk_slice(text, DBK_KEY_TEXT_SIZE - 1), 0, err);
+    os->close(os, &file);
+    sodium_memzero(text, sizeof(text));
+    return rc;
+}
+
+/* ---- Changing ---- */
+
+static void put(struct dbk_buf *out, bool *first, const char *key, struct dbk_slice text)
+{
+    dbk_json_write_key(out, first, key);
+    dbk_json_write_string(out, text);
+}
+
+static void put_time(struct dbk_buf *out, bool *first, const char *key, int64_t time_us)
+{
+    char text[DBK_TIME_TEXT_SIZE];
+    size_t size = dbk_time_format(time_us, text);
+    put(out, first, key, dbk_slice(text, size));
+}
+
+static void put_hash(struct dbk_buf *out, bool *first, const uint8_t hash[DBK_KEY_HASH_SIZE])
+{
+    char hex[2 * DBK_KEY_HASH_SIZE + 1];
+    (void)sodium_bin2hex(hex, sizeof(hex), hash, DBK_KEY_HASH_SIZE);
+    put(out, first, "hash", dbk_slice_of(hex));
+}
+
+static int append(struct dbk_access *access, const char *type, struct dbk_buf *data,
+                  struct dbk_error *err)
+{
+    struct dbk_append_result result;
+    dbk_buf_append_char(data, '}');
+    struct dbk_new_event event = {.stream = DBK_SLICE_LITERAL(DBK_ACCESS_KEYS_STREAM),
+                                  .type = dbk_slice_of(type),
+                                  .data = dbk_buf_slice(data),
+                                  .occurred_us = DBK_TIME_NONE,
+                                  .flags = DBK_RECORD_JSON};
+    return data->rc < 0
+               ? dbk_error_set(err, data->rc, "out of memory keeping an API key")
+               : dbk_engine_append_own_json(
+                     access->engine,
+                     &(struct dbk_batch){.events = &event, .count = 1, .flags = DBK_APPEND_OWN},
+                     &result, err);
+}
+
+static void begin_data(struct dbk_buf *data, bool *first, const char *id)
+{
+    dbk_buf_init(data, EVENT_SIZE_MAX);
+    dbk_buf_append_char(data, '{');
+    put(data, first, "key", dbk_slice_of(id));
+}
+
+static int check_request(const struct dbk_access *access, const struct dbk_key_request *request,
+                         struct dbk_error *err)
+{
+    if (request->service.size > 0 && find_service(access, request->service) == NULL)
+        return dbk_error_set(err, DBK_ENOTFOUND,
+                             "there is no service %.*s: `daybook service ls` lists them",
+                             DBK_SLICE_ARGS(request->service));
+    if (request->name.size > DBK_KEY_NAME_MAX || !dbk_slice_is_utf8(request->name))
+        return dbk_error_set(err, DBK_EINVAL, "a key's name has at most %d bytes of UTF-8",
+                             DBK_KEY_NAME_MAX);
+    for (size_t i = 0; i < request->name.size; i++)
+        if ((unsigned char)request->name.data[i] < ' ')
+            return dbk_error_set(err, DBK_EINVAL, "a key's name has no control characters");
+    if (request->service.size == 0 && request->name.size == 0)
+        return dbk_error_set(err, DBK_EINVAL, "say whose key it is: a name, or a service");
+    if (request->service.size == 0 && request->scope_count == 0)
+        return dbk_error_set(err, DBK_EINVAL,
+                             "say what the key may do: with a scope such as read:order, read-only "
+                             "or admin");
+    if (request->scope_count > DBK_KEY_SCOPES_MAX)
+        return dbk_error_set(err, DBK_ELIMIT, "a key has at most %d scopes", DBK_KEY_SCOPES_MAX);
+    return DBK_OK;
+}
+
+static void put_added(struct dbk_buf *data, bool *first, const struct dbk_key_request *request,
+                      const uint8_t hash[DBK_KEY_HASH_SIZE])
+{
+    put(data, first, "name", request->name);
+    if (request->service.size > 0)
+        put(data, first, "service", request->service);
+    dbk_json_write_key(data, first, "scopes");
+    dbk_buf_append_char(data, '[');
+    for (size_t i = 0; i < request->scope_count; i++) {
+        dbk_buf_append_text(data, i == 0 ? "" : ",");
+        dbk_json_write_string(data, request->scopes[i]);
+    }
+    dbk_buf_append_char(data, ']');
+    put_hash(data, first, hash);
+    if (request->expires_us != 0)
+        put_time(data, first, "expires", request->expires_us);
+}
+
+int dbk_access_add(struct dbk_access *access, const struct dbk_key_request *request,
+                   char text_out[DBK_KEY_TEXT_SIZE], struct dbk_error *err)
+{
+    struct dbk_key_request whole = *request;
+    struct dbk_access_key *key = NULL;
+    struct dbk_buf data;
+    struct dbk_os *os = dbk_engine_os(access->engine);
+    uint8_t hash[DBK_KEY_HASH_SIZE];
+    bool first = true;
+    if (whole.name.size == 0)
+        whole.name = whole.service;
+    int rc = check_request(access, &whole, err);
+    if (rc == DBK_OK)
+        rc = make_text(access, (struct dbk_slice){0}, text_out, hash, err);
+    if (rc == DBK_OK)
+        rc = make_key(access, dbk_slice(text_out + 4, DBK_KEY_ID_SIZE), &whole, &key, err);
+    if (rc < 0)
+        return rc;
+    key->created_us = os->now_us(os);
+    key->secrets[0].set = true;
+    memcpy(key->secrets[0].hash, hash, sizeof(hash));
+    begin_data(&data, &first, key->id);
+    put_added(&data, &first, &whole, hash);
+    (void)pthread_rwlock_wrlock(&access->lock);
+    if (access->count >= DBK_ACCESS_KEYS_MAX)
+        rc = dbk_error_set(err, DBK_ELIMIT, "there are %d keys already", DBK_ACCESS_KEYS_MAX);
+    if (rc == DBK_OK)
+        rc = append(access, "KeyAdded", &data, err);
+    if (rc == DBK_OK) {
+        access->any = true;
+        rc = dbk_access_insert(access, key);
+    } else {
+        dbk_access_key_free(key);
+    }
+    (void)pthread_rwlock_unlock(&access->lock);
+    dbk_buf_release(&data);
+    return rc;
+}
+
+static int find(const struct dbk_access *access, struct dbk_slice id,
+                struct dbk_access_key **key_out, struct dbk_error *err)
+{
+    *key_out = dbk_access_find(access, id);
+    if (*key_out != NULL && !(*key_out)->revoked)
+        return DBK_OK;
+    return dbk_error_set(err, DBK_ENOTFOUND,
+                         *key_out == NULL ? "there is no API key %.*s: `daybook access ls` lists "
+                                            "them"
+                                          : "API key %.*s was revoked",
+                         (int)(id.size < 40 ? id.size : 40), id.data);
+}
+
+int dbk_access_rotate(struct dbk_access *access, struct dbk_slice id, int64_t old_until_us,
+                      char text_out[DBK_KEY_TEXT_SIZE], struct dbk_error *err)
+{
+    struct dbk_access_key *key = NULL;
+    struct dbk_os *os = dbk_engine_os(access->engine);
+    struct dbk_buf data;
+    uint8_t hash[DBK_KEY_HASH_SIZE];
+    bool first = true;
+    (void)pthread_rwlock_wrlock(&access->lock);
+    int rc = find(access, id, &key, err);
+    if (rc == DBK_OK && dbk_secret_is_live(&key->secrets[1], os->now_us(os)))
+        rc = dbk_error_set(err, DBK_ECONFLICT,
+                           "key %s was rotated, and its old secret is still good: end that first "
+                           "with `daybook access revoke %s --old`",
+                           key->id, key->id);
+    if (rc == DBK_OK)
+        rc = make_text(access, dbk_slice(key->id, DBK_KEY_ID_SIZE), text_out, hash, err);
+    if (rc == DBK_OK) {
+        begin_data(&data, &first, key->id);
+        put_hash(&data, &first, hash);
+        if (old_until_us != 0)
+            put_time(&data, &first, "old_until", old_until_us);
+        rc = append(access, "KeyRotated", &data, err);
+        dbk_buf_release(&data);
+    }
+    if (rc == DBK_OK) {
+        key->secrets[1] = key->secrets[0];
+        key->secrets[1].until_us = old_until_us;
+        key->secrets[0] = (struct dbk_key_secret){.set = true};
+        memcpy(key->secrets[0].hash, hash, sizeof(hash));
+    }
+    (void)pthread_rwlock_unlock(&access->lock);
+    return rc;
+}
+
+int dbk_access_revoke(struct dbk_access *access, struct dbk_slice id, bool old,
+                      struct dbk_error *err)
+{
+    struct dbk_access_key *key = NULL;
+    struct dbk_buf data;
+    bool first = true;
+    (void)pthread_rwlock_wrlock(&access->lock);
+    int rc = find(access, id, &key, err);
+    if (rc == DBK_OK && old && !key->secrets[1].set)
+        rc = dbk_error_set(err, DBK_ENOTFOUND, "key %s has no old secret", key->id);
+    if (rc == DBK_OK) {
+        begin_data(&data, &first, key->id);
+        if (old)
+            dbk_buf_append_text(&data, ",\"old\":true");
+        rc = append(access, "KeyRevoked", &data, err);
+        dbk_buf_release(&data);
+    }
+    if (rc == DBK_OK)
+        take_revoked(key, old);
+    (void)pthread_rwlock_unlock(&access->lock);
+    /* Live answers look whether their key is still good. */
+    dbk_store_wake(dbk_engine_store(access->engine));
+    return rc;
+}
+
+/* ---- Showing ---- */
+
+static const char *state_of(const struct dbk_access_key *key, int64_t now_us)
+{
+    if (key->revoked)
+        return "revoked";
+    if (key->expires_us != 0 && now_us >= key->expires_us)
+        return "expired";
+    if (key->service_name != NULL && key->service == NULL)
+        return "no such service";
+    return dbk_secret_is_live(&key->secrets[1], now_us) ? "rotating" : "good";
+}
+
+static void put_or_null(struct dbk_buf *out, bool *first, const char *name, int64_t time_us)
+{
+    if (time_us != 0) {
+        put_time(out, first, name, time_us);
+        return;
+    }
+    dbk_json_write_key(out, first, name);
+    dbk_buf_append_text(out, "null");
+}
+
+static void put_key(struct dbk_buf *out, const struct dbk_access_key *key, int64_t now_us)
+{
+    bool first = true;
+    dbk_buf_append_char(out, '{');
+    put(out, &first, "key", dbk_slice_of(key->id));
+    put(out, &first, "name", dbk_slice_of(key->name));
+    dbk_json_write_key(out, &first, "service");
+    if (key->service_name == NULL)
+        dbk_buf_append_text(out, "null");
+    else
+        dbk_json_write_string(out, dbk_slice_of(key->service_name));
+    put(out, &first, "state", dbk_slice_of(state_of(key, now_us)));
+    dbk_json_write_key(out, &first, "scopes");
+    dbk_buf_append_char(out, '[');
+    for (size_t i = 0; i < key->scope_count; i++) {
+        dbk_buf_append_text(out, i == 0 ? "" : ",");
+        dbk_json_write_string(out, key->scopes[i].text);
+    }
+    dbk_buf_append_char(out, ']');
+    put_time(out, &first, "created", key->created_us);
+    put_or_null(out, &first, "expires", key->expires_us);
+    if (dbk_secret_is_live(&key->secrets[1], now_us))
+        put_or_null(out, &first, "old_until", key->secrets[1].until_us);
+    put_or_null(out, &first, "used", key->used_us);
+    dbk_json_write_key(out, &first, "requests");
+    dbk_json_write_u64(out, key->requests);
+    dbk_buf_append_char(out, '}');
+}
+
+int dbk_access_put(struct dbk_access *access, struct dbk_slice id, struct dbk_buf *out,
+                   struct dbk_error *err)
+{
+    struct dbk_os *os = dbk_engine_os(access->engine);
+    int64_t now_us = os->now_us(os);
+    (void)pthread_rwlock_rdlock(&access->lock);
+    const struct dbk_access_key *key = dbk_access_find(access, id);
+    if (key != NULL)
+        put_key(out, key, now_us);
+    (void)pthread_rwlock_unlock(&access->lock);
+    return key != NULL ? DBK_OK
+                       : dbk_error_set(err, DBK_ENOTFOUND, "there is no API key %.*s",
+                                       (int)(id.size < 40 ? id.size : 40), id.data);
+}
+
+void dbk_access_list(struct dbk_access *access, struct dbk_buf *out)
+{
+    struct dbk_os *os = dbk_engine_os(access->engine);
+    int64_t now_us = os->now_us(os);
+    (void)pthread_rwlock_rdlock(&access->lock);
+    for (size_t i = 0; i < access->count; i++) {
+        dbk_buf_append_text(out, i == 0 ? "" : ",");
+        put_key(out, access->keys[i], now_us);
+    }
+    (void)pthread_rwlock_unlock(&access->lock);
+}

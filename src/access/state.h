@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * state -- what this room's sources share: the keys in memory.
+ *
+ * Keys are never taken away while the access is open, so a pointer to one stays good; what may
+ * change of it is behind the lock, or atomic.
+ */
+#ifndef DBK_ACCESS_STATE_H
+#define DBK_ACCESS_STATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "access/access.h"
+
+#define DBK_KEY_HASH_SIZE 32
+
+struct dbk_key_secret {
+    uint8_t hash[DBK_KEY_HASH_SIZE];
+    bool set;
+    int64_t until_us; /* 0: as long as the key */
+};
+
+struct dbk_access_key {
+    char id[DBK_KEY_ID_SIZE + 1];
+    char *name;
+    char *service_name; /* NULL: an operator's */
+    const struct dbk_service_definition *service;
+    char *scope_text; /* what the scopes' patterns point into, NUL between */
+    struct dbk_scope *scopes;
+    size_t scope_count;
+    int64_t created_us;
+    int64_t expires_us;               /* 0: never */
+    struct dbk_key_secret secrets[2]; /* the newer one first */
+    bool revoked;
+    _Atomic int64_t used_us; /* 0: not since start */
+    _Atomic uint64_t requests;
+};
+
+struct dbk_access {
+    struct dbk_engine *engine;
+    const struct dbk_book *book;
+    pthread_rwlock_t lock;        /* over the list, and what may change of a key */
+    struct dbk_access_key **keys; /* in byte order of their ids */
+    size_t count;
+    size_t capacity;
+    _Atomic bool any; /* there was ever a key */
+    struct dbk_access_key *local;
+    char *local_path;
+};
+
+/* A key by its id, or NULL; under the lock. */
+struct dbk_access_key *dbk_access_find(const struct dbk_access *access, struct dbk_slice id);
+/* Puts a key into its place; it is taken, also on failure. Under the lock. */
+int dbk_access_insert(struct dbk_access *access, struct dbk_access_key *key) DBK_MUST_CHECK;
+void dbk_access_key_free(struct dbk_access_key *key);
+/* What an event of `$access-keys` says. DBK_ECORRUPT: nothing that was written so; DBK_ENOMEM. */
+int dbk_access_take(struct dbk_access *access, const struct dbk_event *event, struct dbk_json *json,
+                    struct dbk_error *err) DBK_MUST_CHECK;
+/* Reads `$access-keys`. */
+int dbk_access_load(struct dbk_access *access, struct dbk_error *err) DBK_MUST_CHECK;
+/* Makes this machine's operator's key, and the file it lies in. */
+int dbk_access_make_local(struct dbk_access *access, struct dbk_error *err) DBK_MUST_CHECK;
+
+void dbk_key_hash(struct dbk_slice secret, uint8_t hash_out[DBK_KEY_HASH_SIZE]);
+/* Under the lock. */
+bool dbk_key_is_live(const struct dbk_access_key *key, int64_t now_us);
+bool dbk_secret_is_live(const struct dbk_key_secret *secret, int64_t now_us);
+
+#endif

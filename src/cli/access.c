@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* access add, ls, rotate, revoke: API keys. */
+#include "base/time.h"
+#include "cli/commands.h"
+#include "cli/data.h"
+#include "cli/fail.h"
+#include "json/json.h"
+
+static void put(struct dbk_buf *out, bool *first, const char *key, const char *text)
+{
+    if (text == NULL)
+        return;
+    dbk_json_write_key(out, first, key);
+    dbk_json_write_string(out, dbk_slice_of(text));
+}
+
+/* The instant that is so long from now. */
+static void instant_behind(int64_t duration_us, char text_out[DBK_TIME_TEXT_SIZE])
+{
+    struct dbk_os *os = dbk_os_real();
+    (void)dbk_time_format(os->now_us(os) + duration_us, text_out);
+}
+
+/* Words with a comma between. */
+static void put_scopes(struct dbk_buf *out, bool *first, const char *text)
+{
+    if (text == NULL)
+        return;
+    dbk_json_write_key(out, first, "scopes");
+    dbk_buf_append_char(out, '[');
+    for (const char *at = text;;) {
+        size_t size = strcspn(at, ",");
+        dbk_json_write_string(out, dbk_slice(at, size));
+        if (at[size] == '\0')
+            break;
+        dbk_buf_append_char(out, ',');
+        at += size + 1;
+    }
+    dbk_buf_append_char(out, ']');
+}
+
+int dbk_run_access_add(const struct dbk_arguments *arguments)
+{
+    struct dbk_call call;
+    char expires[DBK_TIME_TEXT_SIZE];
+    bool first = true;
+    bool ends = dbk_arguments_has(arguments, "expires");
+    dbk_call_init(&call, "POST", "/access/keys");
+    dbk_buf_append_char(&call.body, '{');
+    put(&call.body, &first, "name",
+        arguments->positional_count > 0 ? arguments->positional[0] : NULL);
+    put(&call.body, &first, "service", dbk_arguments_text(arguments, "service"));
+    put_scopes(&call.body, &first, dbk_arguments_text(arguments, "scope"));
+    if (ends)
+        instant_behind(dbk_arguments_duration_us(arguments, "expires", 0), expires);
+    put(&call.body, &first, "expires", ends ? expires : NULL);
+    dbk_buf_append_char(&call.body, '}');
+    return dbk_data_answer(arguments, &call, &(struct dbk_data_show){.mode = DBK_ENGINE_WRITE});
+}
+
+int dbk_run_access_ls(const struct dbk_arguments *arguments)
+{
+    static const char *const columns[] = {"key",    "name",    "service", "state",
+                                          "scopes", "expires", "used",    NULL};
+    struct dbk_call call;
+    dbk_call_init(&call, "GET", "/access/keys");
+    return dbk_data_answer(
+        arguments, &call,
+        &(struct dbk_data_show){.mode = DBK_ENGINE_READ, .rows = "keys", .table_columns = columns});
+}
+
+int dbk_run_access_rotate(const struct dbk_arguments *arguments)
+{
+    struct dbk_call call;
+    char until[DBK_TIME_TEXT_SIZE];
+    dbk_call_init(&call, "POST", "/access/keys/");
+    dbk_call_path(&call, dbk_slice_of(arguments->positional[0]));
+    dbk_buf_append_text(&call.path, "/rotate");
+    if (dbk_arguments_has(arguments, "keep")) {
+        instant_behind(dbk_arguments_duration_us(arguments, "keep", 0), until);
+        dbk_call_query(&call, "old_until", dbk_slice_of(until));
+    }
+    return dbk_data_answer(arguments, &call, &(struct dbk_data_show){.mode = DBK_ENGINE_WRITE});
+}
+
+int dbk_run_access_revoke(const struct dbk_arguments *arguments)
+{
+    struct dbk_call call;
+    dbk_call_init(&call, "DELETE", "/access/keys/");
+    dbk_call_path(&call, dbk_slice_of(arguments->positional[0]));
+    dbk_call_option(&call, arguments, "old", "old");
+    return dbk_data_answer(arguments, &call, &(struct dbk_data_show){.mode = DBK_ENGINE_WRITE});
+}

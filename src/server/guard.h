@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * guard -- which scope each operation asks of an API key.
+ *
+ * One table has a rule for every operation of dbk_routes; one without a rule is refused.
+ *
+ * Threads: any.
+ * Source:  docs/access.md.
+ */
+#ifndef DBK_SERVER_GUARD_H
+#define DBK_SERVER_GUARD_H
+
+#include "server/handlers.h"
+
+/* True when an operation has a rule. */
+bool dbk_guard_has_rule(const char *method, const char *path);
+
+/*
+ * Judges a request before its handler runs; one that needs no key here always passes.
+ *
+ * DBK_EKEY     a key is needed, and none was shown
+ * DBK_EDENIED  the key is not enough; the message names the scope that is missing
+ */
+int dbk_guard_judge(const struct dbk_route *route, struct dbk_api_call *call,
+                    struct dbk_error *err) DBK_MUST_CHECK;
+
+/* For handlers: what the body names. DBK_EDENIED, as above. */
+int dbk_guard_append(const struct dbk_api_call *call, struct dbk_slice stream,
+                     struct dbk_error *err) DBK_MUST_CHECK;
+/* False: an event of this stream is not for whoever asks. */
+bool dbk_guard_may_read(const struct dbk_api_call *call, struct dbk_slice stream);
+int dbk_guard_read_all(const struct dbk_api_call *call, const char *what,
+                       struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_guard_group(const struct dbk_api_call *call, const struct dbk_json_node *settings,
+                    struct dbk_error *err) DBK_MUST_CHECK;
+
+#endif
