@@ -218,8 +218,8 @@ MUTATIONS = [
      "        if (position > 0 && best == 0)",
      "of several types only the first is looked at"),
     ("store/rules.c",
-     "    info.exists = info.version >= info.first;",
-     "    info.exists = true;",
+     "    info->exists = info->version >= info->first;",
+     "    info->exists = true;",
      "a deleted stream exists"),
     ("store/rules.c",
      "        if (first > 1 && wanted.truncate_before < first)\n"
