@@ -305,7 +305,9 @@ static struct judgement of_capture(const struct dbk_change *change, const struct
         return USED(facts->column) ? is(BREAKS, "the column is one that is captured") : not_a_user;
     case DBK_CHANGE_TYPE:
         return USED(facts->column) || USED(facts->star)
-                   ? is(SAFE, "its values are captured in their new form")
+                   ? is(UNKNOWN,
+                        "its values are captured in their new form: what folds and handlers make "
+                        "of them cannot be told")
                    : not_a_user;
     case DBK_CHANGE_ADD_CONSTRAINT:
         return *change->new_name != '\0' ? is(BREAKS, "a primary key that changes stops capture")
