@@ -110,6 +110,7 @@ class Daybook:
     def __init__(self, binary, data, environment, listen="127.0.0.1:0"):
         host, port = listen.rsplit(":", 1)
         self.url = f"http://{host}:{port if port != '0' else free_port()}"
+        self.key = pathlib.Path(data) / "access.key"
         self.process = subprocess.Popen(
             [str(binary), "serve", "--book", str(FOLDER), "--data", str(data), "--listen",
              self.url[7:]], env=os.environ | environment, stdout=subprocess.DEVNULL)
@@ -118,9 +119,11 @@ class Daybook:
     def request(self, path, body=None):
         """The answer's JSON; None: nobody answers, or there is no such thing."""
         data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        if self.key.exists():  # made anew with each start, for this user alone
+            headers["Authorization"] = f"Bearer {self.key.read_text()}"
         try:
-            with urllib.request.urlopen(urllib.request.Request(
-                    self.url + path, data, {"Content-Type": "application/json"}),
+            with urllib.request.urlopen(urllib.request.Request(self.url + path, data, headers),
                                         timeout=TIMEOUT_S) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as why:

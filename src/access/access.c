@@ -124,6 +124,7 @@ int dbk_access_open(struct dbk_engine *engine, const struct dbk_access_options *
         return dbk_error_set(err, DBK_ENOMEM, "out of memory reading the API keys");
     access->engine = engine;
     access->book = dbk_engine_book(engine);
+    access->asks = access->book->service_count > 0;
     (void)pthread_rwlock_init(&access->lock, NULL);
     int rc = dbk_access_load(access, err);
     if (rc == DBK_OK && options->local)
@@ -154,25 +155,23 @@ void dbk_access_free(struct dbk_access *access)
 
 bool dbk_access_asks(const struct dbk_access *access)
 {
-    return access->any;
+    return access->asks;
 }
 
 /* ---- Who asks ---- */
 
 /* Both secrets are compared in any case, and in a time that does not depend on their bytes; an id
    that is not there costs as much. */
-static bool is_good(const struct dbk_access_key *key, struct dbk_slice secret, int64_t now_us)
+static bool is_good(const struct dbk_access_key *key, const uint8_t hash[DBK_KEY_HASH_SIZE],
+                    int64_t now_us)
 {
     static const struct dbk_key_secret none;
-    uint8_t hash[DBK_KEY_HASH_SIZE];
     bool good = false;
-    dbk_key_hash(secret, hash);
     for (size_t i = 0; i < 2; i++) {
         const struct dbk_key_secret *own = key == NULL ? &none : &key->secrets[i];
-        bool same = sodium_memcmp(own->hash, hash, sizeof(hash)) == 0;
+        bool same = sodium_memcmp(own->hash, hash, DBK_KEY_HASH_SIZE) == 0;
         good = (same && dbk_secret_is_live(own, now_us)) || good;
     }
-    sodium_memzero(hash, sizeof(hash));
     return good && key != NULL && dbk_key_is_live(key, now_us);
 }
 
@@ -218,15 +217,18 @@ int dbk_access_identify(struct dbk_access *access, struct dbk_slice authorizatio
     if (!take_bearer(authorization, &id, &secret))
         return not_good(access, authorization, err);
     int64_t now_us = os->now_us(os);
+    uint8_t hash[DBK_KEY_HASH_SIZE];
+    dbk_key_hash(secret, hash);
     (void)pthread_rwlock_rdlock(&access->lock);
     struct dbk_access_key *key = dbk_access_find(access, id);
     if (key == NULL && access->local != NULL && dbk_slice_equal_text(id, access->local->id))
         key = access->local;
-    bool good = is_good(key, secret, now_us);
+    bool good = is_good(key, hash, now_us);
     (void)pthread_rwlock_unlock(&access->lock);
     if (!good)
         return not_good(access, authorization, err);
-    *caller_out = (struct dbk_caller){access, key};
+    *caller_out = (struct dbk_caller){.access = access, .key = key};
+    memcpy(caller_out->hash, hash, sizeof(hash));
     key->used_us = now_us;
     key->requests++;
     return DBK_OK;
@@ -236,7 +238,7 @@ bool dbk_caller_is_live(const struct dbk_caller *caller)
 {
     struct dbk_os *os = dbk_engine_os(caller->access->engine);
     (void)pthread_rwlock_rdlock(&caller->access->lock);
-    bool live = dbk_key_is_live(caller->key, os->now_us(os));
+    bool live = is_good(caller->key, caller->hash, os->now_us(os));
     (void)pthread_rwlock_unlock(&caller->access->lock);
     return live;
 }
@@ -273,7 +275,8 @@ static bool fits_group(const struct wish *wish, const char *service)
     int size = snprintf(text, sizeof(text), "%s-*", service);
     struct dbk_scope whole = {.kind = DBK_SCOPE_GROUP, .pattern = dbk_slice_of(service)};
     struct dbk_scope begun = {.kind = DBK_SCOPE_GROUP, .pattern = dbk_slice(text, (size_t)size)};
-    return wish->fits(&whole, wish->kind, wish->name) || wish->fits(&begun, wish->kind, wish->name);
+    return wish->fits(&whole, wish->kind, wish->name) ||
+           (size < (int)sizeof(text) && wish->fits(&begun, wish->kind, wish->name));
 }
 
 /* The events of its own captured tables. */

@@ -2,7 +2,7 @@
 /*
  * access -- who may ask the daemon for what: API keys and their scopes.
  *
- * A book that ever got an API key is asked with one:
+ * A book that declares services, or ever got an API key, is asked with one:
  *
  *     dbk_<id>_<secret>        id 12 letters and digits, secret 43 characters of base64url: 32
  *                              random bytes
@@ -56,9 +56,12 @@ bool dbk_access_asks(const struct dbk_access *access);
 bool dbk_key_text_parse(struct dbk_slice text, struct dbk_slice *id_out,
                         struct dbk_slice *secret_out);
 
+#define DBK_KEY_HASH_SIZE 32
+
 struct dbk_caller {
     struct dbk_access *access;
     struct dbk_access_key *key;
+    uint8_t hash[DBK_KEY_HASH_SIZE]; /* of the secret that it showed */
 };
 
 /*
@@ -68,7 +71,7 @@ struct dbk_caller {
  */
 int dbk_access_identify(struct dbk_access *access, struct dbk_slice authorization,
                         struct dbk_caller *caller_out, struct dbk_error *err) DBK_MUST_CHECK;
-/* False when the key was revoked or its time is over since. */
+/* False when the key, or the secret of it that was shown, was revoked or its time is over since. */
 bool dbk_caller_is_live(const struct dbk_caller *caller);
 /* The key's id; valid as long as the access. */
 const char *dbk_caller_id(const struct dbk_caller *caller);

@@ -148,7 +148,7 @@ static int take_added(struct dbk_access *access, const struct dbk_json_node *roo
     key->created_us = time_us;
     key->secrets[0].set = true;
     memcpy(key->secrets[0].hash, hash, sizeof(hash));
-    access->any = true;
+    access->asks = true;
     return dbk_access_insert(access, key);
 }
 
@@ -277,11 +277,10 @@ int dbk_access_make_local(struct dbk_access *access, struct dbk_error *err)
     dbk_buf_release(&path);
     if (access->local_path == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory making the operator's key");
-    /* One that a killed server left opens nothing any more. It is protected while it is empty. */
+    /* One that a killed server left opens nothing any more. */
     dbk_ignore(os->remove(os, access->local_path, NULL));
-    rc = os->open(os, access->local_path, DBK_OS_WRITE | DBK_OS_CREATE | DBK_OS_NEW, &file, err);
-    if (rc == DBK_OK)
-        rc = os->protect(os, access->local_path, err);
+    rc = os->open(os, access->local_path,
+                  DBK_OS_WRITE | DBK_OS_CREATE | DBK_OS_NEW | DBK_OS_PRIVATE, &file, err);
     if (rc == DBK_OK)
         rc = os->pwrite(os, &file, dbk_slice(text, DBK_KEY_TEXT_SIZE - 1), 0, err);
     os->close(os, &file);
@@ -407,7 +406,7 @@ int dbk_access_add(struct dbk_access *access, const struct dbk_key_request *requ
     if (rc == DBK_OK)
         rc = append(access, "KeyAdded", &data, err);
     if (rc == DBK_OK) {
-        access->any = true;
+        access->asks = true;
         rc = dbk_access_insert(access, key);
     } else {
         dbk_access_key_free(key);

@@ -13,8 +13,6 @@
 
 #include "access/access.h"
 
-#define DBK_KEY_HASH_SIZE 32
-
 struct dbk_key_secret {
     uint8_t hash[DBK_KEY_HASH_SIZE];
     bool set;
@@ -44,7 +42,7 @@ struct dbk_access {
     struct dbk_access_key **keys; /* in byte order of their ids */
     size_t count;
     size_t capacity;
-    _Atomic bool any; /* there was ever a key */
+    _Atomic bool asks; /* there was ever a key, or the book declares services */
     struct dbk_access_key *local;
     char *local_path;
 };

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <sys/resource.h>
 
+#include "access/access.h"
 #include "cli/commands.h"
 #include "cli/fail.h"
 #include "cli/serving.h"
@@ -20,6 +21,10 @@ static void print(const struct dbk_arguments *arguments, const struct dbk_servin
         (void)printf("book     %s, %ju events in %s\n", book->name,
                      (uintmax_t)dbk_store_last_position(store), book->data);
         (void)printf("url      %s\n", serving->url);
+        if (dbk_server_asks(serving->server))
+            (void)printf("key      commands on this machine find theirs in %s/" DBK_ACCESS_FILE
+                         "; `daybook access add%s` makes others\n",
+                         book->data, options);
         (void)printf("try      daybook tail%s\n", options);
         (void)printf("         curl %s/healthz\n", serving->url);
         (void)printf("end      Ctrl-C\n");

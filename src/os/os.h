@@ -23,10 +23,11 @@
 #include "base/slice.h"
 
 enum dbk_os_open_flags {
-    DBK_OS_READ = 0,        /* reading only */
-    DBK_OS_WRITE = 1 << 0,  /* reading and writing */
-    DBK_OS_CREATE = 1 << 1, /* create when missing */
-    DBK_OS_NEW = 1 << 2,    /* with CREATE: DBK_EEXISTS when it is there */
+    DBK_OS_READ = 0,         /* reading only */
+    DBK_OS_WRITE = 1 << 0,   /* reading and writing */
+    DBK_OS_CREATE = 1 << 1,  /* create when missing */
+    DBK_OS_NEW = 1 << 2,     /* with CREATE: DBK_EEXISTS when it is there */
+    DBK_OS_PRIVATE = 1 << 3, /* with CREATE: for its owner alone from the first moment */
 };
 
 /* An open file; `fd` means something only to the table that opened it. */

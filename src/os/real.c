@@ -34,7 +34,7 @@ static int real_open(struct dbk_os *os, const char *path, unsigned flags, struct
         open_flags |= O_EXCL;
     int fd = -1;
     do
-        fd = open(path, open_flags, 0640);
+        fd = open(path, open_flags, (flags & DBK_OS_PRIVATE) != 0 ? 0600 : 0640);
     while (fd < 0 && errno == EINTR);
     if (fd < 0)
         return fail(err, "open", path);

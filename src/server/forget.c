@@ -122,9 +122,8 @@ static bool tell(void *context, const struct dbk_forget_progress *progress)
 {
     struct running *running = context;
     struct dbk_buf *out = &running->call->scratch->out;
-    const struct dbk_api_response *response = running->call->response;
     if (!running->lines)
-        return response->wait(response->context) >= 0;
+        return dbk_call_wait(running->call) >= 0;
     bool first = true;
     dbk_buf_append_char(out, '{');
     dbk_put_text(out, &first, "step", dbk_slice_of(progress->step));

@@ -121,7 +121,7 @@ int dbk_api_group_remove(struct dbk_api_call *call, struct dbk_error *err)
 /* True when the client is still there. */
 static bool is_there(struct dbk_api_call *call)
 {
-    return call->response->wait(call->response->context) >= 0;
+    return dbk_call_wait(call) >= 0;
 }
 
 static int put_item(const struct dbk_event *event, uint32_t attempt, void *context)
@@ -202,7 +202,7 @@ static int follow(struct dbk_api_call *call, uint32_t consumer, uint64_t unacked
     while (rc >= 0) {
         rc = dbk_group_read(groups_of(call), &read, &count, err);
         if (rc == DBK_OK && count == 0)
-            rc = call->response->wait(call->response->context);
+            rc = dbk_call_wait(call);
         if (rc == DBK_OK && os->monotonic_us(os) - commented_us >= COMMENT_US) {
             commented_us = os->monotonic_us(os);
             dbk_buf_append_text(&call->scratch->out, ": still here\n\n");

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 enum right {
+    NOBODY,   /* also without a key; the handler tells less then */
     ANY_KEY,  /* what it says is of no stream, model or person */
     SCOPE,    /* of a kind, with the name in a part of the path; without a name for others */
     FILTERED, /* a read of the book: what its filter names */
@@ -21,7 +22,7 @@ struct rule {
 
 static const struct rule rules[] = {
     {"GET", "/", ANY_KEY, DBK_SCOPE_COUNT, 0},
-    {"GET", "/healthz", SCOPE, DBK_SCOPE_METRICS, 0},
+    {"GET", "/healthz", NOBODY, DBK_SCOPE_METRICS, 0},
     {"GET", "/metrics", SCOPE, DBK_SCOPE_METRICS, 0},
     {"GET", "/openapi.json", ANY_KEY, DBK_SCOPE_COUNT, 0},
     {"GET", "/events", FILTERED, DBK_SCOPE_READ, 0},
@@ -205,9 +206,11 @@ int dbk_guard_judge(const struct dbk_route *route, struct dbk_api_call *call, st
 {
     if (!is_asked(call))
         return DBK_OK;
+    const struct rule *rule = find(route->method, route->path);
+    if (rule != NULL && rule->right == NOBODY)
+        return DBK_OK;
     if (call->request->caller == NULL)
         return dbk_error_set(err, DBK_EKEY, "an API key is needed");
-    const struct rule *rule = find(route->method, route->path);
     if (rule == NULL)
         return dbk_error_set(err, DBK_EDENIED, "no key may do this: it has no rule");
     if (rule->right == SCOPE || rule->right == GROUPED) {
@@ -215,6 +218,24 @@ int dbk_guard_judge(const struct dbk_route *route, struct dbk_api_call *call, st
         return rc == DBK_OK && rule->right == GROUPED ? judge_group(call, err) : rc;
     }
     return rule->right == FILTERED ? judge_filter(call, err) : DBK_OK;
+}
+
+bool dbk_guard_is_open(struct dbk_slice method, struct dbk_slice path)
+{
+    if (dbk_slice_equal_text(method, "HEAD"))
+        method = DBK_SLICE_LITERAL("GET");
+    for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
+        if (rules[i].right == NOBODY && dbk_slice_equal_text(method, rules[i].method) &&
+            dbk_slice_equal_text(path, rules[i].path))
+            return true;
+    return false;
+}
+
+bool dbk_guard_has(const struct dbk_api_call *call, enum dbk_scope_kind kind)
+{
+    const struct dbk_caller *caller = call->request->caller;
+    return !is_asked(call) ||
+           (caller != NULL && dbk_caller_may(caller, kind, (struct dbk_slice){0}));
 }
 
 int dbk_guard_append(const struct dbk_api_call *call, struct dbk_slice stream,

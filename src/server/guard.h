@@ -15,6 +15,11 @@
 /* True when an operation has a rule. */
 bool dbk_guard_has_rule(const char *method, const char *path);
 
+/* True when an operation is answered without a key, too. */
+bool dbk_guard_is_open(struct dbk_slice method, struct dbk_slice path);
+/* True when whoever asks has a scope without a name, as `metrics`. */
+bool dbk_guard_has(const struct dbk_api_call *call, enum dbk_scope_kind kind);
+
 /*
  * Judges a request before its handler runs; one that needs no key here always passes.
  *

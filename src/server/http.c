@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "json/json.h"
+#include "server/guard.h"
 #include "server/stream.h"
 
 #define HEADERS_MAX 100
@@ -258,23 +259,31 @@ static enum MHD_Result answer_stream(struct exchange *exchange, struct MHD_Conne
     return result;
 }
 
+/* Without its query. */
+static struct dbk_slice path_of(const struct exchange *exchange)
+{
+    struct dbk_slice uri = dbk_buf_slice(&exchange->path);
+    const char *mark = uri.size == 0 ? NULL : memchr(uri.data, '?', uri.size);
+    return mark == NULL ? uri : dbk_slice(uri.data, (size_t)(mark - uri.data));
+}
+
 static void fill_request(struct exchange *exchange, struct MHD_Connection *connection,
                          const char *method)
 {
     struct dbk_slice uri = dbk_buf_slice(&exchange->path);
-    const char *mark = uri.size == 0 ? NULL : memchr(uri.data, '?', uri.size);
-    size_t path_size = mark == NULL ? uri.size : (size_t)(mark - uri.data);
+    struct dbk_slice path = path_of(exchange);
     (void)MHD_get_connection_values(connection, MHD_HEADER_KIND, keep_header, exchange);
     exchange->request.headers = exchange->headers;
     exchange->request.method = dbk_slice_of(method);
-    exchange->request.path = dbk_slice(uri.data, path_size);
-    if (mark != NULL)
-        exchange->request.query = dbk_slice(mark + 1, uri.size - path_size - 1);
+    exchange->request.path = path;
+    if (path.size < uri.size)
+        exchange->request.query = dbk_slice(uri.data + path.size + 1, uri.size - path.size - 1);
     exchange->request.body = dbk_buf_slice(&exchange->body);
     exchange->request.access = exchange->http->access;
 }
 
-static enum MHD_Result first_call(struct exchange *exchange, struct MHD_Connection *connection)
+static enum MHD_Result first_call(struct exchange *exchange, struct MHD_Connection *connection,
+                                  const char *method)
 {
     uint64_t size = 0;
     const char *length = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Length");
@@ -284,9 +293,9 @@ static enum MHD_Result first_call(struct exchange *exchange, struct MHD_Connecti
         return refuse(connection, 403, DBK_EDENIED,
                       "only requests to this machine's loopback are answered here");
     /* Before the body is taken: who has no key is not to fill the memory. */
-    if (dbk_access_asks(exchange->http->access)) {
-        const char *shown =
-            MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Authorization");
+    const char *shown = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Authorization");
+    bool open = shown == NULL && dbk_guard_is_open(dbk_slice_of(method), path_of(exchange));
+    if (dbk_access_asks(exchange->http->access) && !open) {
         struct dbk_error err = {0};
         if (dbk_access_identify(exchange->http->access, dbk_slice_of(shown == NULL ? "" : shown),
                                 &exchange->caller, &err) < 0)
@@ -310,7 +319,7 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *connection, 
     if (exchange == NULL)
         return MHD_NO;
     if (!exchange->counted)
-        return first_call(exchange, connection);
+        return first_call(exchange, connection, method);
     if (*upload_size > 0) {
         if (!exchange->too_large)
             dbk_buf_append(&exchange->body, dbk_slice(upload, *upload_size));

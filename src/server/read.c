@@ -184,8 +184,7 @@ static int wait_first(struct reading *reading, struct dbk_cursor *cursor, struct
         uint64_t wakes = dbk_store_wakes(store);
         int rc = dbk_cursor_next(cursor, event, err);
         int64_t left_us = end_us - os->monotonic_us(os);
-        if (rc != 0 || reading->wait_us == 0 || left_us <= 0 ||
-            call->response->wait(call->response->context) < 0)
+        if (rc != 0 || reading->wait_us == 0 || left_us <= 0 || dbk_call_wait(call) < 0)
             return rc;
         rc = dbk_store_wait(store, wakes, dbk_cursor_position(cursor),
                             left_us < LOOK_US ? left_us : LOOK_US, err);
@@ -276,7 +275,7 @@ static int send_waiting(struct reading *reading, struct dbk_cursor *cursor, int6
     struct dbk_api_call *call = reading->call;
     struct dbk_os *os = dbk_engine_os(call->engine);
     uint64_t wakes = dbk_store_wakes(dbk_engine_store(call->engine));
-    int rc = call->response->wait(call->response->context);
+    int rc = dbk_call_wait(call);
     if (rc == DBK_OK && os->monotonic_us(os) - *commented_us >= COMMENT_US) {
         *commented_us = os->monotonic_us(os);
         dbk_buf_append_text(&call->scratch->out, ": still here\n\n");

@@ -206,13 +206,23 @@ int dbk_call_begin(struct dbk_api_call *call, int status, const char *type)
     return rc < 0 ? rc : status;
 }
 
+/* An answer that takes its time ends with the key that it was asked with. */
+static bool is_still_good(const struct dbk_api_call *call)
+{
+    return call->request->caller == NULL || dbk_caller_is_live(call->request->caller);
+}
+
+int dbk_call_wait(const struct dbk_api_call *call)
+{
+    int rc = call->response->wait(call->response->context);
+    return rc < 0 ? rc : is_still_good(call) ? DBK_OK : DBK_ECONNECT;
+}
+
 int dbk_call_flush(struct dbk_api_call *call)
 {
     struct dbk_buf *out = &call->scratch->out;
     int rc = out->rc < 0 ? out->rc : DBK_OK;
-    /* A live answer ends with the key that it was asked with. */
-    if (rc == DBK_OK && call->live && call->request->caller != NULL &&
-        !dbk_caller_is_live(call->request->caller))
+    if (rc == DBK_OK && !call->whole && !is_still_good(call))
         rc = DBK_ECONNECT;
     if (rc == DBK_OK && out->size > 0)
         rc = call->response->write(call->response->context, dbk_buf_slice(out));
@@ -222,6 +232,7 @@ int dbk_call_flush(struct dbk_api_call *call)
 
 int dbk_call_send(struct dbk_api_call *call, int status, const char *type)
 {
+    call->whole = true;
     int rc = dbk_call_begin(call, status, type);
     if (rc >= 0)
         rc = dbk_call_flush(call);

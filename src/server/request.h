@@ -25,6 +25,7 @@ struct dbk_api_call {
     size_t query_count;
     int status;        /* of the answer, once it has begun */
     bool live;         /* it is text/event-stream */
+    bool whole;        /* it is sent at once */
     uint64_t position; /* for the header Daybook-Position; 0: none */
     bool has_lag;
     int64_t lag_us; /* for the header Daybook-Lag-Ms */
@@ -59,8 +60,13 @@ int dbk_call_send(struct dbk_api_call *call, int status, const char *type);
 int dbk_call_send_json(struct dbk_api_call *call, int status);
 /* Begins an answer that is made bit by bit. */
 int dbk_call_begin(struct dbk_api_call *call, int status, const char *type);
-/* Writes scratch->out and empties it. */
+/* Writes scratch->out and empties it. DBK_ECONNECT also when an answer is made bit by bit, and the
+   key that it was asked with is not good any more. */
 int dbk_call_flush(struct dbk_api_call *call);
+
+/* Before a live tail or long work goes on. DBK_ECONNECT: the client is gone, the server stops, or
+   the key that it was asked with is not good any more. */
+int dbk_call_wait(const struct dbk_api_call *call) DBK_MUST_CHECK;
 
 /* A problem document; extra (may be NULL) is JSON of further members, with a comma before. */
 int dbk_call_problem(struct dbk_api_call *call, int status, const struct dbk_error *err,

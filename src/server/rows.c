@@ -164,10 +164,10 @@ static int read_body(struct dbk_api_call *call, struct sql_body *body, struct db
 /* A model that is built first: it ends, to be gone on with, when nobody waits for it. */
 static bool tell(void *context, uint64_t done, uint64_t total)
 {
-    const struct dbk_api_response *response = ((struct dbk_api_call *)context)->response;
-    if (response->progress != NULL)
-        response->progress(response->context, done, total);
-    return response->wait(response->context) >= 0;
+    const struct dbk_api_call *call = context;
+    if (call->response->progress != NULL)
+        call->response->progress(call->response->context, done, total);
+    return dbk_call_wait(call) >= 0;
 }
 
 int dbk_api_sql(struct dbk_api_call *call, struct dbk_error *err)

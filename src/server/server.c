@@ -166,6 +166,11 @@ const char *dbk_server_socket(const struct dbk_server *server)
     return server->socket;
 }
 
+bool dbk_server_asks(const struct dbk_server *server)
+{
+    return dbk_access_asks(server->access);
+}
+
 void dbk_server_block_signals(void)
 {
     sigset_t signals;

@@ -51,6 +51,8 @@ void dbk_server_free(struct dbk_server *server);
 /* Where it listens: the TCP port (0: none) and the Unix socket's path; valid until free. */
 uint16_t dbk_server_port(const struct dbk_server *server);
 const char *dbk_server_socket(const struct dbk_server *server);
+/* True when requests need an API key. */
+bool dbk_server_asks(const struct dbk_server *server);
 
 /* Blocks SIGTERM and SIGINT in this thread and those it starts; ignores SIGPIPE. */
 void dbk_server_block_signals(void);

@@ -143,7 +143,7 @@ static bool is_gone(struct compacting *compacting, uint64_t done, uint64_t total
 {
     struct dbk_api_call *call = compacting->progress.call;
     return compacting->lines ? !dbk_api_tell(&compacting->progress, done, total)
-                             : call->response->wait(call->response->context) < 0;
+                             : dbk_call_wait(call) < 0;
 }
 
 static int step(void *context, uint64_t done, uint64_t total, uint64_t read)
@@ -170,7 +170,7 @@ static bool wait_for_space(struct compacting *compacting, const struct dbk_error
     if (dbk_call_flush(call) < 0)
         return false;
     sleep_us(FULL_WAIT_US);
-    return call->response->wait(call->response->context) >= 0;
+    return dbk_call_wait(call) >= 0;
 }
 
 typedef int (*rewrite_fn)(struct dbk_engine *engine, const struct dbk_store_compaction *options,

@@ -113,11 +113,18 @@ class Server:
     def pid(self):
         return self.process.pid
 
-    def request(self, method, path, body=None, headers=None, timeout=TIMEOUT_S):
-        """One request; every status is an answer, not an exception."""
+    @property
+    def key(self):
+        """The header with this machine's operator's key, which a book with services asks for."""
+        file = pathlib.Path(self.book.data) / "access.key"
+        return {"Authorization": f"Bearer {file.read_text()}"} if file.exists() else {}
+
+    def request(self, method, path, body=None, headers=None, timeout=TIMEOUT_S, local=True):
+        """One request; every status is an answer, not an exception. local: as this machine's
+        operator, where it has no other key."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data=data, method=method,
-                                         headers=headers or {})
+                                         headers=(self.key if local else {}) | (headers or {}))
         try:
             with urllib.request.urlopen(request, timeout=timeout) as reply:
                 return Answer(reply.status, reply.read().decode(), headers=reply.headers)

@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""API keys: from the first one on the daemon answers nobody without, and each key does what its
-scopes say."""
+"""API keys: where services are declared, or from the first key on, the daemon answers nobody
+without, and each key does what its scopes say."""
+import http.client
+import time
+import urllib.parse
+
 import pytest
+from conftest import TIMEOUT_S
 
 ACCESS = "/access/keys"
 
@@ -31,7 +36,7 @@ def test_without_a_good_key_nothing_is_answered(asked, bank):
     wrong = [good[:-1], good + "x", good[:-1] + ("a" if good[-1] != "a" else "b"),
              "dbk_" + "a" * 12 + good[16:], "", "x" * 4000, good.replace("_", " ")]
     for headers in [{}] + [bearer(key) for key in wrong] + [{"Authorization": f"Basic {good}"}]:
-        answer = asked.get("/events", headers=headers)
+        answer = asked.get("/events", headers=headers, local=False)
         assert (answer.status, answer.json["code"]) == (401, "unauthorized"), (headers, answer)
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
     assert asked.get("/events", headers={"Authorization": f"bearer  {good} "}).status == 200
@@ -56,7 +61,7 @@ def test_every_operation_has_a_rule(asked):
                 passed.add(path)
             else:
                 assert "no rule" not in answer.json["detail"], (method, path)
-    assert passed == {"/", "/openapi.json", "/proof/checkpoint", "/proof/inclusion",
+    assert passed == {"/", "/healthz", "/openapi.json", "/proof/checkpoint", "/proof/inclusion",
                       "/proof/consistency", "/proof/key"}
 
 
@@ -123,7 +128,7 @@ def test_keys_outlive_the_server_and_are_not_kept(asked, bank, serve, data):
     log = b"".join(file.read_bytes() for file in data.rglob("*") if file.is_file())
     assert secret.encode() not in log and secret[17:].encode() not in log
     again = serve(bank)
-    assert again.get("/events").status == 401
+    assert again.get("/events", local=False).status == 401
     assert again.get("/events", headers=bearer(secret)).status == 200
     assert (data / "access.key").stat().st_mode & 0o777 == 0o600
     again.stop()
@@ -135,3 +140,112 @@ def test_bad_keys_are_refused_with_a_reason(bank):
                       ("anna", "--scope", "read:a*b"), ("--scope", "admin"),
                       ("--service", "none"), ("a" * 65, "--scope", "admin")):
         assert bank.run("access", "add", *arguments, status=1).errors
+
+
+SERVICES = {"users": "events: {append: [user]}\n",
+            "orders": "events:\n  append: [order]\n  read: [user]\n"}
+
+
+@pytest.fixture
+def services(make_book, tmp_path):
+    """A book of two services whose data are events only."""
+    folder = tmp_path / "book"
+    (folder / "services").mkdir(parents=True)
+    (folder / "book.yaml").write_text("book: two\ndata: data\n")
+    for name, text in SERVICES.items():
+        (folder / "services" / f"{name}.yaml").write_text(text)
+    return make_book(folder)
+
+
+def test_a_book_that_declares_services_asks_from_the_start(services, serve, data):
+    server = serve(services)
+    for path in ("/", "/events", "/metrics", "/openapi.json", "/nothing", "/healthz/x"):
+        assert server.get(path, local=False).status == 401, path
+    # Whether it is up is told to everybody, and nothing else.
+    answer = server.get("/healthz", local=False)
+    assert (answer.status, answer.json) == (200, {"status": "up"})
+    assert server.get("/healthz?x=1", local=False).status == 400
+    assert server.post("/healthz", {}, local=False).status == 401
+    assert server.get("/healthz", headers=bearer("dbk_none"), local=False).status == 401
+    assert server.get("/healthz").json["status"] == "ok"
+    # The first keys come from this machine's operator, whose own lies beside the data.
+    assert (data / "access.key").stat().st_mode & 0o777 == 0o600
+    key = bearer(services.json("access", "add", "--service", "orders")["secret"])
+    event = {"type": "Made", "data": {}}
+    assert server.get("/healthz", headers=key).json == {"status": "up"}
+    assert server.post("/streams/order-1", event, headers=key).status == 201
+    assert server.post("/streams/user-1", event, headers=key).status == 403
+    assert server.get("/events?category=user", headers=key).status == 200
+    assert server.stop() == 0
+    assert not (data / "access.key").exists()
+    # Without a server its files' modes are what protects the book.
+    assert services.run("read").text
+
+
+class Held:
+    """An answer that is under way."""
+
+    def __init__(self, server, path, key, accept, timeout=TIMEOUT_S):
+        place = urllib.parse.urlsplit(server.url).netloc
+        self.connection = http.client.HTTPConnection(place, timeout=timeout)
+        self.connection.request("GET", path, headers=key | {"Accept": accept})
+
+    def head(self):
+        self.answer = self.connection.getresponse()
+        assert self.answer.status == 200
+        return self
+
+    def rest(self):
+        """How long it goes on, and what it still says."""
+        begun = time.monotonic()
+        try:
+            text = self.answer.read()
+        except http.client.IncompleteRead as broken:
+            text = broken.partial
+        self.connection.close()
+        return time.monotonic() - begun, text
+
+
+@pytest.mark.parametrize("how", ["key", "old"])
+def test_answers_under_way_end_with_their_key(asked, bank, how):
+    """Live tails, long polls and consumers of a group: also when only the secret that they were
+    asked with has ended, while the key's other one goes on."""
+    admin = bearer(asked.admin["secret"])
+    made = add(asked, "read:order", "group:g")
+    key = bearer(made["secret"])
+    assert asked.request("PUT", "/groups/g", {"categories": ["order"]}, headers=key).status == 201
+    newer = bearer(bank.json("access", "rotate", made["key"])["secret"])
+    sse = "text/event-stream"
+    held = [Held(asked, "/events?category=order", key, sse).head(),
+            Held(asked, "/groups/g/events", key, sse).head()]
+    poll = Held(asked, "/events?category=order&wait_ms=60000", key, "*/*")
+    other = Held(asked, "/events?category=order", newer, sse, timeout=3).head()
+    time.sleep(0.3)  # the poll has begun to wait
+    bank.run("access", "revoke", made["key"], *(["--old"] if how == "old" else []))
+    for one in held:
+        took, _ = one.rest()
+        assert took < 10
+    assert asked.post("/streams/order-1", {"type": "Late", "data": {}},
+                      headers=admin).status == 201
+    took, text = poll.head().rest()
+    assert took < 10 and b"Late" not in text
+    if how == "old":
+        lines = [other.answer.readline() for _ in range(4)]
+        assert b"Late" in b"".join(lines)
+        other.connection.close()
+    else:
+        assert b"Late" not in other.rest()[1]
+
+
+def test_lines_end_with_their_key(asked, bank):
+    """A long answer whose reader is slow is not read to its end by a key that was revoked."""
+    admin = bearer(asked.admin["secret"])
+    key = add(asked, "read:order")
+    big = {"type": "Made", "data": {"text": "x" * 60000}}
+    for _ in range(4):
+        assert asked.post("/streams/order-1", [big] * 100, headers=admin).status == 201
+    held = Held(asked, "/events?category=order", bearer(key["secret"]), "application/x-ndjson")
+    held.head()
+    bank.run("access", "revoke", key["key"])
+    _, text = held.rest()
+    assert text.count(b"Made") < 400

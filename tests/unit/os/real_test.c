@@ -199,6 +199,12 @@ static void test_os_real__what_is_protected_is_its_owners_alone(void **state)
     assert_int_equal(status.st_mode & 0777, 0700);
     assert_ok(os->remove(os, path_of("q"), &err), &err);
     assert_int_equal(os->protect(os, path_of("q"), &err), DBK_ENOTFOUND);
+    mode_t before = umask(0);
+    struct dbk_file own = open_file("own", DBK_OS_WRITE | DBK_OS_CREATE | DBK_OS_PRIVATE);
+    (void)umask(before);
+    assert_int_equal(stat(path_of("own"), &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0600);
+    os->close(os, &own);
 }
 
 static void test_os_real__clocks_and_randomness(void **state)
