@@ -133,6 +133,8 @@ int dbk_book_take_public(struct dbk_book_loader *loader, const char *file,
                          struct dbk_service_table *table) DBK_MUST_CHECK;
 /* Checks services against each other and the book; after the models. */
 int dbk_book_check_services(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
+/* Checks what commands read and change of other services' tables; after the commands. */
+int dbk_book_check_reach(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
 /* The schemas of captured tables with personal columns; before the registry is finished. */
 int dbk_book_add_service_schemas(struct dbk_book_loader *loader,
                                  struct dbk_error *err) DBK_MUST_CHECK;

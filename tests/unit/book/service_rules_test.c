@@ -181,6 +181,48 @@ static void test_book_service_rules__models_follow_what_their_service_reads(void
     folder_release(&folder);
 }
 
+/* SQLite takes a command apart without a module. */
+static void assert_reach(const char *sql, const char *faults)
+{
+    struct folder folder;
+    begin(&folder, "database: file\ntables:\n  people: {public: [id, name]}\n  secrets:\n",
+          "database: file\ntables: {orders: }\n"
+          "reads: {users.people: {columns: [id, name], version: 1}}\n");
+    folder_write(&folder, "commands/Do.sql", sql);
+    folder_load(&folder, NULL);
+    assert_faults(&folder.faults, faults);
+    folder_release(&folder);
+}
+
+static void test_book_service_rules__commands_keep_to_the_contract(void **state)
+{
+    (void)state;
+    assert_reach(
+        "-- service: orders\n"
+        "INSERT INTO orders (id, name) SELECT :id, p.name FROM people AS p WHERE p.id = 1;",
+        "");
+    assert_reach("-- service: users\nUPDATE people SET mail = :m WHERE id = :id;", "");
+    assert_reach("-- service: orders\n"
+                 "SELECT id FROM orders;\n"
+                 "SELECT p.mail, p.name FROM people AS p;",
+                 "commands/Do.sql:3:1: `people.mail` is read here, and is not in the contract\n");
+    assert_reach("-- service: orders\nSELECT * FROM people;",
+                 "commands/Do.sql:2:1: all columns of `people` are read here, and not those of the "
+                 "contract\n");
+    assert_reach("-- service: orders\nSELECT id FROM secrets;",
+                 "commands/Do.sql:2:1: `secrets` is services/users.yaml's, and is read here "
+                 "without a contract\n");
+    assert_reach("-- service: orders\nDELETE FROM secrets;",
+                 "commands/Do.sql:2:1: warning: `secrets` is services/users.yaml's, and is changed "
+                 "here\n");
+    /* A WITH of that name is no table, and a column that may be another table's is not held
+       against it. */
+    assert_reach("-- service: orders\nWITH secrets AS (SELECT 1 AS id) SELECT id FROM secrets;",
+                 "");
+    assert_reach("-- service: orders\nSELECT total FROM orders, people WHERE person = people.id;",
+                 "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -189,6 +231,7 @@ int main(void)
         cmocka_unit_test(test_book_service_rules__a_contract_names_what_there_is),
         cmocka_unit_test(test_book_service_rules__nobody_reaches_into_another_database),
         cmocka_unit_test(test_book_service_rules__categories_are_ones_that_there_are),
+        cmocka_unit_test(test_book_service_rules__commands_keep_to_the_contract),
         cmocka_unit_test(test_book_service_rules__models_follow_what_their_service_reads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

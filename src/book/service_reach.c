@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Commands in a shared database: what they read of other services' tables stands in a contract.
+ * Only what a text says for certain is held against it.
+ */
+#include <strings.h>
+
+#include "book/loader.h"
+#include "service/sql.h"
+#include "target/target.h"
+
+struct reach {
+    struct dbk_book_loader *loader;
+    const struct dbk_service_definition *service; /* whose command it is */
+    const struct dbk_service_command *command;
+    unsigned line;
+};
+
+static bool is_same(const struct dbk_capture_service *service, const char *one, const char *other)
+{
+    return dbk_target_dialect(service->address) == DBK_DIALECT_SQLITE ? strcasecmp(one, other) == 0
+                                                                      : strcmp(one, other) == 0;
+}
+
+/* The other service in the same database that names the table; NULL: there is none. */
+static const struct dbk_service_definition *owner_of(const struct reach *reach, const char *table)
+{
+    const struct dbk_book *book = reach->loader->book;
+    for (size_t i = 0; i < book->service_count; i++) {
+        const struct dbk_service_definition *other = &book->service_definitions[i];
+        const struct dbk_capture_service *own = other->own;
+        if (other == reach->service || own->database == NULL ||
+            strcmp(own->database, reach->service->own->database) != 0)
+            continue;
+        if (own->outbox.table != NULL && is_same(own, own->outbox.table, table))
+            return other;
+        for (size_t j = 0; j < own->table_count; j++) {
+            if (is_same(own, own->tables[j].name, table))
+                return other;
+        }
+    }
+    return NULL;
+}
+
+static const struct dbk_service_contract *contract_on(const struct reach *reach,
+                                                      const struct dbk_service_definition *owner,
+                                                      const char *table)
+{
+    for (size_t i = 0; i < reach->service->contract_count; i++) {
+        const struct dbk_service_contract *contract = &reach->service->contracts[i];
+        if (strcmp(contract->service, owner->own->name) == 0 &&
+            is_same(owner->own, contract->table, table))
+            return contract;
+    }
+    return NULL;
+}
+
+static bool names(const struct dbk_service_contract *contract,
+                  const struct dbk_capture_service *owner, const char *column)
+{
+    for (size_t i = 0; i < contract->column_count; i++) {
+        if (is_same(owner, contract->columns[i], column))
+            return true;
+    }
+    return false;
+}
+
+static int check_table(const struct reach *reach, const struct dbk_service_definition *owner,
+                       const struct dbk_service_contract *contract, const struct dbk_use *use)
+{
+    const unsigned writes = DBK_USE_INSERT | DBK_USE_POSITIONAL | DBK_USE_UPDATE | DBK_USE_DELETE;
+    struct dbk_fault fault = {.file = reach->command->file, .line = reach->line, .column = 1};
+    int rc = DBK_OK;
+    if (use->flags & writes) {
+        fault.warning = true;
+        fault.why = "both services have to agree on what their rows mean, and neither can leave";
+        fault.fix = "have its owner change it, or give the table to this service";
+        rc = dbk_fault_add(reach->loader->faults, &fault, "`%s` is %s's, and is changed here",
+                           use->table, owner->own->file);
+    }
+    if (rc < 0 || contract != NULL || (use->flags & DBK_USE_READ) == 0)
+        return rc;
+    fault.warning = false;
+    fault.why = "its owner would not know who uses it";
+    fault.fix = dbk_arena_format(&reach->loader->faults->arena, "add to %s: `reads: {%s.%s: …}`",
+                                 reach->service->own->file, owner->own->name, use->table);
+    return fault.fix == NULL ? DBK_ENOMEM
+                             : dbk_fault_add(reach->loader->faults, &fault,
+                                             "`%s` is %s's, and is read here without a contract",
+                                             use->table, owner->own->file);
+}
+
+static int check_column(const struct reach *reach, const struct dbk_service_definition *owner,
+                        const struct dbk_service_contract *contract, const struct dbk_use *use)
+{
+    struct dbk_fault fault = {.file = reach->command->file, .line = reach->line, .column = 1};
+    bool star = strcmp(use->column, "*") == 0;
+    if (contract == NULL || (use->flags & DBK_USE_READ) == 0 ||
+        (!star && names(contract, owner->own, use->column)))
+        return DBK_OK;
+    fault.why = "its owner would not know who uses it";
+    fault.fix = star ? "name the columns of the contract" : "add it to the contract's columns";
+    if (star)
+        return dbk_fault_add(reach->loader->faults, &fault,
+                             "all columns of `%s` are read here, and not those of the contract",
+                             use->table);
+    return dbk_fault_add(reach->loader->faults, &fault,
+                         "`%s.%s` is read here, and is not in the contract", use->table,
+                         use->column);
+}
+
+static int check_statement(const struct reach *reach, struct dbk_json *json, struct dbk_slice sql,
+                           struct dbk_error *err)
+{
+    struct dbk_uses uses = {.arena = &reach->loader->book->arena};
+    int rc = dbk_uses_read(&uses, json, sql, err);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; rc == DBK_OK && i < uses.count; i++) {
+        const struct dbk_use *use = &uses.items[i];
+        const struct dbk_service_definition *owner =
+            use->flags & DBK_USE_POSSIBLE ? NULL : owner_of(reach, use->table);
+        if (owner == NULL)
+            continue;
+        const struct dbk_service_contract *contract = contract_on(reach, owner, use->table);
+        rc = *use->column == '\0' ? check_table(reach, owner, contract, use)
+                                  : check_column(reach, owner, contract, use);
+    }
+    return rc < 0 ? dbk_book_no_memory(err) : DBK_OK;
+}
+
+int dbk_book_check_reach(struct dbk_book_loader *loader, struct dbk_error *err)
+{
+    const struct dbk_book *book = loader->book;
+    struct dbk_json *json = dbk_service_json();
+    int rc = json == NULL ? dbk_book_no_memory(err) : DBK_OK;
+    for (size_t i = 0; rc == DBK_OK && i < book->service_command_count; i++) {
+        const struct dbk_service_command *command = &book->service_commands[i];
+        struct reach reach = {.loader = loader, .command = command};
+        if (command->service == NULL || command->service->database == NULL)
+            continue;
+        reach.service = &book->service_definitions[command->service - book->services];
+        for (size_t j = 0; rc == DBK_OK && j < command->statement_count; j++) {
+            reach.line = command->statements[j].line;
+            rc = check_statement(&reach, json, command->statements[j].sql, err);
+        }
+    }
+    dbk_json_free(json);
+    return rc;
+}
