@@ -82,10 +82,16 @@ const struct dbk_cli_command dbk_cli_commands[] = {
      .summary = "hold a book open and answer HTTP",
      .details =
          "Read models follow, views are refreshed by their schedules, and the other commands\n"
-         "talk to it over the socket in the data directory. Ctrl-C or SIGTERM ends it.",
-     .examples = EXAMPLES("daybook serve", "daybook serve --listen 127.0.0.1:8080"),
-     .options = OPTIONS(OPTION("listen", TEXT, "ADDRESS",
-                               "a loopback address and port (127.0.0.1:4170; port 0: any)")),
+         "talk to it over the socket in the data directory. Ctrl-C or SIGTERM ends it. Other\n"
+         "machines are listened to only with TLS and API keys; SIGHUP then reads the\n"
+         "certificate again, and no connection ends.",
+     .examples = EXAMPLES("daybook serve", "daybook serve --listen 127.0.0.1:8080",
+                          "daybook serve --listen 0.0.0.0:4150 --tls-certificate server.pem "
+                          "--tls-key server.key"),
+     .options = OPTIONS(
+         OPTION("listen", TEXT, "ADDRESS", "an address and port (127.0.0.1:4150; port 0: any)"),
+         OPTION("tls-certificate", TEXT, "FILE", "speak TLS with this one, in PEM"),
+         OPTION("tls-key", TEXT, "FILE", "the certificate's key, in PEM")),
      .book = true,
      .run = dbk_run_serve},
     {.name = "demo",
@@ -96,7 +102,7 @@ const struct dbk_cli_command dbk_cli_commands[] = {
          "the same ones for the same seed. Without --book it looks for examples/shop.",
      .examples = EXAMPLES("daybook demo", "daybook demo --rate 50 --seed 7 --data /tmp/demo"),
      .options =
-         OPTIONS(OPTION("listen", TEXT, "ADDRESS", "a loopback address and port (127.0.0.1:4170)"),
+         OPTIONS(OPTION("listen", TEXT, "ADDRESS", "a loopback address and port (127.0.0.1:4150)"),
                  OPTION("seed", NUMBER, "N", "what the orders are made from (1)"),
                  OPTION("rate", NUMBER, "N", "orders a second (2)"),
                  OPTION("orders", NUMBER, "N", "end after so many orders (never)")),

@@ -173,8 +173,7 @@ int dbk_run_demo(const struct dbk_arguments *arguments)
         return dbk_fail_usage(arguments, "--rate is from 1 to 1000000 orders a second");
     int rc = find_shop(arguments, &place, &err);
     if (rc == DBK_OK)
-        rc = dbk_serving_open(&place, dbk_arguments_text(arguments, "listen"), "daybook demo",
-                              &serving, &err);
+        rc = dbk_serving_open(&place, arguments, "daybook demo", &serving, &err);
     if (rc < 0)
         return dbk_fail(arguments, &err);
     demo.engine = serving.engine;

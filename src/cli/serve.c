@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <signal.h>
 #include <sys/resource.h>
 
 #include "access/access.h"
@@ -57,6 +58,19 @@ static int forbid_cores(const struct dbk_serving *serving, struct dbk_error *err
     return dbk_error_set_errno(err, errno, "forbid core dumps");
 }
 
+/* The certificate in use goes on where the new one is not good. */
+static void reload(const struct dbk_serving *serving)
+{
+    struct dbk_error err = {0};
+    int rc = dbk_server_reload(serving->server, &err);
+    if (rc < 0)
+        (void)fprintf(stderr, "daybook: the certificate stays as it was: %s\n", err.message);
+    else
+        (void)fprintf(stderr, "daybook: %s\n",
+                      rc == 0 ? "the certificate's files are what they were"
+                              : "connections are taken with the new certificate");
+}
+
 int dbk_run_serve(const struct dbk_arguments *arguments)
 {
     struct dbk_error err = {0};
@@ -64,8 +78,7 @@ int dbk_run_serve(const struct dbk_arguments *arguments)
     struct dbk_serving serving = {0};
     int rc = dbk_place_find(arguments, &place, &err);
     if (rc == DBK_OK)
-        rc = dbk_serving_open(&place, dbk_arguments_text(arguments, "listen"), "daybook serve",
-                              &serving, &err);
+        rc = dbk_serving_open(&place, arguments, "daybook serve", &serving, &err);
     if (rc == DBK_OK)
         rc = forbid_cores(&serving, &err);
     if (rc < 0) {
@@ -74,7 +87,8 @@ int dbk_run_serve(const struct dbk_arguments *arguments)
     }
     print_changed(arguments, &serving);
     print(arguments, &serving);
-    (void)dbk_server_wait_for_signal();
+    while (dbk_server_wait_for_signal() == SIGHUP && dbk_arguments_has(arguments, "tls-key"))
+        reload(&serving);
     dbk_serving_release(&serving);
     return DBK_EXIT_OK;
 }

@@ -33,12 +33,19 @@ static int open_engine(const struct dbk_place *place, const char *holder,
     return rc;
 }
 
-int dbk_serving_open(const struct dbk_place *place, const char *listen, const char *holder,
-                     struct dbk_serving *serving_out, struct dbk_error *err)
+int dbk_serving_open(const struct dbk_place *place, const struct dbk_arguments *arguments,
+                     const char *holder, struct dbk_serving *serving_out, struct dbk_error *err)
 {
+    const char *listen = dbk_arguments_text(arguments, "listen");
+    const char *certificate = dbk_arguments_text(arguments, "tls-certificate");
+    const char *key = dbk_arguments_text(arguments, "tls-key");
     char host[64] = "127.0.0.1";
     uint16_t port = DBK_SERVER_PORT_DEFAULT;
     *serving_out = (struct dbk_serving){0};
+    if ((certificate == NULL) != (key == NULL))
+        return dbk_error_set(err, DBK_EINVAL,
+                             "--tls-certificate and --tls-key are given together, each a file in "
+                             "PEM");
     if (listen != NULL && !dbk_address_parse(listen, host, sizeof(host), &port))
         return dbk_error_set(err, DBK_EINVAL,
                              "--listen takes an address and a port, as 127.0.0.1:%d, not \"%s\"",
@@ -46,16 +53,18 @@ int dbk_serving_open(const struct dbk_place *place, const char *listen, const ch
     dbk_server_block_signals();
     int rc = open_engine(place, holder, serving_out, err);
     if (rc == DBK_OK)
-        rc = dbk_server_open(serving_out->engine,
-                             &(struct dbk_server_options){.host = host, .port = port},
-                             &serving_out->server, err);
+        rc = dbk_server_open(
+            serving_out->engine,
+            &(struct dbk_server_options){
+                .host = host, .port = port, .tls_certificate = certificate, .tls_key = key},
+            &serving_out->server, err);
     if (rc < 0) {
         dbk_serving_release(serving_out);
         return rc;
     }
     bool colons = strchr(host, ':') != NULL;
-    (void)snprintf(serving_out->url, sizeof(serving_out->url), "http://%s%s%s:%u",
-                   colons ? "[" : "", host, colons ? "]" : "",
+    (void)snprintf(serving_out->url, sizeof(serving_out->url), "http%s://%s%s%s:%u",
+                   certificate == NULL ? "" : "s", colons ? "[" : "", host, colons ? "]" : "",
                    (unsigned)dbk_server_port(serving_out->server));
     return DBK_OK;
 }

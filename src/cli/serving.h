@@ -19,13 +19,15 @@ struct dbk_serving {
 
 /*
  * Blocks the signals that end it, opens the book and listens. Faults of the book are printed.
- * listen: "127.0.0.1:4170", "localhost:0", "[::1]:4170"; NULL: the default.
+ * arguments: --listen "127.0.0.1:4170", "localhost:0", "[::1]:4170"; and where the command has them
+ * --tls-certificate and --tls-key.
  *
- * DBK_EINVAL  listen is no address and port
+ * DBK_EINVAL  listen is no address and port; one of the two of TLS
  * and all of dbk_engine_open and dbk_server_open
  */
-int dbk_serving_open(const struct dbk_place *place, const char *listen, const char *holder,
-                     struct dbk_serving *serving_out, struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_serving_open(const struct dbk_place *place, const struct dbk_arguments *arguments,
+                     const char *holder, struct dbk_serving *serving_out,
+                     struct dbk_error *err) DBK_MUST_CHECK;
 void dbk_serving_release(struct dbk_serving *serving);
 
 #define DBK_SERVING_OPTIONS_SIZE (3 * DBK_PLACE_SIZE_MAX)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/http.h"
 
+#include <errno.h>
 #include <microhttpd.h>
 #include <poll.h>
 #include <stdio.h>
@@ -18,12 +19,19 @@
 #define IDLE_SECONDS 75
 #define FINISH_MS 10000
 
+struct listener {
+    struct MHD_Daemon *daemon;
+    int socket;
+    bool quiet; /* it takes no more connections */
+    struct listener *next;
+};
+
 struct dbk_http {
     struct dbk_engine *engine;
     struct dbk_access *access;
-    struct MHD_Daemon *daemon;
-    int socket;
+    struct listener *listeners; /* the newest first */
     bool local;
+    unsigned connection_count_max;
     _Atomic bool stopping;
     _Atomic unsigned active; /* requests under way */
 };
@@ -98,9 +106,14 @@ static enum MHD_Result keep_header(void *context, enum MHD_ValueKind kind, const
 
 bool dbk_http_is_loopback(struct dbk_slice host)
 {
-    struct dbk_slice scheme = DBK_SLICE_LITERAL("http://");
-    if (dbk_slice_starts_with(host, scheme))
-        host = dbk_slice(host.data + scheme.size, host.size - scheme.size);
+    static const char *const schemes[] = {"http://", "https://"};
+    for (size_t i = 0; i < 2; i++) {
+        struct dbk_slice scheme = dbk_slice_of(schemes[i]);
+        if (dbk_slice_starts_with(host, scheme)) {
+            host = dbk_slice(host.data + scheme.size, host.size - scheme.size);
+            break;
+        }
+    }
     if (dbk_slice_starts_with(host, DBK_SLICE_LITERAL("[::1]")))
         return host.size == 5 || host.data[5] == ':';
     const char *colon = host.size == 0 ? NULL : memchr(host.data, ':', host.size);
@@ -337,31 +350,112 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *connection, 
                                                : answer_whole(exchange, connection);
 }
 
-int dbk_http_open(struct dbk_engine *engine, struct dbk_access *access, int socket, bool local,
-                  unsigned connection_count_max, struct dbk_http **http_out, struct dbk_error *err)
+/* ---- Listening ---- */
+
+#define OPTIONS_COMMON(http)                                                                       \
+    MHD_OPTION_URI_LOG_CALLBACK, keep_uri, http, MHD_OPTION_NOTIFY_COMPLETED, completed, NULL,     \
+        MHD_OPTION_CONNECTION_LIMIT, http->connection_count_max, MHD_OPTION_CONNECTION_TIMEOUT,    \
+        (unsigned)IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)128 << 10
+
+/* fd is taken over, also on failure. */
+static int start(struct dbk_http *http, int fd, const struct dbk_tls_pair *pair,
+                 struct dbk_error *err)
+{
+    const unsigned flags = MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD |
+                           MHD_USE_POLL | MHD_USE_ITC;
+    struct listener *listener = dbk_alloc_zero(1, sizeof(*listener));
+    if (listener != NULL && pair == NULL)
+        listener->daemon =
+            MHD_start_daemon(flags, 0, NULL, NULL, handle, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
+                             OPTIONS_COMMON(http), MHD_OPTION_END);
+    else if (listener != NULL)
+        listener->daemon = MHD_start_daemon(
+            flags | MHD_USE_TLS, 0, NULL, NULL, handle, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
+            OPTIONS_COMMON(http), MHD_OPTION_HTTPS_MEM_CERT, pair->certificate.data,
+            MHD_OPTION_HTTPS_MEM_KEY, pair->key.data, MHD_OPTION_HTTPS_PRIORITIES,
+            DBK_TLS_PRIORITIES, MHD_OPTION_END);
+    if (listener == NULL || listener->daemon == NULL) {
+        (void)close(fd);
+        dbk_free(listener);
+        return dbk_error_set(err, listener == NULL ? DBK_ENOMEM : DBK_EIO,
+                             "the HTTP%s server cannot start", pair == NULL ? "" : "S");
+    }
+    listener->socket = fd;
+    listener->next = http->listeners;
+    http->listeners = listener;
+    return DBK_OK;
+}
+
+static void quiesce(struct listener *listener)
+{
+    if (!listener->quiet)
+        (void)MHD_quiesce_daemon(listener->daemon);
+    listener->quiet = true;
+}
+
+static void stop(struct listener *listener)
+{
+    quiesce(listener);
+    MHD_stop_daemon(listener->daemon);
+    (void)close(listener->socket);
+    dbk_free(listener);
+}
+
+int dbk_http_open(struct dbk_engine *engine, struct dbk_access *access,
+                  const struct dbk_http_options *options, struct dbk_http **http_out,
+                  struct dbk_error *err)
 {
     struct dbk_http *http = dbk_alloc_zero(1, sizeof(*http));
     if (http == NULL) {
-        (void)close(socket);
+        (void)close(options->socket);
         return dbk_error_set(err, DBK_ENOMEM, "out of memory starting the server");
     }
     http->engine = engine;
     http->access = access;
-    http->local = local;
-    http->socket = socket;
-    http->daemon = MHD_start_daemon(
-        MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL |
-            MHD_USE_ITC,
-        0, NULL, NULL, handle, NULL, MHD_OPTION_LISTEN_SOCKET, socket, MHD_OPTION_URI_LOG_CALLBACK,
-        keep_uri, http, MHD_OPTION_NOTIFY_COMPLETED, completed, NULL, MHD_OPTION_CONNECTION_LIMIT,
-        connection_count_max, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)128 << 10, MHD_OPTION_END);
-    if (http->daemon == NULL) {
-        (void)close(socket);
+    http->local = options->local;
+    http->connection_count_max = options->connection_count_max;
+    int rc = start(http, options->socket, options->pair, err);
+    if (rc < 0) {
         dbk_free(http);
-        return dbk_error_set(err, DBK_EIO, "the HTTP server cannot start");
+        return rc;
     }
     *http_out = http;
+    return DBK_OK;
+}
+
+static bool has_connections(const struct listener *listener)
+{
+    const union MHD_DaemonInfo *info =
+        MHD_get_daemon_info(listener->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+    return info == NULL || info->num_connections > 0;
+}
+
+/* Ends those that have nothing to go on with. */
+static void sweep(struct dbk_http *http)
+{
+    for (struct listener **at = &http->listeners; *at != NULL;) {
+        struct listener *listener = *at;
+        if (listener->quiet && !has_connections(listener)) {
+            *at = listener->next;
+            stop(listener);
+        } else {
+            at = &listener->next;
+        }
+    }
+}
+
+/* Both listen for a moment, so that nobody is refused. */
+int dbk_http_renew(struct dbk_http *http, const struct dbk_tls_pair *pair, struct dbk_error *err)
+{
+    struct listener *before = http->listeners;
+    int fd = dup(before->socket);
+    if (fd < 0)
+        return dbk_error_set_errno(err, errno, "listen once more");
+    int rc = start(http, fd, pair, err);
+    if (rc < 0)
+        return rc;
+    quiesce(before);
+    sweep(http);
     return DBK_OK;
 }
 
@@ -369,14 +463,17 @@ void dbk_http_free(struct dbk_http *http)
 {
     if (http == NULL)
         return;
-    int listening = MHD_quiesce_daemon(http->daemon);
+    for (struct listener *listener = http->listeners; listener != NULL; listener = listener->next)
+        quiesce(listener);
     http->stopping = true;
     for (int waited_ms = 0; http->active > 0 && waited_ms < FINISH_MS; waited_ms += 10) {
         dbk_store_wake(dbk_engine_store(http->engine));
         (void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
     }
-    MHD_stop_daemon(http->daemon);
-    if (listening >= 0)
-        (void)close(listening);
+    while (http->listeners != NULL) {
+        struct listener *listener = http->listeners;
+        http->listeners = listener->next;
+        stop(listener);
+    }
     dbk_free(http);
 }

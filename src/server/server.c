@@ -24,6 +24,9 @@ struct dbk_server {
     struct dbk_access *access;
     struct dbk_http *tcp;
     struct dbk_http *local;
+    const char *tls_certificate;
+    const char *tls_key;
+    struct dbk_tls_pair pair;
     uint16_t port;
     char *socket;
 };
@@ -55,6 +58,32 @@ static int listen_at(const struct sockaddr *address, socklen_t size, const char 
     return DBK_OK;
 }
 
+static int read_pair(const struct dbk_server *server, struct dbk_tls_pair *pair_out,
+                     struct dbk_error *err)
+{
+    struct dbk_os *os = dbk_engine_os(server->engine);
+    return dbk_tls_pair_read(os, server->tls_certificate, server->tls_key, os->now_us(os), pair_out,
+                             err);
+}
+
+/* What is not to be read on its way, and by whom it is not to be asked for. */
+static int check_beyond(const struct dbk_server *server, const char *host, struct dbk_error *err)
+{
+    static const char other[] =
+        "or stay on 127.0.0.1 and let ssh -L or a proxy that speaks TLS lead there";
+    if (server->tls_certificate == NULL)
+        return dbk_error_set(err, DBK_EDENIED,
+                             "%s is reached from other machines: either give --tls-certificate and "
+                             "--tls-key, %s",
+                             host, other);
+    if (!dbk_access_asks(server->access))
+        return dbk_error_set(err, DBK_EDENIED,
+                             "%s is reached from other machines, and the book asks for no keys: "
+                             "either make one first with `daybook access add`, %s",
+                             host, other);
+    return DBK_OK;
+}
+
 static int open_tcp(struct dbk_server *server, const struct dbk_server_options *options,
                     unsigned connections, struct dbk_error *err)
 {
@@ -66,15 +95,21 @@ static int open_tcp(struct dbk_server *server, const struct dbk_server_options *
     bool is_v4 =
         inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host, &v4.sin_addr) == 1;
     bool is_v6 = !is_v4 && inet_pton(AF_INET6, host, &v6.sin6_addr) == 1;
+    if (!is_v4 && !is_v6)
+        return dbk_error_set(err, DBK_EINVAL,
+                             "%s is no address: write one of this machine's, as 127.0.0.1, ::1 or "
+                             "0.0.0.0 for all of them",
+                             host);
     bool loopback = (is_v4 && ntohl(v4.sin_addr.s_addr) >> 24 == 127) ||
                     (is_v6 && IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr));
-    if (!loopback)
-        return dbk_error_set(err, DBK_EDENIED,
-                             "%s is no loopback address, and the book is served on loopback only",
-                             host);
+    int rc = loopback ? DBK_OK : check_beyond(server, host, err);
+    if (rc == DBK_OK && server->tls_certificate != NULL)
+        rc = read_pair(server, &server->pair, err);
+    if (rc < 0)
+        return rc;
     (void)snprintf(where, sizeof(where), "%s port %u", host, options->port);
-    int rc = is_v4 ? listen_at((struct sockaddr *)&v4, sizeof(v4), where, &fd, err)
-                   : listen_at((struct sockaddr *)&v6, sizeof(v6), where, &fd, err);
+    rc = is_v4 ? listen_at((struct sockaddr *)&v4, sizeof(v4), where, &fd, err)
+               : listen_at((struct sockaddr *)&v6, sizeof(v6), where, &fd, err);
     if (rc < 0)
         return rc;
     struct sockaddr_storage bound;
@@ -82,7 +117,12 @@ static int open_tcp(struct dbk_server *server, const struct dbk_server_options *
     if (getsockname(fd, (struct sockaddr *)&bound, &size) == 0)
         server->port = ntohs(is_v4 ? ((struct sockaddr_in *)&bound)->sin_port
                                    : ((struct sockaddr_in6 *)&bound)->sin6_port);
-    return dbk_http_open(server->engine, server->access, fd, true, connections, &server->tcp, err);
+    const struct dbk_http_options http = {.socket = fd,
+                                          .local = loopback,
+                                          .connection_count_max = connections,
+                                          .pair = server->tls_certificate == NULL ? NULL
+                                                                                  : &server->pair};
+    return dbk_http_open(server->engine, server->access, &http, &server->tcp, err);
 }
 
 static void remove_socket(struct dbk_server *server)
@@ -115,9 +155,8 @@ static int open_local(struct dbk_server *server, const struct dbk_server_options
     mode_t before = umask(0077);
     int rc = listen_at((struct sockaddr *)&address, sizeof(address), path, &fd, err);
     (void)umask(before);
-    return rc < 0 ? rc
-                  : dbk_http_open(server->engine, server->access, fd, false, connections,
-                                  &server->local, err);
+    const struct dbk_http_options http = {.socket = fd, .connection_count_max = connections};
+    return rc < 0 ? rc : dbk_http_open(server->engine, server->access, &http, &server->local, err);
 }
 
 int dbk_server_open(struct dbk_engine *engine, const struct dbk_server_options *options,
@@ -129,6 +168,8 @@ int dbk_server_open(struct dbk_engine *engine, const struct dbk_server_options *
     if (server == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory starting the server");
     server->engine = engine;
+    server->tls_certificate = options->tls_certificate;
+    server->tls_key = options->tls_key;
     int rc =
         dbk_access_open(engine, &(struct dbk_access_options){.local = true}, &server->access, err);
     if (rc == DBK_OK && !options->tcp_off)
@@ -152,6 +193,7 @@ void dbk_server_free(struct dbk_server *server)
     dbk_http_free(server->tcp);
     dbk_http_free(server->local);
     dbk_access_free(server->access);
+    dbk_tls_pair_release(&server->pair);
     dbk_free(server->socket);
     dbk_free(server);
 }
@@ -171,12 +213,38 @@ bool dbk_server_asks(const struct dbk_server *server)
     return dbk_access_asks(server->access);
 }
 
+int dbk_server_reload(struct dbk_server *server, struct dbk_error *err)
+{
+    struct dbk_tls_pair pair;
+    if (server->tcp == NULL || server->tls_certificate == NULL)
+        return 0;
+    int rc = read_pair(server, &pair, err);
+    if (rc < 0)
+        return rc;
+    bool same = dbk_tls_pair_equal(&pair, &server->pair);
+    if (!same)
+        rc = dbk_http_renew(server->tcp, &pair, err);
+    if (same || rc < 0) {
+        dbk_tls_pair_release(&pair);
+        return rc;
+    }
+    dbk_tls_pair_release(&server->pair);
+    server->pair = pair;
+    return 1;
+}
+
+static void fill_signals(sigset_t *signals_out)
+{
+    (void)sigemptyset(signals_out);
+    (void)sigaddset(signals_out, SIGTERM);
+    (void)sigaddset(signals_out, SIGINT);
+    (void)sigaddset(signals_out, SIGHUP);
+}
+
 void dbk_server_block_signals(void)
 {
     sigset_t signals;
-    (void)sigemptyset(&signals);
-    (void)sigaddset(&signals, SIGTERM);
-    (void)sigaddset(&signals, SIGINT);
+    fill_signals(&signals);
     (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
 }
@@ -185,9 +253,7 @@ int dbk_server_wait_for_signal(void)
 {
     sigset_t signals;
     int number = 0;
-    (void)sigemptyset(&signals);
-    (void)sigaddset(&signals, SIGTERM);
-    (void)sigaddset(&signals, SIGINT);
+    fill_signals(&signals);
     (void)sigwait(&signals, &number);
     return number;
 }

@@ -99,8 +99,10 @@ class Server:
 
     def __init__(self, book, *arguments):
         self.book = book
+        self.context = None  # of TLS
         self.process = subprocess.Popen(
-            book.command("serve", "--listen", "127.0.0.1:0", "-o", "json", *arguments),
+            book.command("serve", *([] if "--listen" in arguments
+                                    else ["--listen", "127.0.0.1:0"]), "-o", "json", *arguments),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_environment())
         ready, _, _ = select.select([self.process.stdout], [], [], TIMEOUT_S)
         line = self.process.stdout.readline() if ready else ""
@@ -126,7 +128,8 @@ class Server:
         request = urllib.request.Request(self.url + path, data=data, method=method,
                                          headers=(self.key if local else {}) | (headers or {}))
         try:
-            with urllib.request.urlopen(request, timeout=timeout) as reply:
+            with urllib.request.urlopen(request, timeout=timeout,
+                                        context=self.context) as reply:
                 return Answer(reply.status, reply.read().decode(), headers=reply.headers)
         except urllib.error.HTTPError as error:
             return Answer(error.code, error.read().decode(), headers=error.headers)

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""TLS: with a certificate of a CA that the test makes, what is spoken and what is refused; another
+certificate without an answer lost; and nothing beyond loopback without TLS and keys."""
+import http.client
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+import time
+import urllib.parse
+
+import pytest
+from conftest import TIMEOUT_S, clean_environment, missing
+
+
+EC = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+
+
+def openssl(folder, *words):
+    subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True, timeout=60)
+
+
+class Authority:
+    """A CA, and certificates of it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        folder.mkdir()
+        self.ca = folder / "ca.pem"
+        openssl(folder, "req", "-x509", *EC, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2",
+                "-subj", "/CN=test CA",
+                "-addext", "basicConstraints=critical,CA:TRUE",
+                "-addext", "keyUsage=critical,keyCertSign")
+
+    def certificate(self, name, names="IP:127.0.0.1,DNS:localhost", days="2"):
+        """(certificate, key), as paths."""
+        openssl(self.folder, "req", *EC, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj",
+                f"/CN={name}")
+        (self.folder / f"{name}.ext").write_text(f"subjectAltName={names}\n")
+        openssl(self.folder, "x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey",
+                "ca.key", "-CAcreateserial", "-out", f"{name}.pem", "-days", days, "-extfile",
+                f"{name}.ext")
+        return self.folder / f"{name}.pem", self.folder / f"{name}.key"
+
+    def context(self, **settings):
+        context = ssl.create_default_context(cafile=self.ca)
+        for name, value in settings.items():
+            setattr(context, name, value)
+        return context
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    if shutil.which("openssl") is None:
+        missing("openssl")
+    return Authority(tmp_path_factory.mktemp("tls") / "ca")
+
+
+@pytest.fixture
+def pair(authority, tmp_path):
+    """Certificate and key that a test may exchange."""
+    for source, name in zip(authority.certificate("server"), ("in-use.pem", "in-use.key")):
+        shutil.copy(source, tmp_path / name)
+    return tmp_path / "in-use.pem", tmp_path / "in-use.key"
+
+
+def flags(pair):
+    return "--tls-certificate", str(pair[0]), "--tls-key", str(pair[1])
+
+
+@pytest.fixture
+def secure(bank, serve, authority, pair):
+    server = serve(bank, *flags(pair))
+    server.context = authority.context()
+    server.files = pair
+    return server
+
+
+def shake_hands(server, context):
+    """The certificate that a new connection is given, and what is spoken."""
+    place = urllib.parse.urlsplit(server.url)
+    with socket.create_connection((place.hostname, place.port), timeout=30) as plain:
+        with context.wrap_socket(plain, server_hostname=place.hostname) as wrapped:
+            return wrapped.getpeercert()["serialNumber"], wrapped.version()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of TLS 1.1
+def test_what_is_spoken_and_what_is_refused(secure, authority):
+    assert secure.url.startswith("https://127.0.0.1:")
+    event = {"type": "Made", "data": {"text": "x" * 200000}}
+    assert secure.post("/streams/account-1", [event] * 20).status == 201
+    lines = secure.get("/events", headers={"Accept": "application/x-ndjson"}).lines
+    assert [one["data"] for one in lines] == [event["data"]] * 20
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        context = authority.context(minimum_version=version, maximum_version=version)
+        assert shake_hands(secure, context)[1] == version.name.replace("_", ".")
+    old = authority.context()
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        shake_hands(secure, old)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake_hands(secure, ssl.create_default_context())
+    # Without TLS there is no answer, and those with it go on.
+    place = urllib.parse.urlsplit(secure.url)
+    with socket.create_connection((place.hostname, place.port), timeout=30) as plain:
+        plain.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert not plain.recv(100).startswith(b"HTTP")
+    assert secure.get("/healthz", headers={"Origin": "https://localhost:1"}).status == 200
+    assert secure.get("/healthz", headers={"Origin": "https://example.com"}).status == 403
+
+
+def refused(book, *arguments):
+    """Why serve does not start."""
+    answer = subprocess.run(book.command("serve", *arguments), capture_output=True, text=True,
+                            timeout=TIMEOUT_S, check=False, env=clean_environment())
+    assert answer.returncode in (1, 5), answer
+    return answer.stderr
+
+
+def test_files_that_are_no_good_are_named(bank, authority, tmp_path):
+    certificate, key = authority.certificate("good")
+    other = authority.certificate("other")
+    text = tmp_path / "text.pem"
+    text.write_text("no certificate")
+    locked = tmp_path / "locked.key"
+    openssl(tmp_path, "pkey", "-in", str(key), "-aes256", "-passout", "pass:x", "-out", str(locked))
+    long = tmp_path / "long.pem"
+    long.write_text(certificate.read_text() * 17)
+    past = authority.certificate("past", days="0")  # good until it was made
+    time.sleep(1)
+    for one, two, what in (
+            (tmp_path / "none.pem", key, "none.pem"),
+            (certificate, tmp_path / "none.key", "none.key"),
+            (text, key, "text.pem is no certificate"),
+            (certificate, text, "text.pem is no private"),
+            (key, key, "good.key is no certificate"), (certificate, locked, "under a password"),
+            (certificate, other[1], "other.key is not that of the certificate in"),
+            (long, key, "17 certificates"), (*past, "was good until")):
+        assert what in refused(bank, "--listen", "127.0.0.1:0", *flags((one, two))), what
+    assert "together" in refused(bank, "--tls-key", str(key))
+    assert "together" in refused(bank, "--tls-certificate", str(certificate))
+
+
+def wait_for(what):
+    end = time.monotonic() + TIMEOUT_S
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_another_certificate_without_downtime(secure, authority):
+    """Threads ask on new connections and on kept ones all the while; a tail that began with the
+    first certificate gets what comes after the third."""
+    place = urllib.parse.urlsplit(secure.url)
+    stop, counts, failures = threading.Event(), [0, 0], []
+
+    def ask(kept):
+        connection = None
+        while not stop.is_set():
+            try:
+                if connection is None or not kept:
+                    connection = http.client.HTTPSConnection(place.netloc, timeout=30,
+                                                             context=secure.context)
+                connection.request("GET", "/healthz")
+                if connection.getresponse().read():
+                    counts[kept] += 1
+                if not kept:
+                    connection.close()
+            except (OSError, http.client.HTTPException) as why:
+                failures.append(why)
+                connection = None
+
+    tail = http.client.HTTPSConnection(place.netloc, timeout=60, context=secure.context)
+    tail.request("GET", "/events?after=now", headers={"Accept": "text/event-stream"})
+    answer = tail.getresponse()
+    threads = [threading.Thread(target=ask, args=(kept,)) for kept in (0, 0, 1)]
+    for thread in threads:
+        thread.start()
+    try:
+        serials = [shake_hands(secure, secure.context)[0]]
+        for name in ("second", "third"):
+            for source, target in zip(authority.certificate(name), secure.files):
+                shutil.copy(source, target)
+            before = counts[0]
+            secure.process.send_signal(signal.SIGHUP)
+            wait_for(lambda: shake_hands(secure, secure.context)[0] != serials[-1])
+            serials.append(shake_hands(secure, secure.context)[0])
+            wait_for(lambda: counts[0] > before + 10)
+        # What is not good changes nothing, and is told.
+        secure.files[0].write_text("no certificate")
+        secure.process.send_signal(signal.SIGHUP)
+        time.sleep(0.3)
+        assert shake_hands(secure, secure.context)[0] == serials[-1]
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert not failures and len(set(serials)) == 3 and min(counts) > 20
+    assert secure.post("/streams/account-1", {"type": "Late", "data": {}}).status == 201
+    assert any(b"Late" in answer.readline() for _ in range(6))
+    tail.close()
+    process = secure.process
+    assert secure.stop() == 0
+    assert process.returncode == 0
+
+
+def test_beyond_loopback_only_with_tls_and_keys(bank, serve, authority, pair):
+    text = refused(bank, "--listen", "0.0.0.0:0")
+    assert "--tls-certificate" in text and "127.0.0.1" in text and "proxy" in text
+    text = refused(bank, "--listen", "0.0.0.0:0", *flags(pair))
+    assert "daybook access add" in text and "127.0.0.1" in text and "proxy" in text
+    assert "no address" in refused(bank, "--listen", "example.com:0")
+    key = bank.json("access", "add", "anna", "--scope", "read:account")["secret"]
+    assert "--tls-certificate" in refused(bank, "--listen", "0.0.0.0:0")
+    server = serve(bank, "--listen", "0.0.0.0:0", *flags(pair))
+    server.context = authority.context()
+    server.url = server.url.replace("0.0.0.0", "127.0.0.1")
+    assert server.get("/events?category=account", local=False).status == 401
+    headers = {"Authorization": f"Bearer {key}", "Host": "books.example.com"}
+    assert server.get("/events?category=account", headers=headers).status == 200
+    assert server.get("/events", headers=headers).status == 403
