@@ -20,6 +20,11 @@ const struct dbk_option dbk_options_book[] = {
     {"data", 0, DBK_OPTION_TEXT, "DIR",
      "its data directory (DAYBOOK_DATA, else as book.yaml says)"},
     {"env", 0, DBK_OPTION_TEXT, "NAME", "read book.NAME.yaml on top of book.yaml"},
+    {"url", 0, DBK_OPTION_TEXT, "URL", "instead of all these, ask this server: https://HOST:PORT"},
+    {"ca", 0, DBK_OPTION_TEXT, "FILE",
+     "the CA of its certificate, in PEM (DAYBOOK_CA, else the system's)"},
+    {"key-file", 0, DBK_OPTION_TEXT, "FILE",
+     "a file with the API key (DAYBOOK_KEY_FILE, else this machine's own)"},
     {0},
 };
 

@@ -50,7 +50,7 @@ struct dbk_cli_command {
     const struct dbk_option *options; /* its own; NULL: none */
     unsigned positional_min;
     unsigned positional_max;
-    bool book;                                         /* takes --book, --data, --env */
+    bool book;                                         /* takes dbk_options_book */
     int (*run)(const struct dbk_arguments *arguments); /* returns the exit status */
 };
 
@@ -66,7 +66,8 @@ struct dbk_arguments {
     size_t given_count;
 };
 
-/* --output and --help, which all commands take; and --book, --data, --env. End with NULL names. */
+/* --output and --help, which all commands take; and those that say which book. End with NULL
+   names. */
 extern const struct dbk_option dbk_options_common[];
 extern const struct dbk_option dbk_options_book[];
 

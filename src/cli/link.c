@@ -1,19 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/link.h"
 
-#include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "cli/fail.h"
 #include "cli/progress.h"
+#include "cli/wire.h"
 #include "json/json.h"
 
 /* How long a command waits for another one that holds the book: two seconds. */
@@ -22,12 +18,18 @@
 #define ANSWER_SIZE_MAX ((size_t)1 << 31)
 #define SOCKET_NAME "daybook.sock"
 #define KEY_FILE_SIZE_MAX 256
+/* What the system takes, and a NUL. */
+#define SOCKET_PATH_SIZE 108
 
 struct dbk_link {
-    struct dbk_engine *engine; /* NULL: a server */
-    struct sockaddr_un address;
-    struct dbk_buf key;            /* this machine's operator's, where it can be read */
-    int fd;                        /* of the connection, -1: none */
+    struct dbk_engine *engine;     /* NULL: a server */
+    char socket[SOCKET_PATH_SIZE]; /* of the book's server */
+    bool is_url;                   /* another server was named */
+    struct dbk_url url;
+    const char *ca;
+    struct dbk_buf key; /* that was named, or this machine's operator's, where it can be read */
+    bool named_key;
+    struct dbk_wire *wire;         /* NULL: none */
     bool reused;                   /* it has carried an answer before */
     struct dbk_progress *progress; /* NULL: none */
 };
@@ -60,40 +62,51 @@ void dbk_link_stop_on_signals(void)
 
 /* ---- Opening ---- */
 
-/* The server made it before it listened; without one, or one that is not ours to read, the server
-   says what is missing. */
-static void read_key(struct dbk_link *link)
+static const char *of_environment(const char *name)
 {
-    struct dbk_slice path = dbk_slice_of(link->address.sun_path);
-    char name[sizeof(link->address.sun_path) + sizeof(DBK_ACCESS_FILE)];
-    path.size -= sizeof(SOCKET_NAME) - 1;
-    (void)snprintf(name, sizeof(name), "%.*s" DBK_ACCESS_FILE, DBK_SLICE_ARGS(path));
-    dbk_buf_release(&link->key);
-    dbk_buf_init(&link->key, KEY_FILE_SIZE_MAX);
+    const char *value = getenv(name);
+    return value != NULL && value[0] != '\0' ? value : NULL;
+}
+
+/* One that was named must be one. A line end behind it is an editor's. */
+static int read_named_key(struct dbk_link *link, const char *path, struct dbk_error *err)
+{
     struct dbk_slice id;
     struct dbk_slice secret;
+    int rc = dbk_os_read_file(dbk_os_real(), path, KEY_FILE_SIZE_MAX, &link->key, err);
+    while (rc == DBK_OK && link->key.size > 0 && link->key.data[link->key.size - 1] <= ' ')
+        link->key.size--;
+    if (rc == DBK_OK && !dbk_key_text_parse(dbk_buf_slice(&link->key), &id, &secret))
+        rc = dbk_error_set(err, DBK_EINVAL,
+                           "%s holds no API key: put there what `daybook access add` showed, dbk_…",
+                           path);
+    return rc;
+}
+
+/* The server made it before it listened; without one, or one that is not ours to read, the server
+   says what is missing. */
+static void read_local_key(struct dbk_link *link)
+{
+    struct dbk_slice id;
+    struct dbk_slice secret;
+    char name[sizeof(link->socket) + sizeof(DBK_ACCESS_FILE)];
+    (void)snprintf(name, sizeof(name), "%.*s" DBK_ACCESS_FILE,
+                   (int)(strlen(link->socket) - strlen(SOCKET_NAME)), link->socket);
+    dbk_buf_reset(&link->key);
     if (dbk_os_read_file(dbk_os_real(), name, KEY_FILE_SIZE_MAX, &link->key, NULL) < 0 ||
         !dbk_key_text_parse(dbk_buf_slice(&link->key), &id, &secret))
         dbk_buf_reset(&link->key);
 }
 
-static int open_socket(struct dbk_link *link, struct dbk_error *err)
+static int open_wire(struct dbk_link *link, struct dbk_error *err)
 {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return dbk_error_set(err, DBK_ECONNECT, "socket: %s", strerror(errno));
-    if (connect(fd, (const struct sockaddr *)&link->address, sizeof(link->address)) != 0) {
-        int code = errno;
-        (void)close(fd);
-        return dbk_error_set(err,
-                             code == ENOENT || code == ENOTDIR || code == ECONNREFUSED
-                                 ? DBK_ENOTFOUND
-                                 : DBK_ECONNECT,
-                             "%s: cannot connect: %s", link->address.sun_path, strerror(code));
-    }
-    link->fd = fd;
+    int rc = link->is_url ? dbk_wire_open_url(&link->url, link->ca, &link->wire, err)
+                          : dbk_wire_open_socket(link->socket, &link->wire, err);
+    if (rc < 0)
+        return rc;
     link->reused = false;
-    read_key(link);
+    if (!link->is_url && !link->named_key)
+        read_local_key(link);
     return DBK_OK;
 }
 
@@ -132,51 +145,93 @@ static int open_either(struct dbk_link *link, const struct dbk_place *place,
         if (tries > 0)
             (void)nanosleep(&(struct timespec){.tv_nsec = BUSY_PAUSE_MS * 1000000L}, NULL);
         /* No server can listen where a name does not fit. */
-        rc = named ? open_socket(link, err) : DBK_ENOTFOUND;
+        rc = named ? open_wire(link, err) : DBK_ENOTFOUND;
         if (rc == DBK_ENOTFOUND)
             rc = dbk_link_open_engine(place, mode, holder, &link->engine, err);
     }
     return rc;
 }
 
-int dbk_link_open(const struct dbk_arguments *arguments, enum dbk_engine_mode mode,
-                  struct dbk_link **link_out, struct dbk_error *err)
+static int create_link(struct dbk_link **link_out, struct dbk_error *err)
+{
+    struct dbk_link *link = dbk_alloc_zero(1, sizeof(*link));
+    if (link == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
+    dbk_buf_init(&link->key, KEY_FILE_SIZE_MAX);
+    *link_out = link;
+    return DBK_OK;
+}
+
+static int open_url(struct dbk_link *link, const struct dbk_arguments *arguments, const char *text,
+                    struct dbk_error *err)
+{
+    if (dbk_arguments_has(arguments, "book") || dbk_arguments_has(arguments, "data") ||
+        dbk_arguments_has(arguments, "env"))
+        return dbk_error_set(err, DBK_EINVAL,
+                             "--url names a server, which knows its book: --book, --data and --env "
+                             "do not go with it");
+    int rc = dbk_url_parse(text, &link->url, err);
+    if (rc < 0)
+        return rc;
+    link->is_url = true;
+    link->ca = dbk_arguments_text(arguments, "ca");
+    if (link->ca == NULL)
+        link->ca = of_environment("DAYBOOK_CA");
+    if (!link->url.tls && link->key.size > 0 && !dbk_url_is_loopback(&link->url))
+        return dbk_error_set(err, DBK_EDENIED,
+                             "the API key could be read on its way to %s: write https://",
+                             link->url.host);
+    return open_wire(link, err);
+}
+
+static int open_place(struct dbk_link *link, const struct dbk_arguments *arguments,
+                      enum dbk_engine_mode mode, struct dbk_error *err)
 {
     struct dbk_place place;
     char data[DBK_PLACE_SIZE_MAX];
     char holder[64];
-    struct dbk_link *link = dbk_alloc_zero(1, sizeof(*link));
-    if (link == NULL)
-        return dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
-    link->fd = -1;
     int rc = dbk_place_find(arguments, &place, err);
     if (rc == DBK_OK)
         rc = dbk_place_data(&place, data, err);
     if (rc < 0)
-        goto out;
-    link->address.sun_family = AF_UNIX;
-    int size =
-        snprintf(link->address.sun_path, sizeof(link->address.sun_path), "%s/" SOCKET_NAME, data);
+        return rc;
+    int size = snprintf(link->socket, sizeof(link->socket), "%s/" SOCKET_NAME, data);
     (void)snprintf(holder, sizeof(holder), "daybook %s", arguments->command->name);
-    rc = open_either(link, &place, mode, holder, size < (int)sizeof(link->address.sun_path), err);
-    if (rc < 0)
-        goto out;
+    return open_either(link, &place, mode, holder, size < (int)sizeof(link->socket), err);
+}
+
+int dbk_link_open(const struct dbk_arguments *arguments, enum dbk_engine_mode mode,
+                  struct dbk_link **link_out, struct dbk_error *err)
+{
+    struct dbk_link *link = NULL;
+    const char *url = dbk_arguments_text(arguments, "url");
+    const char *key = dbk_arguments_text(arguments, "key-file");
+    int rc = create_link(&link, err);
+    if (key == NULL)
+        key = of_environment("DAYBOOK_KEY_FILE");
+    if (rc == DBK_OK && key != NULL)
+        rc = read_named_key(link, key, err);
+    if (rc == DBK_OK) {
+        link->named_key = key != NULL;
+        rc = url != NULL ? open_url(link, arguments, url, err)
+                         : open_place(link, arguments, mode, err);
+    }
+    if (rc < 0) {
+        dbk_link_free(link);
+        return rc;
+    }
     *link_out = link;
-    link = NULL;
-out:
-    dbk_link_free(link);
-    return rc;
+    return DBK_OK;
 }
 
 int dbk_link_open_beside(const struct dbk_arguments *arguments, struct dbk_link **link_out,
                          struct dbk_error *err)
 {
     struct dbk_place place;
-    struct dbk_link *link = dbk_alloc_zero(1, sizeof(*link));
-    if (link == NULL)
-        return dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
-    link->fd = -1;
-    int rc = dbk_place_find(arguments, &place, err);
+    struct dbk_link *link = NULL;
+    int rc = create_link(&link, err);
+    if (rc == DBK_OK)
+        rc = dbk_place_find(arguments, &place, err);
     if (rc == DBK_OK)
         rc = dbk_link_open_engine(&place, DBK_ENGINE_READ, "daybook", &link->engine, err);
     if (rc < 0) {
@@ -191,8 +246,7 @@ void dbk_link_free(struct dbk_link *link)
 {
     if (link == NULL)
         return;
-    if (link->fd >= 0)
-        (void)close(link->fd);
+    dbk_wire_free(link->wire);
     dbk_engine_free(link->engine);
     dbk_buf_release(&link->key);
     dbk_free(link);
@@ -336,21 +390,7 @@ static void send_here(struct dbk_link *link, const struct dbk_call *call, struct
     (void)dbk_api_handle(link->engine, &request, &response);
 }
 
-/* ---- Over the socket ---- */
-
-static int send_all(struct dbk_link *link, struct dbk_slice bytes, struct dbk_error *err)
-{
-    while (bytes.size > 0) {
-        ssize_t size = send(link->fd, bytes.data, bytes.size, MSG_NOSIGNAL);
-        if (size < 0 && errno == EINTR && !stopped)
-            continue;
-        if (size < 0)
-            return dbk_error_set(err, DBK_ECONNECT, "%s: %s", link->address.sun_path,
-                                 strerror(errno));
-        bytes = dbk_slice(bytes.data + size, bytes.size - (size_t)size);
-    }
-    return DBK_OK;
-}
+/* ---- Over a connection ---- */
 
 static int send_request(struct dbk_link *link, const struct dbk_call *call, struct dbk_error *err)
 {
@@ -359,7 +399,8 @@ static int send_request(struct dbk_link *link, const struct dbk_call *call, stru
     dbk_buf_append_format(&head, "%s %.*s", call->method, DBK_SLICE_ARGS(call->path));
     if (call->query.size > 0)
         dbk_buf_append_format(&head, "?%.*s", DBK_SLICE_ARGS(call->query));
-    dbk_buf_append_text(&head, " HTTP/1.1\r\nHost: localhost\r\n");
+    dbk_buf_append_format(&head, " HTTP/1.1\r\nHost: %s\r\n",
+                          link->is_url ? link->url.authority : "localhost");
     if (link->key.size > 0)
         dbk_buf_append_format(&head, "Authorization: Bearer %.*s\r\n",
                               DBK_SLICE_ARGS(dbk_buf_slice(&link->key)));
@@ -372,9 +413,9 @@ static int send_request(struct dbk_link *link, const struct dbk_call *call, stru
         dbk_buf_append_format(&head, "Content-Length: %zu\r\n", call->body.size);
     dbk_buf_append_text(&head, "\r\n");
     int rc = head.rc < 0 ? dbk_error_set(err, head.rc, "the request: %s", dbk_code_text(head.rc))
-                         : send_all(link, dbk_buf_slice(&head), err);
+                         : dbk_wire_send(link->wire, dbk_buf_slice(&head), err);
     dbk_buf_release(&head);
-    return rc < 0 ? rc : send_all(link, dbk_buf_slice(&call->body), err);
+    return rc < 0 ? rc : dbk_wire_send(link->wire, dbk_buf_slice(&call->body), err);
 }
 
 struct receiving {
@@ -388,28 +429,6 @@ static int take_body(void *context, struct dbk_slice bytes)
     return take_bytes(receiving->exchange, receiving->reply.status, bytes);
 }
 
-/* 1: bytes came; 0: the connection ended; negative: it failed, or a signal stopped it. */
-static int receive(struct dbk_link *link, char *buffer, size_t size, size_t *size_out,
-                   struct dbk_error *err)
-{
-    for (;;) {
-        struct pollfd wait = {.fd = link->fd, .events = POLLIN};
-        int ready = poll(&wait, 1, 200);
-        if (stopped)
-            return DBK_ESTOPPED;
-        if (ready == 0 || (ready < 0 && errno == EINTR))
-            continue;
-        ssize_t got = recv(link->fd, buffer, size, 0);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return dbk_error_set(err, DBK_ECONNECT, "%s: %s", link->address.sun_path,
-                                 strerror(errno));
-        *size_out = (size_t)got;
-        return got > 0;
-    }
-}
-
 static int receive_answer(struct dbk_link *link, struct receiving *receiving, struct dbk_error *err)
 {
     size_t size_max = (size_t)64 << 10;
@@ -419,7 +438,7 @@ static int receive_answer(struct dbk_link *link, struct receiving *receiving, st
     int rc = DBK_OK;
     while (rc >= 0 && receiving->reply.state != DBK_HTTP_DONE) {
         size_t size = 0;
-        rc = receive(link, buffer, size_max, &size, err);
+        rc = dbk_wire_receive(link->wire, buffer, size_max, &size, err);
         if (rc > 0)
             rc = dbk_http_reply_push(&receiving->reply, dbk_slice(buffer, size), NULL, err);
         else if (rc == 0)
@@ -433,14 +452,14 @@ static int receive_answer(struct dbk_link *link, struct receiving *receiving, st
 
 static void drop_connection(struct dbk_link *link)
 {
-    (void)close(link->fd);
-    link->fd = -1;
+    dbk_wire_free(link->wire);
+    link->wire = NULL;
 }
 
-static int try_socket(struct dbk_link *link, const struct dbk_call *call, struct exchange *exchange,
-                      struct dbk_error *err)
+static int try_wire(struct dbk_link *link, const struct dbk_call *call, struct exchange *exchange,
+                    struct dbk_error *err)
 {
-    int rc = link->fd < 0 ? open_socket(link, err) : DBK_OK;
+    int rc = link->wire == NULL ? open_wire(link, err) : DBK_OK;
     if (rc < 0)
         return rc == DBK_ENOTFOUND ? DBK_ECONNECT : rc;
     struct receiving *receiving = dbk_alloc_zero(1, sizeof(*receiving));
@@ -461,15 +480,15 @@ static int try_socket(struct dbk_link *link, const struct dbk_call *call, struct
 static int send_there(struct dbk_link *link, const struct dbk_call *call, struct exchange *exchange,
                       struct dbk_error *err)
 {
-    bool reused = link->fd >= 0 && link->reused;
-    int rc = try_socket(link, call, exchange, err);
+    bool reused = link->wire != NULL && link->reused;
+    int rc = try_wire(link, call, exchange, err);
     /* A server may close a connection that lay idle, just as the next request is on its way; that
        request, of which no answer came, is sent again on a fresh one. */
     if (reused && (rc == DBK_ECONNECT || rc == DBK_EIO) && exchange->answer->status == 0)
-        rc = try_socket(link, call, exchange, err);
+        rc = try_wire(link, call, exchange, err);
     return rc < 0 && exchange->failed == 0 && rc != DBK_ESTOPPED && exchange->answer->status == 0
                ? dbk_error_set(err, DBK_ECONNECT, "no answer from the server at %s",
-                               link->address.sun_path)
+                               link->is_url ? link->url.authority : link->socket)
                : rc;
 }
 

@@ -2,9 +2,9 @@
 /*
  * link -- where requests go: the book's server, or the engine in this process.
  *
- * If something answers on <data>/daybook.sock it is the server that holds the book, and gets the
- * requests as HTTP/1.1 over that socket. Otherwise the book is opened here and dbk_api_handle
- * answers them.
+ * --url names a server. Without it, if something answers on <data>/daybook.sock it is the server
+ * that holds the book. Either gets the requests as HTTP/1.1. Otherwise the book is opened here and
+ * dbk_api_handle answers them.
  *
  * Threads: a link belongs to one thread. dbk_link_stop from a signal handler.
  */
@@ -21,7 +21,9 @@ struct dbk_link;
  * Opens the book that the arguments name. mode: how, when it is opened here. Faults of the book are
  * printed on standard error.
  *
- * DBK_ECONNECT  there is a socket, but no connection to it
+ * DBK_ECONNECT  there is a socket or a URL, but no connection to it
+ * DBK_EDENIED   the key would go to another machine without TLS
+ * DBK_EINVAL    --url is none, or does not go with --book; --key-file holds no key
  * and all of dbk_place_find and dbk_engine_open
  */
 int dbk_link_open(const struct dbk_arguments *arguments, enum dbk_engine_mode mode,

@@ -52,6 +52,11 @@ int dbk_place_find(const struct dbk_arguments *arguments, struct dbk_place *plac
                    struct dbk_error *err)
 {
     const char *folder = dbk_arguments_text(arguments, "book");
+    if (dbk_arguments_has(arguments, "url"))
+        return dbk_error_set(err, DBK_EINVAL,
+                             "`daybook %s` works on a book's files and asks no server: name the "
+                             "book with --book instead of --url",
+                             arguments->command->name);
     place_out->data = dbk_arguments_text(arguments, "data");
     place_out->environment = dbk_arguments_text(arguments, "env");
     if (place_out->data == NULL)

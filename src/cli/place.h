@@ -20,7 +20,7 @@ struct dbk_place {
 
 /*
  * The folder: --book, else DAYBOOK_BOOK, else the nearest with a book.yaml from the current folder
- * upwards. DBK_ENOTFOUND: there is none; the message says what to do.
+ * upwards. DBK_ENOTFOUND: there is none; the message says what to do. DBK_EINVAL: --url was given.
  */
 int dbk_place_find(const struct dbk_arguments *arguments, struct dbk_place *place_out,
                    struct dbk_error *err) DBK_MUST_CHECK;

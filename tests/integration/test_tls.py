@@ -222,3 +222,85 @@ def test_beyond_loopback_only_with_tls_and_keys(bank, serve, authority, pair):
     headers = {"Authorization": f"Bearer {key}", "Host": "books.example.com"}
     assert server.get("/events?category=account", headers=headers).status == 200
     assert server.get("/events", headers=headers).status == 403
+
+
+@pytest.fixture
+def ask(binary, secure, authority):
+    """ask(words..., status=0): a command that asks the secure server by its URL."""
+
+    def run(*words, status=0, ca=authority.ca, url=secure.url, text_in=None, environment=()):
+        command = [str(binary), *words, "--url", url, *(["--ca", str(ca)] if ca else [])]
+        answer = subprocess.run(command, capture_output=True, text=True, check=False, input=text_in,
+                                timeout=TIMEOUT_S, env=clean_environment() | dict(environment))
+        assert answer.returncode == status, answer
+        return answer.stdout if status == 0 else answer.stderr
+
+    return run
+
+
+def test_commands_ask_a_server_by_its_url(ask, secure, authority, tmp_path, bank):
+    ask("append", "account-1", "Made", '{"text": "first"}')
+    assert secure.post("/events", {"events": [
+        {"stream": f"account-{n % 50}", "type": "Made", "data": {"n": n, "text": "x" * 300}}
+        for n in range(3000)]}).status == 201
+    assert ask("read", "-o", "jsonl").count("\n") == 3001
+    assert "first" in ask("read", ca=None, environment={"DAYBOOK_CA": str(authority.ca)})
+    # With a key, out of a file that an editor has written.
+    secret = bank.json("access", "add", "eve", "--scope", "read:account")["secret"]
+    assert "unauthorized" in ask("read", "-o", "json", status=5)
+    file = tmp_path / "eve.key"
+    file.write_text(secret + "\n")
+    assert "first" in ask("read", "--category", "account", "--key-file", str(file))
+    assert "first" in ask("read", "--category", "account",
+                          environment={"DAYBOOK_KEY_FILE": str(file)})
+    denied = ask("append", "account-1", "Made", "{}", "--key-file", str(file), status=5)
+    assert "append:account" in denied
+    # Over the socket, too, instead of this machine's operator's.
+    assert "append:account" in bank.run("append", "account-1", "Made", "{}", "--key-file",
+                                        str(file), status=5).errors
+
+
+def test_whom_commands_do_not_ask(ask, secure, authority, tmp_path, bank):
+    text = tmp_path / "text"
+    text.write_text("no key")
+    good = tmp_path / "good.key"
+    good.write_text("dbk_" + "a" * 12 + "_" + "b" * 43)
+    assert "issuer is unknown" in ask("read", status=3, ca=None)
+    assert "no certificates" in ask("read", status=1, ca=text)
+    assert "none.pem" in ask("read", status=1, ca=tmp_path / "none.pem")
+    assert "holds no API key" in ask("read", "--key-file", str(text), status=1)
+    assert "none.key" in ask("read", "--key-file", str(tmp_path / "none.key"), status=1)
+    assert "https://" in ask("read", "--key-file", str(good), status=5,
+                             url="http://books.example.com")
+    assert "no server's URL" in ask("read", status=1, url=secure.url + "/events")
+    assert "--book" in ask("read", "--book", str(bank.folder), status=1)
+    assert "`daybook check` works on a book's files" in ask("check", status=1)
+    assert ask("read", status=3, url="https://127.0.0.1:1")
+    assert ask("read", status=3, url=secure.url.replace("https", "http"))
+    # A certificate for another name.
+    for source, target in zip(authority.certificate("far", "DNS:books.example.com"), secure.files):
+        shutil.copy(source, target)
+    secure.process.send_signal(signal.SIGHUP)
+    relaxed = authority.context(check_hostname=False)
+    wait_for(lambda: ("DNS", "books.example.com") in peer_names(secure, relaxed))
+    assert "name in the certificate does not match" in ask("read", status=3)
+
+
+def peer_names(server, context):
+    place = urllib.parse.urlsplit(server.url)
+    with socket.create_connection((place.hostname, place.port), timeout=30) as plain:
+        with context.wrap_socket(plain, server_hostname="localhost") as wrapped:
+            return wrapped.getpeercert()["subjectAltName"]
+
+
+def test_a_tail_over_tls_ends_with_a_signal(binary, secure, authority):
+    process = subprocess.Popen(
+        [str(binary), "tail", "--url", secure.url, "--ca", str(authority.ca), "-o", "jsonl"],
+        stdout=subprocess.PIPE, text=True, env=clean_environment())
+    try:
+        assert secure.post("/streams/account-1", {"type": "Made", "data": {}}).status == 201
+        assert '"Made"' in process.stdout.readline()
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0
