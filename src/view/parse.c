@@ -168,3 +168,25 @@ int dbk_view_parse(const char *name, const char *file, struct dbk_slice text,
     *definition_out = definition;
     return DBK_OK;
 }
+
+int dbk_view_definition_copy(struct dbk_arena *arena, const struct dbk_view_definition *from,
+                             struct dbk_view_definition *to)
+{
+    const char **indexes = dbk_arena_alloc(arena, (from->index_count + 1) * sizeof(*indexes));
+    *to = *from;
+    to->name = dbk_arena_format(arena, "%s", from->name);
+    to->file = dbk_arena_format(arena, "%s", from->file);
+    to->database = dbk_arena_format(arena, "%s", from->database);
+    to->database_path = dbk_arena_format(arena, "%s", from->database_path);
+    to->sql = dbk_arena_copy(arena, from->sql);
+    if (indexes == NULL || to->name == NULL || to->file == NULL || to->database == NULL ||
+        to->database_path == NULL || to->sql.data == NULL)
+        return DBK_ENOMEM;
+    for (size_t i = 0; i < from->index_count; i++) {
+        indexes[i] = dbk_arena_format(arena, "%s", from->indexes[i]);
+        if (indexes[i] == NULL)
+            return DBK_ENOMEM;
+    }
+    to->indexes = indexes;
+    return DBK_OK;
+}

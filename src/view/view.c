@@ -13,8 +13,7 @@
 #include <time.h>
 
 #include "base/assert.h"
-#include "view/explain.h"
-#include "view/follow.h"
+#include "view/home.h"
 
 #define VIEWS_MEMORY_MAX ((size_t)64 << 20)
 /* How long a refresh waits for the models it reads. */
@@ -27,6 +26,8 @@
 #define LOOK_US INT64_C(10000)
 /* Up to which period a view keeps its connection between refreshes. */
 #define KEEP_US_MAX INT64_C(60000000)
+/* How long what a server has said of a view's row is taken for true; each refresh ends it. */
+#define ROW_US INT64_C(1000000)
 /* When a refresh that failed is tried again, if it is due. */
 #define AGAIN_US (INT64_C(1) * 1000000)
 
@@ -34,12 +35,17 @@ struct view {
     struct dbk_view_definition definition;
     struct dbk_view_source source;
     char fingerprint[DBK_VIEW_FINGERPRINT_SIZE];
+    const struct dbk_view_home *home;
     struct dbk_view_session *session; /* of whoever refreshes; NULL: none is kept */
     bool refreshing;
     uint64_t runs;            /* refreshes ended */
     uint64_t seen;            /* of the scheduler: how far the sources were at its last refresh */
     int64_t not_before_us;    /* of the scheduler: it failed, and is tried again then */
     struct dbk_error outcome; /* of the last one */
+    /* Of a remote home: what it said last, or why it did not. */
+    struct dbk_view_row row;
+    struct dbk_error row_failure;
+    int64_t row_us; /* when; 0: ask it */
 };
 
 struct dbk_views {
@@ -49,7 +55,7 @@ struct dbk_views {
     struct dbk_arena arena;
     struct view *views;
     size_t count;
-    pthread_mutex_t mutex; /* guards refreshing, runs, outcome, stopping */
+    pthread_mutex_t mutex; /* guards refreshing, runs, outcome, rows, stopping */
     pthread_cond_t changed;
     pthread_t scheduler;
     bool scheduled;
@@ -89,7 +95,7 @@ void dbk_views_free(struct dbk_views *views)
     (void)pthread_cond_destroy(&views->changed);
     (void)pthread_mutex_destroy(&views->mutex);
     for (size_t i = 0; i < views->count; i++)
-        dbk_view_session_free(views->views[i].session);
+        views->views[i].home->session_free(views->views[i].session);
     dbk_free(views->views);
     dbk_arena_release(&views->arena);
     dbk_free(views);
@@ -164,46 +170,6 @@ static bool is_frequent(const struct dbk_view_definition *definition)
             definition->schedule.period_us <= KEEP_US_MAX);
 }
 
-/* Removes what a refresh that a crash cut short has left behind. */
-static int clean(const struct view *view, struct dbk_error *err)
-{
-    struct dbk_connection *connection = NULL;
-    struct dbk_view_row row;
-    int rc = dbk_connection_open(view->definition.database_path, 0, &connection, err);
-    if (rc == DBK_OK)
-        rc = dbk_view_catalog_create(connection, err);
-    if (rc == DBK_OK)
-        rc = dbk_view_catalog_read(connection, view->definition.name, &row, err);
-    if (rc == DBK_OK)
-        rc = dbk_view_refresh_clean(connection, view->definition.name, row.generation, err);
-    if (rc == DBK_OK)
-        rc = dbk_follow_release(connection, view->definition.name, err);
-    dbk_connection_free(connection);
-    return rc;
-}
-
-static int copy_definition(struct dbk_arena *arena, const struct dbk_view_definition *from,
-                           struct dbk_view_definition *to)
-{
-    const char **indexes = dbk_arena_alloc(arena, (from->index_count + 1) * sizeof(*indexes));
-    *to = *from;
-    to->name = dbk_arena_format(arena, "%s", from->name);
-    to->file = dbk_arena_format(arena, "%s", from->file);
-    to->database = dbk_arena_format(arena, "%s", from->database);
-    to->database_path = dbk_arena_format(arena, "%s", from->database_path);
-    to->sql = dbk_arena_copy(arena, from->sql);
-    if (indexes == NULL || to->name == NULL || to->file == NULL || to->database == NULL ||
-        to->database_path == NULL || to->sql.data == NULL)
-        return DBK_ENOMEM;
-    for (size_t i = 0; i < from->index_count; i++) {
-        indexes[i] = dbk_arena_format(arena, "%s", from->indexes[i]);
-        if (indexes[i] == NULL)
-            return DBK_ENOMEM;
-    }
-    to->indexes = indexes;
-    return DBK_OK;
-}
-
 int dbk_views_add(struct dbk_views *views, const struct dbk_view_definition *definition,
                   const struct dbk_model_definition *models, size_t model_count, bool writer,
                   struct dbk_error *err)
@@ -215,17 +181,20 @@ int dbk_views_add(struct dbk_views *views, const struct dbk_view_definition *def
     views->views = grown;
     struct view *view = &grown[views->count];
     *view = (struct view){0};
-    int rc = copy_definition(&views->arena, definition, &view->definition);
+    int rc = dbk_view_definition_copy(&views->arena, definition, &view->definition);
     if (rc == DBK_OK) {
         fingerprint(&view->definition, view->fingerprint);
         rc = find_sources(views, view, models, model_count, err);
     }
     if (rc == DBK_ENOMEM)
         return dbk_error_set(err, rc, "view %s: %s", definition->name, dbk_code_text(rc));
-    if (rc == DBK_OK && writer)
-        rc = clean(view, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_home_of(definition->database_path, &view->home, err);
+    /* A server is cleaned with the next refresh: it may be down. */
+    if (rc == DBK_OK && writer && !view->home->remote)
+        rc = view->home->clean(&view->definition, err);
     if (rc == DBK_OK && writer && is_frequent(definition))
-        rc = dbk_view_session_open(&view->session, err);
+        rc = view->home->session_open(&view->session, err);
     if (rc == DBK_OK)
         views->count++;
     return rc;
@@ -233,7 +202,7 @@ int dbk_views_add(struct dbk_views *views, const struct dbk_view_definition *def
 
 int dbk_views_settle(struct dbk_views *views, const char *database_path, struct dbk_error *err)
 {
-    struct dbk_connection *connection = NULL;
+    const struct dbk_view_home *home = NULL;
     const char **names = dbk_alloc_zero(views->count + 1, sizeof(*names));
     size_t count = 0;
     if (names == NULL)
@@ -242,10 +211,9 @@ int dbk_views_settle(struct dbk_views *views, const char *database_path, struct 
         if (strcmp(views->views[i].definition.database_path, database_path) == 0)
             names[count++] = views->views[i].definition.name;
     }
-    int rc = dbk_connection_open(database_path, 0, &connection, err);
+    int rc = dbk_view_home_of(database_path, &home, err);
     if (rc == DBK_OK)
-        rc = dbk_follow_keep(connection, names, count, err);
-    dbk_connection_free(connection);
+        rc = home->settle(database_path, names, count, err);
     dbk_free(names);
     return rc;
 }
@@ -291,7 +259,7 @@ static int refresh_view(struct dbk_views *views, const struct view *view, uint64
                                              .progress = progress,
                                              .context = context,
                                              .session = view->session};
-    return dbk_view_refresh_run(&refresh, err);
+    return view->home->refresh(&refresh, err);
 }
 
 int dbk_views_refresh(struct dbk_views *views, const char *name, uint64_t after,
@@ -317,6 +285,7 @@ int dbk_views_refresh(struct dbk_views *views, const char *name, uint64_t after,
         (void)pthread_mutex_lock(&views->mutex);
         view->refreshing = false;
         view->runs++;
+        view->row_us = 0;
         view->outcome = outcome;
         (void)pthread_cond_broadcast(&views->changed);
         (void)pthread_mutex_unlock(&views->mutex);
@@ -330,9 +299,9 @@ int dbk_views_explain(struct dbk_views *views, const char *name, bool writer, st
 {
     size_t index = 0;
     int rc = dbk_views_find(views, name, &index, err);
+    const struct view *view = &views->views[index];
     return rc < 0 ? rc
-                  : dbk_view_explain(&views->views[index].definition,
-                                     views->views[index].fingerprint, writer, out, err);
+                  : view->home->explain(&view->definition, view->fingerprint, writer, out, err);
 }
 
 int dbk_views_verify(struct dbk_views *views, const char *name, uint64_t *rows_out,
@@ -350,7 +319,7 @@ int dbk_views_verify(struct dbk_views *views, const char *name, uint64_t *rows_o
                                              .store = views->store,
                                              .os = views->os};
     for (int i = 0; i < VERIFY_TRIES; i++) {
-        rc = dbk_view_verify(&refresh, rows_out, &failure);
+        rc = view->home->verify(&refresh, rows_out, &failure);
         if (rc != DBK_EBUSY && rc != DBK_ENOTFOUND)
             break;
         int refreshed = dbk_views_refresh(views, name, 0, NULL, NULL, err);
@@ -358,7 +327,7 @@ int dbk_views_verify(struct dbk_views *views, const char *name, uint64_t *rows_o
             return refreshed;
     }
     if (rc == DBK_ECORRUPT)
-        dbk_ignore(dbk_view_distrust(&view->definition, &failure, NULL));
+        dbk_ignore(view->home->distrust(&view->definition, &failure, NULL));
     return rc < 0 ? dbk_error_set(err, rc, "view %s: %s", name, failure.message) : rc;
 }
 
@@ -411,18 +380,33 @@ int dbk_views_checkpoint(struct dbk_views *views, struct dbk_error *err)
     return rc;
 }
 
-static int read_row(const struct view *view, struct dbk_view_row *row_out, struct dbk_error *err)
+static int read_row(struct dbk_views *views, struct view *view, struct dbk_view_row *row_out,
+                    struct dbk_error *err)
 {
-    struct dbk_connection *connection = NULL;
-    *row_out = (struct dbk_view_row){.tried_us = DBK_TIME_NONE};
-    int rc =
-        dbk_connection_open(view->definition.database_path, DBK_CONNECT_READ, &connection, err);
-    if (rc == DBK_ENOTFOUND)
+    struct dbk_error failure = {0};
+    if (!view->home->remote)
+        return view->home->row(&view->definition, row_out, err);
+    int64_t now_us = views->os->monotonic_us(views->os);
+    (void)pthread_mutex_lock(&views->mutex);
+    bool known = view->row_us != 0 && now_us - view->row_us < ROW_US;
+    uint64_t runs = view->runs;
+    *row_out = view->row;
+    failure = view->row_failure;
+    (void)pthread_mutex_unlock(&views->mutex);
+    if (known && failure.code != DBK_OK)
+        return dbk_error_set(err, failure.code, "%s", failure.message);
+    if (known)
         return DBK_OK;
-    if (rc == DBK_OK)
-        rc = dbk_view_catalog_read(connection, view->definition.name, row_out, err);
-    dbk_connection_free(connection);
-    return rc;
+    failure = (struct dbk_error){0};
+    int rc = view->home->row(&view->definition, row_out, &failure);
+    (void)pthread_mutex_lock(&views->mutex);
+    if (view->runs == runs) {
+        view->row = *row_out;
+        view->row_failure = failure;
+        view->row_us = views->os->monotonic_us(views->os);
+    }
+    (void)pthread_mutex_unlock(&views->mutex);
+    return rc < 0 ? dbk_error_set(err, rc, "%s", failure.message) : DBK_OK;
 }
 
 int dbk_views_status(struct dbk_views *views, size_t index, struct dbk_view_status *status_out,
@@ -431,9 +415,12 @@ int dbk_views_status(struct dbk_views *views, size_t index, struct dbk_view_stat
     dbk_assert(index < views->count);
     struct view *view = &views->views[index];
     struct dbk_view_row row;
-    int rc = read_row(view, &row, err);
-    if (rc < 0)
-        return rc;
+    struct dbk_error failure = {0};
+    int rc = read_row(views, view, &row, &failure);
+    if (rc < 0 && !view->home->remote)
+        return dbk_error_set(err, rc, "%s", failure.message);
+    if (rc < 0) /* A server that is down is the view's failure, and no other's. */
+        row = (struct dbk_view_row){.tried_us = views->os->now_us(views->os)};
     struct dbk_view_status status = {
         .name = view->definition.name,
         .database = view->definition.database,
@@ -461,16 +448,18 @@ int dbk_views_status(struct dbk_views *views, size_t index, struct dbk_view_stat
     status.refreshing = view->refreshing;
     if (view->outcome.code != DBK_OK)
         status.error = view->outcome;
+    if (rc < 0)
+        status.error = failure;
     (void)pthread_mutex_unlock(&views->mutex);
     *status_out = status;
     return DBK_OK;
 }
 
 /* When a view is due. What it was refreshed for last counts, also by another process. */
-static int64_t due_us(struct dbk_views *views, const struct view *view)
+static int64_t due_us(struct dbk_views *views, struct view *view)
 {
     struct dbk_view_row row;
-    if (read_row(view, &row, NULL) < 0)
+    if (read_row(views, view, &row, NULL) < 0)
         row.tried_us = views->os->now_us(views->os); /* Looked at again one period later. */
     return dbk_schedule_next(&view->definition.schedule, row.tried_us);
 }
@@ -500,7 +489,7 @@ static uint64_t sources_of(struct dbk_views *views, const struct view *view)
 
 /* When the scheduler looks at a view next; not later than now: it is to be refreshed.
    DBK_TIME_NONE: never. */
-static int64_t turn_us(struct dbk_views *views, const struct view *view, int64_t now_us)
+static int64_t turn_us(struct dbk_views *views, struct view *view, int64_t now_us)
 {
     int64_t turn = view->definition.schedule.kind != DBK_SCHEDULE_CONTINUOUS ? due_us(views, view)
                    : sources_of(views, view) == view->seen                   ? now_us + LOOK_US
@@ -516,7 +505,7 @@ static bool source_is_due(struct dbk_views *views, const struct view *view, int6
         size_t index = 0;
         if (dbk_views_find(views, view->source.views[i], &index, NULL) < 0)
             continue;
-        const struct view *source = &views->views[index];
+        struct view *source = &views->views[index];
         bool settled =
             source->definition.schedule.kind == DBK_SCHEDULE_CONTINUOUS && source->seen != 0;
         int64_t turn = settled ? DBK_TIME_NONE : turn_us(views, source, now_us);

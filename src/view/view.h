@@ -59,6 +59,10 @@ int dbk_view_parse(const char *name, const char *file, struct dbk_slice text,
                    struct dbk_view_definition *definition_out, struct dbk_diagnostics *diagnostics,
                    struct dbk_error *err) DBK_MUST_CHECK;
 
+/* Copies a definition into an arena. DBK_ENOMEM */
+int dbk_view_definition_copy(struct dbk_arena *arena, const struct dbk_view_definition *from,
+                             struct dbk_view_definition *to) DBK_MUST_CHECK;
+
 /*
  * Checks views against the models' schemas in memory databases: one SELECT, read-only, columns
  * named and unique, tables in scope (with a did-you-mean), no cycles. Faults go to the list.

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * home -- what keeping a view takes, in the kind of database where it is kept.
+ *
+ * A view lies where what it reads lies. Its definition, schedule and status are the same everywhere
+ * (view.c); how its rows are filled, brought up to date, told of and compared is the home's. That
+ * of SQLite is built in; others come with the modules of their databases (target/driver.h).
+ *
+ * Threads: one refresh of a view at a time; the others from any.
+ */
+#ifndef DBK_VIEW_HOME_H
+#define DBK_VIEW_HOME_H
+
+#include "view/explain.h"
+
+/* What a module exports beside its driver. */
+#define DBK_VIEW_HOME_SYMBOL "dbk_view_home"
+
+struct dbk_view_home {
+    /* A server: asking it costs a connection, and it may be down while the book is open. */
+    bool remote;
+    /* Makes the catalog, and removes what a refresh that a crash cut short has left behind. */
+    int (*clean)(const struct dbk_view_definition *definition, struct dbk_error *err);
+    /* Ends in a database what views needed that are not among these names. */
+    int (*settle)(const char *address, const char *const *views, size_t count,
+                  struct dbk_error *err);
+    /* A view's row; zeros where there is none. */
+    int (*row)(const struct dbk_view_definition *definition, struct dbk_view_row *row_out,
+               struct dbk_error *err);
+    /* As view/refresh.h and view/explain.h have them. */
+    int (*refresh)(const struct dbk_view_refresh *refresh, struct dbk_error *err);
+    int (*session_open)(struct dbk_view_session **session_out, struct dbk_error *err);
+    void (*session_free)(struct dbk_view_session *session);
+    int (*explain)(const struct dbk_view_definition *definition, const char *fingerprint,
+                   bool writer, struct dbk_buf *out, struct dbk_error *err);
+    int (*verify)(const struct dbk_view_refresh *refresh, uint64_t *rows_out,
+                  struct dbk_error *err);
+    int (*distrust)(const struct dbk_view_definition *definition, const struct dbk_error *why,
+                    struct dbk_error *err);
+};
+
+/* The home of a database's address. DBK_ENOTFOUND: its module is not installed, or keeps no
+   views. */
+int dbk_view_home_of(const char *address, const struct dbk_view_home **home_out,
+                     struct dbk_error *err) DBK_MUST_CHECK;
+
+#endif
