@@ -153,6 +153,27 @@ static void assert_reason(const char *part)
     "CREATE TABLE users (id INTEGER PRIMARY KEY, email TEXT);"                                     \
     "INSERT INTO users VALUES (1, 'a@x'), (2, 'b@x')"
 
+/* Of NOT IN a NULL on either side decides, although it equals nothing. */
+static void test_view_incremental__a_null_in_a_subquery_changes_not_in(void **state)
+{
+    (void)state;
+    static const char select[] =
+        "SELECT id, email FROM users WHERE email NOT IN (SELECT email FROM gone)";
+    run(USERS "; INSERT INTO users VALUES (3, NULL);"
+              "CREATE TABLE gone (email TEXT); INSERT INTO gone VALUES ('a@x')");
+    refresh(select, true);
+    assert_int_equal(ask("SELECT count(*) FROM v"), 1);
+    run("INSERT INTO gone VALUES (NULL)");
+    refresh(select, false);
+    assert_int_equal(ask("SELECT count(*) FROM v"), 0);
+    run("DELETE FROM gone WHERE email IS NULL");
+    refresh(select, false);
+    assert_int_equal(ask("SELECT count(*) FROM v"), 1);
+    run("DELETE FROM gone");
+    refresh(select, false);
+    assert_int_equal(ask("SELECT count(*) FROM v"), 3);
+}
+
 /* ---- Unique indexes ---- */
 
 static void test_view_incremental__a_unique_index_on_an_expression_is_an_obstacle(void **state)
@@ -483,6 +504,8 @@ static void test_view_incremental__a_view_of_any_name_is_verified(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_view_incremental__a_null_in_a_subquery_changes_not_in,
+                                        set_up, tear_down),
 #define TEST(name) cmocka_unit_test_setup_teardown(test_view_incremental__##name, set_up, tear_down)
         TEST(a_unique_index_on_an_expression_is_an_obstacle),
         TEST(a_unique_index_with_a_collation_is_an_obstacle),
