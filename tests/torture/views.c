@@ -20,6 +20,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "compare.h"
 #include "make.h"
 #include "os/sim.h"
 
@@ -63,85 +64,12 @@ static void run_sql(struct run *run, const char *what, struct dbk_buf *sql)
     dbk_buf_reset(sql);
 }
 
-/* The result's columns; types: each with typeof() behind it. */
-static void append_list(struct dbk_statement *statement, bool types, struct dbk_buf *out)
-{
-    for (int i = 0; i < dbk_statement_column_count(statement); i++) {
-        const char *name = dbk_statement_column_name(statement, i);
-        dbk_buf_append_format(out, i > 0 ? ", %s" : "%s", name);
-        if (types)
-            dbk_buf_append_format(out, ", typeof(%s)", name);
-    }
-}
-
-/* What SQLite makes of the SELECT, into temp.q without affinities: inside of another SELECT those
-   of a UNION's first branch may change the values of the others. */
-static int store_expected(struct run *run, struct dbk_statement *statement, struct dbk_error *err)
-{
-    struct dbk_buf sql;
-    dbk_buf_init(&sql, SQL_SIZE_MAX);
-    dbk_buf_append_text(&sql, "DROP TABLE IF EXISTS temp.q; CREATE TEMP TABLE q (");
-    append_list(statement, false, &sql);
-    dbk_buf_append_text(&sql, "); INSERT INTO temp.q ");
-    dbk_buf_append(&sql, dbk_buf_slice(&run->world->select));
-    dbk_buf_append_char(&sql, '\0');
-    int rc = dbk_connection_run(run->connection, sql.data, err);
-    dbk_buf_release(&sql);
-    return rc;
-}
-
-/* Rows of each side that the other has not as often. */
-static int64_t differences(struct run *run, struct dbk_error *err)
-{
-    struct dbk_buf sql;
-    struct dbk_buf list;
-    struct dbk_statement *statement = NULL;
-    int64_t count = -1;
-    dbk_buf_init(&sql, SQL_SIZE_MAX);
-    dbk_buf_init(&list, SQL_SIZE_MAX);
-    int rc = dbk_statement_open(run->connection, DBK_SLICE_LITERAL("SELECT * FROM v"), &statement,
-                                NULL, err);
-    if (rc == DBK_OK) {
-        append_list(statement, run->world->rows_only, &list);
-        rc = store_expected(run, statement, err);
-    }
-    dbk_statement_free(statement);
-    statement = NULL;
-    dbk_buf_append_format(&sql,
-                          "WITH a AS (SELECT %.*s, count(*) FROM v GROUP BY %.*s), b AS (SELECT "
-                          "%.*s, count(*) FROM temp.q GROUP BY %.*s) SELECT (SELECT count(*) FROM "
-                          "(SELECT * FROM a EXCEPT SELECT * FROM b)) + (SELECT count(*) FROM "
-                          "(SELECT * FROM b EXCEPT SELECT * FROM a))",
-                          DBK_SLICE_ARGS(list), DBK_SLICE_ARGS(list), DBK_SLICE_ARGS(list),
-                          DBK_SLICE_ARGS(list));
-    if (rc == DBK_OK)
-        rc = dbk_statement_open(run->connection, dbk_buf_slice(&sql), &statement, NULL, err);
-    if (rc == DBK_OK && dbk_statement_step(statement, err) == 1)
-        count = dbk_statement_column(statement, 0).integer;
-    dbk_statement_free(statement);
-    dbk_buf_release(&sql);
-    dbk_buf_release(&list);
-    return count;
-}
-
-/* True when SQLite itself cannot run the SELECT (a sum that overflows). */
-static bool fails(struct run *run)
-{
-    struct dbk_statement *statement = NULL;
-    struct dbk_error err = {0};
-    int rc = dbk_statement_open(run->connection, dbk_buf_slice(&run->world->select), &statement,
-                                NULL, &err);
-    while (rc >= 0 && (rc = dbk_statement_step(statement, &err)) == 1)
-        continue;
-    dbk_statement_free(statement);
-    return rc < 0;
-}
-
 static void refresh(struct run *run, bool first)
 {
     struct dbk_error err = {0};
     struct dbk_view_row row;
-    bool impossible = fails(run);
+    struct dbk_slice select = dbk_buf_slice(&run->world->select);
+    bool impossible = compare_fails(run->connection, select);
     int rc = dbk_view_refresh_run(&(struct dbk_view_refresh){.definition = &run->definition,
                                                              .source = &run->source,
                                                              .fingerprint = "f",
@@ -169,7 +97,7 @@ static void refresh(struct run *run, bool first)
     }
     if (!first && run->world->nested && strstr(row.reason, "database ") != NULL)
         die(run->world, run->seed, "a statement failed", row.reason);
-    int64_t count = differences(run, &err);
+    int64_t count = compare_view(run->connection, "v", select, run->world->rows_only, &err);
     if (count != 0)
         die(run->world, run->seed, count < 0 ? "the comparison" : "the rows differ",
             count < 0 ? err.message : row.reason);
