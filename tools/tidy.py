@@ -38,8 +38,8 @@ FRONTS |= {"model/letters.h", "model/with.h", "service/impact.h", "service/migra
 # A server's connection string is read in one place.
 FRONTS |= {"target/secret.h"}
 
-# Sources share a target's session, within its module.
-FRONTS |= {"target/mongodb/session.h"}
+# Sources and homes of views share a target's session, within its module.
+FRONTS |= {"target/driver.h", "target/mongodb/session.h"}
 
 # Whose header a library's is: the others use the room.
 DRIVERS = {

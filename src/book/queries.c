@@ -94,6 +94,9 @@ static int choose(struct dbk_book_loader *loader, const char *file, struct dbk_s
 
 /* ---- Views ---- */
 
+/* With a generation behind it, a name that PostgreSQL does not cut. */
+#define SERVER_NAME_MAX 46
+
 /* Names that a view's tables would share with others. */
 static const char *name_fault(const char *name)
 {
@@ -114,6 +117,40 @@ static const char *name_fault(const char *name)
     return NULL;
 }
 
+/* A server's view: in a database that keeps views, one SELECT to PostgreSQL's parser, and of a name
+   that PostgreSQL keeps as it is. *good is false where it is not. */
+static int check_server_view(struct dbk_book_loader *loader, const struct dbk_book_file *file,
+                             const struct dbk_book_database *database, bool *good)
+{
+    struct dbk_fault fault = {.file = file->file, .line = 1, .column = 1};
+    struct dbk_error failure = {0};
+    int at = -1;
+    *good = false;
+    if (dbk_target_dialect(database->path) != DBK_DIALECT_POSTGRES) {
+        fault.why = "views are kept in SQLite and PostgreSQL databases";
+        fault.fix = "name one of those in its head: `-- database: <name>`";
+        return dbk_fault_add(loader->faults, &fault, "the view's database `%s` keeps no views",
+                             database->name);
+    }
+    if (strlen(file->name) > SERVER_NAME_MAX ||
+        strspn(file->name, "abcdefghijklmnopqrstuvwxyz0123456789_") != strlen(file->name)) {
+        fault.why = "PostgreSQL reads a name without quotes in small letters, and cuts a long one";
+        fault.fix = "name the file otherwise";
+        return dbk_fault_add(loader->faults, &fault,
+                             "a view in PostgreSQL has a name of small letters, digits and `_`, of "
+                             "at most %d bytes",
+                             SERVER_NAME_MAX);
+    }
+    int rc = dbk_target_check(database->path, file->source, DBK_GUARD_QUERY, &at, &failure);
+    if (rc == DBK_ENOMEM)
+        return rc;
+    *good = rc == DBK_OK;
+    dbk_fault_place(&fault, file->source, (size_t)(at < 0 ? 0 : at));
+    fault.why = "the view could not be refreshed";
+    fault.fix = "a view is one SELECT, in the language of its database";
+    return *good ? DBK_OK : dbk_fault_add(loader->faults, &fault, "%s", failure.message);
+}
+
 static int take_view(struct dbk_book_loader *loader, const struct dbk_book_file *file,
                      struct dbk_view_definition *views, size_t *count, struct dbk_error *err)
 {
@@ -130,15 +167,12 @@ static int take_view(struct dbk_book_loader *loader, const struct dbk_book_file 
                        &loader->book->arena, &views[*count], loader->faults, err);
     if (rc < 0)
         return rc;
-    if (database != NULL && dbk_target_dialect(database->path) != DBK_DIALECT_SQLITE) {
-        struct dbk_fault place = {.file = file->file, .line = 1, .column = 1};
-        place.why = "views are kept in SQLite databases";
-        place.fix = "name a SQLite database in its head: `-- database: <name>`";
-        if (dbk_fault_add(loader->faults, &place, "the view's database `%s` is a server's",
-                          database->name) < 0)
-            return dbk_book_no_memory(err);
+    bool good = true;
+    if (database != NULL && dbk_target_dialect(database->path) != DBK_DIALECT_SQLITE &&
+        check_server_view(loader, file, database, &good) < 0)
+        return dbk_book_no_memory(err);
+    if (!good)
         database = NULL;
-    }
     if (what != NULL || database == NULL) {
         loader->scope_unknown = true;
         return DBK_OK;

@@ -4,14 +4,19 @@
 #include <stdio.h>
 
 /* Columns that a table of an earlier version has not. */
-static const char *const added[] = {"layout INTEGER NOT NULL DEFAULT 0",
+static const char *const added[] = {"layout BIGINT NOT NULL DEFAULT 0",
                                     "refreshed TEXT",
-                                    "changes INTEGER NOT NULL DEFAULT 0",
+                                    "changes BIGINT NOT NULL DEFAULT 0",
                                     "reason TEXT",
-                                    "full_us INTEGER NOT NULL DEFAULT 0",
-                                    "incremental_us INTEGER NOT NULL DEFAULT 0",
-                                    "incremental_changes INTEGER NOT NULL DEFAULT 0"};
-#define COLUMNS_OF "SELECT count(*) FROM pragma_table_info('_daybook_views')"
+                                    "full_us BIGINT NOT NULL DEFAULT 0",
+                                    "incremental_us BIGINT NOT NULL DEFAULT 0",
+                                    "incremental_changes BIGINT NOT NULL DEFAULT 0"};
+static const char *const columns_of[] = {
+    [DBK_DIALECT_SQLITE] = "SELECT count(*) FROM pragma_table_info('_daybook_views')",
+    [DBK_DIALECT_POSTGRES] =
+        "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass('_daybook_views') AND "
+        "attnum > 0 AND NOT attisdropped",
+};
 #define COLUMN_COUNT 16
 
 int dbk_view_catalog_create(struct dbk_connection *connection, struct dbk_error *err)
@@ -19,13 +24,14 @@ int dbk_view_catalog_create(struct dbk_connection *connection, struct dbk_error 
     int64_t count = 0;
     int rc = dbk_connection_run(connection,
                                 "CREATE TABLE IF NOT EXISTS _daybook_views (name TEXT PRIMARY KEY, "
-                                "generation INTEGER NOT NULL, fingerprint TEXT NOT NULL, "
-                                "position INTEGER NOT NULL, as_of INTEGER NOT NULL, "
-                                "duration INTEGER NOT NULL, rows INTEGER NOT NULL, "
-                                "tried INTEGER NOT NULL, error TEXT)",
+                                "generation BIGINT NOT NULL, fingerprint TEXT NOT NULL, "
+                                "position BIGINT NOT NULL, as_of BIGINT NOT NULL, "
+                                "duration BIGINT NOT NULL, rows BIGINT NOT NULL, "
+                                "tried BIGINT NOT NULL, error TEXT)",
                                 err);
     if (rc == DBK_OK)
-        rc = dbk_view_integer(connection, COLUMNS_OF, NULL, &count, err);
+        rc = dbk_view_integer(connection, columns_of[dbk_connection_dialect(connection)], NULL,
+                              &count, err);
     for (size_t i = count < 9 ? 0 : (size_t)count - 9;
          rc == DBK_OK && i < sizeof(added) / sizeof(added[0]); i++) {
         char sql[128];
@@ -114,7 +120,8 @@ int dbk_view_catalog_read(struct dbk_connection *connection, const char *name,
     struct dbk_view_row row = {.tried_us = DBK_TIME_NONE};
     struct dbk_statement *statement = NULL;
     int64_t there = 0;
-    int rc = dbk_view_integer(connection, COLUMNS_OF, NULL, &there, err);
+    int rc = dbk_view_integer(connection, columns_of[dbk_connection_dialect(connection)], NULL,
+                              &there, err);
     if (rc < 0)
         return rc;
     if (there != 0) {
@@ -149,11 +156,18 @@ int dbk_view_catalog_write(struct dbk_connection *connection, const char *name,
                            const struct dbk_view_row *row, struct dbk_error *err)
 {
     struct dbk_statement *statement = NULL;
-    int rc = dbk_statement_open(connection,
-                                DBK_SLICE_LITERAL("INSERT OR REPLACE INTO _daybook_views VALUES "
-                                                  "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, "
-                                                  "?10, ?11, ?12, ?13, ?14, ?15, ?16)"),
-                                &statement, NULL, err);
+    int rc = dbk_statement_open(
+        connection,
+        DBK_SLICE_LITERAL(
+            "INSERT INTO _daybook_views VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, "
+            "?12, ?13, ?14, ?15, ?16) ON CONFLICT (name) DO UPDATE SET generation = "
+            "excluded.generation, fingerprint = excluded.fingerprint, position = "
+            "excluded.position, as_of = excluded.as_of, duration = excluded.duration, rows = "
+            "excluded.rows, tried = excluded.tried, error = excluded.error, layout = "
+            "excluded.layout, refreshed = excluded.refreshed, changes = excluded.changes, reason "
+            "= excluded.reason, full_us = excluded.full_us, incremental_us = "
+            "excluded.incremental_us, incremental_changes = excluded.incremental_changes"),
+        &statement, NULL, err);
     if (rc < 0)
         return rc;
     const struct dbk_value values[] = {

@@ -363,7 +363,8 @@ static int open_scope(struct check *check, const char *database,
     return rc;
 }
 
-/* Checks the views of one database, each after those it names, which makes their tables. */
+/* Checks the views of one database, each after those it names, which makes their tables.
+   connection: NULL of a server, which alone knows what a SELECT reads. */
 static int check_views(struct check *check, const char *database, struct dbk_connection *connection)
 {
     int rc = DBK_OK;
@@ -374,7 +375,7 @@ static int check_views(struct check *check, const char *database, struct dbk_con
             if (check->done[i] || strcmp(check->views[i].database, database) != 0 ||
                 !ready(check, i))
                 continue;
-            rc = check_view(check, connection, &check->views[i]);
+            rc = connection == NULL ? DBK_OK : check_view(check, connection, &check->views[i]);
             check->done[i] = true;
             moved = true;
         }
@@ -388,13 +389,15 @@ static int check_views(struct check *check, const char *database, struct dbk_con
     return rc;
 }
 
-static int check_database(struct check *check, const char *database, struct dbk_error *err)
+static int check_database(struct check *check, const struct dbk_view_definition *view,
+                          struct dbk_error *err)
 {
     struct dbk_connection *connection = NULL;
-    int rc = open_scope(check, database, &connection, err);
+    bool server = dbk_target_dialect(view->database_path) != DBK_DIALECT_SQLITE;
+    int rc = server ? DBK_OK : open_scope(check, view->database, &connection, err);
     if (rc < 0)
         return rc;
-    rc = check_views(check, database, connection);
+    rc = check_views(check, view->database, connection);
     dbk_connection_free(connection);
     return rc;
 }
@@ -416,7 +419,7 @@ int dbk_views_check(const struct dbk_view_definition *views, size_t view_count,
         rc = DBK_ENOMEM;
     for (size_t i = 0; i < view_count && rc == DBK_OK; i++) {
         if (!check.done[i])
-            rc = check_database(&check, views[i].database, err);
+            rc = check_database(&check, &views[i], err);
     }
     if (rc == DBK_ENOMEM)
         rc = dbk_error_set(err, rc, "views: %s", dbk_code_text(rc));

@@ -215,12 +215,11 @@ static void put_obstacle(struct explaining *explaining)
 }
 
 /* The statements, run over empty differences, which the transaction's end takes back. */
-static int put_statements(struct explaining *explaining, struct dbk_connection *connection,
-                          struct dbk_error *err)
+static int run_statements(struct explaining *explaining, struct dbk_connection *connection,
+                          struct dbk_buf *log, struct dbk_error *err)
 {
     const struct dbk_algebra *tree = &explaining->plan->tree;
     char table[256];
-    struct dbk_buf log;
     bool *changed = dbk_alloc_zero(tree->relation_count + 1, sizeof(*changed));
     if (changed == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
@@ -232,9 +231,8 @@ static int put_statements(struct explaining *explaining, struct dbk_connection *
                               .labels = explaining->plan->names,
                               .all = true,
                               .changed = changed,
-                              .log = &log};
+                              .log = log};
     dbk_buf_init(&delta.sql, SQL_SIZE_MAX);
-    dbk_buf_init(&log, SQL_SIZE_MAX);
     int rc = dbk_layout_place(tree, explaining->definition->name, explaining->row->generation);
     if (rc < 0)
         dbk_ignore(dbk_error_set(err, rc, "%s", dbk_code_text(rc)));
@@ -251,10 +249,7 @@ static int put_statements(struct explaining *explaining, struct dbk_connection *
     }
     if (rc == DBK_OK)
         rc = dbk_delta_apply(&delta, err);
-    if (rc == DBK_OK)
-        dbk_json_write_string(explaining->out, dbk_buf_slice(&log));
     dbk_buf_release(&delta.sql);
-    dbk_buf_release(&log);
     dbk_free(changed);
     return rc;
 }
@@ -278,46 +273,60 @@ static int is_followed(const struct explaining *explaining, struct dbk_connectio
     return rc;
 }
 
-static int put_all(struct explaining *explaining, struct dbk_connection *connection, bool writer,
-                   struct dbk_error *err)
+int dbk_view_explain_write(const struct dbk_view_definition *definition,
+                           const struct dbk_view_plan *plan, const struct dbk_view_row *row,
+                           const struct dbk_slice *statements, struct dbk_buf *out,
+                           struct dbk_error *err)
 {
-    const struct dbk_view_plan *plan = explaining->plan;
-    const struct dbk_view_row *row = explaining->row;
-    struct dbk_buf *out = explaining->out;
+    struct explaining explaining = {.out = out, .definition = definition, .plan = plan, .row = row};
     bool first = true;
-    int rc = DBK_OK;
     dbk_buf_append_char(out, '{');
-    put_text(explaining, &first, "view", explaining->definition->name);
-    put_text(explaining, &first, "mode", dbk_view_mode_text(explaining->definition->mode));
+    put_text(&explaining, &first, "view", definition->name);
+    put_text(&explaining, &first, "mode", dbk_view_mode_text(definition->mode));
     dbk_json_write_key(out, &first, "incremental");
     dbk_buf_append_text(out, plan->incremental ? "true" : "false");
     dbk_json_write_key(out, &first, plan->incremental ? "parts" : "obstacle");
     if (plan->incremental) {
         dbk_buf_append_char(out, '[');
-        put_parts(explaining);
+        put_parts(&explaining);
         dbk_buf_append_char(out, ']');
     } else {
-        put_obstacle(explaining);
+        put_obstacle(&explaining);
     }
     if (row->refreshed != DBK_VIEW_AUTO)
-        put_text(explaining, &first, "last_mode", dbk_view_mode_text(row->refreshed));
+        put_text(&explaining, &first, "last_mode", dbk_view_mode_text(row->refreshed));
     if (row->reason[0] != '\0')
-        put_text(explaining, &first, "full_because", row->reason);
-    put_number(explaining, &first, "rows", row->rows);
-    put_number(explaining, &first, "full_us", (uint64_t)row->full_us);
-    put_number(explaining, &first, "incremental_us", (uint64_t)row->incremental_us);
-    put_number(explaining, &first, "incremental_changes", row->incremental_changes);
-    bool followed =
-        plan->incremental && writer && row->layout == DBK_VIEW_LAYOUT && row->generation != 0;
-    if (followed)
-        rc = is_followed(explaining, connection, &followed, err);
-    if (rc == DBK_OK && followed) {
+        put_text(&explaining, &first, "full_because", row->reason);
+    put_number(&explaining, &first, "rows", row->rows);
+    put_number(&explaining, &first, "full_us", (uint64_t)row->full_us);
+    put_number(&explaining, &first, "incremental_us", (uint64_t)row->incremental_us);
+    put_number(&explaining, &first, "incremental_changes", row->incremental_changes);
+    if (statements != NULL) {
         dbk_json_write_key(out, &first, "statements");
-        rc = put_statements(explaining, connection, err);
+        dbk_json_write_string(out, *statements);
     }
     dbk_buf_append_char(out, '}');
-    if (rc == DBK_OK && out->rc < 0)
-        rc = dbk_error_set(err, out->rc, "%s", dbk_code_text(out->rc));
+    return out->rc < 0 ? dbk_error_set(err, out->rc, "%s", dbk_code_text(out->rc)) : DBK_OK;
+}
+
+static int put_all(struct explaining *explaining, struct dbk_connection *connection, bool writer,
+                   struct dbk_error *err)
+{
+    const struct dbk_view_row *row = explaining->row;
+    struct dbk_buf log;
+    bool followed = explaining->plan->incremental && writer && row->layout == DBK_VIEW_LAYOUT &&
+                    row->generation != 0;
+    int rc = DBK_OK;
+    dbk_buf_init(&log, SQL_SIZE_MAX);
+    if (followed)
+        rc = is_followed(explaining, connection, &followed, err);
+    if (rc == DBK_OK && followed)
+        rc = run_statements(explaining, connection, &log, err);
+    const struct dbk_slice statements = dbk_buf_slice(&log);
+    if (rc == DBK_OK)
+        rc = dbk_view_explain_write(explaining->definition, explaining->plan, row,
+                                    followed ? &statements : NULL, explaining->out, err);
+    dbk_buf_release(&log);
     return rc;
 }
 

@@ -16,6 +16,12 @@
 int dbk_view_explain(const struct dbk_view_definition *definition, const char *fingerprint,
                      bool writer, struct dbk_buf *out, struct dbk_error *err) DBK_MUST_CHECK;
 
+/* The same from what is known already; statements: NULL where there are none to show. */
+int dbk_view_explain_write(const struct dbk_view_definition *definition,
+                           const struct dbk_view_plan *plan, const struct dbk_view_row *row,
+                           const struct dbk_slice *statements, struct dbk_buf *out,
+                           struct dbk_error *err) DBK_MUST_CHECK;
+
 /*
  * Compares the stored rows with what the SELECT gives, as bags, in one snapshot in which the view
  * has taken every change. Floating-point numbers count as equal in twelve digits: sums of them

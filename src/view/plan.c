@@ -203,9 +203,9 @@ int dbk_view_position(struct dbk_connection *connection, const struct dbk_view_s
     int rc = DBK_OK;
     for (size_t i = 0; i < source->model_count && rc == DBK_OK; i++) {
         int64_t position = 0;
-        rc = dbk_view_integer(connection,
-                              "SELECT position FROM _daybook_models WHERE model = ?1 AND serving",
-                              source->models[i], &position, err);
+        rc = dbk_view_integer(
+            connection, "SELECT position FROM _daybook_models WHERE model = ?1 AND serving = 1",
+            source->models[i], &position, err);
         if ((uint64_t)position < least)
             least = (uint64_t)position;
     }

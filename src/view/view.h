@@ -65,7 +65,8 @@ int dbk_view_definition_copy(struct dbk_arena *arena, const struct dbk_view_defi
 
 /*
  * Checks views against the models' schemas in memory databases: one SELECT, read-only, columns
- * named and unique, tables in scope (with a did-you-mean), no cycles. Faults go to the list.
+ * named and unique, tables in scope (with a did-you-mean), no cycles. Of a server's views only
+ * cycles are looked for: what they read the server alone knows. Faults go to the list.
  */
 int dbk_views_check(const struct dbk_view_definition *views, size_t view_count,
                     const struct dbk_model_definition *models, size_t model_count,

@@ -412,7 +412,6 @@ FAULTS = [
     (QUERY_FILE, "DELETE FROM totals", "may not change anything"),
     (QUERY_FILE, "WITH x AS (DELETE FROM totals RETURNING 1) SELECT * FROM x",
      "may not change anything"),
-    ("views/bad.sql", "-- refresh: on demand\n-- database: people\nSELECT 1 AS a", "is a server's"),
     ("models/totals/model.yaml", MODEL.replace("events", "transaction"), "needs a SQLite database"),
     ("book.yaml", "book: b\ndatabases:\n  people: postgres://me:hunter2@x/y\n",
      "named, not written here"),

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The stored rows against the SELECT, in PostgreSQL: EXCEPT ALL both ways, in one snapshot. */
+#include <stdio.h>
+
+#include "view/postgres/state.h"
+
+struct verifying {
+    const struct dbk_view_refresh *refresh;
+    struct dbk_connection *connection;
+    struct dbk_buf sql;
+    struct dbk_buf columns; /* "c1, c2" */
+    struct dbk_buf values;  /* as they are compared */
+};
+
+static bool is_among(struct dbk_slice name, const char *const *names)
+{
+    while (*names != NULL && !dbk_slice_equal_text(name, *names))
+        names++;
+    return *names != NULL;
+}
+
+/* Floating-point numbers in twelve digits; what cannot be compared as it is, as its text. */
+static void append_value(struct dbk_buf *out, struct dbk_slice type, int column)
+{
+    static const char *const plain[] = {"bool",     "int2", "int4",      "int8",        "numeric",
+                                        "text",     "name", "varchar",   "bpchar",      "date",
+                                        "time",     "uuid", "timestamp", "timestamptz", "timetz",
+                                        "interval", "oid",  "bytea",     "jsonb",       NULL};
+    static const char *const real[] = {"float4", "float8", NULL};
+    if (is_among(type, real))
+        dbk_buf_append_format(out,
+                              "CASE WHEN c%d::text IN ('NaN', 'Infinity', '-Infinity') THEN "
+                              "c%d::text ELSE to_char(c%d, 'FM9.99999999999EEEE') END",
+                              column, column, column);
+    else
+        dbk_buf_append_format(out, is_among(type, plain) ? "c%d" : "c%d::text", column);
+}
+
+static int read_columns(struct verifying *verifying, struct dbk_error *err)
+{
+    struct dbk_statement *statement = NULL;
+    int rc = dbk_statement_open(
+        verifying->connection,
+        DBK_SLICE_LITERAL("SELECT t.typname::text FROM pg_attribute AS a JOIN pg_type AS t ON "
+                          "t.oid = a.atttypid WHERE a.attrelid = to_regclass(quote_ident(?1)) AND "
+                          "a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"),
+        &statement, NULL, err);
+    if (rc < 0)
+        return rc;
+    const struct dbk_value name = {.kind = DBK_VALUE_TEXT,
+                                   .bytes = dbk_slice_of(verifying->refresh->definition->name)};
+    dbk_statement_bind(statement, 1, &name);
+    for (int i = 1; (rc = dbk_statement_step(statement, err)) == 1; i++) {
+        dbk_buf_append_format(&verifying->columns, i > 1 ? ", c%d" : "c%d", i);
+        dbk_buf_append_text(&verifying->values, i > 1 ? ", " : "");
+        append_value(&verifying->values, dbk_statement_column(statement, 0).bytes, i);
+    }
+    dbk_statement_free(statement);
+    return rc;
+}
+
+static void append_side(struct verifying *verifying, bool expected)
+{
+    struct dbk_buf *sql = &verifying->sql;
+    dbk_buf_append_text(sql, "SELECT ");
+    dbk_buf_append(sql, dbk_buf_slice(&verifying->values));
+    dbk_buf_append_text(sql, " FROM ");
+    if (expected) {
+        dbk_buf_append_text(sql, "(");
+        dbk_buf_append(sql, dbk_view_select(verifying->refresh->definition));
+        dbk_buf_append_text(sql, "\n)");
+    } else {
+        dbk_emit_name(sql, verifying->refresh->definition->name);
+    }
+    dbk_buf_append_text(sql, " AS q(");
+    dbk_buf_append(sql, dbk_buf_slice(&verifying->columns));
+    dbk_buf_append_char(sql, ')');
+}
+
+static int compare(struct verifying *verifying, struct dbk_error *err)
+{
+    struct dbk_buf *sql = &verifying->sql;
+    struct dbk_statement *statement = NULL;
+    dbk_buf_append_text(sql, "WITH a AS MATERIALIZED (");
+    append_side(verifying, false);
+    dbk_buf_append_text(sql, "), b AS MATERIALIZED (");
+    append_side(verifying, true);
+    dbk_buf_append_text(sql, "), more AS (SELECT * FROM a EXCEPT ALL SELECT * FROM b), less AS "
+                             "(SELECT * FROM b EXCEPT ALL SELECT * FROM a) SELECT (SELECT count(*) "
+                             "FROM more), (SELECT count(*) FROM less), coalesce((SELECT more::text "
+                             "FROM more LIMIT 1), (SELECT less::text FROM less LIMIT 1))");
+    int rc =
+        sql->rc < 0 || verifying->values.rc < 0 || verifying->columns.rc < 0
+            ? dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM))
+            : dbk_statement_open(verifying->connection, dbk_buf_slice(sql), &statement, NULL, err);
+    if (rc == DBK_OK)
+        rc = dbk_statement_step(statement, err);
+    if (rc == 1) {
+        int64_t more = dbk_statement_column(statement, 0).integer;
+        int64_t less = dbk_statement_column(statement, 1).integer;
+        struct dbk_value row = dbk_statement_column(statement, 2);
+        rc = DBK_OK;
+        if (more != 0 || less != 0)
+            rc = dbk_error_set(err, DBK_ECORRUPT,
+                               "%lld rows are stored that its SELECT does not give, and %lld are "
+                               "missing, such as %.*s",
+                               (long long)more, (long long)less, DBK_SLICE_ARGS(row.bytes));
+    }
+    dbk_statement_free(statement);
+    return rc;
+}
+
+/* Sees that no change is missing in the view. */
+static int begin(struct verifying *verifying, struct dbk_view_row *row, struct dbk_error *err)
+{
+    const struct dbk_view_refresh *refresh = verifying->refresh;
+    uint64_t position = 0;
+    bool found = false;
+    int rc = dbk_connection_begin(verifying->connection, DBK_BEGIN_READ, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_catalog_read(verifying->connection, refresh->definition->name, row, err);
+    if (rc == DBK_OK && row->generation == 0)
+        rc = dbk_error_set(err, DBK_ENOTFOUND, "it has not been refreshed yet");
+    if (rc == DBK_OK)
+        rc = dbk_view_position(verifying->connection, refresh->source, &position, &found, err);
+    if (rc == DBK_OK && !found)
+        rc = dbk_error_set(err, DBK_EREFUSED,
+                           "it reads tables of which is not known how they were when it was "
+                           "refreshed, so that its rows cannot be compared: refresh it");
+    if (rc == DBK_OK && position != row->position)
+        rc = dbk_error_set(err, DBK_EBUSY, "it stands at position %ju, what it reads at %ju",
+                           (uintmax_t)row->position, (uintmax_t)position);
+    if (rc == DBK_OK && strcmp(row->fingerprint, refresh->fingerprint) != 0)
+        rc = dbk_error_set(err, DBK_EBUSY, "its file has changed since it was refreshed");
+    return rc;
+}
+
+int dbk_pgview_verify(const struct dbk_view_refresh *refresh, uint64_t *rows_out,
+                      struct dbk_error *err)
+{
+    struct verifying verifying = {.refresh = refresh};
+    struct dbk_view_row row = {0};
+    dbk_buf_init(&verifying.sql, DBK_PGVIEW_SQL_SIZE_MAX);
+    dbk_buf_init(&verifying.columns, DBK_PGVIEW_SQL_SIZE_MAX);
+    dbk_buf_init(&verifying.values, DBK_PGVIEW_SQL_SIZE_MAX);
+    int rc = dbk_pgview_open(refresh->definition, DBK_CONNECT_READ, &verifying.connection, err);
+    if (rc == DBK_OK)
+        rc = begin(&verifying, &row, err);
+    if (rc == DBK_OK)
+        rc = read_columns(&verifying, err);
+    if (rc == DBK_OK)
+        rc = compare(&verifying, err);
+    if (rc == DBK_OK)
+        *rows_out = row.rows;
+    dbk_connection_free(verifying.connection);
+    dbk_buf_release(&verifying.sql);
+    dbk_buf_release(&verifying.columns);
+    dbk_buf_release(&verifying.values);
+    return rc;
+}

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Views in PostgreSQL, on a real server: refreshed while others read and write, as PostgreSQL
+itself would compute them; and what goes wrong is named, with the old result in place."""
+import contextlib
+import itertools
+import subprocess
+import time
+
+import pytest
+from conftest import Book, Server, missing
+from services.postgres import Missing, Postgres
+from test_postgres import append, deposits, wait_for, write_book
+
+TOTALS = """-- refresh: on demand
+-- database: people
+-- index: band
+SELECT CASE WHEN balance >= 100 THEN 'rich' ELSE 'poor' END AS band, count(*) AS accounts,
+       sum(balance) AS balance, sum(events) AS events
+FROM totals GROUP BY 1
+"""
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    try:
+        server = Postgres()
+    except Missing as why:
+        missing(str(why))
+    yield server
+    server.close()
+
+
+NUMBERS = itertools.count(1)
+
+
+@pytest.fixture
+def database(postgres):
+    name = f"views_{next(NUMBERS)}"
+    postgres.create(name)
+    return name
+
+
+@pytest.fixture
+def book(binary, tmp_path, postgres, database):
+    folder = tmp_path / "book"
+    write_book(folder, postgres.connection(database))
+    (folder / "views" / "bands.sql").write_text(TOTALS, encoding="utf-8")
+    return Book(binary, folder, tmp_path / "data")
+
+
+def write_view(book, name, text):
+    (book.folder / "views" / f"{name}.sql").write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def serving(book):
+    server = Server(book)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def fill(book, seed=1, accounts=30, count=200):
+    """Some events, and what the view shows of them, by another way."""
+    events, balances = deposits(seed, accounts, count)
+    with serving(book) as server:
+        append(server, events)
+    return events, balances
+
+
+def bands(events, balances):
+    counts = {}
+    for event in events:
+        account = event["stream"][len("account-"):]
+        counts[account] = counts.get(account, 0) + 1
+    rows = {}
+    for account, count in counts.items():
+        balance = balances.get(account, 0)
+        row = rows.setdefault("rich" if balance >= 100 else "poor", [0, 0, 0])
+        row[0] += 1
+        row[1] += balance
+        row[2] += count
+    return rows
+
+
+def read(book, view="bands"):
+    return {row["band"]: [row["accounts"], row["balance"], row["events"]]
+            for row in book.json("view", "read", view)}
+
+
+def test_a_view_is_refreshed_and_read(book, postgres, database):
+    events, balances = fill(book)
+    first = book.json("view", "refresh", "bands")
+    assert first["rows"] == len(bands(events, balances)) and first["generation"] == 1
+    assert first["position"] == len(events)
+    assert read(book) == bands(events, balances)
+    # Anybody reads it there by its plain name.
+    assert {row[0] for row in postgres.sql("SELECT band FROM bands", database)} == set(read(book))
+    book.json("view", "verify", "bands")
+    book.run("append", "account-0", "Deposited", '{"amount":1000000}')
+    assert read(book) == bands(events, balances)
+    second = book.json("view", "refresh", "bands")
+    assert second["generation"] == 2
+    assert read(book)["rich"][1] >= 1000000
+    tables = postgres.sql("SELECT relname FROM pg_class WHERE relname LIKE 'bands%' AND relkind "
+                          "IN ('r', 'i') ORDER BY 1", database)
+    assert tables == [["bands__g2"], ["bands__g2_1"]]
+
+
+def test_readers_of_a_view_are_not_blocked_and_do_not_block(book, postgres, database):
+    fill(book)
+    book.json("view", "refresh", "bands")
+    reader = subprocess.Popen(
+        ["psql", "-X", "-q", "-At", postgres.connection(database), "-c",
+         "BEGIN", "-c", "SELECT count(*) FROM bands", "-c", "SELECT pg_sleep(1.5)", "-c",
+         "SELECT count(*) FROM bands", "-c", "COMMIT"],
+        stdout=subprocess.PIPE, text=True)
+    wait_for(lambda: postgres.sql("SELECT 1 FROM pg_locks JOIN pg_class ON oid = relation WHERE "
+                                  "relname = 'bands'", database))
+    # While the refresh waits for that reader, others read: nobody queues behind it for long.
+    refresh = subprocess.Popen(book.command("view", "refresh", "bands"), stdout=subprocess.PIPE)
+    slowest = 0
+    while refresh.poll() is None:
+        begun = time.monotonic()
+        postgres.sql("SELECT count(*) FROM bands", database)
+        slowest = max(slowest, time.monotonic() - begun)
+    assert refresh.wait() == 0
+    assert slowest < 1, slowest
+    out, _ = reader.communicate()
+    assert reader.returncode == 0 and len(set(out.split())) == 1
+    assert book.json("view", "show", "bands")["generation"] == 2
+
+
+def test_other_columns_keep_the_grants(book, postgres, database):
+    fill(book)
+    book.json("view", "refresh", "bands")
+    postgres.sql("DROP ROLE IF EXISTS clerk; CREATE ROLE clerk; GRANT SELECT ON bands TO clerk",
+                 database)
+    write_view(book, "bands", TOTALS.replace("count(*) AS accounts", "0.5 AS half, count(*) AS n"))
+    assert book.json("view", "refresh", "bands")["generation"] == 2
+    assert postgres.sql("SET ROLE clerk; SELECT sum(n) FROM bands", database) == [["30"]]
+    postgres.sql("DROP OWNED BY clerk; DROP ROLE clerk", database)
+
+
+def test_a_schedule_is_kept(book):
+    write_view(book, "bands", TOTALS.replace("on demand", "every 1 second"))
+    events, balances = deposits(3, 10, 50)
+    with serving(book) as server:
+        append(server, events)
+        wait_for(lambda: book.json("view", "show", "bands")["generation"] > 0)
+        wait_for(lambda: read(book) == bands(events, balances))
+        assert read(book) == bands(events, balances)
+
+
+@pytest.mark.parametrize("text, said", [
+    ("SELECT nothing FROM totals", 'views/bands.sql:3:8: column "nothing" does not exist'),
+    ("SELECT 1 AS a\nFROM missing", 'views/bands.sql:4:6: relation "missing" does not exist'),
+    ("SELECT 1 / (balance - balance) AS a FROM totals", "division by zero"),
+    ("SELECT 1 AS a, 2 AS a", 'column "a" specified more than once'),
+])
+def test_a_refresh_that_fails_is_named_and_keeps_the_rows(book, text, said):
+    events, balances = fill(book, accounts=5, count=20)
+    book.json("view", "refresh", "bands")
+    write_view(book, "bands", f"-- refresh: on demand\n-- database: people\n{text}\n")
+    answer = book.run("view", "refresh", "bands", status=1)
+    assert said in answer.errors, answer.errors
+    assert read(book) == bands(events, balances)
+    (row,) = [row for row in book.json("view", "ls") if row["name"] == "bands"]
+    assert said in row["error"]
+
+
+@pytest.fixture
+def clerk(book, postgres, database):
+    """A role of few rights, with a schema of its own: another service's."""
+    postgres.sql("CREATE ROLE clerk LOGIN PASSWORD 'right'; CREATE SCHEMA clerk AUTHORIZATION "
+                 "clerk; CREATE TABLE orders (id bigint PRIMARY KEY, amount numeric(10, 2)); "
+                 "INSERT INTO orders SELECT g, g FROM generate_series(1, 10) AS g", database)
+    (book.folder / "secrets" / "clerk").write_text(
+        postgres.connection(database, user="clerk") + " options='-c search_path=clerk,public'",
+        encoding="utf-8")
+    config = book.folder / "book.yaml"
+    config.write_text(config.read_text(encoding="utf-8") +
+                      "  theirs: postgres:file:secrets/clerk\n", encoding="utf-8")
+    yield book
+    postgres.sql("DROP OWNED BY clerk CASCADE; DROP ROLE clerk", database)
+
+
+ORDERS = "-- refresh: on demand\n-- database: theirs\nSELECT sum(amount) AS amount FROM orders\n"
+
+
+def test_a_view_of_anothers_tables_by_a_role_of_few_rights(clerk, postgres, database):
+    write_view(clerk, "taken", ORDERS)
+    answer = clerk.run("view", "refresh", "taken", status=5)
+    assert "permission denied for table orders" in answer.errors, answer.errors
+    postgres.sql("GRANT SELECT ON orders TO clerk", database)
+    clerk.json("view", "refresh", "taken")
+    assert clerk.json("view", "read", "taken") == [{"amount": 55}]
+    assert postgres.sql("SELECT * FROM clerk.taken", database) == [["55.00"]]
+
+
+def test_a_wrong_password_is_named_and_not_told(clerk, postgres, database):
+    write_view(clerk, "taken", ORDERS)
+    rules = postgres.data / "pg_hba.conf"
+    before = rules.read_text(encoding="utf-8")
+    rules.write_text("host all clerk 127.0.0.1/32 scram-sha-256\n" + before, encoding="utf-8")
+    try:
+        postgres.sql("SELECT pg_reload_conf()")
+        secret = clerk.folder / "secrets" / "clerk"
+        secret.write_text(secret.read_text(encoding="utf-8") + " password=hunter2",
+                          encoding="utf-8")
+        wait_for(lambda: "authentication failed" in clerk.run(
+            "view", "refresh", "taken", status=3).errors, 5)
+        answer = clerk.run("view", "refresh", "taken", status=3)
+        assert "password authentication failed" in answer.errors
+        assert "hunter2" not in answer.errors
+    finally:
+        rules.write_text(before, encoding="utf-8")
+        postgres.sql("SELECT pg_reload_conf()")
+
+
+def test_a_name_of_others_is_not_taken(book, postgres, database):
+    postgres.sql("CREATE VIEW bands AS SELECT 1 AS theirs", database)
+    answer = book.run("view", "refresh", "bands", status=1)
+    assert "something of that name" in answer.errors
+    assert postgres.sql("SELECT theirs FROM bands", database) == [["1"]]
+
+
+def test_a_server_that_is_down_stops_its_own_views_only(book):
+    (book.folder / "secrets" / "people").write_text("host=127.0.0.1 port=1 dbname=x",
+                                                    encoding="utf-8")
+    answer = book.run("view", "refresh", "bands", status=3)
+    assert "PostgreSQL" in answer.errors
+    rows = {row["name"]: row for row in book.json("view", "ls")}
+    assert "PostgreSQL" in rows["bands"]["error"]
+    book.json("view", "refresh", "bank_totals")
+
+
+@pytest.mark.parametrize("name, text, said", [
+    ("Bands", TOTALS, "small letters"),
+    ("b" * 47, TOTALS, "at most 46 bytes"),
+    ("x", TOTALS.replace("SELECT", "DELETE FROM totals; SELECT"), "second statement"),
+    ("x", "-- refresh: on demand\n-- database: people\nSELEKT 1", 'syntax error at or near'),
+    ("x", "-- refresh: on demand\n-- database: people\nSELECT pg_read_file('x')", "reach out"),
+    ("x", "-- refresh: on demand\n-- database: people\nSELECT * FROM x", "in a circle"),
+])
+def test_faults_are_named_without_a_server(book, name, text, said):
+    write_view(book, name, text)
+    answer = book.run("check", status=1)
+    assert said in answer.text + answer.errors, answer
