@@ -257,6 +257,31 @@ static int measure_all(struct dbk_bench *bench, struct contender *contenders, si
     return rc;
 }
 
+/* ---- Steps, one by one ---- */
+
+/* Old events by each of the steps in turns, as `read` answers them. */
+static int measure_cases(struct dbk_bench *bench, struct dbk_store *store,
+                         const struct dbk_bench_fill *of, double best_ns[DBK_BENCH_CASES],
+                         struct dbk_error *err)
+{
+    struct dbk_bench_way ways[DBK_BENCH_CASES] = {0};
+    int rc = DBK_OK;
+    for (size_t i = 0; rc == DBK_OK && i < DBK_BENCH_CASES; i++)
+        rc = dbk_bench_open_way(&ways[i], dbk_bench_cases[i].schema, false, false, err);
+    for (size_t i = 0; rc == DBK_OK && i < ROUNDS * DBK_BENCH_CASES; i++) {
+        size_t which = i % DBK_BENCH_CASES;
+        struct contender contender = {.store = store, .way = &ways[which]};
+        double ns = 0;
+        rc = take_turn(bench, &contender, READ_JSON, of, &ns, err);
+        if (i == which || ns < best_ns[which])
+            best_ns[which] = ns;
+    }
+    dbk_store_set_lens(store, NULL);
+    for (size_t i = 0; i < DBK_BENCH_CASES; i++)
+        dbk_bench_close_way(&ways[i]);
+    return rc;
+}
+
 /* ---- Chains ---- */
 
 static int measure_chain(struct dbk_bench *bench, struct dbk_store *store, unsigned versions,
@@ -309,6 +334,7 @@ struct work {
     struct dbk_bench_fill fill;
     struct dbk_bench_way ways[WAYS];
     struct contender contenders[CONTENDERS];
+    double case_ns[DBK_BENCH_CASES];
     double chain_ns[CHAIN_MAX];
     double migrate_seconds;
 };
@@ -360,6 +386,8 @@ static int measure_stores(struct dbk_bench *bench, struct work *work, struct dbk
         rc = measure_ways(bench, work, mixed, copy, err);
     if (rc == DBK_OK)
         rc = fill(bench, old, &work->fill, 1, err);
+    if (rc == DBK_OK)
+        rc = measure_cases(bench, old, &work->fill, work->case_ns, err);
     for (unsigned versions = 1; rc == DBK_OK && versions <= CHAIN_MAX; versions++)
         rc = measure_chain(bench, old, versions, &work->fill, &work->chain_ns[versions - 1], err);
     dbk_store_free(mixed);
@@ -378,6 +406,15 @@ static void write_report(const struct work *work, struct dbk_buf *report)
     put_way(report, &work->contenders[BY_PROGRAM], plain, 2, 0, true);
     put_way(report, &work->contenders[VERSIONED], plain, 2, 0, true);
     put_way(report, &work->contenders[MIGRATED], plain, 1, work->migrate_seconds, false);
+    dbk_bench_open_part(report, "step");
+    for (size_t i = 0; i < DBK_BENCH_CASES; i++) {
+        char key[32];
+        (void)snprintf(key, sizeof(key), "%s_json_ns", dbk_bench_cases[i].name);
+        dbk_bench_number(report, key, work->case_ns[i], 1);
+        (void)snprintf(key, sizeof(key), "%s_json_ratio", dbk_bench_cases[i].name);
+        dbk_bench_number(report, key, work->case_ns[i] / work->case_ns[0], 3);
+    }
+    dbk_bench_close_part(report);
     dbk_bench_open_part(report, "chain_ns");
     for (unsigned versions = 1; versions <= CHAIN_MAX; versions++) {
         char key[16];

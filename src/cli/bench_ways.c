@@ -14,6 +14,16 @@ const char dbk_bench_by_steps[] =
 const char dbk_bench_by_script[] = TYPE("", "");
 const char dbk_bench_by_program[] = TYPE(", \"upcast\": \"program\"", ", \"upcast\": \"program\"");
 
+#define CASE(step) "{\"versions\": [" V1 V2(", \"upcast\": [" step "]") "]}"
+
+const struct dbk_bench_case dbk_bench_cases[DBK_BENCH_CASES] = {
+    {"none", "{\"versions\": [" V1 "]}"},
+    {"add", CASE("{\"add\": \"currency\", \"value\": \"USD\"}")},
+    {"rename", CASE("{\"rename\": \"amount\", \"to\": \"total\"}")},
+    {"remove", CASE("{\"remove\": \"amount\"}")},
+    {"convert", CASE("{\"convert\": \"amount\", \"to\": \"string\"}")},
+};
+
 static const char to_2[] = "return function(data)\n"
                            "    data.currency = data.currency or \"USD\"\n"
                            "    return data\n"

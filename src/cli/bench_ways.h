@@ -17,6 +17,13 @@
 extern const char dbk_bench_by_steps[];
 extern const char dbk_bench_by_script[];
 extern const char dbk_bench_by_program[];
+/* A type of two versions for each of the steps that there are, and first one of one version, which
+   needs none. */
+#define DBK_BENCH_CASES 5
+extern const struct dbk_bench_case {
+    const char *name;
+    const char *schema;
+} dbk_bench_cases[DBK_BENCH_CASES];
 /* A type of so many versions, each of which adds a member; terminated. */
 void dbk_bench_put_chain(struct dbk_buf *out, unsigned versions);
 /* An event's data as version `version` has it, of about `size` bytes. */

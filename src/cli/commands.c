@@ -1170,7 +1170,8 @@ const struct dbk_cli_command dbk_cli_commands[] = {
      .details =
          "Events lie in turns in three versions. Each way is measured against the same events\n"
          "in the newest version (migrated), in turns, the best of seven, in time of the processor. "
-         "chain_ns: an event of\n"
+         "step: events of\n"
+         "version 1 as `read` writes them, by one step and by none. chain_ns: an event of\n"
          "version 1 of a type with so many versions, by a cursor alone.",
      .examples = EXAMPLES("daybook bench schema", "daybook bench schema --events 1000000 -o json"),
      .options = OPTIONS(BENCH, OPTION("events", NUMBER, "N", "events to read (300000)"),

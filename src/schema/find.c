@@ -13,13 +13,14 @@
 #include "schema/program.h"
 
 #ifdef __SSE2__
-#include <emmintrin.h>
+#include <immintrin.h>
 #endif
 
 #define WORD 64
 #define BLOCK 16
 #define TEXT_SIZE_MAX ((size_t)4096)
 #define NAME_SIZE_MAX ((size_t)63)
+#define CONVERTED_SIZE_MAX ((size_t)32) /* so much more than the value was */
 
 /* Of the bytes between the object's braces. */
 struct quotes {
@@ -36,7 +37,7 @@ void dbk_upcast_note_names(struct dbk_upcast_object *object)
         object->findable = object->findable && size <= NAME_SIZE_MAX;
         if (size <= NAME_SIZE_MAX)
             object->name_sizes |= UINT64_C(1) << size;
-        object->growth += object->sources[i].key.size;
+        object->growth += object->sources[i].key.size + CONVERTED_SIZE_MAX;
     }
     for (size_t i = 0; i < object->addition_count; i++)
         object->growth += object->additions[i].member.size + 1;
@@ -80,8 +81,32 @@ static inline uint64_t mark_rest(struct dbk_slice body, size_t at, __m128i *spec
     return mark_block(bytes, special);
 }
 
+/* As mark, for processors that have it. */
+__attribute__((target("avx512bw,bmi2"))) static void mark_wide(struct quotes *quotes,
+                                                               struct dbk_slice body)
+{
+    const __m512i quote = _mm512_set1_epi8('"');
+    const __m512i fold = _mm512_set1_epi8(0x20);
+    const __m512i last = _mm512_set1_epi8('z');
+    uint64_t special = 0;
+    size_t count = 0;
+    for (size_t at = 0; at < body.size; at += WORD) {
+        size_t left = body.size - at;
+        __mmask64 there = left < WORD ? _bzhi_u64(UINT64_MAX, (unsigned)left) : UINT64_MAX;
+        __m512i block = _mm512_maskz_loadu_epi8(there, body.data + at);
+        special |= _mm512_cmpgt_epi8_mask(_mm512_or_si512(block, fold), last);
+        quotes->words[count++] = _mm512_cmpeq_epi8_mask(block, quote);
+    }
+    quotes->count = count;
+    quotes->plain = special == 0;
+}
+
 static void mark(struct quotes *quotes, struct dbk_slice body)
 {
+    if (__builtin_cpu_supports("avx512bw")) {
+        mark_wide(quotes, body);
+        return;
+    }
     __m128i special = _mm_setzero_si128();
     size_t at = 0;
     size_t count = 0;
@@ -159,7 +184,6 @@ static bool take_string(const struct dbk_upcast_object *object, struct dbk_slice
         if ((finding->present & bit) != 0 || !(plain || is_on_top(body, begin)))
             return false;
         finding->present |= bit;
-        finding->only_renames = finding->only_renames && !source->removed && !source->changes;
         if (source->removed || source->changes || source->key.size > 0)
             finding->found[finding->count++] = (struct dbk_upcast_found){begin + 1, source};
         return true;
@@ -212,7 +236,6 @@ bool dbk_upcast_find(const struct dbk_upcast_object *object, struct dbk_slice te
     finding->begin = begin;
     finding->brace = end - 1;
     finding->present = 0;
-    finding->only_renames = true;
     finding->count = 0;
     mark(&quotes, body);
     if (!quotes.plain && memchr(body.data, '\\', body.size) != NULL)
@@ -231,59 +254,215 @@ static bool has_conflict(const struct dbk_upcast_object *object, uint64_t presen
     return conflict != NULL;
 }
 
+/* As memcpy; most stretches are too short for a call to pay. */
 static inline char *write(char *to, const char *from, size_t size)
 {
-    memcpy(to, from, size);
+    uint64_t ends[2];
+    if (size < sizeof(ends[0]) || size > sizeof(ends)) {
+        memcpy(to, from, size);
+        return to + size;
+    }
+    memcpy(&ends[0], from, sizeof(ends[0]));
+    memcpy(&ends[1], from + size - sizeof(ends[0]), sizeof(ends[0]));
+    memcpy(to, &ends[0], sizeof(ends[0]));
+    memcpy(to + size - sizeof(ends[0]), &ends[1], sizeof(ends[0]));
     return to + size;
 }
 
-/* The additions that are missing, behind the last member. */
-static char *write_additions(char *to, const struct dbk_upcast_object *object,
-                             const struct dbk_upcast_finding *finding, const char **copied)
+/*
+ * What stays is copied from `copied` on, as late as can be. A member that is left out opens a gap,
+ * which the next one that stays closes, so that there is one comma between any two that do.
+ */
+struct splice {
+    char *to;
+    const char *copied;
+    const char *next; /* where members begin of which nothing is known yet */
+    bool kept;        /* some member before stays */
+    bool gap;         /* the last ones before were left out */
+};
+
+static inline void copy_to(struct splice *splice, const char *end)
 {
-    const char *end = finding->brace;
+    splice->to = write(splice->to, splice->copied, (size_t)(end - splice->copied));
+    splice->copied = end;
+}
+
+static const char *past_space(const char *at)
+{
+    while ((unsigned char)*at <= ' ')
+        at++;
+    return at;
+}
+
+static const char *before_space(const char *end)
+{
     while ((unsigned char)end[-1] <= ' ')
         end--;
-    bool kept = end > finding->begin + 1;
-    bool added = false;
-    for (size_t i = 0; i < object->addition_count; i++) {
-        const struct dbk_upcast_addition *addition = &object->additions[i];
-        if (addition->removed || (finding->present & addition->unless) != 0)
-            continue;
-        if (!added)
-            to = write(to, *copied, (size_t)(end - *copied));
-        if (kept)
-            *to++ = ',';
-        to = write(to, addition->member.data, addition->member.size);
-        *copied = finding->brace;
-        added = true;
-        kept = true;
+    return end;
+}
+
+/* The value of a key, which is a scalar: its end; NULL: it takes a walk. */
+static const char *find_value(const struct dbk_upcast_finding *finding, const char *key_end,
+                              const char **value_out)
+{
+    const char *at = past_space(key_end);
+    if (*at != ':')
+        return NULL;
+    at = past_space(at + 1);
+    *value_out = at;
+    if (*at == '{' || *at == '[')
+        return NULL;
+    if (*at == '"') {
+        const char *end = memchr(at + 1, '"', (size_t)(finding->brace - at - 1));
+        return end == NULL ? NULL : end + 1;
     }
-    return to;
+    while (*at != ',' && *at != '}' && (unsigned char)*at > ' ')
+        at++;
+    return at > *value_out ? at : NULL;
+}
+
+/* A member that begins here stays. */
+static inline void keep(struct splice *splice, const char *begin)
+{
+    if (splice->gap) {
+        if (splice->kept)
+            *splice->to++ = ',';
+        splice->copied = begin;
+        splice->gap = false;
+    }
+    splice->kept = true;
+}
+
+/* Those before a place about which nothing was found stay. */
+static inline void keep_until(struct splice *splice, const char *end)
+{
+    if (end > splice->next)
+        keep(splice, splice->next);
+}
+
+/* False: the commas are not where they have to be. */
+static bool leave_out(struct splice *splice, const char *begin, const char *key,
+                      const char *value_end)
+{
+    const char *end = before_space(key);
+    if (end[-1] == ',')
+        end = before_space(end - 1);
+    else if (splice->kept || splice->gap)
+        return false;
+    if (!splice->kept)
+        end = begin + 1;
+    if (!splice->gap && end < splice->copied)
+        return false;
+    if (!splice->gap)
+        copy_to(splice, end);
+    splice->gap = true;
+    value_end = past_space(value_end);
+    splice->next = *value_end == ',' ? past_space(value_end + 1) : value_end;
+    return true;
+}
+
+/* A value of another kind, by one conversion. False: it takes a walk, which may say why. */
+static bool convert(struct splice *splice, const struct dbk_upcast_change *change,
+                    const char *value, const char *end, struct dbk_buf *out)
+{
+    const struct splice before = *splice;
+    if (*value == 'n')
+        return true;
+    copy_to(splice, value);
+    out->size = (size_t)(splice->to - out->data);
+    int rc =
+        dbk_upcast_convert(change->conversions->type, dbk_slice(value, (size_t)(end - value)), out);
+    if (rc == 0)
+        *splice = before;
+    if (rc != 1)
+        return rc == 0;
+    splice->to = out->data + out->size;
+    splice->copied = end;
+    return true;
+}
+
+static bool is_one_conversion(const struct dbk_upcast_change *change)
+{
+    return change->object == NULL && change->element == NULL && change->conversions != NULL &&
+           change->conversions->next == NULL;
+}
+
+static bool splice_member(struct splice *splice, const struct dbk_upcast_finding *finding,
+                          const struct dbk_upcast_found *found, struct dbk_buf *out)
+{
+    const struct dbk_upcast_source *source = found->source;
+    const char *key = finding->begin + found->offset;
+    const char *key_end = key + source->name.size + 2;
+    const char *value = NULL;
+    const char *end = NULL;
+    if (key < splice->next)
+        return false;
+    if (source->removed || source->changes) {
+        end = find_value(finding, key_end, &value);
+        if (end == NULL ||
+            (source->changes && (source->removed || !is_one_conversion(&source->change))))
+            return false;
+    }
+    keep_until(splice, key);
+    if (source->removed)
+        return leave_out(splice, finding->begin, key, end);
+    keep(splice, key);
+    splice->next = end != NULL ? end : key_end;
+    if (source->key.size > 0) {
+        copy_to(splice, key);
+        splice->to = write(splice->to, source->key.data, source->key.size);
+        splice->copied = key_end;
+    }
+    return end == NULL || convert(splice, &source->change, value, end, out);
+}
+
+/* The additions that are missing, behind the last member. Its state is a copy that nothing points
+   to, so that it can stay in registers while bytes are written. */
+static struct splice add_missing(struct splice splice, const struct dbk_upcast_object *object,
+                                 const struct dbk_upcast_finding *finding)
+{
+    const char *end = before_space(finding->brace);
+    size_t count = object->addition_count;
+    uint64_t present = finding->present;
+    keep_until(&splice, end);
+    for (size_t i = 0; i < count; i++) {
+        const struct dbk_upcast_addition *addition = &object->additions[i];
+        if (addition->removed || (present & addition->unless) != 0)
+            continue;
+        if (!splice.gap)
+            copy_to(&splice, end);
+        splice.gap = true;
+        if (splice.kept)
+            *splice.to++ = ',';
+        splice.to = write(splice.to, addition->member.data, addition->member.size);
+        splice.kept = true;
+    }
+    if (splice.gap)
+        splice.copied = finding->brace;
+    return splice;
 }
 
 int dbk_upcast_splice(const struct dbk_upcast_object *object, struct dbk_slice text,
                       const struct dbk_upcast_finding *finding, struct dbk_buf *out)
 {
-    const char *copied = text.data;
+    size_t before = out->size;
     size_t size = text.size + object->growth;
     if (has_conflict(object, finding->present))
         return -1;
-    if (size > out->capacity - out->size &&
-        (size > out->size_max - out->size || dbk_buf_reserve(out, size) < 0))
+    if (size > out->capacity - before &&
+        (size > out->size_max - before || dbk_buf_reserve(out, size) < 0))
         return -1;
-    char *to = out->data + out->size;
-    for (size_t i = 0; i < finding->count; i++) {
-        const struct dbk_upcast_source *source = finding->found[i].source;
-        const char *key = finding->begin + finding->found[i].offset;
-        to = write(to, copied, (size_t)(key - copied));
-        to = write(to, source->key.data, source->key.size);
-        copied = key + source->name.size + 2;
-    }
-    to = write_additions(to, object, finding, &copied);
-    if (copied == text.data)
-        return 0;
-    to = write(to, copied, (size_t)(text.data + text.size - copied));
-    out->size = (size_t)(to - out->data);
+    struct splice splice = {
+        .to = out->data + before, .copied = text.data, .next = past_space(finding->begin + 1)};
+    bool spliced = true;
+    for (size_t i = 0; spliced && i < finding->count; i++)
+        spliced = splice_member(&splice, finding, &finding->found[i], out);
+    if (spliced)
+        splice = add_missing(splice, object, finding);
+    out->size = before;
+    if (!spliced || splice.copied == text.data)
+        return spliced ? 0 : -1;
+    copy_to(&splice, text.data + text.size);
+    out->size = (size_t)(splice.to - out->data);
     return 1;
 }

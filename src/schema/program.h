@@ -92,8 +92,7 @@ struct dbk_upcast_found {
 struct dbk_upcast_finding {
     const char *begin; /* the object's braces in the text */
     const char *brace;
-    uint64_t present;  /* sources: bit i is sources[i] */
-    bool only_renames; /* of those, none is removed and no value changes */
+    uint64_t present; /* sources: bit i is sources[i] */
     size_t count;
     struct dbk_upcast_found found[DBK_UPCAST_FINDABLE_MAX]; /* of which something becomes */
 };

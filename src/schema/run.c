@@ -389,83 +389,6 @@ static void add_missing(struct run *run, struct walk *walk)
         run->copied = run->at;
 }
 
-/* ---- Objects whose members were found ---- */
-
-static const char *back_over_space(const char *at, const char *begin)
-{
-    while (at > begin && (unsigned char)at[-1] <= ' ')
-        at--;
-    return at;
-}
-
-/* Members were stepped over, of which the last ends here: they stay. */
-static int keep_until(struct run *run, struct walk *walk, const char *end)
-{
-    if (end <= run->at)
-        return DBK_OK;
-    if (walk->gap) {
-        skip_space(run);
-        if (*run->at != ',')
-            return damaged(run);
-        run->at++;
-        skip_space(run);
-        if (run->at >= end)
-            return damaged(run);
-        keep(run, walk, run->at);
-    }
-    walk->kept = true;
-    walk->kept_end = end;
-    return DBK_OK;
-}
-
-/* The member that begins here, after those that stay. */
-static int run_found(struct run *run, struct walk *walk, const char *begin,
-                     const struct dbk_upcast_source *source)
-{
-    if (begin < run->at)
-        return damaged(run);
-    const char *end = back_over_space(begin, run->at);
-    if (end > run->at && end[-1] == ',')
-        end = back_over_space(end - 1, run->at);
-    int rc = keep_until(run, walk, end);
-    if (rc < 0)
-        return rc;
-    run->at = begin + source->name.size + 2;
-    return run_source(run, walk, begin, source);
-}
-
-static int run_findings(struct run *run, struct walk *walk,
-                        const struct dbk_upcast_finding *finding)
-{
-    const char *begin = run->at;
-    const char *brace = finding->brace;
-    int rc = DBK_OK;
-    walk->kept_end = ++run->at;
-    for (size_t i = 0; rc == DBK_OK && i < finding->count; i++)
-        rc = run_found(run, walk, begin + finding->found[i].offset, finding->found[i].source);
-    if (rc == DBK_OK && run->at > brace)
-        rc = damaged(run);
-    if (rc == DBK_OK)
-        rc = keep_until(run, walk, back_over_space(brace, run->at));
-    run->at = brace;
-    return rc;
-}
-
-/* Members of the object at run->at were found. 1: done; negative: an error. */
-static int run_finding(struct run *run, const struct dbk_upcast_object *object,
-                       const struct dbk_upcast_finding *finding)
-{
-    struct walk walk = {.object = object, .present = finding->present};
-    int rc = run_findings(run, &walk, finding);
-    if (rc == DBK_OK)
-        rc = check_conflicts(run, &walk);
-    if (rc < 0)
-        return rc;
-    add_missing(run, &walk);
-    run->at++;
-    return 1;
-}
-
 static int run_object(struct run *run, const struct dbk_upcast_object *object)
 {
     struct walk walk = {.object = object, .kept_end = ++run->at};
@@ -513,21 +436,17 @@ static int run_value(struct run *run, const struct dbk_upcast_change *change)
     return skip_value(run);
 }
 
-static int run_text(const struct dbk_upcast_change *change,
-                    const struct dbk_upcast_finding *finding, struct dbk_slice text,
-                    struct dbk_buf *out, struct dbk_error *err)
+static int walk(const struct dbk_upcast_change *change, struct dbk_slice text, struct dbk_buf *out,
+                struct dbk_error *err)
 {
     struct run run = {
         .at = text.data, .end = text.data + text.size, .copied = text.data, .out = out, .err = err};
     size_t size = out->size;
     if (text.size == 0)
         return damaged(&run);
+    run.escapes = memchr(text.data, '\\', text.size) != NULL;
     skip_space(&run);
-    int rc = finding == NULL ? 0 : run_finding(&run, change->object, finding);
-    if (rc == 0) {
-        run.escapes = memchr(text.data, '\\', text.size) != NULL;
-        rc = run_value(&run, change);
-    }
+    int rc = run_value(&run, change);
     skip_space(&run);
     if (rc >= 0 && run.at != run.end)
         rc = damaged(&run);
@@ -547,10 +466,10 @@ int dbk_upcast_run_change(const struct dbk_upcast_change *change, struct dbk_sli
 {
     struct dbk_upcast_finding finding;
     const struct dbk_upcast_object *object = change->object;
-    if (object == NULL || !object->findable || !dbk_upcast_find(object, text, &finding))
-        return run_text(change, NULL, text, out, err);
-    int rc = finding.only_renames ? dbk_upcast_splice(object, text, &finding, out) : -1;
-    return rc >= 0 ? rc : run_text(change, &finding, text, out, err);
+    int rc = object != NULL && object->findable && dbk_upcast_find(object, text, &finding)
+                 ? dbk_upcast_splice(object, text, &finding, out)
+                 : -1;
+    return rc >= 0 ? rc : walk(change, text, out, err);
 }
 
 int dbk_upcast_run(const struct dbk_upcast_program *program, struct dbk_slice text,

@@ -68,6 +68,8 @@ def test_schema_reads_old_versions_in_each_way(bench, tmp_path):
     assert report["migrated"]["once_seconds"] > 0
     assert [way for way in ["steps", "lua", "c", "versioned", "migrated"]
             if report[way]["original_remains"] != "yes"] == ["migrated"]
+    for step in ["none", "add", "rename", "remove", "convert"]:
+        assert report["step"][f"{step}_json_ns"] > 0 and report["step"][f"{step}_json_ratio"] > 0
     assert list(report["chain_ns"]) == [str(versions) for versions in range(1, 11)]
     assert not list(tmp_path.iterdir()), "nothing is left behind"
 
