@@ -83,6 +83,21 @@ bool dbk_caller_covers_category(const struct dbk_caller *caller, enum dbk_scope_
                                 struct dbk_slice category);
 bool dbk_caller_covers_prefix(const struct dbk_caller *caller, enum dbk_scope_kind kind,
                               struct dbk_slice prefix);
+/* The same for some of them: false when none there could be is allowed. */
+bool dbk_caller_meets_category(const struct dbk_caller *caller, enum dbk_scope_kind kind,
+                               struct dbk_slice category);
+bool dbk_caller_meets_prefix(const struct dbk_caller *caller, enum dbk_scope_kind kind,
+                             struct dbk_slice prefix);
+/* True when it may do a command about a stream, or with an event in it; empty: it is not known yet
+   about which. */
+bool dbk_caller_may_command(const struct dbk_caller *caller, struct dbk_slice name,
+                            struct dbk_slice stream);
+/* True when there are streams that it may read. */
+bool dbk_caller_reads_some(const struct dbk_caller *caller);
+#define DBK_CALLER_NAMES_MAX 64
+/* True when what it may read are whole categories, and these are all; borrowed from the access. */
+bool dbk_caller_read_categories(const struct dbk_caller *caller,
+                                struct dbk_slice names[DBK_CALLER_NAMES_MAX], size_t *count_out);
 /* True when it may read every stream but the book's own; those, too. */
 bool dbk_caller_reads_all(const struct dbk_caller *caller);
 bool dbk_caller_reads_own(const struct dbk_caller *caller);

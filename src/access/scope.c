@@ -46,9 +46,9 @@ static int malformed(struct dbk_slice text, struct dbk_error *err)
     bool plain = dbk_slice_is_utf8(text);
     return dbk_error_set(err, DBK_EINVAL,
                          "\"%.*s\" is no scope: write read:NAME, append:NAME, model:NAME, "
-                         "operate:NAME, view:NAME, query:NAME, command:NAME, group:NAME, "
-                         "capture:SERVICE, forget, metrics, read-only or admin; a name may end "
-                         "with *",
+                         "operate:NAME, view:NAME, query:NAME, command:NAME, "
+                         "command:NAME/STREAMS, group:NAME, capture:SERVICE, forget, metrics, "
+                         "read-only or admin; a name may end with *",
                          plain ? (int)(text.size < 80 ? text.size : 80) : 0, text.data);
 }
 
@@ -67,9 +67,18 @@ int dbk_scope_parse(struct dbk_slice text, struct dbk_scope *scope_out, struct d
         struct dbk_slice pattern = {0};
         if (colon != NULL)
             pattern = dbk_slice(colon + 1, text.size - word.size - 1);
-        if (named && !is_pattern(pattern))
+        struct dbk_slice streams = {0};
+        const char *slash = kind != DBK_SCOPE_COMMAND || pattern.size == 0
+                                ? NULL
+                                : memchr(pattern.data, '/', pattern.size);
+        if (slash != NULL) {
+            size_t size = (size_t)(slash - pattern.data);
+            streams = dbk_slice(slash + 1, pattern.size - size - 1);
+            pattern.size = size;
+        }
+        if ((named && !is_pattern(pattern)) || (slash != NULL && !is_pattern(streams)))
             break;
-        *scope_out = (struct dbk_scope){(enum dbk_scope_kind)kind, pattern, text};
+        *scope_out = (struct dbk_scope){(enum dbk_scope_kind)kind, pattern, streams, text};
         return DBK_OK;
     }
     return malformed(text, err);
@@ -153,4 +162,49 @@ bool dbk_scope_covers_prefix(const struct dbk_scope *scope, enum dbk_scope_kind 
         return begins(scope->pattern, prefix);
     return is_category(scope->pattern) && prefix.size > scope->pattern.size &&
            dbk_slice_starts_with(prefix, scope->pattern) && prefix.data[scope->pattern.size] == '-';
+}
+
+/* ---- Whether there may be something in common ---- */
+
+static bool starts_either(struct dbk_slice one, struct dbk_slice other)
+{
+    return dbk_slice_starts_with(one, other) || dbk_slice_starts_with(other, one);
+}
+
+bool dbk_scope_meets_category(const struct dbk_scope *scope, enum dbk_scope_kind kind,
+                              struct dbk_slice category)
+{
+    if (dbk_scope_covers_category(scope, kind, category))
+        return true;
+    if (scope->kind != kind || category.size == 0)
+        return false;
+    /* A stream of the category, or all whose names begin so and go on behind its dash. */
+    struct dbk_slice pattern = scope->pattern;
+    return pattern.size > category.size && dbk_slice_starts_with(pattern, category) &&
+           pattern.data[category.size] == '-';
+}
+
+bool dbk_scope_meets_prefix(const struct dbk_scope *scope, enum dbk_scope_kind kind,
+                            struct dbk_slice prefix)
+{
+    if (dbk_scope_covers_prefix(scope, kind, prefix))
+        return true;
+    if (scope->kind != kind || prefix.size == 0)
+        return false;
+    struct dbk_slice pattern = scope->pattern;
+    if (is_open(pattern)) {
+        pattern.size--;
+        return pattern.size > 0 && starts_either(pattern, prefix);
+    }
+    /* Of a category the names are its own, and those with a dash behind it. */
+    if (is_category(pattern) && prefix.size > pattern.size)
+        return dbk_slice_starts_with(prefix, pattern) && prefix.data[pattern.size] == '-';
+    return dbk_slice_starts_with(pattern, prefix);
+}
+
+bool dbk_scope_allows_command(const struct dbk_scope *scope, struct dbk_slice name,
+                              struct dbk_slice stream)
+{
+    return dbk_scope_allows(scope, DBK_SCOPE_COMMAND, name) &&
+           (scope->streams.size == 0 || (stream.size > 0 && fits_stream(scope->streams, stream)));
 }

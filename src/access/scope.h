@@ -6,7 +6,8 @@
  *     model:NAME  view:NAME  query:NAME           rows of it, and how far it is
  *     operate:NAME                                rebuilds and dead letters of a model, a view's
  *                                                 refresh
- *     command:NAME  group:NAME  capture:SERVICE
+ *     command:NAME  command:NAME/PATTERN          about any stream; about these alone
+ *     group:NAME  capture:SERVICE
  *     forget  metrics
  *     read-only                                   all that reads
  *     admin                                       everything
@@ -47,6 +48,7 @@ enum dbk_scope_kind {
 struct dbk_scope {
     enum dbk_scope_kind kind;
     struct dbk_slice pattern; /* empty: the kind has none */
+    struct dbk_slice streams; /* of a command: those it is about; empty: any */
     struct dbk_slice text;    /* all of it */
 };
 
@@ -67,5 +69,13 @@ bool dbk_scope_covers_category(const struct dbk_scope *scope, enum dbk_scope_kin
                                struct dbk_slice category);
 bool dbk_scope_covers_prefix(const struct dbk_scope *scope, enum dbk_scope_kind kind,
                              struct dbk_slice prefix);
+/* The same for some of them: false when none there could be is allowed. */
+bool dbk_scope_meets_category(const struct dbk_scope *scope, enum dbk_scope_kind kind,
+                              struct dbk_slice category);
+bool dbk_scope_meets_prefix(const struct dbk_scope *scope, enum dbk_scope_kind kind,
+                            struct dbk_slice prefix);
+/* Whether a command may be about a stream, or have it in an event; empty: it is about none. */
+bool dbk_scope_allows_command(const struct dbk_scope *scope, struct dbk_slice name,
+                              struct dbk_slice stream);
 
 #endif

@@ -301,6 +301,12 @@ static int version_behind(struct doing *doing, uint64_t position, uint64_t *vers
     return rc < 0 ? rc : DBK_OK;
 }
 
+static int allow(const struct doing *doing, struct dbk_slice stream, struct dbk_error *err)
+{
+    const struct dbk_command *command = doing->command;
+    return command->allow == NULL ? DBK_OK : command->allow(command->context, stream, err);
+}
+
 /* The event of an ordinal of an earlier run. 1: there is one; 0: there was none. */
 static int read_known(struct doing *doing, uint64_t position, size_t ordinal,
                       struct dbk_buf *events, struct dbk_error *err)
@@ -317,6 +323,10 @@ static int read_known(struct doing *doing, uint64_t position, size_t ordinal,
                            "the idempotency key was used for another %.*s before, at position "
                            "%" PRIu64,
                            DBK_SLICE_ARGS(doing->command->name), position);
+    if (rc == 1) {
+        int allowed = allow(doing, event.stream, err);
+        rc = allowed < 0 ? allowed : rc;
+    }
     if (rc == 1)
         write_event(events, ordinal == 1, event.type, event.data);
     dbk_cursor_free(cursor);
@@ -442,6 +452,9 @@ static int try_once(struct doing *doing, struct dbk_buf *events, struct dbk_comm
     result->version = version;
     if (rc == DBK_OK && decision.refusal.size > 0)
         rc = refuse(&decision, result, err);
+    for (size_t i = 0; rc == DBK_OK && i < decision.count; i++)
+        if (decision.events[i].stream.size > 0)
+            rc = allow(doing, decision.events[i].stream, err);
     if (rc < 0)
         return rc;
     write_events(&decision, events);
@@ -502,6 +515,8 @@ static int run(struct doing *doing, struct dbk_buf *events, struct dbk_command_r
     int rc = dbk_decider_begin(doing->decider, doing->command->body, err);
     if (rc == DBK_OK)
         rc = dbk_decider_stream(doing->decider, &doing->stream, err);
+    if (rc == DBK_OK)
+        rc = allow(doing, dbk_buf_slice(&doing->stream), err);
     if (rc < 0)
         return rc;
     (void)snprintf(result->stream, sizeof(result->stream), "%.*s",

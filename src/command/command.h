@@ -118,6 +118,12 @@ struct dbk_command {
     struct dbk_slice idempotency_key; /* empty: none */
     struct dbk_slice meta;            /* JSON object that goes into each event's meta; or empty */
     bool dry_run;                     /* decide, answer, append nothing */
+    /*
+     * Judges the stream that it is about before its state is read, and those of its events before
+     * they are appended or answered: a negative answer is the command's. NULL: any stream.
+     */
+    int (*allow)(void *context, struct dbk_slice stream, struct dbk_error *err);
+    void *context;
 };
 
 struct dbk_command_result {

@@ -219,6 +219,16 @@ int dbk_engine_report(struct dbk_engine *engine, const char *name,
                       struct dbk_buf *cut_out, struct dbk_rows **rows_out,
                       struct dbk_error *err) DBK_MUST_CHECK;
 
+/*
+ * True when all that a query or a view reads, itself or through views, are tables of these models.
+ * False where nobody knows: a name that stands anywhere counts as read, and of a query to a server
+ * only that knows its tables.
+ */
+bool dbk_engine_query_reads_only(const struct dbk_engine *engine, struct dbk_slice name,
+                                 const char *const *models, size_t count);
+bool dbk_engine_view_reads_only(const struct dbk_engine *engine, struct dbk_slice name,
+                                const char *const *models, size_t count);
+
 /* Waits until a model or view (by name) has got to a position; see dbk_models_wait. DBK_ENOTFOUND;
    DBK_ETIMEOUT. */
 int dbk_engine_wait(struct dbk_engine *engine, const char *name, uint64_t after, int64_t timeout_us,

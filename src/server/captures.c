@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The services that are captured: status, health and metrics. */
-#include "server/handlers.h"
+#include "server/guard.h"
 
 static void put_status(struct dbk_buf *out, const struct dbk_capture_status *status)
 {
@@ -38,13 +38,16 @@ int dbk_api_captures(struct dbk_api_call *call, struct dbk_error *err)
     struct dbk_captures *captures = dbk_engine_captures(call->engine);
     struct dbk_buf *out = &call->scratch->out;
     struct dbk_capture_status status;
+    const char *comma = "";
     dbk_buf_append_text(out, "{\"captures\":[");
     for (size_t i = 0; i < dbk_captures_count(captures); i++) {
         int rc = dbk_captures_status(captures, i, &status, err);
         if (rc < 0)
             return rc;
-        if (i > 0)
-            dbk_buf_append_char(out, ',');
+        if (!dbk_guard_sees(call, DBK_SCOPE_CAPTURE, dbk_slice_of(status.service)))
+            continue;
+        dbk_buf_append_text(out, comma);
+        comma = ",";
         put_status(out, &status);
     }
     dbk_buf_append_text(out, "]}");

@@ -51,11 +51,18 @@ static int put_status(struct dbk_slice name, const struct dbk_group_status *stat
     return out->rc;
 }
 
+static int put_seen(struct dbk_slice name, const struct dbk_group_status *status, void *context)
+{
+    const struct listing *listing = context;
+    return dbk_guard_sees(listing->call, DBK_SCOPE_GROUP, name) ? put_status(name, status, context)
+                                                                : DBK_OK;
+}
+
 int dbk_api_groups(struct dbk_api_call *call, struct dbk_error *err)
 {
     struct listing listing = {call, ""};
     dbk_buf_append_text(&call->scratch->out, "{\"groups\":[");
-    int rc = dbk_group_list(groups_of(call), put_status, &listing, err);
+    int rc = dbk_group_list(groups_of(call), put_seen, &listing, err);
     dbk_buf_append_text(&call->scratch->out, "]}");
     return rc < 0 ? rc : dbk_call_send_json(call, 200);
 }

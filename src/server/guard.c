@@ -7,7 +7,9 @@ enum right {
     NOBODY,   /* also without a key; the handler tells less then */
     ANY_KEY,  /* what it says is of no stream, model or person */
     SCOPE,    /* of a kind, with the name in a part of the path; without a name for others */
-    FILTERED, /* a read of the book: what its filter names */
+    LISTED,   /* the handler leaves out what it may not see */
+    FILTERED, /* a read of the book: what it names must be within reach, the rest is left out */
+    COMMAND,  /* and the handler judges the streams */
     GROUPED,  /* as SCOPE, and the group's filter must be within what the key reads */
     IN_BODY,  /* the handler judges what the body names */
 };
@@ -40,7 +42,7 @@ static const struct rule rules[] = {
     {"GET", "/streams/{stream}/state", SCOPE, DBK_SCOPE_READ, 1},
     {"GET", "/streams/{stream}/log", SCOPE, DBK_SCOPE_READ, 1},
     {"GET", "/trace/{id}", SCOPE, DBK_SCOPE_READ_ONLY, 0},
-    {"GET", "/groups", SCOPE, DBK_SCOPE_READ_ONLY, 0},
+    {"GET", "/groups", LISTED, DBK_SCOPE_GROUP, 0},
     {"GET", "/groups/{group}", GROUPED, DBK_SCOPE_GROUP, 1},
     {"PUT", "/groups/{group}", SCOPE, DBK_SCOPE_GROUP, 1},
     {"DELETE", "/groups/{group}", SCOPE, DBK_SCOPE_GROUP, 1},
@@ -57,11 +59,11 @@ static const struct rule rules[] = {
     {"POST", "/access/keys", SCOPE, DBK_SCOPE_ADMIN, 0},
     {"POST", "/access/keys/{key}/rotate", SCOPE, DBK_SCOPE_ADMIN, 0},
     {"DELETE", "/access/keys/{key}", SCOPE, DBK_SCOPE_ADMIN, 0},
-    {"POST", "/commands/{name}", SCOPE, DBK_SCOPE_COMMAND, 1},
-    {"GET", "/queries", SCOPE, DBK_SCOPE_READ_ONLY, 0},
+    {"POST", "/commands/{name}", COMMAND, DBK_SCOPE_COMMAND, 1},
+    {"GET", "/queries", LISTED, DBK_SCOPE_QUERY, 0},
     {"GET", "/queries/{name}", SCOPE, DBK_SCOPE_QUERY, 1},
     {"GET", "/reports/{name}", SCOPE, DBK_SCOPE_QUERY, 1},
-    {"GET", "/models", SCOPE, DBK_SCOPE_READ_ONLY, 0},
+    {"GET", "/models", LISTED, DBK_SCOPE_MODEL, 0},
     {"GET", "/models/{model}", SCOPE, DBK_SCOPE_MODEL, 1},
     {"GET", "/models/{model}/tables/{table}", SCOPE, DBK_SCOPE_MODEL, 1},
     {"POST", "/models/{model}/rebuild", SCOPE, DBK_SCOPE_OPERATE, 1},
@@ -74,10 +76,10 @@ static const struct rule rules[] = {
     {"GET", "/sagas/{saga}/{instance}", SCOPE, DBK_SCOPE_READ_ONLY, 0},
     {"POST", "/sagas/{saga}/{instance}/retry", SCOPE, DBK_SCOPE_ADMIN, 0},
     {"POST", "/sagas/{saga}/{instance}/cancel", SCOPE, DBK_SCOPE_ADMIN, 0},
-    {"GET", "/captures", SCOPE, DBK_SCOPE_READ_ONLY, 0},
+    {"GET", "/captures", LISTED, DBK_SCOPE_CAPTURE, 0},
     {"GET", "/captures/{service}/position", SCOPE, DBK_SCOPE_CAPTURE, 1},
     {"POST", "/captures/{service}/resnapshot", SCOPE, DBK_SCOPE_ADMIN, 0},
-    {"GET", "/views", SCOPE, DBK_SCOPE_READ_ONLY, 0},
+    {"GET", "/views", LISTED, DBK_SCOPE_VIEW, 0},
     {"GET", "/views/{view}", SCOPE, DBK_SCOPE_VIEW, 1},
     {"GET", "/views/{view}/status", SCOPE, DBK_SCOPE_VIEW, 1},
     {"GET", "/views/{view}/explain", SCOPE, DBK_SCOPE_VIEW, 1},
@@ -144,14 +146,15 @@ static int judge_categories(const struct dbk_api_call *call, struct dbk_slice na
         const char *comma = at == names.size ? NULL : memchr(names.data + at, ',', names.size - at);
         size_t end = comma == NULL ? names.size : (size_t)(comma - names.data);
         struct dbk_slice category = dbk_slice(names.data + at, end - at);
-        if (!dbk_caller_covers_category(call->request->caller, DBK_SCOPE_READ, category))
+        if (!dbk_caller_meets_category(call->request->caller, DBK_SCOPE_READ, category))
             return deny(call, DBK_SCOPE_READ, category, err);
         at = end + 1;
     }
     return DBK_OK;
 }
 
-/* A read of the book passes when its categories, or its prefix, are within what the key reads. */
+/* A read of the book passes when the key may see something of each category, and of the prefix,
+   that it names. */
 static int judge_filter(const struct dbk_api_call *call, struct dbk_error *err)
 {
     const struct dbk_caller *caller = call->request->caller;
@@ -164,15 +167,15 @@ static int judge_filter(const struct dbk_api_call *call, struct dbk_error *err)
         return deny(call, DBK_SCOPE_READ, DBK_SLICE_LITERAL("$*"), err);
     if (dbk_caller_reads_all(caller))
         return DBK_OK;
-    if (dbk_call_text(call, "stream_prefix", &text) &&
-        dbk_caller_covers_prefix(caller, DBK_SCOPE_READ, text))
-        return DBK_OK;
-    if (dbk_call_text(call, "category", &text))
-        return judge_categories(call, text, err);
-    return dbk_error_set(err, DBK_EDENIED,
-                         "key %s does not read the whole book: name what is to be read with "
-                         "category or stream_prefix, or give it the scope read:*",
-                         dbk_caller_id(caller));
+    if (!dbk_caller_reads_some(caller))
+        return dbk_error_set(err, DBK_EDENIED,
+                             "key %s may not do this: it reads no streams, and needs a scope such "
+                             "as read:order",
+                             dbk_caller_id(caller));
+    if (dbk_call_text(call, "stream_prefix", &text) && text.size > 0 &&
+        !dbk_caller_meets_prefix(caller, DBK_SCOPE_READ, text))
+        return deny(call, DBK_SCOPE_READ, text, err);
+    return dbk_call_text(call, "category", &text) ? judge_categories(call, text, err) : DBK_OK;
 }
 
 struct judging {
@@ -217,6 +220,10 @@ int dbk_guard_judge(const struct dbk_route *route, struct dbk_api_call *call, st
         int rc = judge_scope(rule, call, err);
         return rc == DBK_OK && rule->right == GROUPED ? judge_group(call, err) : rc;
     }
+    if (rule->right == COMMAND &&
+        !dbk_caller_may_command(call->request->caller, call->parts[rule->part],
+                                (struct dbk_slice){0}))
+        return deny(call, DBK_SCOPE_COMMAND, call->parts[rule->part], err);
     return rule->right == FILTERED ? judge_filter(call, err) : DBK_OK;
 }
 
@@ -236,6 +243,33 @@ bool dbk_guard_has(const struct dbk_api_call *call, enum dbk_scope_kind kind)
     const struct dbk_caller *caller = call->request->caller;
     return !is_asked(call) ||
            (caller != NULL && dbk_caller_may(caller, kind, (struct dbk_slice){0}));
+}
+
+bool dbk_guard_sees(const struct dbk_api_call *call, enum dbk_scope_kind kind,
+                    struct dbk_slice name)
+{
+    const struct dbk_caller *caller = call->request->caller;
+    return !is_asked(call) || dbk_caller_may(caller, kind, name) ||
+           dbk_caller_may(caller, DBK_SCOPE_READ_ONLY, (struct dbk_slice){0});
+}
+
+bool dbk_guard_filters(const struct dbk_api_call *call)
+{
+    return is_asked(call) && !dbk_caller_reads_all(call->request->caller);
+}
+
+int dbk_guard_command(void *context, struct dbk_slice stream, struct dbk_error *err)
+{
+    const struct dbk_api_call *call = context;
+    struct dbk_slice name = call->parts[1];
+    if (!is_asked(call) || dbk_caller_may_command(call->request->caller, name, stream))
+        return DBK_OK;
+    return dbk_error_set(err, DBK_EDENIED,
+                         "key %s may not do %.*s about a stream of %.*s: it needs the scope "
+                         "command:%.*s, or command:%.*s/ and the stream's name",
+                         dbk_caller_id(call->request->caller), DBK_SLICE_ARGS(name),
+                         DBK_SLICE_ARGS(dbk_stream_category(stream)), DBK_SLICE_ARGS(name),
+                         DBK_SLICE_ARGS(name));
 }
 
 int dbk_guard_append(const struct dbk_api_call *call, struct dbk_slice stream,

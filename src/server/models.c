@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Status, rebuilds and refreshes of models and views. */
-#include "server/handlers.h"
+#include "server/guard.h"
 
 static const char *state_of(const struct dbk_model_status *status)
 {
@@ -124,11 +124,15 @@ int dbk_api_models(struct dbk_api_call *call, struct dbk_error *err)
 {
     struct dbk_buf *out = &call->scratch->out;
     size_t count = dbk_models_count(dbk_engine_models(call->engine));
+    const struct dbk_book *book = dbk_engine_book(call->engine);
+    const char *comma = "";
     int rc = DBK_OK;
     dbk_buf_append_text(out, "{\"models\":[");
     for (size_t i = 0; rc == DBK_OK && i < count; i++) {
-        if (i > 0)
-            dbk_buf_append_char(out, ',');
+        if (!dbk_guard_sees(call, DBK_SCOPE_MODEL, dbk_slice_of(book->models[i].name)))
+            continue;
+        dbk_buf_append_text(out, comma);
+        comma = ",";
         rc = dbk_api_put_model(call, i, err);
     }
     dbk_buf_append_text(out, "]}");
@@ -148,11 +152,15 @@ int dbk_api_views(struct dbk_api_call *call, struct dbk_error *err)
 {
     struct dbk_buf *out = &call->scratch->out;
     size_t count = dbk_views_count(dbk_engine_views(call->engine));
+    const struct dbk_book *book = dbk_engine_book(call->engine);
+    const char *comma = "";
     int rc = DBK_OK;
     dbk_buf_append_text(out, "{\"views\":[");
     for (size_t i = 0; rc == DBK_OK && i < count; i++) {
-        if (i > 0)
-            dbk_buf_append_char(out, ',');
+        if (!dbk_guard_sees(call, DBK_SCOPE_VIEW, dbk_slice_of(book->views[i].name)))
+            continue;
+        dbk_buf_append_text(out, comma);
+        comma = ",";
         rc = dbk_api_put_view(call, i, err);
     }
     dbk_buf_append_text(out, "]}");

@@ -2,7 +2,7 @@
 /* GET /streams/{stream} and GET /events: as JSON, line by line, and as a live tail. */
 #include <stdio.h>
 
-#include "server/handlers.h"
+#include "server/guard.h"
 
 #define LIMIT_DEFAULT 1000
 #define LIMIT_MAX 10000
@@ -12,7 +12,7 @@
 /* How long a tail sleeps before it looks whether its client is still there. */
 #define LOOK_US (INT64_C(1) * 1000000)
 #define WAIT_MAX_MS 300000
-#define NAMES_MAX 64
+#define NAMES_MAX DBK_CALLER_NAMES_MAX
 
 struct reading {
     struct dbk_api_call *call;
@@ -24,6 +24,7 @@ struct reading {
     uint64_t limit;             /* 0: none */
     int64_t wait_us;            /* for the first event, when there is none yet */
     uint64_t end;               /* the last position when it began: later ones may be missing */
+    bool filtered;              /* not all of it is for whoever asks */
 };
 
 static int read_names(const struct dbk_api_call *call, const char *name, struct dbk_slice *names,
@@ -170,6 +171,28 @@ static int flush_piece(struct dbk_api_call *call)
                : dbk_call_flush(call);
 }
 
+/* What is not for whoever asks is as if it were not there. */
+static int next(const struct reading *reading, struct dbk_cursor *cursor,
+                struct dbk_event *event_out, struct dbk_error *err)
+{
+    int rc = DBK_OK;
+    do
+        rc = dbk_cursor_next(cursor, event_out, err);
+    while (rc == 1 && reading->filtered && !dbk_guard_may_read(reading->call, event_out->stream));
+    return rc;
+}
+
+/* Whole categories are looked up; any other scopes are a scan. */
+static void narrow(struct reading *reading)
+{
+    struct dbk_filter *filter = &reading->filter;
+    reading->filtered = dbk_guard_filters(reading->call);
+    size_t count = 0;
+    if (reading->filtered && filter->category_count == 0 && filter->stream_prefix.size == 0 &&
+        dbk_caller_read_categories(reading->call->request->caller, reading->categories, &count))
+        filter->category_count = count;
+}
+
 /* ---- One JSON document ---- */
 
 /* The first event of a document: 1; 0: there is none, also after the wait. */
@@ -182,7 +205,7 @@ static int wait_first(struct reading *reading, struct dbk_cursor *cursor, struct
     int64_t end_us = os->monotonic_us(os) + reading->wait_us;
     for (;;) {
         uint64_t wakes = dbk_store_wakes(store);
-        int rc = dbk_cursor_next(cursor, event, err);
+        int rc = next(reading, cursor, event, err);
         int64_t left_us = end_us - os->monotonic_us(os);
         if (rc != 0 || reading->wait_us == 0 || left_us <= 0 || dbk_call_wait(call) < 0)
             return rc;
@@ -208,7 +231,7 @@ static int send_document(struct reading *reading, struct dbk_cursor *cursor, str
     uint64_t last = 0;
     int rc = wait_first(reading, cursor, &event, err);
     dbk_buf_append_text(out, "{\"events\":[");
-    for (; rc == 1; rc = dbk_cursor_next(cursor, &event, err)) {
+    for (; rc == 1; rc = next(reading, cursor, &event, err)) {
         more = count == limit;
         if (more)
             break;
@@ -237,7 +260,7 @@ static int send_lines(struct reading *reading, struct dbk_cursor *cursor, struct
     uint64_t count = 0;
     int rc = dbk_call_begin(call, 200, "application/x-ndjson");
     while (rc >= 0 && (reading->limit == 0 || count < reading->limit)) {
-        rc = dbk_cursor_next(cursor, &event, err);
+        rc = next(reading, cursor, &event, err);
         if (rc <= 0)
             break;
         dbk_put_event(out, &event, (struct dbk_slice){0});
@@ -302,7 +325,7 @@ static int send_live(struct reading *reading, struct dbk_cursor *cursor, struct 
         rc = dbk_call_flush(call);
     }
     while (rc >= 0 && (reading->limit == 0 || count < reading->limit)) {
-        rc = dbk_cursor_next(cursor, &event, err);
+        rc = next(reading, cursor, &event, err);
         if (rc == 1) {
             dbk_api_put_sse(&call->scratch->out, &event, 0);
             count++;
@@ -363,5 +386,8 @@ int dbk_api_read_events(struct dbk_api_call *call, struct dbk_error *err)
 {
     struct reading reading = {.call = call};
     int rc = read_filter(&reading, err);
-    return rc < 0 ? rc : send(&reading, err);
+    if (rc < 0)
+        return rc;
+    narrow(&reading);
+    return send(&reading, err);
 }

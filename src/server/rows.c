@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reads of SQL: queries, tables of models, views, and SQL itself. */
-#include "server/handlers.h"
+#include "server/guard.h"
 
 #define SQL_LIMIT_US (INT64_C(60) * 1000000)
 #define PIECE_SIZE ((size_t)64 << 10)
@@ -189,12 +189,17 @@ int dbk_api_queries(struct dbk_api_call *call, struct dbk_error *err)
 {
     const struct dbk_book *book = dbk_engine_book(call->engine);
     struct dbk_buf *out = &call->scratch->out;
+    const char *comma = "";
     (void)err;
     dbk_buf_append_text(out, "{\"queries\":[");
     for (size_t i = 0; i < book->query_count; i++) {
         const struct dbk_book_query *query = &book->queries[i];
         bool first = true;
-        dbk_buf_append_text(out, i == 0 ? "{" : ",{");
+        if (!dbk_guard_sees(call, DBK_SCOPE_QUERY, dbk_slice_of(query->name)))
+            continue;
+        dbk_buf_append_text(out, comma);
+        comma = ",";
+        dbk_buf_append_char(out, '{');
         dbk_put_text(out, &first, "name", dbk_slice_of(query->name));
         dbk_put_text(out, &first, "file", dbk_slice_of(query->file));
         dbk_json_write_key(out, &first, "parameters");

@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "audit/audit.h"
-#include "server/handlers.h"
+#include "server/guard.h"
 
 static int read_at(const struct dbk_api_call *call, struct dbk_fold_at *at, struct dbk_error *err)
 {
@@ -317,6 +317,8 @@ int dbk_api_command(struct dbk_api_call *call, struct dbk_error *err)
         command.body = DBK_SLICE_LITERAL("{}");
     command.idempotency_key = dbk_call_header_of(call, "Idempotency-Key");
     command.meta = command_meta(call);
+    command.allow = dbk_guard_command;
+    command.context = call;
     int rc = dbk_call_flag(call, "dry_run", &command.dry_run, err);
     if (rc == DBK_OK)
         rc = dbk_engine_check_writer(call->engine, err);

@@ -46,6 +46,19 @@ static void take_scope(struct dbk_slice text)
     if (dbk_scope_allows(&scope, DBK_SCOPE_ADMIN, (struct dbk_slice){0}) !=
         (scope.kind == DBK_SCOPE_ADMIN))
         abort();
+    /* What is allowed is met; a command with `streams` is never about none. */
+    if (scope.kind == DBK_SCOPE_READ) {
+        struct dbk_slice category = DBK_SLICE_LITERAL("order");
+        struct dbk_slice prefix = DBK_SLICE_LITERAL("order-1");
+        if (dbk_scope_allows(&scope, DBK_SCOPE_READ, DBK_SLICE_LITERAL("order-17")) &&
+            (!dbk_scope_meets_category(&scope, DBK_SCOPE_READ, category) ||
+             !dbk_scope_meets_prefix(&scope, DBK_SCOPE_READ, prefix)))
+            abort();
+    }
+    if ((scope.streams.size > 0) &&
+        (scope.kind != DBK_SCOPE_COMMAND ||
+         dbk_scope_allows_command(&scope, DBK_SLICE_LITERAL("A"), (struct dbk_slice){0})))
+        abort();
     if (scope.kind == DBK_SCOPE_READ &&
         dbk_scope_covers_category(&scope, DBK_SCOPE_READ, DBK_SLICE_LITERAL("order")) &&
         !dbk_scope_allows(&scope, DBK_SCOPE_READ, DBK_SLICE_LITERAL("order-17")))
