@@ -98,7 +98,10 @@ static int read_tree(struct dbk_reading *reading, const char *text)
     if (rc == DBK_OK && select == NULL)
         rc = dbk_read_obstacle(reading, 0, "", "this is no SELECT to PostgreSQL's grammar");
     if (rc == DBK_OK)
+        reading->top = select;
+    if (rc == DBK_OK)
         rc = dbk_read_select(reading, select, &tree->root);
+    reading->top = NULL;
     dbk_json_free(json);
     return rc;
 }
@@ -141,6 +144,23 @@ static int check_reading(struct dbk_reading *reading)
     return rc < 0 ? rc : DBK_OK;
 }
 
+/* Where LIMIT shows a part of the rows: all of them, which are what is stored. */
+static int write_whole(struct dbk_reading *reading)
+{
+    struct dbk_algebra *tree = reading->tree;
+    struct dbk_algebra all = *tree;
+    struct dbk_buf sql;
+    if (tree->limit == NULL)
+        return DBK_OK;
+    all.limit = NULL;
+    dbk_buf_init(&sql, SQL_SIZE_MAX);
+    dbk_emit_tree(&sql, &all);
+    if (sql.rc == DBK_OK)
+        tree->whole = dbk_arena_copy(tree->arena, dbk_buf_slice(&sql)).data;
+    dbk_buf_release(&sql);
+    return tree->whole == NULL ? dbk_read_no_memory(reading) : DBK_OK;
+}
+
 int dbk_algebra_read(struct dbk_algebra *tree, struct dbk_connection *connection,
                      struct dbk_slice select, dbk_algebra_find_fn find, void *context,
                      struct dbk_arena *arena, struct dbk_error *err)
@@ -152,6 +172,8 @@ int dbk_algebra_read(struct dbk_algebra *tree, struct dbk_connection *connection
     int rc = parse(&reading);
     if (rc == DBK_OK)
         rc = check_reading(&reading);
+    if (rc == DBK_OK)
+        rc = write_whole(&reading);
     if (rc == DBK_OK)
         rc = dbk_read_normal(&reading);
     if (rc == DBK_EREFUSED)

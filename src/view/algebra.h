@@ -137,6 +137,14 @@ struct dbk_relation {
     struct dbk_relation *normal;   /* what it has become; NULL: not yet */
 };
 
+/* A term of the whole SELECT's ORDER BY. */
+struct dbk_order {
+    size_t output;         /* of the root; behind those that are shown: a hidden one */
+    const char *collation; /* COLLATE; NULL: none */
+    bool down;             /* DESC */
+    const char *nulls;     /* " NULLS FIRST", " NULLS LAST"; NULL: as the direction has them */
+};
+
 /* Why a view cannot be maintained incrementally. */
 struct dbk_obstacle {
     size_t place; /* byte in the SELECT; SIZE_MAX: nowhere in particular */
@@ -153,6 +161,12 @@ struct dbk_algebra {
     struct dbk_relation *root;
     struct dbk_relation **withs; /* as they are written */
     size_t with_count;
+    struct dbk_order *order; /* applied when the view is read (shown.h) */
+    size_t order_count;
+    size_t hidden_count; /* of the root's outputs, the last ones: only ORDER BY needs them */
+    const char *limit;   /* as it stands in the text; NULL: none */
+    const char *offset;
+    const char *whole;            /* the SELECT of all rows, where LIMIT shows a part; else NULL */
     struct dbk_obstacle obstacle; /* where dbk_algebra_read answered 0 */
 };
 
@@ -195,6 +209,10 @@ struct dbk_emit {
 void dbk_emit_name(struct dbk_buf *out, const char *name);
 void dbk_emit_expression(struct dbk_buf *out, const struct dbk_emit *emit,
                          const struct dbk_expression *expression);
+/* COLLATE, DESC and NULLS of a term. */
+void dbk_emit_direction(struct dbk_buf *out, const struct dbk_order *order);
+/* LIMIT and OFFSET of the whole SELECT. */
+void dbk_emit_bounds(struct dbk_buf *out, const struct dbk_algebra *tree);
 /* The whole SELECT as it was written. */
 void dbk_emit_tree(struct dbk_buf *out, const struct dbk_algebra *tree);
 /* The name of a block's input in what is written: "f0". */

@@ -264,18 +264,19 @@ static void emit_from(struct dbk_buf *out, const struct dbk_emit *emit)
     emit_tests(out, emit, SIZE_MAX, " WHERE ");
 }
 
-static void emit_outputs(struct dbk_buf *out, const struct dbk_emit *emit)
+static void emit_outputs(struct dbk_buf *out, const struct dbk_emit *emit, size_t count)
 {
     const struct dbk_relation *relation = emit->relation;
-    for (size_t i = 0; i < relation->column_count; i++) {
+    for (size_t i = 0; i < count; i++) {
         dbk_buf_append_text(out, i > 0 ? ", " : " ");
         dbk_emit_expression(out, emit, relation->outputs[i]);
         dbk_buf_append_format(out, " AS c%zu", i);
     }
 }
 
+/* hidden: of its outputs, the last ones, that are not written. */
 static void emit_plain(struct dbk_buf *out, const struct dbk_relation *relation, bool written,
-                       const struct dbk_emit *around)
+                       const struct dbk_emit *around, size_t hidden)
 {
     bool grouped = relation->kind == DBK_RELATION_GROUP;
     const struct dbk_relation *block = grouped ? relation->inputs[0] : relation;
@@ -283,7 +284,7 @@ static void emit_plain(struct dbk_buf *out, const struct dbk_relation *relation,
     const struct dbk_emit emit = {
         .relation = relation, .written = written, .around = around, .slots_as_written = true};
     dbk_buf_append_text(out, relation->distinct ? "SELECT DISTINCT" : "SELECT");
-    emit_outputs(out, grouped ? &emit : &below);
+    emit_outputs(out, grouped ? &emit : &below, relation->column_count - hidden);
     if (written)
         emit_from(out, &below);
     else
@@ -303,7 +304,7 @@ static void emit_select(struct dbk_buf *out, const struct dbk_relation *relation
 {
     bool set = relation->kind == DBK_RELATION_SET;
     if (relation->kind == DBK_RELATION_BLOCK || relation->kind == DBK_RELATION_GROUP)
-        emit_plain(out, relation, written, around);
+        emit_plain(out, relation, written, around, 0);
     if (!set && relation->kind != DBK_RELATION_UNION)
         return;
     for (size_t i = 0; i < relation->input_count; i++) {
@@ -311,6 +312,24 @@ static void emit_select(struct dbk_buf *out, const struct dbk_relation *relation
             dbk_buf_append_format(out, " %s ", set ? relation->set : "UNION ALL");
         emit_select(out, relation->inputs[i], written, around);
     }
+}
+
+/* A term of ORDER BY: an output's number, or what is hidden. */
+static void emit_order(struct dbk_buf *out, const struct dbk_algebra *tree, size_t i)
+{
+    const struct dbk_relation *root = tree->root;
+    const struct dbk_order *order = &tree->order[i];
+    dbk_buf_append_text(out, i > 0 ? ", " : " ORDER BY ");
+    bool hidden = order->output + tree->hidden_count >= root->column_count;
+    /* SQLite makes another program of a number under COLLATE. */
+    if (!hidden && (order->collation == NULL ||
+                    (root->kind != DBK_RELATION_BLOCK && root->kind != DBK_RELATION_GROUP))) {
+        dbk_buf_append_format(out, "%zu", order->output + 1);
+    } else {
+        const struct dbk_emit emit = {.relation = root, .written = true, .slots_as_written = true};
+        dbk_emit_expression(out, &emit, root->outputs[order->output]);
+    }
+    dbk_emit_direction(out, order);
 }
 
 void dbk_emit_tree(struct dbk_buf *out, const struct dbk_algebra *tree)
@@ -321,5 +340,11 @@ void dbk_emit_tree(struct dbk_buf *out, const struct dbk_algebra *tree)
         emit_select(out, tree->withs[i], true, NULL);
         dbk_buf_append_text(out, i + 1 < tree->with_count ? ")" : ") ");
     }
-    emit_select(out, tree->root, true, NULL);
+    if (tree->hidden_count > 0)
+        emit_plain(out, tree->root, true, NULL, tree->hidden_count);
+    else
+        emit_select(out, tree->root, true, NULL);
+    for (size_t i = 0; i < tree->order_count; i++)
+        emit_order(out, tree, i);
+    dbk_emit_bounds(out, tree);
 }

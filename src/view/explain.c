@@ -190,6 +190,9 @@ static void put_parts(struct explaining *explaining)
         }
         put_stored(explaining, &first, relation);
     }
+    if (tree->order_count > 0 || tree->limit != NULL)
+        put_part(explaining, &first, tree->limit == NULL ? "order by" : "limit",
+                 "applied when the view is read; all rows are stored");
 }
 
 static void put_obstacle(struct explaining *explaining)

@@ -191,7 +191,13 @@ static int read_any(struct dbk_reading *reading, const struct dbk_json_node *nod
         rc = read_any(reading, left, &first);
     if (rc == DBK_OK)
         rc = read_any(reading, right, &second);
-    return rc < 0 ? rc : make_pair(reading, word, first, second, relation_out);
+    if (rc == DBK_OK)
+        rc = make_pair(reading, word, first, second, relation_out);
+    if (rc < 0 || node != reading->top)
+        return rc;
+    struct dbk_expression **hidden = NULL;
+    const struct dbk_scope scope = {.labels = first->labels, .output_count = first->column_count};
+    return dbk_read_order(reading, node, &scope, &hidden);
 }
 
 int dbk_read_select(struct dbk_reading *reading, const struct dbk_json_node *node,

@@ -26,19 +26,26 @@ struct finding {
 
 /*
  * A plain view as Daybook makes them: CREATE VIEW "t" AS SELECT … FROM "t__g<number>", whose table
- * is written behind the last FROM. Where more follows, it shows other rows than the table has.
+ * is written behind the last FROM. ORDER BY may follow; where more does, it shows other rows than
+ * the table has.
  */
 static bool is_plain(struct dbk_slice sql, struct dbk_slice name, struct dbk_slice *table_out)
 {
     struct dbk_slice last = {0};
     size_t at = 0;
     bool from = false;
+    bool order = false;
     for (;;) {
         struct dbk_sql_token token = dbk_sql_next(sql, at);
         if (token.kind == DBK_SQL_END || token.kind == DBK_SQL_BROKEN)
             break;
         at += token.text.size;
         if (token.kind == DBK_SQL_SPACE)
+            continue;
+        if (order && dbk_slice_equal_text(token.text, "LIMIT"))
+            return false;
+        order = order || (last.size != 0 && dbk_slice_equal_text(token.text, "ORDER"));
+        if (order)
             continue;
         if (last.size != 0 || (from && token.kind != DBK_SQL_NAME))
             return false;
@@ -116,6 +123,22 @@ static int read_names(struct dbk_view_plan *plan, struct dbk_connection *connect
     return rc;
 }
 
+/* Hidden outputs' names, behind those of the result. 1: done. */
+static int name_hidden(struct dbk_view_plan *plan, struct dbk_error *err)
+{
+    size_t count = plan->tree.root->column_count;
+    const char **names = dbk_arena_alloc_zero(&plan->arena, count + 1, sizeof(*names));
+    bool failed = names == NULL;
+    for (size_t i = 0; !failed && i < count; i++) {
+        names[i] = i < plan->name_count
+                       ? plan->names[i]
+                       : dbk_arena_format(&plan->arena, "_daybook_o%zu", i - plan->name_count);
+        failed = names[i] == NULL;
+    }
+    plan->names = names;
+    return failed ? dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM)) : 1;
+}
+
 int dbk_view_plan_make(struct dbk_view_plan *plan, struct dbk_connection *connection,
                        const struct dbk_view_definition *definition, struct dbk_error *err)
 {
@@ -138,8 +161,10 @@ int dbk_view_plan_make(struct dbk_view_plan *plan, struct dbk_connection *connec
     if (rc == DBK_OK)
         rc = dbk_algebra_read(&plan->tree, connection, select, find, &finding, &plan->arena,
                               &failure);
-    if (rc == 1 && plan->tree.root->column_count != plan->name_count)
+    if (rc == 1 && plan->tree.root->column_count != plan->name_count + plan->tree.hidden_count)
         rc = dbk_error_set(&failure, DBK_EINVAL, "two parsers count its columns otherwise");
+    if (rc == 1)
+        rc = name_hidden(plan, &failure);
     if (rc == DBK_ENOMEM)
         return dbk_error_set(err, rc, "%s", failure.message);
     plan->incremental = rc == 1;

@@ -19,7 +19,7 @@ struct dbk_view_plan {
     struct dbk_arena arena;
     struct dbk_algebra tree;
     bool incremental;   /* else tree.obstacle says why not */
-    const char **names; /* of the result's columns */
+    const char **names; /* of the root's outputs; the result has the first name_count */
     size_t name_count;
 };
 

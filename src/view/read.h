@@ -25,6 +25,7 @@ struct dbk_reading {
     size_t pass;                  /* over the expressions (joins.c) */
     size_t depth;                 /* of subqueries in expressions */
     const struct dbk_scope *around;
+    const struct dbk_json_node *top; /* the whole SELECT: it may have ORDER BY and LIMIT */
     dbk_algebra_find_fn find;
     void *context;
     struct dbk_error *err;

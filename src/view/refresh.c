@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "view/plan.h"
+#include "view/shown.h"
 #include "view/stored.h"
 
 /* A write transaction takes at most so much; some 2 ms of work. */
@@ -119,6 +120,7 @@ static void append_layout(struct work *work, struct dbk_buf *sql)
     dbk_buf_append_text(sql, " AS SELECT * FROM (");
     dbk_buf_append(sql, dbk_buf_slice(&work->fill));
     dbk_buf_append_text(sql, ") WHERE 0;");
+    dbk_shown_index(sql, work->plan, name, generation);
     if (root->key_count == 0)
         return;
     /* Behind a LEFT JOIN several rows may have the key of the tables before it. */
@@ -265,27 +267,11 @@ static int copy_stored(struct work *work, struct dbk_error *err)
     return rc;
 }
 
-/* The plain view: the result's columns of the rows that are shown. */
 static int make_plain_view(struct work *work, struct dbk_error *err)
 {
-    const char *name = work->refresh->definition->name;
-    const struct dbk_view_plan *plan = work->plan;
     struct dbk_buf sql;
     dbk_buf_init(&sql, SQL_SIZE_MAX);
-    dbk_buf_append_format(&sql, "DROP VIEW IF EXISTS \"%s\"; CREATE VIEW \"%s\" AS SELECT ", name,
-                          name);
-    if (!plan->incremental)
-        dbk_buf_append_char(&sql, '*');
-    for (size_t i = 0; plan->incremental && i < plan->name_count; i++) {
-        if (i > 0)
-            dbk_buf_append_text(&sql, ", ");
-        dbk_emit_name(&sql, plan->names[i]);
-    }
-    dbk_buf_append_format(&sql, " FROM \"%s__g%llu\"", name,
-                          (unsigned long long)work->row.generation);
-    if (plan->incremental && plan->tree.root->kind == DBK_RELATION_GROUP &&
-        plan->tree.root->having != NULL)
-        dbk_buf_append_text(&sql, " WHERE _daybook_shown");
+    dbk_shown_create(&sql, work->plan, work->refresh->definition->name, work->row.generation);
     dbk_buf_append_char(&sql, '\0');
     int rc = sql.rc < 0 ? dbk_error_set(err, sql.rc, "%s", dbk_code_text(sql.rc))
                         : dbk_connection_run(work->write, sql.data, err);

@@ -464,7 +464,7 @@ int dbk_read_refuse(struct dbk_reading *reading, const struct dbk_json_node *nod
         {"valuesLists", "VALUES"},  {"windowClause", "WINDOW"}, {"lockingClause", "FOR UPDATE"},
         {"intoClause", "INTO"},
     };
-    for (size_t i = 0; i < sizeof(clauses) / sizeof(clauses[0]); i++) {
+    for (size_t i = node == reading->top ? 3 : 0; i < sizeof(clauses) / sizeof(clauses[0]); i++) {
         if (dbk_json_member(node, clauses[i].key) != NULL)
             return dbk_read_obstacle(reading, dbk_read_clause_place(reading, clauses[i].what), "",
                                      "%s", clauses[i].what);
@@ -474,6 +474,20 @@ int dbk_read_refuse(struct dbk_reading *reading, const struct dbk_json_node *nod
         dbk_json_first(distinct)->count != 0)
         return dbk_read_obstacle(reading, 0, "", "DISTINCT ON");
     return DBK_OK;
+}
+
+/* What the whole SELECT is ordered by and does not show, behind what it does. */
+static int add_order(struct dbk_reading *reading, const struct dbk_scope *scope,
+                     const struct dbk_json_node *node, bool distinct, struct targets *targets)
+{
+    struct dbk_expression **hidden = NULL;
+    int rc = dbk_read_order(reading, node, scope, &hidden);
+    if (rc == DBK_OK && distinct && reading->tree->hidden_count > 0)
+        rc = dbk_read_obstacle(reading, hidden[0]->place, "order by a column that it gives",
+                               "ORDER BY of what SELECT DISTINCT does not give");
+    for (size_t i = 0; rc == DBK_OK && i < reading->tree->hidden_count; i++)
+        rc = add_target(reading, targets, hidden[i], NULL);
+    return rc;
 }
 
 int dbk_read_plain(struct dbk_reading *reading, const struct dbk_json_node *node,
@@ -492,6 +506,9 @@ int dbk_read_plain(struct dbk_reading *reading, const struct dbk_json_node *node
     scope.outputs = targets.outputs;
     scope.labels = targets.labels;
     scope.output_count = targets.count;
+    bool distinct = dbk_json_member(node, "distinctClause") != NULL;
+    if (rc == DBK_OK && node == reading->top)
+        rc = add_order(reading, &scope, node, distinct, &targets);
     const struct dbk_json_node *group = dbk_json_member(node, "groupClause");
     if (rc == DBK_OK)
         rc = read_keys(reading, &scope, group, &keys);
@@ -502,7 +519,6 @@ int dbk_read_plain(struct dbk_reading *reading, const struct dbk_json_node *node
     bool aggregates = group != NULL || parts.having != NULL;
     for (size_t i = 0; i < targets.count; i++)
         aggregates = aggregates || dbk_expression_aggregates(targets.outputs[i]);
-    bool distinct = dbk_json_member(node, "distinctClause") != NULL;
     if (distinct && aggregates)
         return dbk_read_obstacle(reading, targets.outputs[0]->place,
                                  "group in a subquery in FROM, and let DISTINCT stand around it",

@@ -68,6 +68,13 @@ int dbk_read_alike(struct dbk_reading *reading, const struct dbk_relation *relat
 /* Fills a group's keys, aggregates, outputs and having. */
 int dbk_read_group(struct dbk_reading *reading, struct dbk_group_parts *parts,
                    struct dbk_relation *group);
+/*
+ * ORDER BY, LIMIT and OFFSET of the whole SELECT, into the tree (order.c). scope: its outputs, and
+ * their block, or NULL where it is several SELECTs. hidden_out: hidden outputs, as many as the tree
+ * says.
+ */
+int dbk_read_order(struct dbk_reading *reading, const struct dbk_json_node *node,
+                   const struct dbk_scope *scope, struct dbk_expression ***hidden_out);
 /* Where a clause's first word stands in the text outside of brackets; else 0. */
 size_t dbk_read_clause_place(const struct dbk_reading *reading, const char *words);
 /* Where a subquery's first column stands. */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "view/explain.h"
+#include "view/shown.h"
 
 #define SQL_SIZE_MAX ((size_t)4 << 20)
 
@@ -13,6 +14,8 @@ struct verifying {
     const struct dbk_view_refresh *refresh;
     struct dbk_connection *connection;
     struct dbk_statement *select;
+    struct dbk_buf expected; /* the SELECT that the rows are compared with */
+    struct dbk_buf stored;   /* and that of the rows */
     struct dbk_buf sql;
 };
 
@@ -58,8 +61,7 @@ static void append_column(struct dbk_buf *out, const char *name)
 
 static int store_expected(struct verifying *verifying, struct dbk_error *err)
 {
-    const struct dbk_view_definition *definition = verifying->refresh->definition;
-    struct dbk_slice text = dbk_view_select(definition);
+    struct dbk_slice text = dbk_buf_slice(&verifying->expected);
     dbk_connection_guard(verifying->connection, DBK_GUARD_QUERY);
     int rc = dbk_statement_open(verifying->connection, text, &verifying->select, NULL, err);
     dbk_connection_guard(verifying->connection, DBK_GUARD_NONE);
@@ -101,7 +103,7 @@ static int compare(struct verifying *verifying, struct dbk_error *err)
         }
         dbk_buf_append_text(sql, " FROM ");
         if (side == 0)
-            dbk_emit_name(sql, verifying->refresh->definition->name);
+            dbk_buf_append(sql, dbk_buf_slice(&verifying->stored));
         else
             dbk_buf_append_text(sql, "temp._daybook_expected");
     }
@@ -129,18 +131,44 @@ static int compare(struct verifying *verifying, struct dbk_error *err)
     return rc;
 }
 
+/* Which rows are compared: the result's, or where LIMIT shows a part of them, all that are stored
+   with what the SELECT gives without it. */
+static int choose(struct verifying *verifying, const struct dbk_view_row *row,
+                  struct dbk_error *err)
+{
+    const struct dbk_view_definition *definition = verifying->refresh->definition;
+    struct dbk_view_plan plan;
+    dbk_view_plan_init(&plan);
+    int rc = dbk_view_plan_make(&plan, verifying->connection, definition, err);
+    if (rc == DBK_OK && plan.incremental && row->layout != 0 && plan.tree.whole != NULL) {
+        dbk_buf_append_text(&verifying->expected, plan.tree.whole);
+        dbk_buf_append_char(&verifying->stored, '(');
+        dbk_shown_whole(&verifying->stored, &plan, definition->name, row->generation, true);
+        dbk_buf_append_char(&verifying->stored, ')');
+    } else {
+        dbk_buf_append(&verifying->expected, dbk_view_select(definition));
+        dbk_emit_name(&verifying->stored, definition->name);
+    }
+    dbk_view_plan_release(&plan);
+    return rc;
+}
+
 int dbk_view_verify(const struct dbk_view_refresh *refresh, uint64_t *rows_out,
                     struct dbk_error *err)
 {
     struct verifying verifying = {.refresh = refresh};
     struct dbk_view_row row = {0};
     dbk_buf_init(&verifying.sql, SQL_SIZE_MAX);
+    dbk_buf_init(&verifying.expected, SQL_SIZE_MAX);
+    dbk_buf_init(&verifying.stored, SQL_SIZE_MAX);
     int rc = dbk_connection_open(refresh->definition->database_path, DBK_CONNECT_READ,
                                  &verifying.connection, err);
     if (rc == DBK_OK)
         rc = dbk_target_attach_events(verifying.connection, refresh->store, err);
     if (rc == DBK_OK)
         rc = begin(&verifying, &row, err);
+    if (rc == DBK_OK)
+        rc = choose(&verifying, &row, err);
     if (rc == DBK_OK)
         rc = store_expected(&verifying, err);
     if (rc == DBK_OK)
@@ -149,6 +177,8 @@ int dbk_view_verify(const struct dbk_view_refresh *refresh, uint64_t *rows_out,
         *rows_out = row.rows;
     dbk_statement_free(verifying.select);
     dbk_connection_free(verifying.connection);
+    dbk_buf_release(&verifying.expected);
+    dbk_buf_release(&verifying.stored);
     dbk_buf_release(&verifying.sql);
     return rc;
 }

@@ -15,6 +15,8 @@
  */
 int64_t compare_view(struct dbk_connection *connection, const char *view, struct dbk_slice select,
                      bool types, struct dbk_error *err);
+/* Whether the view's rows come in the order of temp.q. 1, 0, or -1: a statement failed. */
+int compare_order(struct dbk_connection *connection, const char *view, struct dbk_error *err);
 /* True when SQLite itself cannot run the SELECT (a sum that overflows). */
 bool compare_fails(struct dbk_connection *connection, struct dbk_slice select);
 

@@ -499,6 +499,32 @@ static void append_query(struct world *world, struct dbk_buf *sql, unsigned outp
     }
 }
 
+/* By some columns, and with a LIMIT by all: which rows it shows must be certain. */
+static void append_order(struct world *world, unsigned outputs)
+{
+    static const char *const ways[] = {"", " DESC", " NULLS LAST", " DESC NULLS FIRST", ""};
+    struct dbk_buf *sql = &world->select;
+    unsigned first = below(world, outputs);
+    bool all = one_in(world, 2);
+    world->ordered = all;
+    dbk_buf_append_text(sql, " ORDER BY ");
+    for (unsigned i = 0; i < (all ? outputs : 1); i++) {
+        dbk_buf_append_text(sql, i > 0 ? ", " : "");
+        unsigned output = (first + i) % outputs;
+        bool number = one_in(world, 3);
+        dbk_buf_append_format(sql, number ? "%u" : "o%u", number ? output + 1 : output);
+        dbk_buf_append_text(sql, PICK(world, ways));
+    }
+    if (!all || one_in(world, 3))
+        return;
+    world->limit = 1 + below(world, 12);
+    dbk_buf_append_format(sql, " LIMIT %u", world->limit);
+    if (one_in(world, 3)) {
+        world->offset = below(world, 4);
+        dbk_buf_append_format(sql, " OFFSET %u", world->offset);
+    }
+}
+
 static void make_nested(struct world *world)
 {
     struct dbk_buf *sql = &world->select;
@@ -513,7 +539,10 @@ static void make_nested(struct world *world)
         world->with_count = i + 1;
     }
     world->depth = 1 + below(world, 3);
-    append_query(world, sql, 1 + below(world, 4));
+    unsigned outputs = 1 + below(world, 4);
+    append_query(world, sql, outputs);
+    if (one_in(world, 4))
+        append_order(world, outputs);
 }
 
 void make_select(struct world *world)
@@ -525,6 +554,9 @@ void make_select(struct world *world)
     dbk_buf_reset(sql);
     world->with_count = 0;
     world->depth = 0;
+    world->ordered = false;
+    world->limit = 0;
+    world->offset = 0;
     if (world->nested) {
         make_nested(world);
         return;

@@ -41,6 +41,9 @@ struct world {
     unsigned table_count;
     struct dbk_buf select;
     bool nested;
+    bool ordered;   /* by all its columns */
+    unsigned limit; /* 0: none */
+    unsigned offset;
     bool rows_only; /* no groups: also the types of values must be the same */
     bool show;
     unsigned withs[2]; /* columns of w0, w1 */

@@ -10,6 +10,7 @@
  *     -- batch            the changes of a batch; ?1 in them is its number, 1 at first
  *     -- query NAME       one SELECT, maintained incrementally
  *     -- query NAME full  one SELECT, refreshed fully; then the file says what is so
+ *     -- query NAME ordered  also the order of the rows is compared: no two are alike by ORDER BY
  *
  * After the first refresh and after each batch every view is compared, as a bag of rows, with its
  * SELECT run by SQLite alone. Prints a JSON line a query, with the obstacle of one refreshed fully,
@@ -26,6 +27,7 @@
 
 #include "compare.h"
 #include "os/sim.h"
+#include "view/explain.h"
 #include "view/plan.h"
 
 #define QUERIES_MAX 64
@@ -34,6 +36,7 @@
 struct query {
     char name[48];
     bool full;
+    bool ordered;
     struct dbk_view_definition definition;
     uint64_t incremental;
     uint64_t changes;
@@ -64,12 +67,13 @@ static void die(const struct run *run, const char *name, const char *what, const
 static void add_query(struct run *run, char *line, struct dbk_slice sql)
 {
     struct query *query = &run->queries[run->query_count];
-    char word[8] = "";
-    if (run->query_count == QUERIES_MAX || sscanf(line, "%40s %7s", query->name, word) < 1)
+    char word[12] = "";
+    if (run->query_count == QUERIES_MAX || sscanf(line, "%40s %11s", query->name, word) < 1)
         die(run, line, "the file", "a query has no name, or there are too many");
     if (run->only != NULL && strcmp(run->only, query->name) != 0)
         return;
     query->full = strcmp(word, "full") == 0;
+    query->ordered = strcmp(word, "ordered") == 0;
     query->definition = (struct dbk_view_definition){.name = query->name,
                                                      .file = run->file,
                                                      .database = "d",
@@ -141,6 +145,7 @@ static void refresh(struct run *run, struct query *query, bool first)
 {
     static const struct dbk_view_source none = {0};
     struct dbk_error err = {0};
+    char some[96];
     struct dbk_view_row row;
     int rc = dbk_view_refresh_run(&(struct dbk_view_refresh){.definition = &query->definition,
                                                              .source = &none,
@@ -166,6 +171,25 @@ static void refresh(struct run *run, struct query *query, bool first)
     if (count != 0)
         die(run, query->name, "its rows differ from its SELECT's",
             count < 0 ? err.message : dbk_view_mode_text(row.refreshed));
+    (void)snprintf(some, sizeof(some), "%s LIMIT 1000000", query->name);
+    if (query->ordered && (compare_order(run->connection, query->name, &err) != 1 ||
+                           compare_order(run->connection, some, &err) != 1))
+        die(run, query->name, "its rows come in another order", err.message);
+}
+
+/* The view's own comparison must hold, too. */
+static void verify(struct run *run, const struct query *query)
+{
+    static const struct dbk_view_source none = {0};
+    struct dbk_error err = {0};
+    uint64_t rows = 0;
+    if (dbk_view_verify(&(struct dbk_view_refresh){.definition = &query->definition,
+                                                   .source = &none,
+                                                   .fingerprint = "f",
+                                                   .store = run->store,
+                                                   .os = run->os},
+                        &rows, &err) < 0)
+        die(run, query->name, "verify", err.message);
 }
 
 static uint64_t rows_of(struct run *run, const struct query *query)
@@ -225,6 +249,7 @@ int main(int argc, char **argv)
     size_t full = 0;
     for (size_t i = 0; i < run.query_count; i++) {
         full += run.queries[i].full;
+        verify(&run, &run.queries[i]);
         print(&run, &run.queries[i]);
     }
     (void)printf("{\"queries\":%zu,\"incremental\":%zu,\"batches\":%u}\n", run.query_count,

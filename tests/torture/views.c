@@ -64,6 +64,16 @@ static void run_sql(struct run *run, const char *what, struct dbk_buf *sql)
     dbk_buf_reset(sql);
 }
 
+/* How many of the rows LIMIT shows; a full refresh stores only those. */
+static int64_t shown(const struct world *world, const struct dbk_view_row *row)
+{
+    uint64_t rows = row->rows;
+    if (world->limit == 0 || row->layout == 0)
+        return (int64_t)rows;
+    rows -= rows < world->offset ? rows : world->offset;
+    return (int64_t)(rows < world->limit ? rows : world->limit);
+}
+
 static void refresh(struct run *run, bool first)
 {
     struct dbk_error err = {0};
@@ -101,8 +111,10 @@ static void refresh(struct run *run, bool first)
     if (count != 0)
         die(run->world, run->seed, count < 0 ? "the comparison" : "the rows differ",
             count < 0 ? err.message : row.reason);
+    if (run->world->ordered && compare_order(run->connection, "v", &err) != 1)
+        die(run->world, run->seed, "the rows come in another order", row.reason);
     if (dbk_view_integer(run->connection, "SELECT count(*) FROM v", NULL, &count, &err) < 0 ||
-        count != (int64_t)row.rows)
+        count != shown(run->world, &row))
         die(run->world, run->seed, "the catalog", "it has another number of rows");
 }
 

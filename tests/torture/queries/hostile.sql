@@ -121,3 +121,25 @@ SELECT b.k, sum(b.n) AS s, count(DISTINCT b.y) AS d FROM b WHERE b.n > 2 GROUP B
 SELECT g.k, count(*) AS c, sum(g.s) AS s FROM group_null AS g WHERE g.n IS NOT NULL GROUP BY g.k
 -- query over_two_views
 SELECT v.c, u.n FROM over_a_view AS v LEFT JOIN union_all_of_union AS u ON u.c = v.c
+-- query order_only
+SELECT k, n FROM a ORDER BY n DESC, k
+-- query order_hidden
+SELECT k, n FROM a ORDER BY x + 1, n NULLS LAST, k COLLATE NOCASE
+-- query limit_order ordered
+SELECT k, n, x FROM a ORDER BY n DESC NULLS LAST, 1, x LIMIT 4
+-- query limit_offset ordered
+SELECT k, n, x FROM a ORDER BY x, k, n LIMIT 3 OFFSET 2
+-- query limit_group ordered
+SELECT k, count(*) AS c FROM a GROUP BY k ORDER BY sum(n) DESC, k LIMIT 3
+-- query limit_group_having ordered
+SELECT k, count(*) AS c FROM a GROUP BY k HAVING count(*) > 1 ORDER BY c DESC, k LIMIT 2
+-- query limit_union ordered
+SELECT k FROM a UNION SELECT n FROM a ORDER BY 1 LIMIT 3
+-- query limit_union_all ordered
+SELECT k, n FROM a UNION ALL SELECT n, n FROM a ORDER BY k DESC, n LIMIT 3
+-- query limit_distinct ordered
+SELECT DISTINCT n FROM a ORDER BY n DESC LIMIT 2
+-- query over_order
+SELECT o.k, count(*) AS c FROM order_only AS o GROUP BY o.k
+-- query over_limit full
+SELECT o.k, count(*) AS c FROM limit_order AS o GROUP BY o.k

@@ -123,7 +123,12 @@ static void test_view_algebra__the_first_obstacle_is_named_with_its_place(void *
                     "views/v.sql:1:10: USING or NATURAL beside a RIGHT or FULL JOIN");
     assert_obstacle("SELECT t.a FROM t FULL JOIN s ON t.a IN (SELECT b FROM t)",
                     "views/v.sql:1:38: a subquery in the ON of a FULL JOIN");
-    assert_obstacle("SELECT a FROM t ORDER BY a LIMIT 3", "views/v.sql:1:17: ORDER BY");
+    assert_obstacle("SELECT s.a FROM (SELECT a FROM t ORDER BY a LIMIT 3) AS s",
+                    "views/v.sql:1:1: ORDER BY");
+    assert_obstacle("SELECT a FROM t ORDER BY a LIMIT 1 + 2",
+                    "views/v.sql:1:28: LIMIT of what is no number");
+    assert_obstacle("SELECT DISTINCT a FROM t ORDER BY b",
+                    "views/v.sql:1:35: ORDER BY of what SELECT DISTINCT does not give");
     assert_obstacle("SELECT a, b, count(*) FROM t GROUP BY a",
                     "views/v.sql:1:11: the column \"b\" is neither grouped by nor in an aggregate");
     assert_obstacle("SELECT random() FROM t",
