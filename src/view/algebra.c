@@ -162,15 +162,19 @@ static int write_whole(struct dbk_reading *reading)
 }
 
 int dbk_algebra_read(struct dbk_algebra *tree, struct dbk_connection *connection,
-                     struct dbk_slice select, dbk_algebra_find_fn find, void *context,
+                     struct dbk_slice select, const struct dbk_algebra_source *source,
                      struct dbk_arena *arena, struct dbk_error *err)
 {
-    *tree = (struct dbk_algebra){.arena = arena, .connection = connection, .select = select};
-    struct dbk_reading reading = {.tree = tree, .find = find, .context = context, .err = err};
+    *tree = (struct dbk_algebra){.arena = arena,
+                                 .connection = connection,
+                                 .dialect = dbk_connection_dialect(connection),
+                                 .select = select};
+    struct dbk_reading reading = {.tree = tree, .source = source, .err = err};
     if (check_bounds(tree) == 0)
         return 0;
     int rc = parse(&reading);
-    if (rc == DBK_OK)
+    /* A server's text is read by its own grammar. */
+    if (rc == DBK_OK && !dbk_read_is_server(&reading))
         rc = check_reading(&reading);
     if (rc == DBK_OK)
         rc = write_whole(&reading);

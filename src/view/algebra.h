@@ -85,6 +85,7 @@ struct dbk_aggregate {
     bool star;        /* COUNT(*) */
     bool distinct;
     size_t argument; /* output of the group's block; not with star */
+    bool whole;      /* PostgreSQL, SUM: of integers */
     size_t place;
 };
 
@@ -105,10 +106,17 @@ struct dbk_algebra_test {
 
 struct dbk_relation {
     enum dbk_relation_kind kind;
-    size_t number;        /* its place in the tree's list */
-    const char *name;     /* TABLE, WITH: as the text has it */
-    const char *table;    /* TABLE, stored: where its rows lie */
-    const char *row;      /* TABLE, stored: its row id's name */
+    size_t number;      /* its place in the tree's list */
+    const char *name;   /* TABLE, WITH: as the text has it */
+    const char *schema; /* TABLE: of a server, where the table is; else NULL */
+    const char *table;  /* TABLE, stored: where its rows lie */
+    /* TABLE, stored: what its rows are known by, as it is written; and in its difference. */
+    const char *const *rows;
+    const char *const *noted;
+    size_t row_count;
+    const char *const *row_types; /* of a server: their types; else NULL */
+    const char *signature;        /* TABLE: of a server, what the plan rests on; else NULL */
+    bool typed;                   /* of a server: its columns have types, and keep them */
     const char *affinity; /* TABLE: a letter a column, as dbk_relation_affinity gives them */
     const char **columns; /* TABLE: their names; else "c0", "c1", … */
     const char **labels;  /* what the outputs are called outside; NULL: nothing */
@@ -122,7 +130,7 @@ struct dbk_relation {
     struct dbk_expression **outputs; /* BLOCK, GROUP: column_count of them */
     struct dbk_algebra_test *conditions;
     size_t condition_count;
-    size_t key_count; /* TABLE 1; BLOCK the sum; UNION 1 and the greatest; GROUP its keys */
+    size_t key_count; /* TABLE its rows; BLOCK the sum; UNION 1 and the greatest; GROUP its keys */
     struct dbk_aggregate *aggregates; /* GROUP */
     size_t aggregate_count;
     struct dbk_expression *having; /* GROUP; NULL: none */
@@ -155,6 +163,7 @@ struct dbk_obstacle {
 struct dbk_algebra {
     struct dbk_arena *arena;
     struct dbk_connection *connection;
+    enum dbk_dialect dialect; /* of the text, and of what is made of it */
     struct dbk_slice select;
     struct dbk_relation **relations; /* inputs first */
     size_t relation_count;
@@ -177,13 +186,27 @@ struct dbk_algebra {
 typedef int (*dbk_algebra_find_fn)(void *context, struct dbk_slice name, const char **table_out,
                                    struct dbk_obstacle *obstacle, struct dbk_error *err);
 
+struct dbk_json_node;
+struct dbk_reading;
+/* What a SELECT's names mean, in the database whose SELECT it is. */
+struct dbk_algebra_source {
+    dbk_algebra_find_fn find; /* of SQLite's tables; else NULL, and the others are there: */
+    /* Reads a RangeVar into a TABLE, and enters it. As view/read.h says. */
+    int (*table)(struct dbk_reading *reading, const struct dbk_json_node *node,
+                 struct dbk_relation **relation_out);
+    /* Whether a function may be called: what is given does not change. As view/read.h says. */
+    int (*call)(struct dbk_reading *reading, struct dbk_slice name,
+                const struct dbk_expression *call);
+    void *context;
+};
+
 /*
- * Reads a SELECT that SQLite has accepted. connection: where its tables are. All results lie in the
- * arena. 1: tree->root is the whole SELECT; 0: tree->obstacle says why not; DBK_ENOMEM and others:
- * the database failed.
+ * Reads a SELECT that its database has accepted. connection: where its tables are. All results lie
+ * in the arena. 1: tree->root is the whole SELECT; 0: tree->obstacle says why not; DBK_ENOMEM and
+ * others: the database failed.
  */
 int dbk_algebra_read(struct dbk_algebra *tree, struct dbk_connection *connection,
-                     struct dbk_slice select, dbk_algebra_find_fn find, void *context,
+                     struct dbk_slice select, const struct dbk_algebra_source *source,
                      struct dbk_arena *arena, struct dbk_error *err) DBK_MUST_CHECK;
 
 /* Whether two SELECTs compile to the same program. 1, 0, or an error. */
@@ -215,6 +238,10 @@ void dbk_emit_direction(struct dbk_buf *out, const struct dbk_order *order);
 void dbk_emit_bounds(struct dbk_buf *out, const struct dbk_algebra *tree);
 /* The whole SELECT as it was written. */
 void dbk_emit_tree(struct dbk_buf *out, const struct dbk_algebra *tree);
+/* A TABLE's or stored relation's name, with its schema where it has one. */
+void dbk_emit_table(struct dbk_buf *out, const struct dbk_relation *relation);
+/* The name of the difference of one: "temp.d0". */
+void dbk_emit_difference(struct dbk_buf *out, const struct dbk_relation *relation);
 /* The name of a block's input in what is written: "f0". */
 void dbk_emit_alias(struct dbk_buf *out, const struct dbk_relation *block, size_t input);
 /* The FROM and WHERE of a block over where its inputs lie (layout.c). */

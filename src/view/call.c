@@ -60,6 +60,8 @@ static int check_call(struct dbk_reading *reading, const struct dbk_json_node *n
         return dbk_read_obstacle(reading, place, "",
                                  "%.*s() depends on the order in which rows are met",
                                  DBK_SLICE_ARGS(name));
+    if (dbk_read_is_server(reading))
+        return call->aggregate ? DBK_OK : reading->source->call(reading, name, call);
     if (!call->aggregate && !DBK_READ_IS_AMONG(name, functions))
         return dbk_read_obstacle(reading, place, "",
                                  "%.*s() is not known to give the same value each time",
@@ -70,10 +72,40 @@ static int check_call(struct dbk_reading *reading, const struct dbk_json_node *n
     return DBK_OK;
 }
 
-static bool is_aggregate(struct dbk_slice name, size_t argument_count)
+static bool is_aggregate(const struct dbk_reading *reading, struct dbk_slice name,
+                         size_t argument_count)
 {
+    /* Those whose value does not depend on the rows' order: the group is computed again. */
+    static const char *const more[] = {"bool_and", "bool_or", "every", "bit_and", "bit_or"};
+    if (dbk_read_is_server(reading))
+        return DBK_READ_IS_AMONG(name, more) || dbk_read_is_name(name, "min") ||
+               dbk_read_is_name(name, "max") ||
+               (DBK_READ_IS_AMONG(name, aggregates) && !dbk_read_is_name(name, "total"));
     bool end = dbk_read_is_name(name, "min") || dbk_read_is_name(name, "max");
     return DBK_READ_IS_AMONG(name, aggregates) || (end && argument_count == 1);
+}
+
+/* A server's function by its name in quotes, with its schema where it has one: those that SQL has a
+   syntax of its own for stand with theirs. NULL: no memory. */
+static const char *qualified_name(struct dbk_reading *reading, const struct dbk_json_node *parts)
+{
+    struct dbk_buf name;
+    const struct dbk_json_node *part = dbk_json_first(parts);
+    dbk_buf_init(&name, 1024);
+    for (size_t i = 0; part != NULL && i < parts->count; i++, part = dbk_json_sibling(part)) {
+        char *copy = dbk_copy_text(dbk_read_string(part));
+        if (i > 0)
+            dbk_buf_append_char(&name, '.');
+        if (copy != NULL)
+            dbk_emit_name(&name, copy);
+        else
+            name.rc = DBK_ENOMEM;
+        dbk_free(copy);
+    }
+    const char *made =
+        name.rc < 0 ? NULL : dbk_arena_copy(reading->tree->arena, dbk_buf_slice(&name)).data;
+    dbk_buf_release(&name);
+    return made;
 }
 
 int dbk_read_call(struct dbk_reading *reading, const struct dbk_scope *scope,
@@ -84,12 +116,13 @@ int dbk_read_call(struct dbk_reading *reading, const struct dbk_scope *scope,
     struct dbk_slice name = {0};
     for (size_t i = 0; part != NULL && i < parts->count; i++, part = dbk_json_sibling(part))
         name = dbk_read_string(part);
-    if (dbk_slice_equal_text(name, "btrim")) /* What PostgreSQL's grammar makes of trim(). */
+    if (dbk_slice_equal_text(name, "btrim") && !dbk_read_is_server(reading))
+        /* What PostgreSQL's grammar makes of trim(). */
         name = DBK_SLICE_LITERAL("trim");
     struct dbk_expression *call = NULL;
     struct dbk_scope inner = *scope;
     const struct dbk_json_node *list = dbk_json_member(node, "args");
-    bool aggregate = is_aggregate(name, list == NULL ? 0 : list->count);
+    bool aggregate = is_aggregate(reading, name, list == NULL ? 0 : list->count);
     if (aggregate && !scope->aggregates)
         return dbk_read_obstacle(reading, dbk_read_place(node), "", "an aggregate in this place");
     inner.aggregates = scope->aggregates && !aggregate;
@@ -97,6 +130,8 @@ int dbk_read_call(struct dbk_reading *reading, const struct dbk_scope *scope,
     if (rc < 0)
         return rc;
     call->text = dbk_arena_copy(reading->tree->arena, name).data;
+    if (dbk_read_is_server(reading) && !aggregate && parts != NULL)
+        call->text = qualified_name(reading, parts);
     if (call->text == NULL)
         return dbk_read_no_memory(reading);
     call->place = dbk_read_place(node);

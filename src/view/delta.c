@@ -122,7 +122,7 @@ static void append_touch(struct touching *touching, const struct dbk_term *term)
         dbk_buf_append_format(sql, "%zu, ", touching->branch);
         left--;
     }
-    dbk_term_keys(sql, term);
+    dbk_term_keys(sql, term, "");
     for (; left > 0; left--)
         dbk_buf_append_text(sql, "0, ");
     sql->size -= sql->rc < 0 ? 0 : 2; /* the last comma */
@@ -186,7 +186,8 @@ static int read_again(struct dbk_delta *delta, const struct dbk_relation *block,
         if (outer)
             dbk_layout_tests(sql, block, i, " AND ");
         else
-            dbk_buf_append_format(sql, " AND f%zu.%s = x.k%zu", i, block->inputs[i]->row, key++);
+            dbk_buf_append_format(sql, " AND f%zu.%s = x.k%zu", i, block->inputs[i]->rows[0],
+                                  key++);
     }
     dbk_buf_append_text(sql, " WHERE 1");
     dbk_layout_tests(sql, block, SIZE_MAX, " AND ");

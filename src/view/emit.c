@@ -13,6 +13,20 @@ void dbk_emit_name(struct dbk_buf *out, const char *name)
     dbk_buf_append_char(out, '"');
 }
 
+void dbk_emit_table(struct dbk_buf *out, const struct dbk_relation *relation)
+{
+    if (relation->schema != NULL) {
+        dbk_emit_name(out, relation->schema);
+        dbk_buf_append_char(out, '.');
+    }
+    dbk_emit_name(out, relation->table);
+}
+
+void dbk_emit_difference(struct dbk_buf *out, const struct dbk_relation *relation)
+{
+    dbk_buf_append_format(out, relation->typed ? "pg_temp.d%zu" : "temp.d%zu", relation->number);
+}
+
 /* Arguments from `begin` on, with something between them. */
 static void emit_arguments(struct dbk_buf *out, const struct dbk_emit *emit,
                            const struct dbk_expression *expression, size_t begin,
@@ -85,14 +99,19 @@ static void emit_case(struct dbk_buf *out, const struct dbk_emit *emit,
 static void emit_operator(struct dbk_buf *out, const struct dbk_emit *emit,
                           const struct dbk_expression *expression)
 {
+    const char *word = expression->text;
+    if (emit->relation->typed && strcmp(word, "IS") == 0)
+        word = "IS NOT DISTINCT FROM";
+    else if (emit->relation->typed && strcmp(word, "IS NOT") == 0)
+        word = "IS DISTINCT FROM";
     if (expression->argument_count == 1) {
-        dbk_buf_append_text(out, expression->text);
+        dbk_buf_append_text(out, word);
         dbk_buf_append_char(out, ' ');
     }
     for (size_t i = 0; i < expression->argument_count; i++) {
         if (i > 0) {
             dbk_buf_append_char(out, ' ');
-            dbk_buf_append_text(out, expression->text);
+            dbk_buf_append_text(out, word);
             dbk_buf_append_char(out, ' ');
         }
         dbk_emit_expression(out, emit, expression->arguments[i]);
@@ -129,7 +148,9 @@ static void emit_inside(struct dbk_buf *out, const struct dbk_emit *emit,
         break;
     case DBK_EXPRESSION_IS_NULL:
         emit_arguments(out, emit, expression, 0, "");
-        dbk_buf_append_text(out, expression->negated ? " IS NOT NULL" : " IS NULL");
+        dbk_buf_append_text(out, expression->text != NULL ? expression->text
+                                 : expression->negated    ? " IS NOT NULL"
+                                                          : " IS NULL");
         break;
     case DBK_EXPRESSION_CASE:
         emit_case(out, emit, expression);

@@ -255,6 +255,10 @@ static int read_cast(struct dbk_reading *reading, const struct dbk_scope *scope,
     struct dbk_slice select = reading->tree->select;
     if (type == NULL || argument == NULL)
         return dbk_read_obstacle(reading, dbk_read_place(node), "", "a cast of another kind");
+    if (dbk_read_is_server(reading)) {
+        int made = make_of(reading, scope, DBK_EXPRESSION_CAST, &argument, 1, expression_out);
+        return made < 0 ? made : dbk_read_type(reading, type, &(*expression_out)->text);
+    }
     size_t begin = dbk_read_place(type);
     size_t end = begin;
     for (int depth = 0;;) {
@@ -302,7 +306,7 @@ static int read_operator(struct dbk_reading *reading, const struct dbk_scope *sc
     const struct dbk_json_node *right = dbk_json_member(node, "rexpr");
     const struct dbk_json_node *sides[] = {dbk_json_member(node, "lexpr"), right};
     struct dbk_slice name = dbk_slice_of(text);
-    if (!DBK_READ_IS_AMONG(name, known))
+    if (!DBK_READ_IS_AMONG(name, known) && !dbk_read_is_server(reading))
         return dbk_read_obstacle(reading, dbk_read_place(node), "", "the operator %s", text);
     if (list)
         return dbk_read_obstacle(reading, dbk_read_place(node), "", "a row of values");
@@ -395,6 +399,38 @@ static int read_null_test(struct dbk_reading *reading, const struct dbk_scope *s
     return rc;
 }
 
+/* IS TRUE and the like. */
+static int read_boolean_test(struct dbk_reading *reading, const struct dbk_scope *scope,
+                             const struct dbk_json_node *node,
+                             struct dbk_expression **expression_out)
+{
+    static const char *const kinds[][2] = {
+        {"IS_TRUE", " IS TRUE"},       {"IS_NOT_TRUE", " IS NOT TRUE"},
+        {"IS_FALSE", " IS FALSE"},     {"IS_NOT_FALSE", " IS NOT FALSE"},
+        {"IS_UNKNOWN", " IS UNKNOWN"}, {"IS_NOT_UNKNOWN", " IS NOT UNKNOWN"},
+    };
+    const struct dbk_json_node *argument = dbk_json_member(node, "arg");
+    if (!dbk_read_is_server(reading))
+        return dbk_read_obstacle(reading, dbk_read_place(node), "compare with = or IS NULL",
+                                 "IS TRUE and IS FALSE");
+    int rc = make_of(reading, scope, DBK_EXPRESSION_IS_NULL, &argument, 1, expression_out);
+    for (size_t i = 0; rc == DBK_OK && i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        if (dbk_slice_equal_text(dbk_read_text(node, "booltesttype"), kinds[i][0]))
+            (*expression_out)->text = kinds[i][1];
+    }
+    return rc == DBK_OK && (*expression_out)->text == NULL
+               ? dbk_read_obstacle(reading, dbk_read_place(node), "", "a test of another kind")
+               : rc;
+}
+
+/* GREATEST and LEAST. */
+static int read_extreme(struct dbk_reading *reading, const struct dbk_scope *scope,
+                        const struct dbk_json_node *node, struct dbk_expression **expression_out)
+{
+    bool least = dbk_slice_equal_text(dbk_read_text(node, "op"), "IS_LEAST");
+    return read_named(reading, scope, node, least ? "least" : "greatest", expression_out);
+}
+
 static int read_case(struct dbk_reading *reading, const struct dbk_scope *scope,
                      const struct dbk_json_node *node, struct dbk_expression **expression_out)
 {
@@ -434,7 +470,8 @@ static int read_constant_node(struct dbk_reading *reading, const struct dbk_scop
                               struct dbk_expression **expression_out)
 {
     (void)scope;
-    return read_constant(reading, node, expression_out);
+    return dbk_read_is_server(reading) ? dbk_read_literal(reading, node, expression_out)
+                                       : read_constant(reading, node, expression_out);
 }
 
 static int refuse(struct dbk_reading *reading, const struct dbk_json_node *holder,
@@ -448,7 +485,6 @@ static int refuse(struct dbk_reading *reading, const struct dbk_json_node *holde
         {"SQLValueFunction", "the clock is read here", "let an event or a column say the time"},
         {"CollateClause", "COLLATE", ""},
         {"RowExpr", "a row of values", ""},
-        {"BooleanTest", "IS TRUE and IS FALSE", "compare with = or IS NULL"},
         {"ParamRef", "a parameter", ""},
     };
     struct dbk_slice kind = node == NULL ? holder->key : node->key;
@@ -467,10 +503,18 @@ int dbk_read_expression(struct dbk_reading *reading, const struct dbk_scope *sco
         const char *kind;
         read_fn read;
     } readers[] = {
-        {"ColumnRef", read_column},     {"A_Const", read_constant_node}, {"A_Expr", read_a_expr},
-        {"BoolExpr", read_boolean},     {"NullTest", read_null_test},    {"CaseExpr", read_case},
-        {"FuncCall", dbk_read_call},    {"CoalesceExpr", read_coalesce}, {"TypeCast", read_cast},
+        {"ColumnRef", read_column},
+        {"A_Const", read_constant_node},
+        {"A_Expr", read_a_expr},
+        {"BoolExpr", read_boolean},
+        {"NullTest", read_null_test},
+        {"CaseExpr", read_case},
+        {"FuncCall", dbk_read_call},
+        {"CoalesceExpr", read_coalesce},
+        {"TypeCast", read_cast},
         {"SubLink", dbk_read_subquery},
+        {"BooleanTest", read_boolean_test},
+        {"MinMaxExpr", read_extreme},
     };
     const struct dbk_json_node *node =
         holder->kind == DBK_JSON_OBJECT ? dbk_json_first(holder) : NULL;

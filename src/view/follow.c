@@ -93,7 +93,7 @@ static void append_trigger(struct dbk_buf *out, const struct dbk_relation *table
 static void append_old(struct dbk_buf *out, const struct dbk_relation *table)
 {
     append_log(out, table, true);
-    dbk_buf_append_format(out, "VALUES (OLD.%s, 1", table->row);
+    dbk_buf_append_format(out, "VALUES (OLD.%s, 1", table->rows[0]);
     dbk_follow_columns(out, table, "OLD.");
     dbk_buf_append_text(out, "); ");
 }
@@ -102,15 +102,15 @@ static void append_after(struct dbk_buf *out, const struct dbk_relation *table)
 {
     append_trigger(out, table, "_daybook_insert_", "AFTER INSERT");
     append_log(out, table, false);
-    dbk_buf_append_format(out, "VALUES (NEW.%s, 0); END; ", table->row);
+    dbk_buf_append_format(out, "VALUES (NEW.%s, 0); END; ", table->rows[0]);
     append_trigger(out, table, "_daybook_delete_", "AFTER DELETE");
     append_old(out, table);
     dbk_buf_append_text(out, "END; ");
     append_trigger(out, table, "_daybook_update_", "AFTER UPDATE");
     append_old(out, table);
     append_log(out, table, false);
-    dbk_buf_append_format(out, "SELECT NEW.%s, 0 WHERE NEW.%s <> OLD.%s; END; ", table->row,
-                          table->row, table->row);
+    dbk_buf_append_format(out, "SELECT NEW.%s, 0 WHERE NEW.%s <> OLD.%s; END; ", table->rows[0],
+                          table->rows[0], table->rows[0]);
 }
 
 /* Notes the rows that have the new row's values in an index's columns. */
@@ -128,7 +128,7 @@ static int append_replaced(struct dbk_connection *connection, struct dbk_buf *ou
     struct dbk_value name = {.kind = DBK_VALUE_TEXT, .bytes = index};
     dbk_statement_bind(statement, 1, &name);
     append_log(out, table, true);
-    dbk_buf_append_format(out, "SELECT %s, 1", table->row);
+    dbk_buf_append_format(out, "SELECT %s, 1", table->rows[0]);
     dbk_follow_columns(out, table, "");
     dbk_buf_append_text(out, " FROM ");
     dbk_emit_name(out, table->table);
@@ -154,7 +154,7 @@ static int append_replaced(struct dbk_connection *connection, struct dbk_buf *ou
         dbk_free(text);
     }
     if (update)
-        dbk_buf_append_format(out, " AND %s <> OLD.%s", table->row, table->row);
+        dbk_buf_append_format(out, " AND %s <> OLD.%s", table->rows[0], table->rows[0]);
     dbk_buf_append_text(out, "; ");
     dbk_statement_free(statement);
     return rc;
@@ -175,13 +175,13 @@ static int append_before(struct dbk_connection *connection, struct dbk_buf *out,
     append_trigger(out, table, update ? "_daybook_replace_" : "_daybook_before_",
                    update ? "BEFORE UPDATE" : "BEFORE INSERT");
     append_log(out, table, true);
-    dbk_buf_append_format(out, "SELECT %s, 1", table->row);
+    dbk_buf_append_format(out, "SELECT %s, 1", table->rows[0]);
     dbk_follow_columns(out, table, "");
     dbk_buf_append_text(out, " FROM ");
     dbk_emit_name(out, table->table);
-    dbk_buf_append_format(out, " WHERE %s = NEW.%s", table->row, table->row);
+    dbk_buf_append_format(out, " WHERE %s = NEW.%s", table->rows[0], table->rows[0]);
     if (update)
-        dbk_buf_append_format(out, " AND %s <> OLD.%s", table->row, table->row);
+        dbk_buf_append_format(out, " AND %s <> OLD.%s", table->rows[0], table->rows[0]);
     dbk_buf_append_text(out, "; ");
     while ((rc = dbk_statement_step(statement, err)) == 1) {
         rc = append_replaced(connection, out, table, dbk_statement_column(statement, 0).bytes,

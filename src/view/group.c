@@ -14,7 +14,11 @@ static enum dbk_aggregate_kind kind_of(const struct dbk_expression *call)
         return DBK_AGGREGATE_LEAST;
     if (call->distinct)
         return DBK_AGGREGATE_OTHER;
-    return strcasecmp(call->text, "count") == 0 ? DBK_AGGREGATE_COUNT : DBK_AGGREGATE_SUM;
+    static const char *const sums[] = {"sum", "total", "avg"};
+    if (strcasecmp(call->text, "count") == 0)
+        return DBK_AGGREGATE_COUNT;
+    return DBK_READ_IS_AMONG(dbk_slice_of(call->text), sums) ? DBK_AGGREGATE_SUM
+                                                             : DBK_AGGREGATE_OTHER;
 }
 
 /* The place of an argument among the block's outputs behind the keys. */

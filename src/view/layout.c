@@ -67,11 +67,13 @@ void dbk_emit_tables(struct dbk_buf *out, const struct dbk_relation *block,
         bool outer = (block->outer & 1U << i) != 0;
         if (i > 0)
             dbk_buf_append_text(out, outer ? " LEFT JOIN " : " JOIN ");
-        dbk_emit_name(out, block->inputs[i]->table);
+        dbk_emit_table(out, block->inputs[i]);
         dbk_buf_append_text(out, " AS ");
         dbk_emit_alias(out, block, i);
         if (outer)
             emit_tests(out, &emit, i, " ON ");
+        else if (i > 0 && block->typed)
+            dbk_buf_append_text(out, " ON TRUE");
     }
     emit_tests(out, &emit, SIZE_MAX, " WHERE ");
 }
@@ -112,6 +114,32 @@ static void emit_sum(struct dbk_buf *out, const struct dbk_aggregate *aggregate,
                           c, c, c, i);
 }
 
+/* What one sum's parts are in PostgreSQL: all numbers are numeric, and exact. */
+static void emit_exact_sum(struct dbk_buf *out, const struct dbk_aggregate *aggregate, size_t i)
+{
+    size_t c = aggregate->argument;
+    dbk_buf_append_format(out, ", count(b.c%zu) AS _daybook_c%zu", c, i);
+    if (aggregate->whole) {
+        dbk_buf_append_format(out,
+                              ", coalesce(sum(b.c%zu::numeric), 0) AS _daybook_i%zu, 0::bigint AS "
+                              "_daybook_x%zu, 0::numeric AS _daybook_a%zu",
+                              c, i, i, i);
+        return;
+    }
+    dbk_buf_append_format(
+        out,
+        ", coalesce(sum(b.c%zu::numeric) FILTER (WHERE scale(b.c%zu::numeric) "
+        "<= " DBK_VIEW_SCALE_MAX
+        "), 0) AS _daybook_i%zu, count(*) FILTER (WHERE b.c%zu IS NOT NULL AND (scale("
+        "b.c%zu::numeric) <= " DBK_VIEW_SCALE_MAX ") IS NOT TRUE) AS _daybook_x%zu",
+        c, c, i, c, c, i);
+    dbk_buf_append_format(
+        out,
+        ", coalesce(sum(('1e' || 10 * scale(b.c%zu::numeric))::numeric) FILTER (WHERE scale("
+        "b.c%zu::numeric) <= " DBK_VIEW_SCALE_MAX "), 0) AS _daybook_a%zu",
+        c, c, i);
+}
+
 void dbk_layout_slots(struct dbk_buf *out, const struct dbk_relation *group)
 {
     for (size_t i = 0; i < group->key_count; i++)
@@ -126,7 +154,11 @@ void dbk_layout_slots(struct dbk_buf *out, const struct dbk_relation *group)
         else
             dbk_buf_append_format(out, "b.c%zu", aggregate->argument);
         dbk_buf_append_format(out, ") AS _daybook_v%zu", i);
-        if (aggregate->kind == DBK_AGGREGATE_SUM)
+        if (aggregate->kind != DBK_AGGREGATE_SUM)
+            continue;
+        if (group->typed)
+            emit_exact_sum(out, aggregate, i);
+        else
             emit_sum(out, aggregate, i);
     }
 }
@@ -160,7 +192,7 @@ static void fill_group(struct dbk_buf *out, const struct dbk_relation *group,
     dbk_buf_append_text(out, " AS _daybook_shown");
     for (size_t i = 0; i < group->column_count; i++) {
         /* The view's own columns have no affinity: values are as the SELECT gives them. */
-        dbk_buf_append_text(out, group->stored ? ", " : ", +");
+        dbk_buf_append_text(out, group->stored || group->typed ? ", " : ", +");
         dbk_emit_expression(out, &emit, group->outputs[i]);
         dbk_buf_append_text(out, " AS ");
         dbk_emit_name(out, names[i]);
@@ -184,17 +216,22 @@ static void fill_block(struct dbk_buf *out, const struct dbk_relation *block, si
 {
     const struct dbk_emit emit = {.relation = block};
     size_t key_count = root->key_count;
-    bool bare = !root->stored || root->bare;
+    bool bare = !block->typed && (!root->stored || root->bare);
+    /* Keys of several branches share columns. */
+    const char *as = block->typed && branch != SIZE_MAX ? "::text" : "";
     size_t key = 0;
     dbk_buf_append_text(out, "SELECT ");
     if (branch != SIZE_MAX)
         dbk_buf_append_format(out, "%zu AS _daybook_k%zu, ", branch, key++);
-    for (size_t i = 0; i < block->input_count; i++)
-        if ((block->outer & 1U << i) == 0)
-            dbk_buf_append_format(out, "f%zu.%s AS _daybook_k%zu, ", i, block->inputs[i]->row,
+    for (size_t i = 0; i < block->input_count; i++) {
+        const struct dbk_relation *input = block->inputs[i];
+        for (size_t j = 0; (block->outer & 1U << i) == 0 && j < input->row_count; j++)
+            dbk_buf_append_format(out, "f%zu.%s%s AS _daybook_k%zu, ", i, input->rows[j], as,
                                   key++);
+    }
     for (; key < key_count; key++)
-        dbk_buf_append_format(out, "0 AS _daybook_k%zu, ", key);
+        dbk_buf_append_format(out, block->typed ? "'' AS _daybook_k%zu, " : "0 AS _daybook_k%zu, ",
+                              key);
     if (block->column_count == 0) /* without the last comma */
         out->size -= out->rc < 0 ? 0 : 2;
     for (size_t i = 0; i < block->column_count; i++) {

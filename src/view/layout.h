@@ -13,9 +13,13 @@
  *                                             _daybook_a0    the sum of the integers' sizes
  *                                             _daybook_shown 1: HAVING holds
  *
- * Sums are exact: they are added to only while every value is an integer of less than 2^40 and the
- * sum of sizes says that no partial sum can have overflown (or, of AVG and TOTAL, which add as
- * floating-point numbers, have been rounded); otherwise the group is computed again.
+ * In PostgreSQL i is the numeric sum, x counts what is no number or has too many decimals, and a
+ * is the sum of 10^(10 x decimals): how many values have how many decimals, of which the most are
+ * those of the sum.
+ *
+ * Sums are exact: in SQLite they are added to only while every value is an integer of less than
+ * 2^40 and the sum of sizes says that no partial sum can have overflown (or, of AVG and TOTAL,
+ * which add as floating-point numbers, have been rounded); else the group is computed again.
  *
  * Threads: pure functions.
  */
@@ -32,6 +36,8 @@
 /* Sums of sizes up to which no partial sum overflows, or is rounded as a floating-point number. */
 #define DBK_VIEW_SUM_MAX "4.6e18"
 #define DBK_VIEW_REAL_SUM_MAX "9.0e15"
+/* In PostgreSQL: of values with more decimals a group is computed again. */
+#define DBK_VIEW_SCALE_MAX "30"
 
 /* Says where the relations beside a view's generation lie: in "<view>__g<generation>n<number>". */
 int dbk_layout_place(const struct dbk_algebra *tree, const char *view,

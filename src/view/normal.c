@@ -23,6 +23,19 @@ static int enter(struct dbk_reading *reading, struct dbk_relation *relation)
     return dbk_read_enter(reading, relation);
 }
 
+/* It is kept beside the view, and its rows are known by a number. */
+static void store(struct dbk_relation *relation)
+{
+    static const char *const rowid[] = {"rowid"};
+    static const char *const number[] = {"_daybook_row"};
+    static const char *const types[] = {"bigint"};
+    relation->stored = true;
+    relation->rows = relation->typed ? number : rowid;
+    relation->noted = number;
+    relation->row_types = types;
+    relation->row_count = 1;
+}
+
 int dbk_normal_input(struct dbk_reading *reading, struct dbk_relation *relation,
                      struct dbk_relation **input_out)
 {
@@ -38,10 +51,8 @@ int dbk_normal_input(struct dbk_reading *reading, struct dbk_relation *relation,
         return rc;
     relation->normal = made;
     made->normal = made;
-    if (made->kind != DBK_RELATION_TABLE) {
-        made->stored = true;
-        made->row = "rowid";
-    }
+    if (made->kind != DBK_RELATION_TABLE)
+        store(made);
     *input_out = made;
     return rc;
 }
@@ -59,7 +70,7 @@ int dbk_normal_trivial(struct dbk_reading *reading, struct dbk_relation *input,
         return rc;
     made->depth = 0;
     made->inputs[0] = input;
-    made->key_count = 1;
+    made->key_count = input->row_count;
     *block_out = made;
     return rc;
 }
@@ -105,7 +116,7 @@ static int normal_block(struct dbk_reading *reading, struct dbk_relation *block)
     block->depth = 0;
     for (size_t i = 0; rc == DBK_OK && i < block->input_count; i++) {
         rc = dbk_normal_input(reading, block->inputs[i], &block->inputs[i]);
-        block->key_count += (block->outer & 1U << i) == 0;
+        block->key_count += (block->outer & 1U << i) == 0 ? block->inputs[i]->row_count : 0;
     }
     for (size_t i = 0; rc == DBK_OK && i < block->column_count; i++)
         rc = find_subqueries(reading, block->outputs[i]);
@@ -202,8 +213,7 @@ static int split(struct dbk_reading *reading, struct dbk_relation *group,
     slots->aggregate_count = group->aggregate_count;
     slots->inputs[0] = group->inputs[0];
     slots->grouped = group->grouped;
-    slots->stored = true;
-    slots->row = "rowid";
+    store(slots);
     made->labels = group->labels;
     made->inputs[0] = slots;
     if (group->having != NULL) {

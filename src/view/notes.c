@@ -126,11 +126,12 @@ int dbk_notes_difference(struct dbk_delta *delta, const struct dbk_relation *tab
         rc = dbk_delta_count(delta, &went, err);
     if (rc < 0)
         return rc;
-    dbk_buf_append_format(sql, "INSERT INTO temp.d%zu SELECT 1, t.%s", table->number, table->row);
+    dbk_buf_append_format(sql, "INSERT INTO temp.d%zu SELECT 1, t.%s", table->number,
+                          table->rows[0]);
     dbk_follow_columns(sql, table, "t.");
     dbk_buf_append_format(sql, " FROM temp.l%zu AS l CROSS JOIN ", table->number);
     dbk_emit_name(sql, table->table);
-    dbk_buf_append_format(sql, " AS t ON t.%s = l._daybook_row", table->row);
+    dbk_buf_append_format(sql, " AS t ON t.%s = l._daybook_row", table->rows[0]);
     rc = dbk_delta_run(delta, err);
     if (rc == DBK_OK)
         rc = dbk_delta_count(delta, &came, err);

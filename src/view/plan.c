@@ -143,6 +143,7 @@ int dbk_view_plan_make(struct dbk_view_plan *plan, struct dbk_connection *connec
                        const struct dbk_view_definition *definition, struct dbk_error *err)
 {
     struct finding finding = {.connection = connection, .arena = &plan->arena};
+    const struct dbk_algebra_source source = {.find = find, .context = &finding};
     struct dbk_slice select = dbk_view_select(definition);
     if (definition->mode == DBK_VIEW_FULL) {
         plan->tree.select = select;
@@ -159,8 +160,7 @@ int dbk_view_plan_make(struct dbk_view_plan *plan, struct dbk_connection *connec
     struct dbk_error failure = {0};
     int rc = read_names(plan, connection, select, &failure);
     if (rc == DBK_OK)
-        rc = dbk_algebra_read(&plan->tree, connection, select, find, &finding, &plan->arena,
-                              &failure);
+        rc = dbk_algebra_read(&plan->tree, connection, select, &source, &plan->arena, &failure);
     if (rc == 1 && plan->tree.root->column_count != plan->name_count + plan->tree.hidden_count)
         rc = dbk_error_set(&failure, DBK_EINVAL, "two parsers count its columns otherwise");
     if (rc == 1)

@@ -26,8 +26,7 @@ struct dbk_reading {
     size_t depth;                 /* of subqueries in expressions */
     const struct dbk_scope *around;
     const struct dbk_json_node *top; /* the whole SELECT: it may have ORDER BY and LIMIT */
-    dbk_algebra_find_fn find;
-    void *context;
+    const struct dbk_algebra_source *source;
     struct dbk_error *err;
 };
 
@@ -59,6 +58,16 @@ bool dbk_read_is_among(struct dbk_slice name, const char *const *names, size_t c
 /* Whether USING made a column that of an input before: no name without a table means it. */
 bool dbk_read_is_merged(const struct dbk_relation *block, size_t input, size_t column);
 int dbk_read_no_memory(struct dbk_reading *reading);
+/* True where the text is PostgreSQL's own. */
+static inline bool dbk_read_is_server(const struct dbk_reading *reading)
+{
+    return reading->tree->dialect == DBK_DIALECT_POSTGRES;
+}
+/* Constants and types of PostgreSQL (literal.c): A_Const; the text of a TypeName. */
+int dbk_read_literal(struct dbk_reading *reading, const struct dbk_json_node *node,
+                     struct dbk_expression **expression_out);
+int dbk_read_type(struct dbk_reading *reading, const struct dbk_json_node *node,
+                  const char **type_out);
 /* A new expression in the arena, with room for arguments. */
 struct dbk_expression *dbk_read_make(struct dbk_reading *reading, enum dbk_expression_kind kind,
                                      size_t argument_count);

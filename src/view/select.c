@@ -12,6 +12,7 @@ int dbk_read_make_relation(struct dbk_reading *reading, enum dbk_relation_kind k
     if (made == NULL)
         return dbk_read_no_memory(reading);
     made->kind = kind;
+    made->typed = dbk_read_is_server(reading);
     made->depth = reading->depth;
     made->column_count = column_count;
     made->input_count = input_count;

@@ -117,6 +117,8 @@ static char expression_affinity(const struct dbk_relation *relation,
 
 char dbk_relation_affinity(const struct dbk_relation *relation, size_t column)
 {
+    if (relation->typed) /* Of a server: nothing is to be taken away. */
+        return 'T';
     if (relation->kind == DBK_RELATION_TABLE)
         return relation->affinity[column];
     if (relation->kind == DBK_RELATION_UNION || relation->kind == DBK_RELATION_SET)

@@ -56,20 +56,23 @@ static int read_columns(struct dbk_reading *reading, struct dbk_relation *table,
 static int find_row(struct dbk_reading *reading, struct dbk_relation *table, size_t place)
 {
     static const char *const names[] = {"rowid", "_rowid_", "oid"};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && table->row == NULL; i++) {
+    static const char *const noted[] = {"_daybook_row"};
+    table->noted = noted;
+    table->row_count = 1;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && table->rows == NULL; i++) {
         bool taken = false;
         for (size_t j = 0; j < table->column_count; j++)
             taken = taken || strcasecmp(table->columns[j], names[i]) == 0;
         if (!taken)
-            table->row = names[i];
+            table->rows = &names[i];
     }
-    if (table->row == NULL)
+    if (table->rows == NULL)
         return dbk_read_obstacle(reading, place, "", "\"%s\" has columns of all names of a row id",
                                  table->name);
     struct dbk_statement *statement = NULL;
     struct dbk_buf sql;
     dbk_buf_init(&sql, DBK_ALGEBRA_SIZE_MAX);
-    dbk_buf_append_format(&sql, "SELECT %s FROM ", table->row);
+    dbk_buf_append_format(&sql, "SELECT %s FROM ", table->rows[0]);
     dbk_emit_name(&sql, table->table);
     int rc = sql.rc < 0 ? dbk_read_no_memory(reading)
                         : dbk_statement_open(reading->tree->connection, dbk_buf_slice(&sql),
@@ -154,10 +157,13 @@ int dbk_read_table(struct dbk_reading *reading, const struct dbk_json_node *node
     struct dbk_slice name = dbk_read_text(node, "relname");
     size_t place = dbk_read_place(node);
     const char *where = NULL;
+    if (reading->source->table != NULL)
+        return reading->source->table(reading, node, relation_out);
     if (dbk_json_member(node, "schemaname") != NULL)
         return dbk_read_obstacle(reading, place, "leave it out", "a table with a schema's name");
     reading->tree->obstacle.place = place;
-    int rc = reading->find(reading->context, name, &where, &reading->tree->obstacle, reading->err);
+    int rc = reading->source->find(reading->source->context, name, &where, &reading->tree->obstacle,
+                                   reading->err);
     if (rc == 0)
         return DBK_EREFUSED;
     if (rc < 0)

@@ -115,23 +115,22 @@ void dbk_term_weight(struct dbk_buf *out, const struct dbk_term *term)
     }
 }
 
-void dbk_term_keys(struct dbk_buf *out, const struct dbk_term *term)
+void dbk_term_keys(struct dbk_buf *out, const struct dbk_term *term, const char *as)
 {
     for (size_t i = 0; i < term->block->input_count; i++) {
-        if ((term->block->outer & 1U << i) != 0)
-            continue;
-        dbk_buf_append_format(out, "f%zu.%s, ", i,
-                              (term->set & 1U << i) != 0 ? "_daybook_row"
-                                                         : term->block->inputs[i]->row);
+        const struct dbk_relation *input = term->block->inputs[i];
+        const char *const *rows = (term->set & 1U << i) != 0 ? input->noted : input->rows;
+        for (size_t j = 0; (term->block->outer & 1U << i) == 0 && j < input->row_count; j++)
+            dbk_buf_append_format(out, "f%zu.%s%s, ", i, rows[j], as);
     }
 }
 
 static void append_input(struct dbk_buf *out, const struct dbk_term *term, size_t i)
 {
     if ((term->set & 1U << i) != 0)
-        dbk_buf_append_format(out, "temp.d%zu", term->block->inputs[i]->number);
+        dbk_emit_difference(out, term->block->inputs[i]);
     else
-        dbk_emit_name(out, term->block->inputs[i]->table);
+        dbk_emit_table(out, term->block->inputs[i]);
     dbk_buf_append_format(out, " AS f%zu", i);
 }
 
@@ -155,7 +154,7 @@ void dbk_term_from(struct dbk_buf *out, const struct dbk_term *term)
         dbk_buf_append_text(out, " CROSS JOIN ");
         append_input(out, term, outer_of(term));
     }
-    dbk_buf_append_text(out, " WHERE 1");
+    dbk_buf_append_text(out, " WHERE TRUE");
     for (size_t i = 0; i < block->condition_count; i++) {
         if (!applies(term, &block->conditions[i]))
             continue;

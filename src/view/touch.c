@@ -41,17 +41,21 @@ static void append_from(struct dbk_buf *out, const struct finding *finding,
     const struct dbk_relation *base = dbk_relation_base(asking->select);
     const struct dbk_emit around = {.relation = block};
     const struct dbk_emit inside = {.relation = base, .around = &around};
-    dbk_buf_append_format(out, " FROM temp.d%zu AS ", base->inputs[0]->number);
+    dbk_buf_append_text(out, " FROM ");
+    dbk_emit_difference(out, base->inputs[0]);
+    dbk_buf_append_text(out, " AS ");
     dbk_emit_alias(out, base, 0);
     for (size_t i = 0; i < block->input_count; i++) {
         bool outer = (block->outer & 1U << i) != 0;
         dbk_buf_append_text(out, outer ? " LEFT JOIN " : i == 0 ? " CROSS JOIN " : " JOIN ");
-        dbk_emit_name(out, block->inputs[i]->table);
+        dbk_emit_table(out, block->inputs[i]);
         dbk_buf_append_format(out, " AS f%zu", i);
         if (outer)
             dbk_layout_tests(out, block, i, " ON ");
+        else if (i > 0)
+            dbk_buf_append_text(out, " ON TRUE");
     }
-    dbk_buf_append_text(out, " WHERE 1");
+    dbk_buf_append_text(out, " WHERE TRUE");
     for (size_t i = 0; i < base->condition_count; i++) {
         dbk_buf_append_text(out, " AND ");
         dbk_emit_expression(out, &inside, base->conditions[i].test);
