@@ -33,10 +33,10 @@ FRONTS |= {"log/sealed.h", "vault/backup.h", "vault/copies.h", "vault/fields.h",
 FRONTS |= {"model/forget.h", "saga/simulate.h"}
 
 FRONTS |= {"model/letters.h", "model/with.h", "service/impact.h", "service/migration.h",
-           "service/sql.h"}
+           "service/placement.h", "service/sql.h"}
 
 # A server's connection string is read in one place.
-FRONTS |= {"target/secret.h"}
+FRONTS |= {"target/login.h", "target/secret.h"}
 
 # Sources and homes of views share a target's session, within its module.
 FRONTS |= {"target/driver.h", "target/mongodb/session.h"}

@@ -131,6 +131,10 @@ int dbk_book_take_rules(struct dbk_book_loader *loader, const char *file,
 int dbk_book_take_public(struct dbk_book_loader *loader, const char *file,
                          const struct dbk_yaml_node *public, const struct dbk_yaml_node *version,
                          struct dbk_service_table *table) DBK_MUST_CHECK;
+/* How a service logs in to its database, which is known by then; each may be NULL. */
+int dbk_book_take_login(struct dbk_book_loader *loader, const char *file,
+                        const struct dbk_yaml_node *role, const struct dbk_yaml_node *login,
+                        struct dbk_service_definition *service) DBK_MUST_CHECK;
 /* Checks services against each other and the book; after the models. */
 int dbk_book_check_services(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
 /* Checks what commands read and change of other services' tables; after the commands. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What services may: their contracts, categories and models. */
 #include "book/loader.h"
+#include "target/target.h"
 
 enum events_key { EVENTS_APPEND, EVENTS_READ, EVENTS_KEY_COUNT };
 static const struct dbk_setting events_keys[EVENTS_KEY_COUNT] = {
@@ -178,4 +179,56 @@ int dbk_book_take_rules(struct dbk_book_loader *loader, const char *file,
         rc = take_contracts(&reading, reads, service);
     return rc < 0 ? rc
                   : take_names(&reading, models, "model", &service->models, &service->model_count);
+}
+
+/* ---- Logging in ---- */
+
+static int check_role(struct dbk_book_loader *loader, const char *file,
+                      const struct dbk_yaml_node *role)
+{
+    struct dbk_fault fault = dbk_settings_fault(file, role);
+    if (dbk_fault_is_name(role->text) && role->text.size < DBK_SERVICE_ROLE_SIZE_MAX &&
+        strncmp(role->text.data, "pg_", 3) != 0)
+        return DBK_OK;
+    fault.fix = "use at most 62 letters, digits and `_`, and do not begin with a digit or `pg_`";
+    return dbk_fault_add(loader->faults, &fault, "`%s` is no name for a role", role->text.data);
+}
+
+/* `file:secrets/users` or `env:USERS`, as an address of the database's kind. */
+static int take_address(struct dbk_book_loader *loader, const char *file,
+                        const struct dbk_yaml_node *login, struct dbk_service_definition *service)
+{
+    struct dbk_fault fault = dbk_settings_fault(file, login);
+    struct dbk_book *book = loader->book;
+    const char *text = login->text.data;
+    bool in_file = strncmp(text, "file:", 5) == 0;
+    const char *name = strchr(text, ':') == NULL ? "" : strchr(text, ':') + 1;
+    const char *kind = service->own->address;
+    const char *colon = kind == NULL ? NULL : strchr(kind, ':');
+    fault.why = "whoever can read the book could read a password in it";
+    fault.fix = "name a file: `login: file:secrets/<service>`, or a variable: `login: env:<NAME>`";
+    if ((!in_file && strncmp(text, "env:", 4) != 0) || *name == '\0')
+        return dbk_fault_add(loader->faults, &fault,
+                             "a service's connection string is named, not written here");
+    fault.why = NULL;
+    fault.fix = "leave it out";
+    if (kind == NULL || *kind == '\0')
+        return DBK_OK;
+    if (dbk_target_dialect(kind) == DBK_DIALECT_SQLITE || colon == NULL)
+        return dbk_fault_add(loader->faults, &fault, "nobody logs in to a SQLite file");
+    service->login =
+        in_file && *name != '/'
+            ? dbk_arena_format(&book->arena, "%.*s:file:%s/%s", (int)(colon - kind), kind,
+                               book->folder, name)
+            : dbk_arena_format(&book->arena, "%.*s:%s", (int)(colon - kind), kind, text);
+    return service->login == NULL ? DBK_ENOMEM : DBK_OK;
+}
+
+int dbk_book_take_login(struct dbk_book_loader *loader, const char *file,
+                        const struct dbk_yaml_node *role, const struct dbk_yaml_node *login,
+                        struct dbk_service_definition *service)
+{
+    int rc = role == NULL ? DBK_OK : check_role(loader, file, role);
+    service->role = role == NULL ? service->own->name : role->text.data;
+    return rc < 0 || login == NULL ? rc : take_address(loader, file, login, service);
 }

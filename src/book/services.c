@@ -12,6 +12,8 @@ enum key {
     KEY_EVENTS,
     KEY_READS,
     KEY_MODELS,
+    KEY_ROLE,
+    KEY_LOGIN,
     KEY_COUNT
 };
 static const struct dbk_setting keys[KEY_COUNT] = {
@@ -30,6 +32,11 @@ static const struct dbk_setting keys[KEY_COUNT] = {
                    "`reads: {users.people: {columns: [id], version: 1}}`"},
     [KEY_MODELS] = {"models", DBK_YAML_SEQUENCE, false, NULL,
                     "write the models in a list: `models: [user_orders]`"},
+    [KEY_ROLE] = {"role", DBK_YAML_SCALAR, false, NULL,
+                  "write the name that the service has in its database: `role: shop_users`"},
+    [KEY_LOGIN] = {"login", DBK_YAML_SCALAR, false, NULL,
+                   "name a file with the service's connection string: `login: "
+                   "file:secrets/users`"},
 };
 
 enum table_key {
@@ -421,6 +428,8 @@ static int take_service(struct dbk_book_loader *loader, const struct dbk_book_fi
     if (rc == DBK_OK)
         rc = dbk_book_take_rules(loader, file->file, nodes[KEY_EVENTS], nodes[KEY_READS],
                                  nodes[KEY_MODELS], definition);
+    if (rc == DBK_OK)
+        rc = dbk_book_take_login(loader, file->file, nodes[KEY_ROLE], nodes[KEY_LOGIN], definition);
     return rc < 0 ? rc : check_database(loader, file->file, root);
 }
 

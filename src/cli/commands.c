@@ -843,6 +843,30 @@ const struct dbk_cli_command dbk_cli_commands[] = {
      .positional_max = 1,
      .book = true,
      .run = dbk_run_service_show},
+    {.name = "service apply",
+     .positional = "[SERVICE …]",
+     .summary = "make what services may in their databases, and nothing else",
+     .details =
+         "Shows the statements, and does them in one transaction: a role for each service that "
+         "can\n"
+         "only log in, its own schema, its tables as their owner, SELECT on the columns of its\n"
+         "contracts, nothing for PUBLIC, the same for what is made later. Only what differs is\n"
+         "changed. The database's user must be one who may.",
+     .examples = EXAMPLES("daybook service apply  # asks", "daybook service apply --yes",
+                          "daybook service apply orders -o json"),
+     .options = OPTIONS(FLAG("yes", "do it without asking")),
+     .positional_max = DBK_ARGUMENTS_MAX,
+     .book = true,
+     .run = dbk_run_service_apply},
+    {.name = "service check",
+     .positional = "[SERVICE …]",
+     .summary = "where services' databases differ from the book, and what mends it",
+     .details = "Grants, roles, memberships, owners, default privileges, settings and logins. "
+                "Exits with 1\nwhere anything differs; changes nothing.",
+     .examples = EXAMPLES("daybook service check", "daybook service check orders -o json"),
+     .positional_max = DBK_ARGUMENTS_MAX,
+     .book = true,
+     .run = dbk_run_service_check},
     {.name = "capture ls",
      .positional = "",
      .summary = "services whose databases are captured: how far, and what hinders",

@@ -12,6 +12,7 @@
  *       users.people: {columns: [id, name], version: 1}
  *     events: {append: [order], read: [users.people]}
  *     models: [user_orders]
+ *     login: file:secrets/orders
  *
  * An owner says what others may read (`public`), and counts the version up when that changes; a
  * contract names the version that it was written for.
@@ -25,6 +26,7 @@
 #include "capture/capture.h"
 
 #define DBK_SERVICE_VERSION_MAX 1000000
+#define DBK_SERVICE_ROLE_SIZE_MAX 63 /* with its NUL; PostgreSQL's own bound */
 
 /* What the owner says of a table to others. */
 struct dbk_service_table {
@@ -55,6 +57,8 @@ struct dbk_service_definition {
     size_t read_count;
     const char *const *models; /* that are its own */
     size_t model_count;
+    const char *role;  /* its name in the database */
+    const char *login; /* address of its own connection string; NULL: none is named */
 };
 
 /* How many of the services have the same database. */

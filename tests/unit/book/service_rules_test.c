@@ -223,6 +223,32 @@ static void test_book_service_rules__commands_keep_to_the_contract(void **state)
                  "");
 }
 
+static void test_book_service_rules__a_login_is_named_and_never_written(void **state)
+{
+    (void)state;
+    struct folder folder;
+    begin(&folder, users_yaml,
+          "database: shop\ntables: {orders: }\nrole: shop_orders\nlogin: file:secrets/orders\n");
+    folder_load(&folder, NULL);
+    assert_faults(&folder.faults, "");
+    const struct dbk_service_definition *orders = &folder.book->service_definitions[0];
+    const struct dbk_service_definition *users = &folder.book->service_definitions[1];
+    assert_string_equal(orders->role, "shop_orders");
+    assert_non_null(strstr(orders->login, "/secrets/orders"));
+    assert_memory_equal(orders->login, "postgres:file:", sizeof("postgres:file:") - 1);
+    assert_string_equal(users->role, "users");
+    assert_null(users->login);
+    folder_release(&folder);
+    assert_faults_of(users_yaml,
+                     "database: shop\ntables: {orders: }\nrole: pg_orders\n"
+                     "login: user=orders password=secret\n",
+                     "services/orders.yaml:3:7: `pg_orders` is no name for a role\n"
+                     "services/orders.yaml:4:8: a service's connection string is named, not "
+                     "written here\n");
+    assert_faults_of(users_yaml, "database: file\ntables: {orders: }\nlogin: env:ORDERS\n",
+                     "services/orders.yaml:3:8: nobody logs in to a SQLite file\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -232,6 +258,7 @@ int main(void)
         cmocka_unit_test(test_book_service_rules__nobody_reaches_into_another_database),
         cmocka_unit_test(test_book_service_rules__categories_are_ones_that_there_are),
         cmocka_unit_test(test_book_service_rules__commands_keep_to_the_contract),
+        cmocka_unit_test(test_book_service_rules__a_login_is_named_and_never_written),
         cmocka_unit_test(test_book_service_rules__models_follow_what_their_service_reads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * service -- what the commands on services' databases share.
+ *
+ * Threads: the main thread.
+ */
+#ifndef DBK_CLI_SERVICE_H
+#define DBK_CLI_SERVICE_H
+
+#include "book/book.h"
+#include "cli/arguments.h"
+#include "service/placement.h"
+#include "target/target.h"
+
+/* The names that are given are services with a database. DBK_ENOTFOUND, DBK_EINVAL. */
+int dbk_service_check_names(const struct dbk_arguments *arguments, const struct dbk_book *book,
+                            struct dbk_error *err) DBK_MUST_CHECK;
+/* True of a database of these services; where none are named, of any's. */
+bool dbk_service_is_wanted(const struct dbk_arguments *arguments, const struct dbk_book *book,
+                           const char *database);
+struct dbk_placement_scope dbk_service_scope(const struct dbk_book *book,
+                                             const struct dbk_book_database *database);
+
+#endif

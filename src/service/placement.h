@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * placement -- services in a PostgreSQL database: what each may do there, made and compared.
+ *
+ * From services' files follows what there should be: a role for each that can only log in, a
+ * schema of its own, ownership of its tables, SELECT on the columns of its contracts, and nothing
+ * else for it or for everybody, now and for what is made later. The database itself finds where it
+ * differs (placement_sql.h), every grant of every kind of object among it, so that a comparison and
+ * what mends it are one reading:
+ *
+ *     look   -> the differences, each with the statement that mends it
+ *     apply  -> looks again, runs all of them and looks again, in one transaction: none are left,
+ *               or nothing was changed
+ *
+ * A role is the book's when its comment says so: others' are never touched.
+ *
+ * Functions answer DBK_OK, or a negative code with err filled:
+ *
+ * DBK_EBOOK     the files name what is not there, or a role is somebody else's
+ * DBK_EDENIED   the database's user may not do it; the message has the statement
+ * DBK_ECONNECT  the database cannot be reached
+ * DBK_EREFUSED  after all statements something differs still
+ *
+ * Threads: one at a time.
+ * Source:  PostgreSQL's manual, "Privileges", aclexplode and acldefault, pg_init_privs.
+ */
+#ifndef DBK_SERVICE_PLACEMENT_H
+#define DBK_SERVICE_PLACEMENT_H
+
+#include "os/os.h"
+#include "service/service.h"
+
+struct dbk_connection;
+
+struct dbk_placement_scope {
+    const char *book; /* its name */
+    const struct dbk_service_definition *services;
+    size_t count;
+    const char *database; /* of book.yaml */
+    const char *address;
+    struct dbk_os *os;
+};
+
+struct dbk_difference {
+    const char *service; /* "": everybody's */
+    const char *what;    /* how it is */
+    const char *sql;     /* what mends it; a password stands in it as `***` */
+    unsigned step;       /* their order */
+};
+
+struct dbk_placement {
+    struct dbk_arena *arena;
+    struct dbk_difference *items;
+    size_t count;
+    size_t capacity;
+};
+
+int dbk_placement_look(const struct dbk_placement_scope *scope, struct dbk_placement *placement,
+                       struct dbk_error *err) DBK_MUST_CHECK;
+/* shown: what was looked at before, and must still be all. DBK_EBUSY: it is not any more. */
+int dbk_placement_apply(const struct dbk_placement_scope *scope, const struct dbk_placement *shown,
+                        struct dbk_error *err) DBK_MUST_CHECK;
+
+/* ---- Between this room's files ---- */
+
+/* Appends the services that share the scope's database as the JSON that the texts take. */
+void dbk_placement_put_input(const struct dbk_placement_scope *scope, struct dbk_buf *out);
+/*
+ * Runs a text (placement_sql.h) with that as its parameter, in the open transaction; each gets
+ * every row's columns, NULL where they are.
+ */
+typedef int (*dbk_placement_row_fn)(void *context, const struct dbk_slice *columns, size_t count,
+                                    struct dbk_error *err);
+int dbk_placement_ask(const struct dbk_placement_scope *scope, struct dbk_connection *connection,
+                      const char *const *const *texts, dbk_placement_row_fn each, void *context,
+                      struct dbk_error *err) DBK_MUST_CHECK;
+
+#endif

@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What services may do in PostgreSQL: `service apply` makes it, `service check` finds what was
+changed by hand. The server asks for passwords of everybody but its superuser."""
+import os
+import stat
+import subprocess
+
+import pytest
+from conftest import Book, missing
+from services.postgres import Missing, Postgres
+
+FILES = {
+    "book.yaml": "book: shop\ndatabases:\n  shop: postgres:file:secrets/shop\n",
+    "services/users.yaml":
+        "database: shop\ntables:\n  people: {public: [id, name]}\n  passwords:\n"
+        "login: file:secrets/users\n",
+    "services/orders.yaml":
+        "database: shop\ntables: {orders: }\n"
+        "reads: {users.people: {columns: [id, name], version: 1}}\nlogin: file:secrets/orders\n",
+}
+TABLES = """
+CREATE TABLE people (id serial PRIMARY KEY, name text, email text);
+CREATE TABLE passwords (id integer PRIMARY KEY REFERENCES people, hash text);
+CREATE SEQUENCE numbers;
+CREATE TABLE orders (id integer PRIMARY KEY DEFAULT nextval('numbers'), person integer,
+    total numeric);
+CREATE TABLE nobodys (id integer);
+CREATE FUNCTION secret() RETURNS text LANGUAGE sql SECURITY DEFINER
+    AS 'SELECT hash FROM passwords LIMIT 1';
+CREATE FUNCTION is_good(numeric) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 >= 0';
+ALTER TABLE orders ADD CHECK (is_good(total));
+"""
+
+
+@pytest.fixture(scope="module")
+def server():
+    try:
+        one = Postgres()
+    except Missing as reason:
+        missing(str(reason))
+    (one.data / "pg_hba.conf").write_text(
+        "local all all trust\nhost all postgres 127.0.0.1/32 trust\n"
+        "host all all 127.0.0.1/32 scram-sha-256\n", encoding="utf-8")
+    one.sql("SELECT pg_reload_conf()")
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def shop(server, binary, data, tmp_path):
+    """A book whose services have a fresh database and no roles."""
+    server.sql('DROP DATABASE IF EXISTS shop WITH (FORCE)')
+    for role in ("users", "orders", "reports"):
+        server.sql(f"DROP ROLE IF EXISTS {role}")
+    connection = server.create("shop")
+    server.sql(TABLES, "shop")
+    folder = tmp_path / "book"
+    for name, text in (FILES | {"secrets/shop": connection}).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    return Book(binary, folder, data)
+
+
+def catalog(server):
+    """All privileges, owners and roles there are, as the server says them."""
+    return server.sql(
+        "SELECT 'c', oid::regclass::text, relowner, relacl FROM pg_class UNION ALL "
+        "SELECT 'f', oid::regprocedure::text, proowner, proacl FROM pg_proc UNION ALL "
+        "SELECT 'n', oid::regnamespace::text, nspowner, nspacl FROM pg_namespace UNION ALL "
+        "SELECT 'd', datname::text, datdba, datacl FROM pg_database WHERE datname = 'shop' "
+        "UNION ALL SELECT 'r', oid::regrole::text, NULL, NULL FROM pg_authid ORDER BY 1, 2", "shop")
+
+
+def psql(book, service, text):
+    """As the service, with its own connection string; (worked, answer)."""
+    login = (book.folder / "secrets" / service).read_text()
+    result = subprocess.run(["psql", "-X", "-qAt", "-v", "ON_ERROR_STOP=1", login, "-c", text],
+                            capture_output=True, text=True, timeout=60, check=False)
+    return result.returncode == 0, result.stdout.strip() or result.stderr
+
+
+def assert_placed(book):
+    """As the services themselves find it."""
+    works = {
+        "users": ["INSERT INTO people (name) VALUES ('Ann'); ALTER TABLE people ADD phone text",
+                  "CREATE TABLE mine (id int); DROP TABLE mine"],
+        "orders": ["SELECT id, name FROM people",
+                   "INSERT INTO orders (person, total) VALUES (1, 2); DELETE FROM orders"]}
+    fails = {
+        "users": ["SELECT id FROM orders", "SELECT id FROM nobodys", "SELECT secret()",
+                  "CREATE TABLE public.mine (id int)", "CREATE TEMP TABLE mine (id int)"],
+        "orders": ["SELECT email FROM people", "SELECT * FROM people",
+                   "UPDATE people SET name = ''", "SELECT hash FROM passwords", "SET ROLE users",
+                   "CREATE TABLE users.mine (id int)"]}
+    for service, texts in works.items():
+        for text in texts:
+            assert psql(book, service, text)[0], (service, text)
+    for service, texts in fails.items():
+        for text in texts:
+            worked, answer = psql(book, service, text)
+            assert not worked and ("denied" in answer or "must be" in answer), (service, text)
+
+
+def test_a_plan_is_shown_and_changes_nothing(shop, server):
+    before = catalog(server)
+    refused = shop.run("service", "apply", "-o", "json", status=1)
+    assert "CREATE ROLE users LOGIN" in [row["statement"] for row in refused.json]
+    assert "--yes" in refused.errors and catalog(server) == before
+    assert not (shop.folder / "secrets" / "users").exists()
+    assert shop.json("service", "check", status=1) == refused.json
+
+
+def test_services_may_what_their_files_say(shop, server):
+    shop.run("service", "apply", "--yes")
+    assert shop.json("service", "check") == []
+    assert shop.json("service", "apply", "--yes") == []
+    assert stat.S_IMODE(os.stat(shop.folder / "secrets" / "users").st_mode) == 0o600
+    assert_placed(shop)
+
+
+# What somebody may do by hand, and a part of what is said of it.
+DRIFT = {
+    "GRANT SELECT ON people TO reports": "reports has SELECT",
+    "GRANT orders TO reports": "reports is a member of orders",
+    "GRANT pg_read_all_data TO orders": "orders is a member of pg_read_all_data",
+    "GRANT users TO orders": "orders is a member of users",
+    "ALTER SCHEMA users OWNER TO postgres": "the schema users is",
+    "ALTER TABLE orders OWNER TO users": "public.orders is users's",
+    "ALTER SEQUENCE numbers OWNER TO postgres": "public.numbers is postgres's",
+    "ALTER TABLE nobodys OWNER TO users": "public.nobodys is users's",
+    "ALTER FUNCTION secret() OWNER TO orders": "public.secret() is orders's",
+    "ALTER DATABASE shop OWNER TO orders": "database shop is orders's",
+    "REVOKE CONNECT ON DATABASE shop FROM orders": "orders has no CONNECT",
+    "REVOKE USAGE ON SCHEMA public FROM orders": "orders has no USAGE on schema public",
+    "REVOKE SELECT (name) ON people FROM orders":
+        "orders has no SELECT on table public.people.name",
+    "REVOKE EXECUTE ON FUNCTION is_good(numeric) FROM orders": "orders has no EXECUTE",
+    "GRANT SELECT (id) ON people TO orders WITH GRANT OPTION": "orders may pass on SELECT",
+    "ALTER DEFAULT PRIVILEGES FOR ROLE users GRANT EXECUTE ON FUNCTIONS TO PUBLIC":
+        "what users makes later gives everybody EXECUTE",
+    "ALTER DEFAULT PRIVILEGES FOR ROLE users REVOKE INSERT ON TABLES FROM users":
+        "what users makes later gives itself no INSERT",
+    "ALTER ROLE orders SET search_path = users": "orders's search_path is set to users",
+    "ALTER ROLE orders IN DATABASE shop RESET search_path": "orders's search_path is not",
+    "ALTER ROLE orders IN DATABASE shop SET row_security = off": "orders's row_security is set",
+    "ALTER ROLE orders PASSWORD 'another'": "it cannot log in",
+    "ALTER ROLE orders NOLOGIN": "not allowed to log in",
+    "ALTER ROLE orders VALID UNTIL '2020-01-01'": "valid for a time",
+}
+# The thing, as it is said, and its rights.
+THINGS = {
+    "table public.passwords": ("passwords", "SELECT INSERT UPDATE DELETE TRUNCATE REFERENCES "
+                                            "TRIGGER"),
+    "table public.passwords.hash": ("passwords", "SELECT INSERT UPDATE REFERENCES"),
+    "table public.nobodys": ("nobodys", "SELECT"),
+    "table pg_catalog.pg_authid": ("pg_authid", "SELECT"),
+    "table pg_catalog.pg_authid.rolname": ("pg_authid", "SELECT"),
+    "routine public.secret()": ("FUNCTION secret()", "EXECUTE"),
+    "routine pg_catalog.pg_read_file(text)": ("FUNCTION pg_read_file(text)", "EXECUTE"),
+    "sequence public.people_id_seq": ("SEQUENCE people_id_seq", "USAGE SELECT UPDATE"),
+    "schema public": ("SCHEMA public", "CREATE"), "schema users": ("SCHEMA users", "CREATE USAGE"),
+    "database shop": ("DATABASE shop", "CREATE TEMPORARY"),
+    "tablespace pg_default": ("TABLESPACE pg_default", "CREATE"),
+    "parameter log_statement": ("PARAMETER log_statement", "SET ALTER_SYSTEM"),
+    "foreign data wrapper wrapper": ("FOREIGN DATA WRAPPER wrapper", "USAGE"),
+    "foreign server other": ("FOREIGN SERVER other", "USAGE"),
+    "large object 42": ("LARGE OBJECT 42", "SELECT UPDATE")}
+
+
+def grants(who):
+    """Every kind of grant of every kind of thing, and what is said of it."""
+    said = "everybody" if who == "PUBLIC" else who
+    for name, (thing, rights) in THINGS.items():
+        column = name.split(".")[2:]
+        for right in rights.replace("_", " ").replace("SET ALTER", "SET,ALTER").split(
+                "," if "ALTER" in rights else None):
+            words = f"{right} ({column[0]})" if column else right
+            yield f"GRANT {words} ON {thing} TO {who}", f"{said} has {right} on {name}"
+
+
+ROUNDS = [DRIFT, dict(grants("orders")), dict(grants("PUBLIC")), {
+    f"ALTER ROLE orders {word}": f"the role orders is {what}" for word, what in (
+        ("SUPERUSER", "a superuser"), ("CREATEROLE", "allowed to make roles"),
+        ("CREATEDB", "allowed to make databases"), ("REPLICATION", "allowed to replicate"),
+        ("BYPASSRLS", "above row security"))} | {
+    f"GRANT USAGE ON {thing} TO orders": f"orders has USAGE on {name}" for thing, name in (
+        ("TYPE people", "type public.people"),
+        ("LANGUAGE plpgsql", "language plpgsql"))} | {
+    f"REVOKE {right} ON orders FROM orders": right for right in
+    "SELECT INSERT UPDATE DELETE TRUNCATE REFERENCES TRIGGER".split()} | {
+    f"REVOKE {right} ON SEQUENCE numbers FROM orders": right for right in
+    "SELECT USAGE UPDATE".split()} | {
+    f"ALTER DEFAULT PRIVILEGES FOR ROLE {role} GRANT {right} ON {things.upper()} TO {who}":
+        f"what {maker} makes later gives {said} {right} on {things}{where}"
+    for role, maker, where in (("users", "users", ""),
+                               ("postgres IN SCHEMA public", "postgres", " in public"))
+    for right, things in (("SELECT", "tables"), ("USAGE", "sequences"))
+    for who, said in (("orders", "orders"), ("PUBLIC", "everybody"))}]
+# Each alone takes a minute longer.
+if "DAYBOOK_PLACEMENT_EACH" in os.environ:
+    ROUNDS = [{change: what} for changes in ROUNDS for change, what in changes.items()]
+
+
+def test_every_change_by_hand_is_found_and_mended(shop, server):
+    server.sql("CREATE ROLE reports; CREATE FOREIGN DATA WRAPPER wrapper; "
+               "CREATE SERVER other FOREIGN DATA WRAPPER wrapper; SELECT lo_create(42)", "shop")
+    shop.run("service", "apply", "--yes")
+    for changes in ROUNDS:
+        server.sql("; ".join(changes), "shop")
+        answer = shop.run("service", "check", "-o", "json", status=1)
+        assert answer.text, answer
+        found = answer.json
+        for change, what in changes.items():
+            assert any(what in row["what"] for row in found), (change, found)
+        done = shop.run("service", "apply", "--yes")
+        assert shop.json("service", "check") == [], (changes, done)
+    assert_placed(shop)
+
+
+def test_what_cannot_be_is_refused_whole(shop, server):
+    def refused(text, status=1):
+        before = catalog(server)
+        answer = shop.run("service", "apply", "--yes", status=status)
+        assert text in answer.errors, answer
+        assert catalog(server) == before
+        assert not (shop.folder / "secrets" / "users").exists()
+
+    server.sql("CREATE ROLE orders", "shop")
+    refused("services/orders.yaml:1:1: the role `orders` exists, and is not this book's")
+    server.sql("DROP ROLE orders; ALTER TABLE people RENAME name TO title", "shop")
+    refused("services/orders.yaml:3:9: the contract names `users.people.name`")
+    server.sql("ALTER TABLE people RENAME title TO name; ALTER TABLE passwords RENAME TO hidden",
+               "shop")
+    refused("services/users.yaml:4:3: the table `passwords` is not in the database")
+    server.sql("ALTER TABLE hidden RENAME TO passwords; CREATE ROLE reports LOGIN PASSWORD 'x'",
+               "shop")
+    file = shop.folder / "services" / "users.yaml"
+    file.write_text("role: orders\n" + FILES["services/users.yaml"])
+    refused("services/users.yaml:1:1: the role `orders` is the service orders's, too")
+    file.write_text(FILES["services/users.yaml"])
+    # One who may make roles, and owns no table.
+    server.sql("ALTER ROLE reports CREATEROLE", "shop")
+    secret = shop.folder / "secrets" / "shop"
+    secret.write_text(server.connection("shop", user="reports") + " password=x")
+    refused("the user of the database shop may not do it", status=5)
+    server.sql("ALTER ROLE reports NOCREATEROLE", "shop")
+    refused("CREATE ROLE orders LOGIN", status=5)
+    secret.write_text(server.connection("shop"))
+    file.write_text(FILES["services/users.yaml"].replace("login: file:secrets/users\n", ""))
+    refused("services/users.yaml: `login` is missing")
+    (shop.folder / "secrets" / "other").write_text("user=postgres password=x")
+    file.write_text(FILES["services/users.yaml"].replace("secrets/users", "secrets/other"))
+    refused("the `login` is for the user `postgres`")
+
+
+def test_one_who_is_no_superuser_can_apply(shop, server):
+    """Who owns the database and its tables, and may make roles."""
+    server.sql("CREATE ROLE reports LOGIN CREATEROLE PASSWORD 'x'; "
+               "ALTER DATABASE shop OWNER TO reports; ALTER SCHEMA public OWNER TO reports", "shop")
+    for one in ("TABLE people", "TABLE passwords", "TABLE orders", "TABLE nobodys",
+                "SEQUENCE numbers", "FUNCTION secret()", "FUNCTION is_good(numeric)"):
+        server.sql(f"ALTER {one} OWNER TO reports", "shop")
+    (shop.folder / "secrets" / "shop").write_text(
+        server.connection("shop", user="reports") + " password=x")
+    shop.run("service", "apply", "--yes")
+    assert shop.json("service", "check") == []
+    assert psql(shop, "orders", "SELECT id FROM people") == (True, "")
+    assert not psql(shop, "orders", "CREATE TABLE public.mine (id int)")[0]
+
+
+def test_a_service_alone_owns_all(shop, server):
+    (shop.folder / "services" / "orders.yaml").unlink()
+    (shop.folder / "services" / "users.yaml").write_text(
+        "database: shop\nrole: shop_users\nlogin: file:secrets/users\n")
+    try:
+        shop.run("service", "apply", "--yes")
+        assert server.sql("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'",
+                          "shop") == [["shop_users"]]
+        assert psql(shop, "users", "INSERT INTO orders (total) VALUES (1)")[0]
+    finally:
+        server.sql("DROP DATABASE shop WITH (FORCE)")
+        server.sql("DROP ROLE shop_users")
