@@ -1231,6 +1231,29 @@ const struct dbk_cli_command dbk_cli_commands[] = {
          OPTION("batch", NUMBER, "N", "of so many (1000)"),
          OPTION("every", DURATION, "TIME", "between rounds of polling (1 s)"), BENCH_SERVER),
      .run = dbk_run_bench_sync},
+    {.name = "bench patterns",
+     .positional = "",
+     .summary = "measure one shop under each of the five patterns, and compare",
+     .details =
+         "Orders of three lines are written, a page with a user's last ten and a summary by day "
+         "are\n"
+         "read, and orders get a new field: what each pattern takes for that, in SQLite files and\n"
+         "the book. late: from a write's return until a reader finds it. beside readers: one\n"
+         "writer, as fast as it goes, while each of --readers reads --reads pages a second; the\n"
+         "shared database has one model for both, CQRS two. A log of events alone has no summary.",
+     .examples = EXAMPLES("daybook bench patterns",
+                          "daybook bench patterns --orders 100000 --seconds 20 -o json"),
+     .options = OPTIONS(
+         BENCH, OPTION("orders", NUMBER, "N", "written as fast as one writer goes (20000)"),
+         OPTION("paced", NUMBER, "N", "orders by which lateness is measured (500)"),
+         OPTION("rate", NUMBER, "N", "of them a second (100)"),
+         OPTION("pages", NUMBER, "N", "read while nobody writes (5000)"),
+         OPTION("readers", NUMBER, "N", "beside a writer; 0: none (64)"),
+         OPTION("reads", NUMBER, "N", "pages a second of each (100)"),
+         OPTION("seconds", NUMBER, "N", "for so long (5)"),
+         OPTION("baseline", TEXT, "FILE", "an earlier run's -o json: fails when this one is worse"),
+         OPTION("noise", NUMBER, "PERCENT", "by how much more than this (10)")),
+     .run = dbk_run_bench_patterns},
     {.name = "bench capture",
      .positional = "",
      .summary = "measure capture: commits in a service's database into the book, and on",

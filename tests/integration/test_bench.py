@@ -313,3 +313,32 @@ def test_a_server_that_cannot_be_had_is_named(bench, tmp_path, name):
         assert words in result.stderr and "hidden" not in result.stderr
     bench(name, "--rate", "0", status=2)
     assert not [file for file in os.listdir(tmp_path) if file.startswith("daybook-bench")]
+
+
+PATTERNS = ["database_per_service", "shared_database", "event_sourcing", "cqrs",
+            "materialized_view"]
+
+
+def test_patterns_are_compared_by_one_shop(bench, tmp_path):
+    """That readers find what was written is the benchmark's own check: it fails else."""
+    small = ["--orders", "200", "--paced", "10", "--pages", "20", "--readers", "4", "--seconds",
+             "1", "--dir", str(tmp_path)]
+    report = report_of(bench("patterns", *small, "-o", "json"))
+    assert list(report["patterns"]) == PATTERNS
+    for name, pattern in report["patterns"].items():
+        assert pattern["orders_per_second"] > 0 and pattern["bytes_an_order"] > 0
+        assert pattern["beside_readers"]["orders_per_second"] > 0
+        assert pattern["beside_readers"]["reads_per_second"] > 0
+        assert 0 < pattern["new_field"]["lines"] < pattern["definition_lines"]
+        assert pattern["new_field"]["orders"] > 200
+        assert ("summary_us" in pattern) == (name != "event_sourcing")
+        late = pattern["stale_us"]["p50"]
+        assert (late == 0) == (name in ["shared_database", "event_sourcing"]), (name, late)
+    assert not list(tmp_path.iterdir()), "nothing is left behind"
+
+
+def test_patterns_are_drawn(bench, tmp_path):
+    out = bench("patterns", "--orders", "100", "--paced", "2", "--pages", "2", "--readers", "0",
+                "--dir", str(tmp_path)).stdout
+    assert "shared database  " in out and "bytes an order" in out
+    assert sum("━" in line for line in out.splitlines()) >= 12
