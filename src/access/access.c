@@ -125,9 +125,12 @@ int dbk_access_open(struct dbk_engine *engine, const struct dbk_access_options *
     access->book = dbk_engine_book(engine);
     access->asks = access->book->service_count > 0;
     (void)pthread_rwlock_init(&access->lock, NULL);
+    (void)pthread_mutex_init(&access->changing, NULL);
     int rc = dbk_access_load(access, err);
     if (rc == DBK_OK && options->local)
         rc = dbk_access_make_local(access, err);
+    if (rc == DBK_OK && options->local)
+        rc = dbk_refusals_open(engine, &access->refusals, err);
     if (rc < 0) {
         dbk_access_free(access);
         return rc;
@@ -141,6 +144,7 @@ void dbk_access_free(struct dbk_access *access)
     if (access == NULL)
         return;
     struct dbk_os *os = dbk_engine_os(access->engine);
+    dbk_refusals_free(access->refusals);
     if (access->local_path != NULL)
         dbk_ignore(os->remove(os, access->local_path, NULL));
     for (size_t i = 0; i < access->count; i++)
@@ -149,6 +153,7 @@ void dbk_access_free(struct dbk_access *access)
     dbk_free(access->keys);
     dbk_free(access->local_path);
     (void)pthread_rwlock_destroy(&access->lock);
+    (void)pthread_mutex_destroy(&access->changing);
     dbk_free(access);
 }
 
@@ -195,8 +200,19 @@ static bool take_bearer(struct dbk_slice header, struct dbk_slice *id_out,
     return dbk_key_text_parse(dbk_slice(header.data + at, end - at), id_out, secret_out);
 }
 
-static int not_good(struct dbk_access *access, struct dbk_slice header, struct dbk_error *err)
+static void note(const struct dbk_access *access, const struct dbk_refusal *refusal)
 {
+    if (access->refusals != NULL)
+        dbk_refusals_note(access->refusals, refusal);
+}
+
+/* key: whose secret it may have been; NULL: nobody's. */
+static int not_good(struct dbk_access *access, struct dbk_slice header,
+                    const struct dbk_access_key *key, struct dbk_error *err)
+{
+    note(access, &(struct dbk_refusal){.reason = DBK_REFUSAL_UNAUTHORIZED,
+                                       .key = key == NULL ? NULL : key->id,
+                                       .kind = DBK_SCOPE_COUNT});
     if (header.size == 0)
         return dbk_error_set(err, DBK_EKEY,
                              "book %s is asked with an API key: send Authorization: Bearer <key>; "
@@ -214,7 +230,7 @@ int dbk_access_identify(struct dbk_access *access, struct dbk_slice authorizatio
     struct dbk_slice id = {0};
     struct dbk_slice secret = {0};
     if (!take_bearer(authorization, &id, &secret))
-        return not_good(access, authorization, err);
+        return not_good(access, authorization, NULL, err);
     int64_t now_us = os->now_us(os);
     uint8_t hash[DBK_KEY_HASH_SIZE];
     dbk_key_hash(secret, hash);
@@ -225,7 +241,7 @@ int dbk_access_identify(struct dbk_access *access, struct dbk_slice authorizatio
     bool good = is_good(key, hash, now_us);
     (void)pthread_rwlock_unlock(&access->lock);
     if (!good)
-        return not_good(access, authorization, err);
+        return not_good(access, authorization, key, err);
     *caller_out = (struct dbk_caller){.access = access, .key = key};
     memcpy(caller_out->hash, hash, sizeof(hash));
     key->used_us = now_us;
@@ -245,4 +261,105 @@ bool dbk_caller_is_live(const struct dbk_caller *caller)
 const char *dbk_caller_id(const struct dbk_caller *caller)
 {
     return caller->key->id;
+}
+
+int64_t dbk_caller_take(const struct dbk_caller *caller)
+{
+    struct dbk_access_key *key = caller->key;
+    struct dbk_os *os = dbk_engine_os(caller->access->engine);
+    (void)pthread_rwlock_rdlock(&caller->access->lock);
+    struct dbk_key_limit limit = key->limit;
+    (void)pthread_rwlock_unlock(&caller->access->lock);
+    if (limit.rate == 0)
+        return 0;
+    int64_t late_ns =
+        dbk_bucket_take(&key->full_ns, limit.rate, limit.burst, os->monotonic_us(os) * 1000);
+    if (late_ns == 0)
+        return 0;
+    key->throttled++;
+    note(caller->access, &(struct dbk_refusal){.reason = DBK_REFUSAL_THROTTLED,
+                                               .key = key->id,
+                                               .kind = DBK_SCOPE_COUNT});
+    return (late_ns + 999) / 1000;
+}
+
+/* ---- What is written down of refusals ---- */
+
+static bool is_of_service(const struct dbk_service_definition *service, struct dbk_slice category)
+{
+    for (size_t i = 0; i < service->append_count; i++)
+        if (dbk_slice_equal_text(category, service->appends[i]))
+            return true;
+    for (size_t i = 0; i < service->read_count; i++)
+        if (dbk_slice_equal_text(category, service->reads[i]))
+            return true;
+    return false;
+}
+
+static bool is_category_of(const struct dbk_book *book, struct dbk_slice category)
+{
+    for (size_t i = 0; i < book->fold_count; i++)
+        if (dbk_slice_equal_text(category, book->folds[i].name))
+            return true;
+    for (size_t i = 0; i < book->service_count; i++)
+        if (is_of_service(&book->service_definitions[i], category))
+            return true;
+    return false;
+}
+
+/* Names that the book's files have; what else was sent may be anything, a secret too. */
+static bool is_of_book(const struct dbk_book *book, enum dbk_scope_kind kind, struct dbk_slice name)
+{
+    if (kind == DBK_SCOPE_APPEND || kind == DBK_SCOPE_READ)
+        return is_category_of(book, name);
+    for (size_t i = 0; kind == DBK_SCOPE_COMMAND && i < book->command_count; i++)
+        if (dbk_slice_equal_text(name, book->commands[i].name))
+            return true;
+    for (size_t i = 0; kind == DBK_SCOPE_COMMAND && i < book->service_command_count; i++)
+        if (dbk_slice_equal_text(name, book->service_commands[i].name))
+            return true;
+    for (size_t i = 0; kind == DBK_SCOPE_QUERY && i < book->query_count; i++)
+        if (dbk_slice_equal_text(name, book->queries[i].name))
+            return true;
+    bool is_view = kind == DBK_SCOPE_VIEW || kind == DBK_SCOPE_OPERATE;
+    for (size_t i = 0; is_view && i < book->view_count; i++)
+        if (dbk_slice_equal_text(name, book->views[i].name))
+            return true;
+    bool is_model = kind == DBK_SCOPE_MODEL || kind == DBK_SCOPE_OPERATE;
+    for (size_t i = 0; is_model && i < book->model_count; i++)
+        if (dbk_slice_equal_text(name, book->models[i].name))
+            return true;
+    return false;
+}
+
+void dbk_caller_denied(const struct dbk_caller *caller, const char *method, const char *path,
+                       enum dbk_scope_kind kind, struct dbk_slice name)
+{
+    bool streams = kind == DBK_SCOPE_APPEND || kind == DBK_SCOPE_READ;
+    struct dbk_slice text = streams ? dbk_stream_category(name) : name;
+    bool known = is_of_book(caller->access->book, kind, text);
+    note(caller->access, &(struct dbk_refusal){.reason = DBK_REFUSAL_DENIED,
+                                               .key = caller->key->id,
+                                               .method = method,
+                                               .path = path,
+                                               .kind = kind,
+                                               .name = known ? text : (struct dbk_slice){0}});
+}
+
+uint64_t dbk_access_refused(const struct dbk_access *access, enum dbk_refusal_reason reason)
+{
+    return access->refusals == NULL ? 0 : dbk_refusals_count(access->refusals, reason);
+}
+
+void dbk_access_each_used(struct dbk_access *access,
+                          void (*each)(void *context, const char *id, uint64_t requests,
+                                       uint64_t throttled),
+                          void *context)
+{
+    (void)pthread_rwlock_rdlock(&access->lock);
+    for (size_t i = 0; i < access->count; i++)
+        if (access->keys[i]->requests > 0)
+            each(context, access->keys[i]->id, access->keys[i]->requests,
+                 access->keys[i]->throttled);
+    (void)pthread_rwlock_unlock(&access->lock);
 }

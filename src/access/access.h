@@ -26,6 +26,7 @@
 
 #define DBK_ACCESS_FILE "access.key"
 #define DBK_ACCESS_KEYS_STREAM "$access-keys"
+#define DBK_ACCESS_STREAM "$access" /* who was refused what */
 
 #define DBK_KEY_ID_SIZE 12
 #define DBK_KEY_SECRET_SIZE 43
@@ -38,7 +39,8 @@ struct dbk_access;
 struct dbk_access_key;
 
 struct dbk_access_options {
-    bool local; /* make this machine's operator's key, and its file */
+    bool local; /* of a server: make this machine's operator's key, and its file, and write down who
+                   was refused what */
 };
 
 /* engine is kept until free. DBK_ECORRUPT: `$access-keys` holds what none of us wrote. */
@@ -73,6 +75,26 @@ int dbk_access_identify(struct dbk_access *access, struct dbk_slice authorizatio
                         struct dbk_caller *caller_out, struct dbk_error *err) DBK_MUST_CHECK;
 /* False when the key, or the secret of it that was shown, was revoked or its time is over since. */
 bool dbk_caller_is_live(const struct dbk_caller *caller);
+/* Takes a token of the key's bucket. 0: there was one; else how many microseconds until there is
+   one. */
+int64_t dbk_caller_take(const struct dbk_caller *caller);
+
+enum dbk_refusal_reason {
+    DBK_REFUSAL_UNAUTHORIZED,
+    DBK_REFUSAL_DENIED,
+    DBK_REFUSAL_THROTTLED,
+    DBK_REFUSAL_REASON_COUNT,
+};
+/* "unauthorized", … */
+const char *dbk_refusal_reason_name(enum dbk_refusal_reason reason);
+/*
+ * Notes that a caller was denied an operation (static texts, as "POST" and "/streams/{stream}") for
+ * want of a scope. What identify and take refuse is noted by them.
+ */
+void dbk_caller_denied(const struct dbk_caller *caller, const char *method, const char *path,
+                       enum dbk_scope_kind kind, struct dbk_slice name);
+/* How often since it was opened. */
+uint64_t dbk_access_refused(const struct dbk_access *access, enum dbk_refusal_reason reason);
 /* The key's id; valid as long as the access. */
 const char *dbk_caller_id(const struct dbk_caller *caller);
 
@@ -104,18 +126,27 @@ bool dbk_caller_reads_own(const struct dbk_caller *caller);
 
 /* ---- Keys ---- */
 
+#define DBK_KEY_RATE_MAX 1000000
+
+/* Of a key's requests; a tail is one. */
+struct dbk_key_limit {
+    uint32_t rate;  /* a second; 0: no limit */
+    uint32_t burst; /* at once, after a pause */
+};
+
 struct dbk_key_request {
     struct dbk_slice name;    /* the operator's or program's; of a service it may be empty */
     struct dbk_slice service; /* empty: an operator's */
     const struct dbk_slice *scopes;
     size_t scope_count;
     int64_t expires_us; /* 0: never */
+    struct dbk_key_limit limit;
 };
 
 /*
  * Makes a key. text_out: shown once, and not kept.
  *
- * DBK_EINVAL     a scope is none; an operator's key has no name or no scope
+ * DBK_EINVAL     a scope is none; an operator's key has no name or no scope; a limit is none
  * DBK_ENOTFOUND  no such service
  * DBK_ELIMIT     more than DBK_ACCESS_KEYS_MAX keys
  * and all that an append answers
@@ -126,6 +157,9 @@ int dbk_access_add(struct dbk_access *access, const struct dbk_key_request *requ
    revoked. DBK_ECONFLICT: it has two already; DBK_ENOTFOUND. */
 int dbk_access_rotate(struct dbk_access *access, struct dbk_slice id, int64_t old_until_us,
                       char text_out[DBK_KEY_TEXT_SIZE], struct dbk_error *err) DBK_MUST_CHECK;
+/* Limits a key's requests from now on. DBK_EINVAL, DBK_ENOTFOUND. */
+int dbk_access_limit(struct dbk_access *access, struct dbk_slice id, struct dbk_key_limit limit,
+                     struct dbk_error *err) DBK_MUST_CHECK;
 /* Ends a key, or only its old secret, at once. DBK_ENOTFOUND: no such key, or nothing old. */
 int dbk_access_revoke(struct dbk_access *access, struct dbk_slice id, bool old,
                       struct dbk_error *err) DBK_MUST_CHECK;
@@ -134,5 +168,11 @@ int dbk_access_revoke(struct dbk_access *access, struct dbk_slice id, bool old,
 int dbk_access_put(struct dbk_access *access, struct dbk_slice id, struct dbk_buf *out,
                    struct dbk_error *err) DBK_MUST_CHECK;
 void dbk_access_list(struct dbk_access *access, struct dbk_buf *out);
+/* Calls each for every key that was used since start, with how often it asked and how often it was
+   over its limit. */
+void dbk_access_each_used(struct dbk_access *access,
+                          void (*each)(void *context, const char *id, uint64_t requests,
+                                       uint64_t throttled),
+                          void *context);
 
 #endif

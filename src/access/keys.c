@@ -2,7 +2,8 @@
 /*
  * `$access-keys`, of which the keys in memory are the fold:
  *
- *     KeyAdded   {"key","name","service","scopes":[…],"hash","expires"}
+ *     KeyAdded   {"key","name","service","scopes":[…],"hash","expires","rate","burst"}
+ *     KeyLimited {"key","rate","burst"}  without them: no limit
  *     KeyRotated {"key","hash","old_until"}
  *     KeyRevoked {"key","old":true}     without `old`: all of it
  */
@@ -12,7 +13,7 @@
 #include "access/state.h"
 #include "json/json.h"
 
-#define EVENT_SIZE_MAX ((size_t)256 << 10)
+#define EVENT_SIZE_MAX DBK_ACCESS_EVENT_SIZE_MAX
 #define LOCAL_ID "local2222222"
 
 /* ---- Reading ---- */
@@ -35,6 +36,21 @@ static bool time_of(const struct dbk_json_node *root, const char *key, int64_t *
     return text_of(root, key, &text) && dbk_time_parse(text, time_out);
 }
 
+/* Both, or neither. */
+static bool limit_of(const struct dbk_json_node *root, struct dbk_key_limit *limit_out)
+{
+    const struct dbk_json_node *rate = dbk_json_member(root, "rate");
+    const struct dbk_json_node *burst = dbk_json_member(root, "burst");
+    *limit_out = (struct dbk_key_limit){0};
+    if (rate == NULL || burst == NULL)
+        return rate == burst;
+    if (rate->kind != DBK_JSON_INTEGER || burst->kind != DBK_JSON_INTEGER || rate->integer < 1 ||
+        rate->integer > DBK_KEY_RATE_MAX || burst->integer < 1 || burst->integer > DBK_KEY_RATE_MAX)
+        return false;
+    *limit_out = (struct dbk_key_limit){(uint32_t)rate->integer, (uint32_t)burst->integer};
+    return true;
+}
+
 static int digit_of(char c)
 {
     return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
@@ -55,8 +71,8 @@ static bool hash_of(const struct dbk_json_node *root, uint8_t hash_out[DBK_KEY_H
     return true;
 }
 
-static const struct dbk_service_definition *find_service(const struct dbk_access *access,
-                                                         struct dbk_slice name)
+const struct dbk_service_definition *dbk_access_find_service(const struct dbk_access *access,
+                                                             struct dbk_slice name)
 {
     const struct dbk_book *book = access->book;
     for (size_t i = 0; i < book->service_count; i++)
@@ -89,20 +105,20 @@ static int keep_scopes(struct dbk_access_key *key, const struct dbk_slice *scope
     return DBK_OK;
 }
 
-/* A key without its secret. */
-static int make_key(const struct dbk_access *access, struct dbk_slice id,
-                    const struct dbk_key_request *request, struct dbk_access_key **key_out,
-                    struct dbk_error *err)
+int dbk_access_make_key(const struct dbk_access *access, struct dbk_slice id,
+                        const struct dbk_key_request *request, struct dbk_access_key **key_out,
+                        struct dbk_error *err)
 {
     struct dbk_access_key *key = dbk_alloc_zero(1, sizeof(*key));
     if (key == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory keeping an API key");
     memcpy(key->id, id.data, DBK_KEY_ID_SIZE);
     key->expires_us = request->expires_us;
+    key->limit = request->limit;
     key->name = dbk_copy_text(request->name);
     if (request->service.size > 0) {
         key->service_name = dbk_copy_text(request->service);
-        key->service = find_service(access, request->service);
+        key->service = dbk_access_find_service(access, request->service);
     }
     int rc = key->name == NULL || (request->service.size > 0 && key->service_name == NULL)
                  ? dbk_error_set(err, DBK_ENOMEM, "out of memory keeping an API key")
@@ -140,9 +156,10 @@ static int take_added(struct dbk_access *access, const struct dbk_json_node *roo
     (void)text_of(root, "service", &request.service);
     if (!text_of(root, "name", &request.name) || !hash_of(root, hash) ||
         !scopes_of(root, scopes, &request.scope_count) ||
-        !time_of(root, "expires", &request.expires_us) || dbk_access_find(access, id) != NULL)
+        !time_of(root, "expires", &request.expires_us) || !limit_of(root, &request.limit) ||
+        dbk_access_find(access, id) != NULL)
         return DBK_ECORRUPT;
-    int rc = make_key(access, id, &request, &key, err);
+    int rc = dbk_access_make_key(access, id, &request, &key, err);
     if (rc < 0)
         return rc == DBK_EINVAL ? DBK_ECORRUPT : rc;
     key->created_us = time_us;
@@ -165,7 +182,7 @@ static int take_rotated(struct dbk_access_key *key, const struct dbk_json_node *
     return DBK_OK;
 }
 
-static void take_revoked(struct dbk_access_key *key, bool old)
+void dbk_access_take_revoked(struct dbk_access_key *key, bool old)
 {
     if (old)
         key->secrets[1] = (struct dbk_key_secret){0};
@@ -188,8 +205,10 @@ int dbk_access_take(struct dbk_access *access, const struct dbk_event *event, st
         rc = take_added(access, root, id, event->time_us, err);
     else if (key != NULL && dbk_slice_equal_text(event->type, "KeyRotated"))
         rc = take_rotated(key, root);
+    else if (key != NULL && dbk_slice_equal_text(event->type, "KeyLimited"))
+        rc = limit_of(root, &key->limit) ? DBK_OK : DBK_ECORRUPT;
     else if (key != NULL && dbk_slice_equal_text(event->type, "KeyRevoked"))
-        rc = (take_revoked(key, dbk_json_member(root, "old") != NULL), DBK_OK);
+        rc = (dbk_access_take_revoked(key, dbk_json_member(root, "old") != NULL), DBK_OK);
     return rc == DBK_ECORRUPT ? dbk_error_set(err, rc,
                                               "%s: the event at position %ju says nothing of an "
                                               "API key that is known",
@@ -230,10 +249,10 @@ static int random_text(struct dbk_access *access, char *out, size_t size, const 
     return rc;
 }
 
-/* Text of a key: with a new id where it has none, and with a new secret. 43 letters of 64 are 258
-   bits. */
-static int make_text(struct dbk_access *access, struct dbk_slice id, char text[DBK_KEY_TEXT_SIZE],
-                     uint8_t hash_out[DBK_KEY_HASH_SIZE], struct dbk_error *err)
+/* 43 letters of 64 are 258 bits. */
+int dbk_access_make_text(struct dbk_access *access, struct dbk_slice id,
+                         char text[DBK_KEY_TEXT_SIZE], uint8_t hash_out[DBK_KEY_HASH_SIZE],
+                         struct dbk_error *err)
 {
     static const char ids[] = "abcdefghijklmnopqrstuvwxyz234567";
     static const char secrets[] =
@@ -264,10 +283,11 @@ int dbk_access_make_local(struct dbk_access *access, struct dbk_error *err)
     char text[DBK_KEY_TEXT_SIZE];
     struct dbk_buf path;
     struct dbk_file file = DBK_FILE_CLOSED;
-    int rc = make_key(access, DBK_SLICE_LITERAL(LOCAL_ID), &request, &access->local, err);
+    int rc =
+        dbk_access_make_key(access, DBK_SLICE_LITERAL(LOCAL_ID), &request, &access->local, err);
     if (rc == DBK_OK)
-        rc = make_text(access, DBK_SLICE_LITERAL(LOCAL_ID), text, access->local->secrets[0].hash,
-                       err);
+        rc = dbk_access_make_text(access, DBK_SLICE_LITERAL(LOCAL_ID), text,
+                                  access->local->secrets[0].hash, err);
     if (rc < 0)
         return rc;
     access->local->secrets[0].set = true;
@@ -286,284 +306,4 @@ int dbk_access_make_local(struct dbk_access *access, struct dbk_error *err)
     os->close(os, &file);
     sodium_memzero(text, sizeof(text));
     return rc;
-}
-
-/* ---- Changing ---- */
-
-static void put(struct dbk_buf *out, bool *first, const char *key, struct dbk_slice text)
-{
-    dbk_json_write_key(out, first, key);
-    dbk_json_write_string(out, text);
-}
-
-static void put_time(struct dbk_buf *out, bool *first, const char *key, int64_t time_us)
-{
-    char text[DBK_TIME_TEXT_SIZE];
-    size_t size = dbk_time_format(time_us, text);
-    put(out, first, key, dbk_slice(text, size));
-}
-
-static void put_hash(struct dbk_buf *out, bool *first, const uint8_t hash[DBK_KEY_HASH_SIZE])
-{
-    char hex[2 * DBK_KEY_HASH_SIZE + 1];
-    (void)sodium_bin2hex(hex, sizeof(hex), hash, DBK_KEY_HASH_SIZE);
-    put(out, first, "hash", dbk_slice_of(hex));
-}
-
-static int append(struct dbk_access *access, const char *type, struct dbk_buf *data,
-                  struct dbk_error *err)
-{
-    struct dbk_append_result result;
-    dbk_buf_append_char(data, '}');
-    struct dbk_new_event event = {.stream = DBK_SLICE_LITERAL(DBK_ACCESS_KEYS_STREAM),
-                                  .type = dbk_slice_of(type),
-                                  .data = dbk_buf_slice(data),
-                                  .occurred_us = DBK_TIME_NONE,
-                                  .flags = DBK_RECORD_JSON};
-    return data->rc < 0
-               ? dbk_error_set(err, data->rc, "out of memory keeping an API key")
-               : dbk_engine_append_own_json(
-                     access->engine,
-                     &(struct dbk_batch){.events = &event, .count = 1, .flags = DBK_APPEND_OWN},
-                     &result, err);
-}
-
-static void begin_data(struct dbk_buf *data, bool *first, const char *id)
-{
-    dbk_buf_init(data, EVENT_SIZE_MAX);
-    dbk_buf_append_char(data, '{');
-    put(data, first, "key", dbk_slice_of(id));
-}
-
-static int check_request(const struct dbk_access *access, const struct dbk_key_request *request,
-                         struct dbk_error *err)
-{
-    if (request->service.size > 0 && find_service(access, request->service) == NULL)
-        return dbk_error_set(err, DBK_ENOTFOUND,
-                             "there is no service %.*s: `daybook service ls` lists them",
-                             DBK_SLICE_ARGS(request->service));
-    if (request->name.size > DBK_KEY_NAME_MAX || !dbk_slice_is_utf8(request->name))
-        return dbk_error_set(err, DBK_EINVAL, "a key's name has at most %d bytes of UTF-8",
-                             DBK_KEY_NAME_MAX);
-    for (size_t i = 0; i < request->name.size; i++)
-        if ((unsigned char)request->name.data[i] < ' ')
-            return dbk_error_set(err, DBK_EINVAL, "a key's name has no control characters");
-    if (request->service.size == 0 && request->name.size == 0)
-        return dbk_error_set(err, DBK_EINVAL, "say whose key it is: a name, or a service");
-    if (request->service.size == 0 && request->scope_count == 0)
-        return dbk_error_set(err, DBK_EINVAL,
-                             "say what the key may do: with a scope such as read:order, read-only "
-                             "or admin");
-    if (request->scope_count > DBK_KEY_SCOPES_MAX)
-        return dbk_error_set(err, DBK_ELIMIT, "a key has at most %d scopes", DBK_KEY_SCOPES_MAX);
-    return DBK_OK;
-}
-
-static void put_added(struct dbk_buf *data, bool *first, const struct dbk_key_request *request,
-                      const uint8_t hash[DBK_KEY_HASH_SIZE])
-{
-    put(data, first, "name", request->name);
-    if (request->service.size > 0)
-        put(data, first, "service", request->service);
-    dbk_json_write_key(data, first, "scopes");
-    dbk_buf_append_char(data, '[');
-    for (size_t i = 0; i < request->scope_count; i++) {
-        dbk_buf_append_text(data, i == 0 ? "" : ",");
-        dbk_json_write_string(data, request->scopes[i]);
-    }
-    dbk_buf_append_char(data, ']');
-    put_hash(data, first, hash);
-    if (request->expires_us != 0)
-        put_time(data, first, "expires", request->expires_us);
-}
-
-int dbk_access_add(struct dbk_access *access, const struct dbk_key_request *request,
-                   char text_out[DBK_KEY_TEXT_SIZE], struct dbk_error *err)
-{
-    struct dbk_key_request whole = *request;
-    struct dbk_access_key *key = NULL;
-    struct dbk_buf data;
-    struct dbk_os *os = dbk_engine_os(access->engine);
-    uint8_t hash[DBK_KEY_HASH_SIZE];
-    bool first = true;
-    if (whole.name.size == 0)
-        whole.name = whole.service;
-    int rc = check_request(access, &whole, err);
-    if (rc == DBK_OK)
-        rc = make_text(access, (struct dbk_slice){0}, text_out, hash, err);
-    if (rc == DBK_OK)
-        rc = make_key(access, dbk_slice(text_out + 4, DBK_KEY_ID_SIZE), &whole, &key, err);
-    if (rc < 0)
-        return rc;
-    key->created_us = os->now_us(os);
-    key->secrets[0].set = true;
-    memcpy(key->secrets[0].hash, hash, sizeof(hash));
-    begin_data(&data, &first, key->id);
-    put_added(&data, &first, &whole, hash);
-    (void)pthread_rwlock_wrlock(&access->lock);
-    if (access->count >= DBK_ACCESS_KEYS_MAX)
-        rc = dbk_error_set(err, DBK_ELIMIT, "there are %d keys already", DBK_ACCESS_KEYS_MAX);
-    if (rc == DBK_OK)
-        rc = append(access, "KeyAdded", &data, err);
-    if (rc == DBK_OK) {
-        access->asks = true;
-        rc = dbk_access_insert(access, key);
-    } else {
-        dbk_access_key_free(key);
-    }
-    (void)pthread_rwlock_unlock(&access->lock);
-    dbk_buf_release(&data);
-    return rc;
-}
-
-static int find(const struct dbk_access *access, struct dbk_slice id,
-                struct dbk_access_key **key_out, struct dbk_error *err)
-{
-    *key_out = dbk_access_find(access, id);
-    if (*key_out != NULL && !(*key_out)->revoked)
-        return DBK_OK;
-    return dbk_error_set(err, DBK_ENOTFOUND,
-                         *key_out == NULL ? "there is no API key %.*s: `daybook access ls` lists "
-                                            "them"
-                                          : "API key %.*s was revoked",
-                         (int)(id.size < 40 ? id.size : 40), id.data);
-}
-
-int dbk_access_rotate(struct dbk_access *access, struct dbk_slice id, int64_t old_until_us,
-                      char text_out[DBK_KEY_TEXT_SIZE], struct dbk_error *err)
-{
-    struct dbk_access_key *key = NULL;
-    struct dbk_os *os = dbk_engine_os(access->engine);
-    struct dbk_buf data;
-    uint8_t hash[DBK_KEY_HASH_SIZE];
-    bool first = true;
-    (void)pthread_rwlock_wrlock(&access->lock);
-    int rc = find(access, id, &key, err);
-    if (rc == DBK_OK && dbk_secret_is_live(&key->secrets[1], os->now_us(os)))
-        rc = dbk_error_set(err, DBK_ECONFLICT,
-                           "key %s was rotated, and its old secret is still good: end that first "
-                           "with `daybook access revoke %s --old`",
-                           key->id, key->id);
-    if (rc == DBK_OK)
-        rc = make_text(access, dbk_slice(key->id, DBK_KEY_ID_SIZE), text_out, hash, err);
-    if (rc == DBK_OK) {
-        begin_data(&data, &first, key->id);
-        put_hash(&data, &first, hash);
-        if (old_until_us != 0)
-            put_time(&data, &first, "old_until", old_until_us);
-        rc = append(access, "KeyRotated", &data, err);
-        dbk_buf_release(&data);
-    }
-    if (rc == DBK_OK) {
-        key->secrets[1] = key->secrets[0];
-        key->secrets[1].until_us = old_until_us;
-        key->secrets[0] = (struct dbk_key_secret){.set = true};
-        memcpy(key->secrets[0].hash, hash, sizeof(hash));
-    }
-    (void)pthread_rwlock_unlock(&access->lock);
-    return rc;
-}
-
-int dbk_access_revoke(struct dbk_access *access, struct dbk_slice id, bool old,
-                      struct dbk_error *err)
-{
-    struct dbk_access_key *key = NULL;
-    struct dbk_buf data;
-    bool first = true;
-    (void)pthread_rwlock_wrlock(&access->lock);
-    int rc = find(access, id, &key, err);
-    if (rc == DBK_OK && old && !key->secrets[1].set)
-        rc = dbk_error_set(err, DBK_ENOTFOUND, "key %s has no old secret", key->id);
-    if (rc == DBK_OK) {
-        begin_data(&data, &first, key->id);
-        if (old)
-            dbk_buf_append_text(&data, ",\"old\":true");
-        rc = append(access, "KeyRevoked", &data, err);
-        dbk_buf_release(&data);
-    }
-    if (rc == DBK_OK)
-        take_revoked(key, old);
-    (void)pthread_rwlock_unlock(&access->lock);
-    /* Live answers look whether their key is still good. */
-    dbk_store_wake(dbk_engine_store(access->engine));
-    return rc;
-}
-
-/* ---- Showing ---- */
-
-static const char *state_of(const struct dbk_access_key *key, int64_t now_us)
-{
-    if (key->revoked)
-        return "revoked";
-    if (key->expires_us != 0 && now_us >= key->expires_us)
-        return "expired";
-    if (key->service_name != NULL && key->service == NULL)
-        return "no such service";
-    return dbk_secret_is_live(&key->secrets[1], now_us) ? "rotating" : "good";
-}
-
-static void put_or_null(struct dbk_buf *out, bool *first, const char *name, int64_t time_us)
-{
-    if (time_us != 0) {
-        put_time(out, first, name, time_us);
-        return;
-    }
-    dbk_json_write_key(out, first, name);
-    dbk_buf_append_text(out, "null");
-}
-
-static void put_key(struct dbk_buf *out, const struct dbk_access_key *key, int64_t now_us)
-{
-    bool first = true;
-    dbk_buf_append_char(out, '{');
-    put(out, &first, "key", dbk_slice_of(key->id));
-    put(out, &first, "name", dbk_slice_of(key->name));
-    dbk_json_write_key(out, &first, "service");
-    if (key->service_name == NULL)
-        dbk_buf_append_text(out, "null");
-    else
-        dbk_json_write_string(out, dbk_slice_of(key->service_name));
-    put(out, &first, "state", dbk_slice_of(state_of(key, now_us)));
-    dbk_json_write_key(out, &first, "scopes");
-    dbk_buf_append_char(out, '[');
-    for (size_t i = 0; i < key->scope_count; i++) {
-        dbk_buf_append_text(out, i == 0 ? "" : ",");
-        dbk_json_write_string(out, key->scopes[i].text);
-    }
-    dbk_buf_append_char(out, ']');
-    put_time(out, &first, "created", key->created_us);
-    put_or_null(out, &first, "expires", key->expires_us);
-    if (dbk_secret_is_live(&key->secrets[1], now_us))
-        put_or_null(out, &first, "old_until", key->secrets[1].until_us);
-    put_or_null(out, &first, "used", key->used_us);
-    dbk_json_write_key(out, &first, "requests");
-    dbk_json_write_u64(out, key->requests);
-    dbk_buf_append_char(out, '}');
-}
-
-int dbk_access_put(struct dbk_access *access, struct dbk_slice id, struct dbk_buf *out,
-                   struct dbk_error *err)
-{
-    struct dbk_os *os = dbk_engine_os(access->engine);
-    int64_t now_us = os->now_us(os);
-    (void)pthread_rwlock_rdlock(&access->lock);
-    const struct dbk_access_key *key = dbk_access_find(access, id);
-    if (key != NULL)
-        put_key(out, key, now_us);
-    (void)pthread_rwlock_unlock(&access->lock);
-    return key != NULL ? DBK_OK
-                       : dbk_error_set(err, DBK_ENOTFOUND, "there is no API key %.*s",
-                                       (int)(id.size < 40 ? id.size : 40), id.data);
-}
-
-void dbk_access_list(struct dbk_access *access, struct dbk_buf *out)
-{
-    struct dbk_os *os = dbk_engine_os(access->engine);
-    int64_t now_us = os->now_us(os);
-    (void)pthread_rwlock_rdlock(&access->lock);
-    for (size_t i = 0; i < access->count; i++) {
-        dbk_buf_append_text(out, i == 0 ? "" : ",");
-        put_key(out, access->keys[i], now_us);
-    }
-    (void)pthread_rwlock_unlock(&access->lock);
 }

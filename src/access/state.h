@@ -11,7 +11,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "access/access.h"
+#include "access/bucket.h"
+#include "access/refusals.h"
 
 struct dbk_key_secret {
     uint8_t hash[DBK_KEY_HASH_SIZE];
@@ -31,6 +32,9 @@ struct dbk_access_key {
     int64_t expires_us;               /* 0: never */
     struct dbk_key_secret secrets[2]; /* the newer one first */
     bool revoked;
+    struct dbk_key_limit limit; /* rate 0: none */
+    _Atomic int64_t full_ns;    /* of its bucket */
+    _Atomic uint64_t throttled;
     _Atomic int64_t used_us; /* 0: not since start */
     _Atomic uint64_t requests;
 };
@@ -38,11 +42,13 @@ struct dbk_access_key {
 struct dbk_access {
     struct dbk_engine *engine;
     const struct dbk_book *book;
+    pthread_mutex_t changing;     /* around a change, with its append */
     pthread_rwlock_t lock;        /* over the list, and what may change of a key */
     struct dbk_access_key **keys; /* in byte order of their ids */
     size_t count;
     size_t capacity;
-    _Atomic bool asks; /* there was ever a key, or the book declares services */
+    _Atomic bool asks;             /* there was ever a key, or the book declares services */
+    struct dbk_refusals *refusals; /* NULL: no server's */
     struct dbk_access_key *local;
     char *local_path;
 };
@@ -59,6 +65,22 @@ int dbk_access_take(struct dbk_access *access, const struct dbk_event *event, st
 int dbk_access_load(struct dbk_access *access, struct dbk_error *err) DBK_MUST_CHECK;
 /* Makes this machine's operator's key, and the file it lies in. */
 int dbk_access_make_local(struct dbk_access *access, struct dbk_error *err) DBK_MUST_CHECK;
+
+#define DBK_ACCESS_EVENT_SIZE_MAX ((size_t)256 << 10)
+
+/* A service of the book, or NULL. */
+const struct dbk_service_definition *dbk_access_find_service(const struct dbk_access *access,
+                                                             struct dbk_slice name);
+/* A key without its secret. */
+int dbk_access_make_key(const struct dbk_access *access, struct dbk_slice id,
+                        const struct dbk_key_request *request, struct dbk_access_key **key_out,
+                        struct dbk_error *err) DBK_MUST_CHECK;
+/* Text of a key: with a new id where it has none, and with a new secret. */
+int dbk_access_make_text(struct dbk_access *access, struct dbk_slice id,
+                         char text[DBK_KEY_TEXT_SIZE], uint8_t hash_out[DBK_KEY_HASH_SIZE],
+                         struct dbk_error *err) DBK_MUST_CHECK;
+/* Under the lock. */
+void dbk_access_take_revoked(struct dbk_access_key *key, bool old);
 
 void dbk_key_hash(struct dbk_slice secret, uint8_t hash_out[DBK_KEY_HASH_SIZE]);
 /* Under the lock. */

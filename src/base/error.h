@@ -48,7 +48,8 @@ static inline void dbk_ignore(int rc)
     X(ECONNECT, -18, "connect", "cannot connect")                                                  \
     X(EBOOK, -19, "book", "the book's definitions have faults")                                    \
     X(ESTALE, -20, "stale", "further behind than its max_lag")                                     \
-    X(EKEY, -21, "unauthorized", "no good API key")
+    X(EKEY, -21, "unauthorized", "no good API key")                                                \
+    X(ETHROTTLED, -22, "throttled", "more requests than the API key's limit")
 
 enum dbk_code {
     DBK_OK = 0,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* access add, ls, rotate, revoke: API keys. */
+/* access add, ls, rotate, limit, revoke: API keys. */
 #include "base/time.h"
 #include "cli/commands.h"
 #include "cli/data.h"
@@ -39,6 +39,15 @@ static void put_scopes(struct dbk_buf *out, bool *first, const char *text)
     dbk_buf_append_char(out, ']');
 }
 
+static void put_number(struct dbk_buf *out, bool *first, const struct dbk_arguments *arguments,
+                       const char *name)
+{
+    if (!dbk_arguments_has(arguments, name))
+        return;
+    dbk_json_write_key(out, first, name);
+    dbk_json_write_u64(out, dbk_arguments_number(arguments, name, 0));
+}
+
 int dbk_run_access_add(const struct dbk_arguments *arguments)
 {
     struct dbk_call call;
@@ -54,14 +63,16 @@ int dbk_run_access_add(const struct dbk_arguments *arguments)
     if (ends)
         instant_behind(dbk_arguments_duration_us(arguments, "expires", 0), expires);
     put(&call.body, &first, "expires", ends ? expires : NULL);
+    put_number(&call.body, &first, arguments, "rate");
+    put_number(&call.body, &first, arguments, "burst");
     dbk_buf_append_char(&call.body, '}');
     return dbk_data_answer(arguments, &call, &(struct dbk_data_show){.mode = DBK_ENGINE_WRITE});
 }
 
 int dbk_run_access_ls(const struct dbk_arguments *arguments)
 {
-    static const char *const columns[] = {"key",    "name",    "service", "state",
-                                          "scopes", "expires", "used",    NULL};
+    static const char *const columns[] = {"key",     "name", "service", "state", "scopes",
+                                          "expires", "rate", "used",    NULL};
     struct dbk_call call;
     dbk_call_init(&call, "GET", "/access/keys");
     return dbk_data_answer(
@@ -80,6 +91,24 @@ int dbk_run_access_rotate(const struct dbk_arguments *arguments)
         instant_behind(dbk_arguments_duration_us(arguments, "keep", 0), until);
         dbk_call_query(&call, "old_until", dbk_slice_of(until));
     }
+    return dbk_data_answer(arguments, &call, &(struct dbk_data_show){.mode = DBK_ENGINE_WRITE});
+}
+
+int dbk_run_access_limit(const struct dbk_arguments *arguments)
+{
+    struct dbk_call call;
+    bool first = true;
+    dbk_call_init(&call, "POST", "/access/keys/");
+    dbk_call_path(&call, dbk_slice_of(arguments->positional[0]));
+    dbk_buf_append_text(&call.path, "/limit");
+    dbk_buf_append_char(&call.body, '{');
+    if (dbk_arguments_has(arguments, "none")) {
+        dbk_json_write_key(&call.body, &first, "rate");
+        dbk_buf_append_text(&call.body, "null");
+    }
+    put_number(&call.body, &first, arguments, "rate");
+    put_number(&call.body, &first, arguments, "burst");
+    dbk_buf_append_char(&call.body, '}');
     return dbk_data_answer(arguments, &call, &(struct dbk_data_show){.mode = DBK_ENGINE_WRITE});
 }
 

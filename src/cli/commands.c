@@ -223,15 +223,18 @@ const struct dbk_cli_command dbk_cli_commands[] = {
     {.name = "access add",
      .positional = "[NAME]",
      .summary = "make an API key, and show it once",
-     .details = "For a service, as its services/<name>.yaml says, or for an operator or a program. "
-                "From\nthe first key on, the daemon answers nobody without one; commands on this "
-                "machine find\ntheirs in the data directory.",
+     .details =
+         "For a service, as its services/<name>.yaml says, or for an operator or a program. "
+         "From\nthe first key on, or where the book declares services, the daemon answers nobody "
+         "without one;\ncommands on this machine find theirs in the data directory.",
      .examples =
          EXAMPLES("daybook access add --service orders", "daybook access add anna --scope admin",
                   "daybook access add reports --scope read:order,view:daily --expires 90d"),
      .options = OPTIONS(OPTION("service", TEXT, "SERVICE", "it is this service's"),
                         OPTION("scope", TEXT, "A,B", "what it may (beside what its service may)"),
-                        OPTION("expires", DURATION, "TIME", "it is good for so long (for ever)")),
+                        OPTION("expires", DURATION, "TIME", "it is good for so long (for ever)"),
+                        OPTION("rate", NUMBER, "N", "requests a second (no limit)"),
+                        OPTION("burst", NUMBER, "N", "and at once, after a pause (as --rate)")),
      .positional_max = 1,
      .book = true,
      .run = dbk_run_access_add},
@@ -253,6 +256,19 @@ const struct dbk_cli_command dbk_cli_commands[] = {
      .positional_max = 1,
      .book = true,
      .run = dbk_run_access_rotate},
+    {.name = "access limit",
+     .positional = "KEY",
+     .summary = "limit how often a key may ask",
+     .details = "From now on. A request over the limit is answered with 429 and when to come back.",
+     .examples = EXAMPLES("daybook access limit k3qv7mzx2abc --rate 100 --burst 500",
+                          "daybook access limit k3qv7mzx2abc --none"),
+     .options = OPTIONS(OPTION("rate", NUMBER, "N", "requests a second"),
+                        OPTION("burst", NUMBER, "N", "and at once, after a pause (as --rate)"),
+                        FLAG("none", "without a limit")),
+     .positional_min = 1,
+     .positional_max = 1,
+     .book = true,
+     .run = dbk_run_access_limit},
     {.name = "access revoke",
      .positional = "KEY",
      .summary = "end a key at once",

@@ -35,6 +35,7 @@ void dbk_help_overview(FILE *out, const char *group);
 int dbk_run_access_add(const struct dbk_arguments *arguments);
 int dbk_run_access_ls(const struct dbk_arguments *arguments);
 int dbk_run_access_rotate(const struct dbk_arguments *arguments);
+int dbk_run_access_limit(const struct dbk_arguments *arguments);
 int dbk_run_access_revoke(const struct dbk_arguments *arguments);
 int dbk_run_advise(const struct dbk_arguments *arguments);
 int dbk_run_append(const struct dbk_arguments *arguments);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* API keys: GET, POST /access/keys; POST /access/keys/{key}/rotate; DELETE /access/keys/{key}. */
+/* API keys: GET, POST /access/keys; POST /access/keys/{key}/rotate and /limit; DELETE
+   /access/keys/{key}. */
 #include "server/handlers.h"
 
 /* The server's, or, where a command has opened the book itself, one for this request. */
@@ -50,6 +51,23 @@ static int read_scopes(struct dbk_api_call *call, const struct dbk_json_node *li
     return DBK_OK;
 }
 
+/* A whole number from 1. */
+static bool read_number(const struct dbk_json_node *member, uint32_t *number_out)
+{
+    bool good = member->kind == DBK_JSON_INTEGER && member->integer >= 1 &&
+                member->integer <= DBK_KEY_RATE_MAX;
+    if (good)
+        *number_out = (uint32_t)member->integer;
+    return good;
+}
+
+/* As many at once as in a second, where nothing is said. */
+static void default_burst(struct dbk_key_limit *limit)
+{
+    if (limit->burst == 0)
+        limit->burst = limit->rate;
+}
+
 static int read_key(struct dbk_api_call *call, const struct dbk_json_node *root,
                     struct dbk_key_request *request, struct dbk_error *err)
 {
@@ -63,14 +81,22 @@ static int read_key(struct dbk_api_call *call, const struct dbk_json_node *root,
             request->service = member->text;
         else if (dbk_slice_equal_text(member->key, "scopes"))
             rc = read_scopes(call, member, request, err);
+        else if (dbk_slice_equal_text(member->key, "rate") &&
+                 read_number(member, &request->limit.rate))
+            continue;
+        else if (dbk_slice_equal_text(member->key, "burst") &&
+                 read_number(member, &request->limit.burst))
+            continue;
         else if (!text || !dbk_slice_equal_text(member->key, "expires") ||
                  !dbk_time_parse(member->text, &request->expires_us))
             rc = dbk_error_set(err, DBK_EINVAL,
-                               "the body has name, service, scopes (a list of texts) and expires "
-                               "(an instant), not \"%.*s\"",
+                               "the body has name, service, scopes (a list of texts), expires (an "
+                               "instant), rate and burst (1 to %d), not so \"%.*s\"",
+                               DBK_KEY_RATE_MAX,
                                (int)(member->key.size < 80 ? member->key.size : 80),
                                member->key.data);
     }
+    default_burst(&request->limit);
     return rc;
 }
 
@@ -117,6 +143,36 @@ int dbk_api_access_rotate(struct dbk_api_call *call, struct dbk_error *err)
     rc = dbk_access_rotate(access, call->parts[2], until_us, text, err);
     end(call, access);
     return rc < 0 ? rc : send_key(call, text, 200);
+}
+
+int dbk_api_access_limit(struct dbk_api_call *call, struct dbk_error *err)
+{
+    const struct dbk_json_node *root = NULL;
+    struct dbk_access *access = NULL;
+    struct dbk_key_limit limit = {0};
+    int rc = dbk_api_body(call, &root, err);
+    if (rc < 0)
+        return rc;
+    const struct dbk_json_node *rate = dbk_json_member(root, "rate");
+    const struct dbk_json_node *burst = dbk_json_member(root, "burst");
+    bool none = rate != NULL && rate->kind == DBK_JSON_NULL && root->count == 1;
+    if (!none &&
+        (rate == NULL || !read_number(rate, &limit.rate) || root->count != 1U + (burst != NULL) ||
+         (burst != NULL && !read_number(burst, &limit.burst))))
+        return dbk_error_set(
+            err, DBK_EINVAL,
+            "the body is {\"rate\":100}, requests a second, and may have \"burst\" "
+            "(both 1 to %d), or {\"rate\":null}",
+            DBK_KEY_RATE_MAX);
+    default_burst(&limit);
+    rc = begin(call, &access, err);
+    if (rc < 0)
+        return rc;
+    rc = dbk_access_limit(access, call->parts[2], limit, err);
+    if (rc == DBK_OK)
+        rc = dbk_access_put(access, call->parts[2], &call->scratch->out, err);
+    end(call, access);
+    return rc < 0 ? rc : dbk_call_send_json(call, 200);
 }
 
 int dbk_api_access_revoke(struct dbk_api_call *call, struct dbk_error *err)

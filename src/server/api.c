@@ -77,7 +77,10 @@ const struct dbk_route dbk_routes[] = {
      "Begins a new epoch of keys when some were erased in this one; now: in any case", false},
     {"GET", "/access/keys", dbk_api_access_keys, "", "The API keys, without their secrets", false},
     {"POST", "/access/keys", dbk_api_access_add, "",
-     "Makes an API key: name, service, scopes, expires. Its secret is answered once", true},
+     "Makes an API key: name, service, scopes, expires, rate, burst. Its secret is answered once",
+     true},
+    {"POST", "/access/keys/{key}/limit", dbk_api_access_limit, "",
+     "Limits a key's requests: rate, a second (null: no limit), and burst, at once", true},
     {"POST", "/access/keys/{key}/rotate", dbk_api_access_rotate, "old_until",
      "Gives a key a new secret; the old one is good until then, or until it is revoked", false},
     {"DELETE", "/access/keys/{key}", dbk_api_access_revoke, "old",
@@ -171,6 +174,8 @@ int dbk_api_status(int code)
         return 413;
     case DBK_EREFUSED:
         return 422;
+    case DBK_ETHROTTLED:
+        return 429;
     case DBK_EBUSY:
     case DBK_ECONNECT:
     case DBK_ESTOPPED:
@@ -257,6 +262,7 @@ static int not_allowed(struct dbk_api_call *call, const char *allow)
 static int run(const struct dbk_route *route, struct dbk_api_call *call)
 {
     struct dbk_error err = {0};
+    call->route = route;
     int rc = dbk_guard_judge(route, call, &err);
     if (rc == DBK_OK)
         rc = check_parameters(route, call, &err);

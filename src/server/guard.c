@@ -57,6 +57,7 @@ static const struct rule rules[] = {
     {"POST", "/keys/rotate", SCOPE, DBK_SCOPE_ADMIN, 0},
     {"GET", "/access/keys", SCOPE, DBK_SCOPE_ADMIN, 0},
     {"POST", "/access/keys", SCOPE, DBK_SCOPE_ADMIN, 0},
+    {"POST", "/access/keys/{key}/limit", SCOPE, DBK_SCOPE_ADMIN, 0},
     {"POST", "/access/keys/{key}/rotate", SCOPE, DBK_SCOPE_ADMIN, 0},
     {"DELETE", "/access/keys/{key}", SCOPE, DBK_SCOPE_ADMIN, 0},
     {"POST", "/commands/{name}", COMMAND, DBK_SCOPE_COMMAND, 1},
@@ -105,15 +106,27 @@ static const struct rule *find(const char *method, const char *path)
     return NULL;
 }
 
+bool dbk_guard_is_nobodys(const char *method, const char *path)
+{
+    const struct rule *rule = find(method, path);
+    return rule != NULL && rule->right == NOBODY;
+}
+
 bool dbk_guard_has_rule(const char *method, const char *path)
 {
     return find(method, path) != NULL;
+}
+
+static void note(const struct dbk_api_call *call, enum dbk_scope_kind kind, struct dbk_slice name)
+{
+    dbk_caller_denied(call->request->caller, call->route->method, call->route->path, kind, name);
 }
 
 /* Names the scope that would do: of streams their category, never the stream. */
 static int deny(const struct dbk_api_call *call, enum dbk_scope_kind kind, struct dbk_slice name,
                 struct dbk_error *err)
 {
+    note(call, kind, name);
     bool streams = kind == DBK_SCOPE_APPEND || kind == DBK_SCOPE_READ;
     struct dbk_slice text = streams ? dbk_stream_category(name) : name;
     bool named = dbk_scope_has_name(kind);
@@ -122,7 +135,7 @@ static int deny(const struct dbk_api_call *call, enum dbk_scope_kind kind, struc
                          named ? ":" : "", named ? (int)text.size : 0, text.data);
 }
 
-static bool is_asked(const struct dbk_api_call *call)
+bool dbk_guard_asks(const struct dbk_api_call *call)
 {
     return call->request->access != NULL && dbk_access_asks(call->request->access);
 }
@@ -167,11 +180,13 @@ static int judge_filter(const struct dbk_api_call *call, struct dbk_error *err)
         return deny(call, DBK_SCOPE_READ, DBK_SLICE_LITERAL("$*"), err);
     if (dbk_caller_reads_all(caller))
         return DBK_OK;
-    if (!dbk_caller_reads_some(caller))
+    if (!dbk_caller_reads_some(caller)) {
+        note(call, DBK_SCOPE_READ, (struct dbk_slice){0});
         return dbk_error_set(err, DBK_EDENIED,
                              "key %s may not do this: it reads no streams, and needs a scope such "
                              "as read:order",
                              dbk_caller_id(caller));
+    }
     if (dbk_call_text(call, "stream_prefix", &text) && text.size > 0 &&
         !dbk_caller_meets_prefix(caller, DBK_SCOPE_READ, text))
         return deny(call, DBK_SCOPE_READ, text, err);
@@ -207,7 +222,7 @@ static int judge_group(const struct dbk_api_call *call, struct dbk_error *err)
 
 int dbk_guard_judge(const struct dbk_route *route, struct dbk_api_call *call, struct dbk_error *err)
 {
-    if (!is_asked(call))
+    if (!dbk_guard_asks(call))
         return DBK_OK;
     const struct rule *rule = find(route->method, route->path);
     if (rule != NULL && rule->right == NOBODY)
@@ -241,7 +256,7 @@ bool dbk_guard_is_open(struct dbk_slice method, struct dbk_slice path)
 bool dbk_guard_has(const struct dbk_api_call *call, enum dbk_scope_kind kind)
 {
     const struct dbk_caller *caller = call->request->caller;
-    return !is_asked(call) ||
+    return !dbk_guard_asks(call) ||
            (caller != NULL && dbk_caller_may(caller, kind, (struct dbk_slice){0}));
 }
 
@@ -249,21 +264,22 @@ bool dbk_guard_sees(const struct dbk_api_call *call, enum dbk_scope_kind kind,
                     struct dbk_slice name)
 {
     const struct dbk_caller *caller = call->request->caller;
-    return !is_asked(call) || dbk_caller_may(caller, kind, name) ||
+    return !dbk_guard_asks(call) || dbk_caller_may(caller, kind, name) ||
            dbk_caller_may(caller, DBK_SCOPE_READ_ONLY, (struct dbk_slice){0});
 }
 
 bool dbk_guard_filters(const struct dbk_api_call *call)
 {
-    return is_asked(call) && !dbk_caller_reads_all(call->request->caller);
+    return dbk_guard_asks(call) && !dbk_caller_reads_all(call->request->caller);
 }
 
 int dbk_guard_command(void *context, struct dbk_slice stream, struct dbk_error *err)
 {
     const struct dbk_api_call *call = context;
     struct dbk_slice name = call->parts[1];
-    if (!is_asked(call) || dbk_caller_may_command(call->request->caller, name, stream))
+    if (!dbk_guard_asks(call) || dbk_caller_may_command(call->request->caller, name, stream))
         return DBK_OK;
+    note(call, DBK_SCOPE_COMMAND, name);
     return dbk_error_set(err, DBK_EDENIED,
                          "key %s may not do %.*s about a stream of %.*s: it needs the scope "
                          "command:%.*s, or command:%.*s/ and the stream's name",
@@ -275,23 +291,23 @@ int dbk_guard_command(void *context, struct dbk_slice stream, struct dbk_error *
 int dbk_guard_append(const struct dbk_api_call *call, struct dbk_slice stream,
                      struct dbk_error *err)
 {
-    return !is_asked(call) || dbk_caller_may(call->request->caller, DBK_SCOPE_APPEND, stream)
+    return !dbk_guard_asks(call) || dbk_caller_may(call->request->caller, DBK_SCOPE_APPEND, stream)
                ? DBK_OK
                : deny(call, DBK_SCOPE_APPEND, stream, err);
 }
 
 bool dbk_guard_may_read(const struct dbk_api_call *call, struct dbk_slice stream)
 {
-    return !is_asked(call) || dbk_caller_may(call->request->caller, DBK_SCOPE_READ, stream);
+    return !dbk_guard_asks(call) || dbk_caller_may(call->request->caller, DBK_SCOPE_READ, stream);
 }
 
 int dbk_guard_read_all(const struct dbk_api_call *call, const char *what, struct dbk_error *err)
 {
-    return !is_asked(call) || dbk_caller_reads_all(call->request->caller)
-               ? DBK_OK
-               : dbk_error_set(err, DBK_EDENIED,
-                               "key %s may not do this: %s needs the scope read:*",
-                               dbk_caller_id(call->request->caller), what);
+    if (!dbk_guard_asks(call) || dbk_caller_reads_all(call->request->caller))
+        return DBK_OK;
+    note(call, DBK_SCOPE_READ, (struct dbk_slice){0});
+    return dbk_error_set(err, DBK_EDENIED, "key %s may not do this: %s needs the scope read:*",
+                         dbk_caller_id(call->request->caller), what);
 }
 
 int dbk_guard_group(const struct dbk_api_call *call, const struct dbk_json_node *settings,
@@ -299,7 +315,7 @@ int dbk_guard_group(const struct dbk_api_call *call, const struct dbk_json_node 
 {
     const struct dbk_json_node *list = dbk_json_member(settings, "categories");
     const struct dbk_json_node *prefix = dbk_json_member(settings, "stream_prefix");
-    if (!is_asked(call) || dbk_caller_reads_all(call->request->caller))
+    if (!dbk_guard_asks(call) || dbk_caller_reads_all(call->request->caller))
         return DBK_OK;
     if (prefix != NULL && prefix->kind == DBK_JSON_STRING &&
         dbk_caller_covers_prefix(call->request->caller, DBK_SCOPE_READ, prefix->text))

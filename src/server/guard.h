@@ -15,8 +15,11 @@
 /* True when an operation has a rule. */
 bool dbk_guard_has_rule(const char *method, const char *path);
 
-/* True when an operation is answered without a key, too. */
+/* True when an operation is answered without a key, too: of a request; of a route. */
 bool dbk_guard_is_open(struct dbk_slice method, struct dbk_slice path);
+bool dbk_guard_is_nobodys(const char *method, const char *path);
+/* True when requests need a key here. */
+bool dbk_guard_asks(const struct dbk_api_call *call);
 /* True when whoever asks has a scope without a name, as `metrics`. */
 bool dbk_guard_has(const struct dbk_api_call *call, enum dbk_scope_kind kind);
 

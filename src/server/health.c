@@ -193,6 +193,39 @@ static int put_group_metrics(struct dbk_api_call *call, struct dbk_error *err)
     return rc;
 }
 
+struct key_metric {
+    struct dbk_buf *out;
+    bool throttled;
+};
+
+static void put_key_metric(void *context, const char *id, uint64_t requests, uint64_t throttled)
+{
+    const struct key_metric *put = context;
+    dbk_buf_append_format(put->out, "daybook_access_%s_total{key=\"%s\"} %ju\n",
+                          put->throttled ? "throttled" : "requests", id,
+                          (uintmax_t)(put->throttled ? throttled : requests));
+}
+
+/* By keys' ids, which are no secrets. */
+static void put_access_metrics(struct dbk_api_call *call)
+{
+    struct dbk_buf *out = &call->scratch->out;
+    struct dbk_access *access = call->request->access;
+    struct key_metric put = {out, false};
+    if (access == NULL)
+        return;
+    metric(out, "access_requests_total", "counter", "Requests with each API key since start.");
+    dbk_access_each_used(access, put_key_metric, &put);
+    put.throttled = true;
+    metric(out, "access_throttled_total", "counter", "Of those, over the key's limit.");
+    dbk_access_each_used(access, put_key_metric, &put);
+    metric(out, "access_refused_total", "counter", "Requests that were refused since start.");
+    for (int i = 0; i < DBK_REFUSAL_REASON_COUNT; i++)
+        dbk_buf_append_format(out, "daybook_access_refused_total{reason=\"%s\"} %ju\n",
+                              dbk_refusal_reason_name((enum dbk_refusal_reason)i),
+                              (uintmax_t)dbk_access_refused(access, (enum dbk_refusal_reason)i));
+}
+
 int dbk_api_metrics(struct dbk_api_call *call, struct dbk_error *err)
 {
     struct dbk_buf *out = &call->scratch->out;
@@ -219,6 +252,7 @@ int dbk_api_metrics(struct dbk_api_call *call, struct dbk_error *err)
     for (int i = 2; i < 6; i++)
         dbk_buf_append_format(out, "daybook_requests_total{status=\"%dxx\"} %ju\n", i,
                               (uintmax_t)counters->requests[i]);
+    put_access_metrics(call);
     rc = dbk_api_put_models_metrics(call, err);
     if (rc == DBK_OK)
         rc = put_group_metrics(call, err);
@@ -268,6 +302,8 @@ static void put_operation(struct dbk_buf *out, const struct dbk_route *route)
     dbk_buf_append_format(out, "\"%s\":{\"summary\":", method);
     dbk_json_write_string(out, dbk_slice_of(route->summary));
     put_parameters(out, route);
+    if (dbk_guard_is_nobodys(route->method, route->path))
+        dbk_buf_append_text(out, ",\"security\":[{},{\"key\":[]}]");
     if (route->body)
         dbk_buf_append_text(out, ",\"requestBody\":{\"content\":{\"application/json\":{\"schema\":"
                                  "{}}}}");
@@ -284,7 +320,9 @@ int dbk_api_openapi(struct dbk_api_call *call, struct dbk_error *err)
     (void)err;
     dbk_buf_append_text(
         out, "{\"openapi\":\"3.1.0\",\"info\":{\"title\":\"Daybook\",\"version\":\"" DAYBOOK_VERSION
-             "\"},\"paths\":{");
+             "\"},\"security\":[");
+    dbk_buf_append_text(out, dbk_guard_asks(call) ? "{\"key\":[]}],\"paths\":{"
+                                                  : "{},{\"key\":[]}],\"paths\":{");
     for (size_t i = 0; i < dbk_route_count; i++) {
         bool same = i > 0 && strcmp(dbk_routes[i].path, dbk_routes[i - 1].path) == 0;
         dbk_buf_append_text(out, same ? "," : i == 0 ? "" : "},");
@@ -294,7 +332,10 @@ int dbk_api_openapi(struct dbk_api_call *call, struct dbk_error *err)
         }
         put_operation(out, &dbk_routes[i]);
     }
-    dbk_buf_append_text(out, "}},\"components\":{\"schemas\":{\"Problem\":{\"type\":\"object\","
+    dbk_buf_append_text(out, "}},\"components\":{\"securitySchemes\":{\"key\":{\"type\":\"http\","
+                             "\"scheme\":\"bearer\",\"bearerFormat\":\"dbk_<id>_<secret>\","
+                             "\"description\":\"An API key, where the book asks for one\"}},"
+                             "\"schemas\":{\"Problem\":{\"type\":\"object\","
                              "\"required\":[\"title\",\"status\",\"detail\",\"code\"],"
                              "\"properties\":{\"type\":{\"type\":\"string\"},\"title\":{\"type\":"
                              "\"string\"},\"status\":{\"type\":\"integer\"},\"detail\":{\"type\":"

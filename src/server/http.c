@@ -139,11 +139,13 @@ static bool is_local(struct MHD_Connection *connection)
 }
 
 /* A problem that is found before there is a request. */
-static enum MHD_Result refuse(struct MHD_Connection *connection, unsigned status, int code,
-                              const char *detail)
+/* seconds: in how many to ask again; 0: nothing is said. */
+static enum MHD_Result refuse_until(struct MHD_Connection *connection, unsigned status, int code,
+                                    const char *detail, uint64_t seconds)
 {
     struct dbk_buf text;
     bool first = true;
+    char number[24];
     dbk_buf_init(&text, 4096);
     dbk_buf_append_char(&text, '{');
     dbk_json_write_key(&text, &first, "type");
@@ -164,9 +166,19 @@ static enum MHD_Result refuse(struct MHD_Connection *connection, unsigned status
     (void)MHD_add_response_header(response, "Content-Type", "application/problem+json");
     if (status == 401)
         (void)MHD_add_response_header(response, "WWW-Authenticate", "Bearer realm=\"daybook\"");
+    if (seconds > 0) {
+        (void)snprintf(number, sizeof(number), "%ju", (uintmax_t)seconds);
+        (void)MHD_add_response_header(response, "Retry-After", number);
+    }
     enum MHD_Result result = MHD_queue_response(connection, status, response);
     MHD_destroy_response(response);
     return result;
+}
+
+static enum MHD_Result refuse(struct MHD_Connection *connection, unsigned status, int code,
+                              const char *detail)
+{
+    return refuse_until(connection, status, code, detail, 0);
 }
 
 /* ---- Answers that come whole ---- */
@@ -295,6 +307,18 @@ static void fill_request(struct exchange *exchange, struct MHD_Connection *conne
     exchange->request.access = exchange->http->access;
 }
 
+static enum MHD_Result throttle(const struct exchange *exchange, struct MHD_Connection *connection,
+                                int64_t late_us)
+{
+    char detail[160];
+    (void)snprintf(detail, sizeof(detail),
+                   "key %s has asked as often as it may: ask again in %jd ms, or have its limit "
+                   "raised with `daybook access limit`",
+                   dbk_caller_id(&exchange->caller), (intmax_t)((late_us + 999) / 1000));
+    return refuse_until(connection, 429, DBK_ETHROTTLED, detail,
+                        (uint64_t)(late_us + 999999) / 1000000);
+}
+
 static enum MHD_Result first_call(struct exchange *exchange, struct MHD_Connection *connection,
                                   const char *method)
 {
@@ -314,6 +338,9 @@ static enum MHD_Result first_call(struct exchange *exchange, struct MHD_Connecti
                                 &exchange->caller, &err) < 0)
             return refuse(connection, 401, DBK_EKEY, err.message);
         exchange->request.caller = &exchange->caller;
+        int64_t late_us = dbk_caller_take(&exchange->caller);
+        if (late_us > 0)
+            return throttle(exchange, connection, late_us);
     }
     if (length != NULL && dbk_slice_to_u64(dbk_slice_of(length), &size) &&
         size > DBK_HTTP_BODY_SIZE_MAX)

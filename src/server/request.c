@@ -272,6 +272,8 @@ static const char *title_of(int status)
         return "Content Too Large";
     case 422:
         return "Unprocessable Content";
+    case 429:
+        return "Too Many Requests";
     case 503:
         return "Service Unavailable";
     case 504:

@@ -14,10 +14,13 @@
 #define DBK_QUERY_MAX 64
 #define DBK_URL_SIZE_MAX 8192
 
+struct dbk_route;
+
 struct dbk_api_call {
     struct dbk_engine *engine;
     const struct dbk_api_request *request;
     const struct dbk_api_response *response;
+    const struct dbk_route *route; /* once it is found */
     struct dbk_scratch *scratch;
     struct dbk_slice parts[DBK_PATH_PARTS_MAX]; /* of the path, decoded */
     size_t part_count;
