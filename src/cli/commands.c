@@ -1309,6 +1309,20 @@ const struct dbk_cli_command dbk_cli_commands[] = {
          OPTION("baseline", TEXT, "FILE", "an earlier run's -o json: fails when this one is worse"),
          OPTION("noise", NUMBER, "PERCENT", "by how much more than this (10)")),
      .run = dbk_run_bench_keys},
+    {.name = "bench access",
+     .positional = "",
+     .summary = "measure what API keys cost a request, and a filtered read",
+     .details =
+         "Two books are served, one of them without keys, and asked in turns over one connection\n"
+         "each. The rates are of those without: 1 is as fast.",
+     .examples = EXAMPLES("daybook bench access", "daybook bench access --keys 10000 -o json"),
+     .options = OPTIONS(
+         OPTION("dir", TEXT, "DIR", "the disk to measure: a folder on it (the current one)"),
+         OPTION("requests", NUMBER, "N", "of each kind (20000)"),
+         OPTION("keys", NUMBER, "N", "that the book has (1000)"),
+         OPTION("baseline", TEXT, "FILE", "an earlier run's -o json: fails when this one is worse"),
+         OPTION("noise", NUMBER, "PERCENT", "by how much more than this (10)")),
+     .run = dbk_run_bench_access},
     {.name = "advise",
      .positional = "--ask",
      .summary = "which patterns fit: five questions, what follows from the answers, and its price",

@@ -44,6 +44,7 @@ int dbk_run_bench_capture(const struct dbk_arguments *arguments);
 int dbk_run_bench_sync(const struct dbk_arguments *arguments);
 int dbk_run_bench_patterns(const struct dbk_arguments *arguments);
 int dbk_run_bench_model(const struct dbk_arguments *arguments);
+int dbk_run_bench_access(const struct dbk_arguments *arguments);
 int dbk_run_bench_keys(const struct dbk_arguments *arguments);
 int dbk_run_bench_open(const struct dbk_arguments *arguments);
 int dbk_run_bench_read(const struct dbk_arguments *arguments);

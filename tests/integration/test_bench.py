@@ -105,6 +105,16 @@ def test_counts_fit(bench):
     assert opened["events"] > 3002 and opened["anonymous_bytes"] > 0
 
 
+def test_what_keys_cost_stands_beside_what_is_asked_without(bench, tmp_path):
+    report = report_of(bench("access", "--requests", "400", "--keys", "20", "-o", "json"))
+    assert report["settings"] == {"requests": 400, "keys": 20, "scopes": 64}
+    for part in ("no_key_us", "one_scope_us", "many_scopes_us"):
+        values = [report[part][point] for point in PERCENTILES]
+        assert values == sorted(values) and values[0] > 0
+    assert all(value > 0 for value in report["rate"].values()) and len(report["rate"]) == 3
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_table_has_a_line_a_figure(bench):
     lines = bench("stream", *SMALL).stdout.splitlines()
     assert lines[0].split() == ["bench", "stream"]

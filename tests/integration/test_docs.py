@@ -9,7 +9,8 @@ from test_readme import Session
 
 PATTERNS = sorted((ROOT / "docs" / "patterns").glob("*.md"))
 PAGES = [*(ROOT / "docs" / f"{name}.md" for name in [
-    "cli", "import", "time", "audit", "subscriptions", "migration", "forgetting"]), *PATTERNS]
+    "cli", "import", "time", "audit", "subscriptions", "migration", "forgetting", "tenants"]),
+         *PATTERNS]
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
