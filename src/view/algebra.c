@@ -132,7 +132,7 @@ static int check_reading(struct dbk_reading *reading)
     struct dbk_algebra *tree = reading->tree;
     struct dbk_buf sql;
     dbk_buf_init(&sql, SQL_SIZE_MAX);
-    dbk_emit_tree(&sql, tree);
+    dbk_emit_tree(&sql, tree, DBK_EMIT_WRITTEN);
     int rc =
         sql.rc < 0
             ? dbk_error_set(reading->err, sql.rc, "a view's SELECT: %s", dbk_code_text(sql.rc))
@@ -144,17 +144,17 @@ static int check_reading(struct dbk_reading *reading)
     return rc < 0 ? rc : DBK_OK;
 }
 
-/* Where LIMIT shows a part of the rows: all of them, which are what is stored. */
+/* Where LIMIT shows a part of the rows, or windows leave something open: what is stored. */
 static int write_whole(struct dbk_reading *reading)
 {
     struct dbk_algebra *tree = reading->tree;
     struct dbk_algebra all = *tree;
     struct dbk_buf sql;
-    if (tree->limit == NULL)
+    if (tree->limit == NULL && !tree->ties)
         return DBK_OK;
     all.limit = NULL;
     dbk_buf_init(&sql, SQL_SIZE_MAX);
-    dbk_emit_tree(&sql, &all);
+    dbk_emit_tree(&sql, &all, DBK_EMIT_WHOLE);
     if (sql.rc == DBK_OK)
         tree->whole = dbk_arena_copy(tree->arena, dbk_buf_slice(&sql)).data;
     dbk_buf_release(&sql);

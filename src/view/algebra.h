@@ -8,6 +8,8 @@
  *     TABLE   a table of the database; its key is its row id
  *     BLOCK   joins, WHERE and projection; its key is that of all its inputs but for those behind
  *             LEFT JOIN, so that with these several rows may have one key
+ *     WINDOW  outputs with window functions over one input; its key is what they are partitioned
+ *             by, which many rows have
  *     UNION   UNION ALL of blocks; its key is the branch and that branch's key
  *     SET     UNION, EXCEPT or INTERSECT of two relations
  *     GROUP   grouping of one block; keys, then aggregates ("slots"), then outputs over them
@@ -47,10 +49,29 @@ enum dbk_expression_kind {
     DBK_EXPRESSION_CAST,    /* to the type `text` */
     DBK_EXPRESSION_IN,      /* the first in the rest */
     DBK_EXPRESSION_BETWEEN, /* three */
+    DBK_EXPRESSION_WINDOW,  /* text(arguments) OVER (…), with `window` */
     /* with `select`, whose expressions may read columns of the block around: */
     DBK_EXPRESSION_EXISTS,
     DBK_EXPRESSION_SCALAR, /* (SELECT …), one row always */
     DBK_EXPRESSION_AMONG,  /* the first IN (SELECT …) */
+};
+
+/* A term of an ORDER BY. */
+struct dbk_order {
+    size_t output;         /* of the root; behind those that are shown: a hidden one */
+    const char *collation; /* COLLATE; NULL: none */
+    bool down;             /* DESC */
+    const char *nulls;     /* " NULLS FIRST", " NULLS LAST"; NULL: as the direction has them */
+};
+
+/* OVER (PARTITION BY … ORDER BY … frame). */
+struct dbk_window {
+    size_t partition; /* its first one among the expression's arguments */
+    size_t order;     /* and that of ORDER BY */
+    struct dbk_order *terms;
+    const char *frame; /* " ROWS …"; NULL: none */
+    bool rows;         /* the frame is one of ROWS */
+    bool ties;         /* shows which of rows that are alike by ORDER BY comes first */
 };
 
 struct dbk_expression {
@@ -60,6 +81,7 @@ struct dbk_expression {
     size_t column;
     bool around; /* COLUMN: of the block around the subquery */
     struct dbk_relation *select;
+    struct dbk_window *window; /* WINDOW */
     bool negated;
     bool has_operand; /* CASE */
     bool has_else;    /* CASE */
@@ -92,6 +114,7 @@ struct dbk_aggregate {
 enum dbk_relation_kind {
     DBK_RELATION_TABLE,
     DBK_RELATION_BLOCK,
+    DBK_RELATION_WINDOW,
     DBK_RELATION_UNION,
     DBK_RELATION_SET,
     DBK_RELATION_GROUP
@@ -130,6 +153,7 @@ struct dbk_relation {
     struct dbk_expression **outputs; /* BLOCK, GROUP: column_count of them */
     struct dbk_algebra_test *conditions;
     size_t condition_count;
+    struct dbk_expression **partition; /* WINDOW: its keys */
     size_t key_count; /* TABLE its rows; BLOCK the sum; UNION 1 and the greatest; GROUP its keys */
     struct dbk_aggregate *aggregates; /* GROUP */
     size_t aggregate_count;
@@ -143,14 +167,6 @@ struct dbk_relation {
     bool bare;                     /* UNION: columns without affinity, as its branches differ */
     bool entered;                  /* is in the tree's list */
     struct dbk_relation *normal;   /* what it has become; NULL: not yet */
-};
-
-/* A term of the whole SELECT's ORDER BY. */
-struct dbk_order {
-    size_t output;         /* of the root; behind those that are shown: a hidden one */
-    const char *collation; /* COLLATE; NULL: none */
-    bool down;             /* DESC */
-    const char *nulls;     /* " NULLS FIRST", " NULLS LAST"; NULL: as the direction has them */
 };
 
 /* Why a view cannot be maintained incrementally. */
@@ -175,7 +191,10 @@ struct dbk_algebra {
     size_t hidden_count; /* of the root's outputs, the last ones: only ORDER BY needs them */
     const char *limit;   /* as it stands in the text; NULL: none */
     const char *offset;
-    const char *whole;            /* the SELECT of all rows, where LIMIT shows a part; else NULL */
+    bool ties; /* some window has them */
+    /* The SELECT of what is stored, where LIMIT shows a part of it, or SQLite left open what comes
+       first in a window; else NULL. */
+    const char *whole;
     struct dbk_obstacle obstacle; /* where dbk_algebra_read answered 0 */
 };
 
@@ -219,13 +238,19 @@ int dbk_obstacle_set(struct dbk_obstacle *obstacle, size_t place, const char *fi
 
 /* ---- Writing it as SQL ---- */
 
+enum dbk_emit_how {
+    DBK_EMIT_STORED,  /* inputs where they lie */
+    DBK_EMIT_WRITTEN, /* inputs as the text has them */
+    DBK_EMIT_WHOLE,   /* the same, but windows in an order that leaves nothing open */
+};
+
 /* Where the columns of an expression's inputs are read from. */
 struct dbk_emit {
     const struct dbk_relation *relation; /* whose inputs or slots they are */
-    bool written;                        /* inputs as the text has them, not where they lie */
-    bool slots_as_written;               /* slots as the block's expressions and aggregates */
-    const char *slot_prefix;             /* else as columns s0, s1, … of this: "v." */
-    const struct dbk_emit *around;       /* of the block around the subquery */
+    enum dbk_emit_how how;
+    bool slots_as_written;         /* slots as the block's expressions and aggregates */
+    const char *slot_prefix;       /* else as columns s0, s1, … of this: "v." */
+    const struct dbk_emit *around; /* of the block around the subquery */
 };
 
 /* Appends `name` in double quotes. */
@@ -236,8 +261,11 @@ void dbk_emit_expression(struct dbk_buf *out, const struct dbk_emit *emit,
 void dbk_emit_direction(struct dbk_buf *out, const struct dbk_order *order);
 /* LIMIT and OFFSET of the whole SELECT. */
 void dbk_emit_bounds(struct dbk_buf *out, const struct dbk_algebra *tree);
-/* The whole SELECT as it was written. */
-void dbk_emit_tree(struct dbk_buf *out, const struct dbk_algebra *tree);
+/* f(…) OVER (…) (window.c). */
+void dbk_emit_window(struct dbk_buf *out, const struct dbk_emit *emit,
+                     const struct dbk_expression *expression);
+/* The whole SELECT as it was written. how: WRITTEN or WHOLE. */
+void dbk_emit_tree(struct dbk_buf *out, const struct dbk_algebra *tree, enum dbk_emit_how how);
 /* A TABLE's or stored relation's name, with its schema where it has one. */
 void dbk_emit_table(struct dbk_buf *out, const struct dbk_relation *relation);
 /* The name of the difference of one: "temp.d0". */
@@ -257,6 +285,8 @@ unsigned dbk_expression_reads_around(const struct dbk_expression *expression);
 unsigned dbk_relation_reads_around(const struct dbk_relation *select);
 /* True when a subquery stands in it. */
 bool dbk_expression_asks(const struct dbk_expression *expression);
+/* True when a window function stands in its outputs. */
+bool dbk_relation_windows(const struct dbk_relation *relation);
 /* True when a block's outputs or conditions have one. */
 bool dbk_relation_asks(const struct dbk_relation *block);
 /* The affinity of a declared type. */

@@ -49,8 +49,6 @@ static int check_call(struct dbk_reading *reading, const struct dbk_json_node *n
                       struct dbk_slice name, const struct dbk_expression *call)
 {
     size_t place = call->place;
-    if (dbk_json_member(node, "over") != NULL)
-        return dbk_read_obstacle(reading, place, "", "a window function");
     if (dbk_json_member(node, "agg_filter") != NULL)
         return dbk_read_obstacle(reading, place, "write CASE WHEN … THEN … END in the aggregate",
                                  "FILTER of an aggregate");
@@ -119,12 +117,15 @@ int dbk_read_call(struct dbk_reading *reading, const struct dbk_scope *scope,
     if (dbk_slice_equal_text(name, "btrim") && !dbk_read_is_server(reading))
         /* What PostgreSQL's grammar makes of trim(). */
         name = DBK_SLICE_LITERAL("trim");
+    if (dbk_json_member(node, "over") != NULL)
+        return dbk_read_window(reading, scope, node, name, expression_out);
     struct dbk_expression *call = NULL;
     struct dbk_scope inner = *scope;
     const struct dbk_json_node *list = dbk_json_member(node, "args");
     bool aggregate = is_aggregate(reading, name, list == NULL ? 0 : list->count);
     if (aggregate && !scope->aggregates)
         return dbk_read_obstacle(reading, dbk_read_place(node), "", "an aggregate in this place");
+    inner.windows = NULL;
     inner.aggregates = scope->aggregates && !aggregate;
     int rc = dbk_read_list(reading, &inner, DBK_EXPRESSION_CALL, list, &call);
     if (rc < 0)

@@ -212,7 +212,9 @@ static int make_touched(struct dbk_delta *delta, size_t key_count, struct dbk_er
     return dbk_delta_run(delta, err);
 }
 
-static int delete_touched(struct dbk_delta *delta, size_t key_count, struct dbk_error *err)
+/* same: "=", or "IS" where keys may be NULL. */
+static int delete_touched(struct dbk_delta *delta, size_t key_count, const char *same,
+                          struct dbk_error *err)
 {
     struct dbk_buf *sql = &delta->sql;
     dbk_buf_append_text(sql, "DELETE FROM ");
@@ -221,7 +223,7 @@ static int delete_touched(struct dbk_delta *delta, size_t key_count, struct dbk_
     dbk_emit_name(sql, delta->table);
     dbk_buf_append_text(sql, " AS v ON 1");
     for (size_t i = 0; i < key_count; i++)
-        dbk_buf_append_format(sql, " AND v._daybook_k%zu = x.k%zu", i, i);
+        dbk_buf_append_format(sql, " AND v._daybook_k%zu %s x.k%zu", i, same, i);
     dbk_buf_append_char(sql, ')');
     int rc = dbk_delta_run(delta, err);
     return rc < 0 ? rc : count_shown(delta, -1, err);
@@ -239,11 +241,53 @@ static int apply_rows(struct dbk_delta *delta, const struct dbk_relation *root,
     if (rc == DBK_OK)
         rc = dbk_delta_note(delta, root, "x", -1, err);
     if (rc == DBK_OK)
-        rc = delete_touched(delta, root->key_count, err);
+        rc = delete_touched(delta, root->key_count, "=", err);
     for (size_t i = 0; rc == DBK_OK && i < count; i++)
         rc = read_again(delta, is_union ? root->inputs[i] : root, is_union ? i : SIZE_MAX,
                         root->key_count, err);
     return rc == DBK_OK ? dbk_delta_note(delta, root, "x", 1, err) : rc;
+}
+
+/* Partitions that have a row of the input's difference are computed again. */
+static int apply_window(struct dbk_delta *delta, const struct dbk_relation *window,
+                        struct dbk_error *err)
+{
+    const struct dbk_emit emit = {.relation = window};
+    struct dbk_buf *sql = &delta->sql;
+    int rc = make_touched(delta, window->key_count, err);
+    if (rc < 0)
+        return rc;
+    dbk_buf_append_text(sql, "INSERT INTO temp.x SELECT DISTINCT ");
+    for (size_t i = 0; i < window->key_count; i++) {
+        dbk_buf_append_text(sql, i > 0 ? ", " : "");
+        dbk_emit_expression(sql, &emit, window->partition[i]);
+    }
+    dbk_buf_append_text(sql, " FROM ");
+    dbk_emit_difference(sql, window->inputs[0]);
+    dbk_buf_append_text(sql, " AS f0");
+    rc = dbk_delta_run(delta, err);
+    if (rc == DBK_OK)
+        rc = dbk_delta_note(delta, window, "x", -1, err);
+    if (rc == DBK_OK)
+        rc = delete_touched(delta, window->key_count, "IS", err);
+    if (rc < 0)
+        return rc;
+    dbk_buf_append_text(sql, "INSERT INTO ");
+    dbk_emit_name(sql, delta->table);
+    dbk_buf_append_char(sql, ' ');
+    dbk_layout_window(sql, window, delta->names);
+    dbk_buf_append_text(sql, " FROM temp.x AS x CROSS JOIN ");
+    dbk_emit_table(sql, window->inputs[0]);
+    dbk_buf_append_text(sql, " AS f0 WHERE TRUE");
+    for (size_t i = 0; i < window->key_count; i++) {
+        dbk_buf_append_text(sql, " AND ");
+        dbk_emit_expression(sql, &emit, window->partition[i]);
+        dbk_buf_append_format(sql, " IS x.k%zu", i);
+    }
+    rc = dbk_delta_run(delta, err);
+    if (rc == DBK_OK)
+        rc = count_shown(delta, 1, err);
+    return rc == DBK_OK ? dbk_delta_note(delta, window, "x", 1, err) : rc;
 }
 
 int dbk_delta_note(struct dbk_delta *delta, const struct dbk_relation *relation, const char *keys,
@@ -326,8 +370,9 @@ static int apply(struct dbk_delta *delta, const struct dbk_relation *relation,
     if (rc == DBK_OK && !delta->all && !dbk_delta_reaches(delta, relation))
         return DBK_OK;
     if (rc == DBK_OK)
-        rc = relation->kind == DBK_RELATION_GROUP ? dbk_delta_group(delta, relation, err)
-                                                  : apply_rows(delta, relation, err);
+        rc = relation->kind == DBK_RELATION_GROUP    ? dbk_delta_group(delta, relation, err)
+             : relation->kind == DBK_RELATION_WINDOW ? apply_window(delta, relation, err)
+                                                     : apply_rows(delta, relation, err);
     if (!root)
         delta->rows = rows;
     if (rc == DBK_OK && is_nested(delta->tree))

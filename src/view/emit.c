@@ -49,8 +49,7 @@ static void emit_slot(struct dbk_buf *out, const struct dbk_emit *emit,
         return;
     }
     const struct dbk_relation *block = group->inputs[0];
-    const struct dbk_emit below = {
-        .relation = block, .written = emit->written, .around = emit->around};
+    const struct dbk_emit below = {.relation = block, .how = emit->how, .around = emit->around};
     if (slot < group->key_count) {
         dbk_emit_expression(out, &below, block->outputs[slot]);
         return;
@@ -118,8 +117,8 @@ static void emit_operator(struct dbk_buf *out, const struct dbk_emit *emit,
     }
 }
 
-static void emit_select(struct dbk_buf *out, const struct dbk_relation *relation, bool written,
-                        const struct dbk_emit *around);
+static void emit_select(struct dbk_buf *out, const struct dbk_relation *relation,
+                        enum dbk_emit_how how, const struct dbk_emit *around);
 
 static void emit_subquery(struct dbk_buf *out, const struct dbk_emit *emit,
                           const struct dbk_expression *expression)
@@ -130,7 +129,7 @@ static void emit_subquery(struct dbk_buf *out, const struct dbk_emit *emit,
     else if (expression->kind == DBK_EXPRESSION_EXISTS)
         dbk_buf_append_text(out, "EXISTS ");
     dbk_buf_append_char(out, '(');
-    emit_select(out, expression->select, emit->written, emit);
+    emit_select(out, expression->select, emit->how, emit);
     dbk_buf_append_char(out, ')');
 }
 
@@ -175,6 +174,7 @@ static void emit_inside(struct dbk_buf *out, const struct dbk_emit *emit,
     case DBK_EXPRESSION_SLOT:
     case DBK_EXPRESSION_CONSTANT:
     case DBK_EXPRESSION_CALL:
+    case DBK_EXPRESSION_WINDOW:
     case DBK_EXPRESSION_CAST:
         break;
     }
@@ -219,6 +219,9 @@ void dbk_emit_expression(struct dbk_buf *out, const struct dbk_emit *emit,
         dbk_buf_append_char(out, '(');
         emit_arguments(out, emit, expression, 0, ", ");
         dbk_buf_append_char(out, ')');
+        break;
+    case DBK_EXPRESSION_WINDOW:
+        dbk_emit_window(out, emit, expression);
         break;
     case DBK_EXPRESSION_CAST:
         dbk_buf_append_text(out, "CAST(");
@@ -296,17 +299,17 @@ static void emit_outputs(struct dbk_buf *out, const struct dbk_emit *emit, size_
 }
 
 /* hidden: of its outputs, the last ones, that are not written. */
-static void emit_plain(struct dbk_buf *out, const struct dbk_relation *relation, bool written,
-                       const struct dbk_emit *around, size_t hidden)
+static void emit_plain(struct dbk_buf *out, const struct dbk_relation *relation,
+                       enum dbk_emit_how how, const struct dbk_emit *around, size_t hidden)
 {
     bool grouped = relation->kind == DBK_RELATION_GROUP;
     const struct dbk_relation *block = grouped ? relation->inputs[0] : relation;
-    const struct dbk_emit below = {.relation = block, .written = written, .around = around};
+    const struct dbk_emit below = {.relation = block, .how = how, .around = around};
     const struct dbk_emit emit = {
-        .relation = relation, .written = written, .around = around, .slots_as_written = true};
+        .relation = relation, .how = how, .around = around, .slots_as_written = true};
     dbk_buf_append_text(out, relation->distinct ? "SELECT DISTINCT" : "SELECT");
     emit_outputs(out, grouped ? &emit : &below, relation->column_count - hidden);
-    if (written)
+    if (how != DBK_EMIT_STORED)
         emit_from(out, &below);
     else
         dbk_emit_tables(out, block, around);
@@ -320,23 +323,24 @@ static void emit_plain(struct dbk_buf *out, const struct dbk_relation *relation,
     }
 }
 
-static void emit_select(struct dbk_buf *out, const struct dbk_relation *relation, bool written,
-                        const struct dbk_emit *around)
+static void emit_select(struct dbk_buf *out, const struct dbk_relation *relation,
+                        enum dbk_emit_how how, const struct dbk_emit *around)
 {
     bool set = relation->kind == DBK_RELATION_SET;
     if (relation->kind == DBK_RELATION_BLOCK || relation->kind == DBK_RELATION_GROUP)
-        emit_plain(out, relation, written, around, 0);
+        emit_plain(out, relation, how, around, 0);
     if (!set && relation->kind != DBK_RELATION_UNION)
         return;
     for (size_t i = 0; i < relation->input_count; i++) {
         if (i > 0)
             dbk_buf_append_format(out, " %s ", set ? relation->set : "UNION ALL");
-        emit_select(out, relation->inputs[i], written, around);
+        emit_select(out, relation->inputs[i], how, around);
     }
 }
 
 /* A term of ORDER BY: an output's number, or what is hidden. */
-static void emit_order(struct dbk_buf *out, const struct dbk_algebra *tree, size_t i)
+static void emit_order(struct dbk_buf *out, const struct dbk_algebra *tree, size_t i,
+                       enum dbk_emit_how how)
 {
     const struct dbk_relation *root = tree->root;
     const struct dbk_order *order = &tree->order[i];
@@ -347,25 +351,25 @@ static void emit_order(struct dbk_buf *out, const struct dbk_algebra *tree, size
                     (root->kind != DBK_RELATION_BLOCK && root->kind != DBK_RELATION_GROUP))) {
         dbk_buf_append_format(out, "%zu", order->output + 1);
     } else {
-        const struct dbk_emit emit = {.relation = root, .written = true, .slots_as_written = true};
+        const struct dbk_emit emit = {.relation = root, .how = how, .slots_as_written = true};
         dbk_emit_expression(out, &emit, root->outputs[order->output]);
     }
     dbk_emit_direction(out, order);
 }
 
-void dbk_emit_tree(struct dbk_buf *out, const struct dbk_algebra *tree)
+void dbk_emit_tree(struct dbk_buf *out, const struct dbk_algebra *tree, enum dbk_emit_how how)
 {
     for (size_t i = 0; i < tree->with_count; i++) {
         dbk_buf_append_format(out, i > 0 ? ", w%zu AS (" : "WITH w%zu AS (",
                               tree->withs[i]->number);
-        emit_select(out, tree->withs[i], true, NULL);
+        emit_select(out, tree->withs[i], how, NULL);
         dbk_buf_append_text(out, i + 1 < tree->with_count ? ")" : ") ");
     }
     if (tree->hidden_count > 0)
-        emit_plain(out, tree->root, true, NULL, tree->hidden_count);
+        emit_plain(out, tree->root, how, NULL, tree->hidden_count);
     else
-        emit_select(out, tree->root, true, NULL);
+        emit_select(out, tree->root, how, NULL);
     for (size_t i = 0; i < tree->order_count; i++)
-        emit_order(out, tree, i);
+        emit_order(out, tree, i, how);
     dbk_emit_bounds(out, tree);
 }

@@ -179,6 +179,10 @@ static void put_parts(struct explaining *explaining)
             put_block(explaining, &first, relation, is_grouped(tree, relation));
             put_all_asking(explaining, &first, relation);
             break;
+        case DBK_RELATION_WINDOW:
+            put_part(explaining, &first, "window functions",
+                     "the partitions whose rows changed are computed again");
+            break;
         case DBK_RELATION_UNION:
             put_part(explaining, &first, "union all", "each branch by itself");
             break;

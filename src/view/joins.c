@@ -232,6 +232,25 @@ static struct dbk_expression *make_unmet(struct taking *taking,
     return unmet;
 }
 
+int dbk_normal_take(struct dbk_reading *reading, struct dbk_relation *block)
+{
+    struct dbk_algebra_test *tests = block->conditions;
+    size_t count = block->condition_count;
+    /* An output's label may stand for it in WHERE: only the outputs change. */
+    for (size_t i = 0; i < count; i++) {
+        tests[i].test = copy(reading, tests[i].test, false);
+        if (tests[i].test == NULL)
+            return dbk_read_no_memory(reading);
+    }
+    block->condition_count = 0;
+    int rc = store_first(reading, block, block->input_count);
+    if (rc < 0)
+        return rc;
+    block->inputs[0]->conditions = tests;
+    block->inputs[0]->condition_count = count;
+    return rc;
+}
+
 /* The second's rows that the first has none for: its columns, NULLs for the first's. */
 static struct dbk_relation *make_rest(struct taking *taking, const struct dbk_algebra_test *tests,
                                       size_t count)

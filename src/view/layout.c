@@ -244,11 +244,32 @@ static void fill_block(struct dbk_buf *out, const struct dbk_relation *block, si
     dbk_emit_tables(out, block, NULL);
 }
 
+void dbk_layout_window(struct dbk_buf *out, const struct dbk_relation *relation,
+                       const char *const *names)
+{
+    const struct dbk_emit emit = {.relation = relation};
+    dbk_buf_append_text(out, "SELECT ");
+    for (size_t i = 0; i < relation->key_count; i++) {
+        dbk_emit_expression(out, &emit, relation->partition[i]);
+        dbk_buf_append_format(out, " AS _daybook_k%zu, ", i);
+    }
+    for (size_t i = 0; i < relation->column_count; i++) {
+        dbk_buf_append_text(out, i > 0 ? ", " : "");
+        dbk_buf_append_text(out, relation->stored || relation->typed ? "" : "+");
+        dbk_emit_expression(out, &emit, relation->outputs[i]);
+        dbk_buf_append_text(out, " AS ");
+        dbk_emit_name(out, names[i]);
+    }
+}
+
 void dbk_layout_fill(struct dbk_buf *out, const struct dbk_relation *root, const char *const *names)
 {
     if (root->kind == DBK_RELATION_GROUP)
         fill_group(out, root, names);
-    else if (root->kind == DBK_RELATION_BLOCK)
+    else if (root->kind == DBK_RELATION_WINDOW) {
+        dbk_layout_window(out, root, names);
+        dbk_emit_tables(out, root, NULL);
+    } else if (root->kind == DBK_RELATION_BLOCK)
         fill_block(out, root, SIZE_MAX, root, names);
     for (size_t i = 0; root->kind == DBK_RELATION_UNION && i < root->input_count; i++) {
         if (i > 0)
@@ -333,6 +354,8 @@ void dbk_layout_indexes(struct dbk_buf *out, const struct dbk_algebra *tree,
                               k + 1 == stored->key_count ? ");" : "");
     for (size_t i = 0; i < tree->relation_count; i++) {
         const struct dbk_relation *block = tree->relations[i];
+        for (size_t j = 0; block->kind == DBK_RELATION_WINDOW && j < block->key_count; j++)
+            index_column(&indexing, block, block->partition[j]);
         if (block->kind != DBK_RELATION_BLOCK)
             continue;
         for (size_t j = 0; j < block->condition_count; j++)

@@ -2,6 +2,8 @@
 /*
  * layout -- how the rows of an incremental view are stored: hidden columns, then its own.
  *
+ * Of a WINDOW the keys are what its windows are partitioned by.
+ *
  *     of blocks and unions                    of groups
  *     _daybook_k0 …  the row ids of           _daybook_k0 …  the group's keys, NULLs too
  *                    the input rows, behind   _daybook_n     rows in the group
@@ -50,6 +52,9 @@ void dbk_layout_hidden(struct dbk_buf *out, const struct dbk_relation *root);
 /* The SELECT of all stored columns over the tables themselves: hidden ones, outputs by name. */
 void dbk_layout_fill(struct dbk_buf *out, const struct dbk_relation *root,
                      const char *const *names);
+/* A WINDOW's SELECT list. */
+void dbk_layout_window(struct dbk_buf *out, const struct dbk_relation *relation,
+                       const char *const *names);
 /* A block's SELECT list, FROM and WHERE over its tables, with columns c0, c1, … */
 void dbk_layout_block(struct dbk_buf *out, const struct dbk_relation *block);
 /* The tests of a LEFT JOIN with an input, or all others (SIZE_MAX), with `before` and then AND. */

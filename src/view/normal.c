@@ -6,6 +6,7 @@
  *     HAVING of such a group          is the WHERE of a block over it, which is stored
  *     a group over anything but       the block is stored, and the group is over it
  *     inner joins
+ *     window functions                what they read is stored, and they are over it
  *     UNION, EXCEPT, INTERSECT        groups over UNION ALL, whose rows say which side they are of
  */
 #include <stdio.h>
@@ -130,7 +131,8 @@ static int normal_branch(struct dbk_reading *reading, struct dbk_relation *relat
                          struct dbk_relation **block_out)
 {
     struct dbk_relation *input = NULL;
-    if (relation->kind == DBK_RELATION_BLOCK && relation->normal == NULL) {
+    if (relation->kind == DBK_RELATION_BLOCK && relation->normal == NULL &&
+        !dbk_relation_windows(relation)) {
         *block_out = relation;
         return normal_block(reading, relation);
     }
@@ -146,7 +148,7 @@ static int normal_branch(struct dbk_reading *reading, struct dbk_relation *relat
 static bool is_additive(const struct dbk_relation *group)
 {
     const struct dbk_relation *block = group->inputs[0];
-    if (dbk_relation_asks(block))
+    if (dbk_relation_asks(block) || dbk_relation_windows(block))
         return false;
     for (size_t i = 0; i < group->key_count; i++) {
         if ((dbk_expression_reads(block->outputs[i]) & block->outer) != 0)
@@ -227,8 +229,7 @@ static int split(struct dbk_reading *reading, struct dbk_relation *group,
     if (rc == DBK_OK)
         rc = enter(reading, slots);
     slots->normal = slots;
-    *block_out = made;
-    return rc < 0 ? rc : normal_block(reading, made);
+    return rc < 0 ? rc : normalise(reading, made, true, block_out);
 }
 
 static bool group_asks(const struct dbk_relation *group)
@@ -259,7 +260,7 @@ static int normal_group(struct dbk_reading *reading, struct dbk_relation *group,
     }
     if (rc < 0)
         return rc;
-    if (group_asks(group) || (inner && group->having != NULL))
+    if (group_asks(group) || dbk_relation_windows(group) || (inner && group->having != NULL))
         return split(reading, group, made_out);
     *made_out = group;
     return enter(reading, group);
@@ -410,12 +411,18 @@ static int normal_set(struct dbk_reading *reading, struct dbk_relation *set, boo
 static int normalise(struct dbk_reading *reading, struct dbk_relation *relation, bool inner,
                      struct dbk_relation **made_out)
 {
+    int rc = DBK_OK;
     *made_out = relation;
     switch (relation->kind) {
     case DBK_RELATION_TABLE:
         return enter(reading, relation);
     case DBK_RELATION_BLOCK:
-        return normal_block(reading, relation);
+        if (!dbk_relation_windows(relation))
+            return normal_block(reading, relation);
+        rc = dbk_normal_window(reading, relation);
+        return rc < 0 ? rc : enter(reading, relation);
+    case DBK_RELATION_WINDOW:
+        return DBK_OK;
     case DBK_RELATION_UNION:
         return normal_union(reading, relation);
     case DBK_RELATION_SET:

@@ -79,12 +79,12 @@ static int find_output(struct dbk_reading *reading, struct terms *terms,
     return rc;
 }
 
-static int read_term(struct dbk_reading *reading, struct terms *terms,
-                     const struct dbk_json_node *node, struct dbk_order *order)
+int dbk_read_sort(struct dbk_reading *reading, const struct dbk_json_node **item,
+                  struct dbk_order *order)
 {
-    const struct dbk_json_node *sort = dbk_json_member(node, "SortBy");
-    const struct dbk_json_node *item = sort == NULL ? NULL : dbk_json_member(sort, "node");
-    if (item == NULL || dbk_json_member(sort, "useOp") != NULL)
+    const struct dbk_json_node *sort = dbk_json_member(*item, "SortBy");
+    *item = sort == NULL ? NULL : dbk_json_member(sort, "node");
+    if (*item == NULL || dbk_json_member(sort, "useOp") != NULL)
         return dbk_read_obstacle(reading, 0, "", "ORDER BY of another kind");
     struct dbk_slice nulls = dbk_read_text(sort, "sortby_nulls");
     order->down = dbk_slice_equal_text(dbk_read_text(sort, "sortby_dir"), "SORTBY_DESC");
@@ -92,7 +92,13 @@ static int read_term(struct dbk_reading *reading, struct terms *terms,
         order->nulls = " NULLS FIRST";
     else if (dbk_slice_equal_text(nulls, "SORTBY_NULLS_LAST"))
         order->nulls = " NULLS LAST";
-    int rc = take_collation(reading, &item, &order->collation);
+    return take_collation(reading, item, &order->collation);
+}
+
+static int read_term(struct dbk_reading *reading, struct terms *terms,
+                     const struct dbk_json_node *item, struct dbk_order *order)
+{
+    int rc = dbk_read_sort(reading, &item, order);
     return rc < 0 ? rc : find_output(reading, terms, item, &order->output);
 }
 

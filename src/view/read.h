@@ -36,7 +36,9 @@ struct dbk_scope {
     struct dbk_expression **outputs; /* NULL: none yet */
     const char **labels;
     size_t output_count;
-    bool aggregates;                /* may be used here */
+    bool aggregates; /* may be used here */
+    /* WINDOW's definitions, where window functions may be used; else NULL */
+    const struct dbk_json_node *windows;
     const struct dbk_scope *around; /* of a subquery's names */
 };
 
@@ -84,6 +86,10 @@ int dbk_read_subquery(struct dbk_reading *reading, const struct dbk_scope *scope
 /* FuncCall. */
 int dbk_read_call(struct dbk_reading *reading, const struct dbk_scope *scope,
                   const struct dbk_json_node *node, struct dbk_expression **expression_out);
+/* FuncCall with OVER (window.c). */
+int dbk_read_window(struct dbk_reading *reading, const struct dbk_scope *scope,
+                    const struct dbk_json_node *node, struct dbk_slice name,
+                    struct dbk_expression **expression_out);
 bool dbk_expression_equal(const struct dbk_expression *first, const struct dbk_expression *second);
 /* True when an aggregate stands in it. */
 bool dbk_expression_aggregates(const struct dbk_expression *expression);

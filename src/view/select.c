@@ -461,9 +461,8 @@ int dbk_read_refuse(struct dbk_reading *reading, const struct dbk_json_node *nod
         const char *key;
         const char *what;
     } clauses[] = {
-        {"sortClause", "ORDER BY"}, {"limitCount", "LIMIT"},    {"limitOffset", "OFFSET"},
-        {"valuesLists", "VALUES"},  {"windowClause", "WINDOW"}, {"lockingClause", "FOR UPDATE"},
-        {"intoClause", "INTO"},
+        {"sortClause", "ORDER BY"}, {"limitCount", "LIMIT"},         {"limitOffset", "OFFSET"},
+        {"valuesLists", "VALUES"},  {"lockingClause", "FOR UPDATE"}, {"intoClause", "INTO"},
     };
     for (size_t i = node == reading->top ? 3 : 0; i < sizeof(clauses) / sizeof(clauses[0]); i++) {
         if (dbk_json_member(node, clauses[i].key) != NULL)
@@ -501,9 +500,15 @@ int dbk_read_plain(struct dbk_reading *reading, const struct dbk_json_node *node
     int rc = dbk_read_refuse(reading, node);
     if (rc == DBK_OK)
         rc = make_block(reading, node, &block);
-    struct dbk_scope scope = {.block = block, .aggregates = true, .around = reading->around};
+    static const struct dbk_json_node none = {0};
+    const struct dbk_json_node *windows = dbk_json_member(node, "windowClause");
+    struct dbk_scope scope = {.block = block,
+                              .aggregates = true,
+                              .windows = windows == NULL ? &none : windows,
+                              .around = reading->around};
     if (rc == DBK_OK)
         rc = read_targets(reading, &scope, node, &targets);
+    scope.windows = NULL;
     scope.outputs = targets.outputs;
     scope.labels = targets.labels;
     scope.output_count = targets.count;

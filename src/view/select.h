@@ -53,6 +53,10 @@ int dbk_normal_trivial(struct dbk_reading *reading, struct dbk_relation *input,
                        struct dbk_relation **block_out);
 /* Joins of any kind into inner ones with LEFT JOINs behind (joins.c). */
 int dbk_normal_joins(struct dbk_reading *reading, struct dbk_relation *block);
+/* All inputs and conditions of a block into one input. */
+int dbk_normal_take(struct dbk_reading *reading, struct dbk_relation *block);
+/* A block whose outputs have window functions into a WINDOW; not yet entered. */
+int dbk_normal_window(struct dbk_reading *reading, struct dbk_relation *block);
 /* A COLUMN of an input. */
 int dbk_read_input_column(struct dbk_reading *reading, size_t input, size_t column,
                           struct dbk_expression **expression_out);
@@ -68,6 +72,9 @@ int dbk_read_alike(struct dbk_reading *reading, const struct dbk_relation *relat
 /* Fills a group's keys, aggregates, outputs and having. */
 int dbk_read_group(struct dbk_reading *reading, struct dbk_group_parts *parts,
                    struct dbk_relation *group);
+/* SortBy: its direction, and its expression in *item. */
+int dbk_read_sort(struct dbk_reading *reading, const struct dbk_json_node **item,
+                  struct dbk_order *order);
 /*
  * ORDER BY, LIMIT and OFFSET of the whole SELECT, into the tree (order.c). scope: its outputs, and
  * their block, or NULL where it is several SELECTs. hidden_out: hidden outputs, as many as the tree

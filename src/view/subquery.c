@@ -79,6 +79,10 @@ int dbk_read_subquery(struct dbk_reading *reading, const struct dbk_scope *scope
         rc = dbk_read_alike(reading, made->select, place);
     if (rc == DBK_OK && scalar)
         rc = check_scalar(reading, made->select, place);
+    if (rc == DBK_OK && dbk_relation_reads_around(made->select) != 0 &&
+        dbk_relation_windows(dbk_relation_base(made->select)))
+        rc = dbk_read_obstacle(reading, place, "let it stand in a subquery in FROM",
+                               "a window function in a subquery that reads columns around it");
     if (rc == DBK_OK)
         rc = check_around(reading, made->select, place);
     made->place = place;
@@ -192,7 +196,8 @@ static int store_inside(struct dbk_reading *reading, struct dbk_relation *base)
 static bool is_simple(const struct dbk_relation *block)
 {
     return block->kind == DBK_RELATION_BLOCK && block->input_count == 1 &&
-           block->inputs[0]->kind == DBK_RELATION_TABLE && !dbk_relation_asks(block);
+           block->inputs[0]->kind == DBK_RELATION_TABLE && !dbk_relation_asks(block) &&
+           !dbk_relation_windows(block);
 }
 
 int dbk_normal_subquery(struct dbk_reading *reading, struct dbk_expression *expression)

@@ -130,7 +130,7 @@ static bool asks_of_changed(const struct dbk_delta *delta, const struct dbk_expr
 
 bool dbk_delta_reaches(const struct dbk_delta *delta, const struct dbk_relation *relation)
 {
-    bool block = relation->kind == DBK_RELATION_BLOCK;
+    bool block = relation->kind == DBK_RELATION_BLOCK || relation->kind == DBK_RELATION_WINDOW;
     for (size_t i = 0; i < relation->input_count; i++) {
         const struct dbk_relation *input = relation->inputs[i];
         if (delta->changed[input->number] || (!block && dbk_delta_reaches(delta, input)))

@@ -57,6 +57,10 @@ void make_tables(struct world *world, struct dbk_buf *sql);
 void make_batch(struct world *world, struct dbk_buf *sql, unsigned changes);
 /* Into world->select. */
 void make_select(struct world *world);
+/* A number below the limit, one chance in so many, one of some words. */
 unsigned make_below(struct world *world, unsigned limit);
+bool make_one_in(struct world *world, unsigned count);
+const char *make_pick(struct world *world, const char *const *items, size_t count);
+#define PICK(world, items) make_pick(world, items, sizeof(items) / sizeof((items)[0]))
 
 #endif

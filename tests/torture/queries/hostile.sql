@@ -143,3 +143,51 @@ SELECT DISTINCT n FROM a ORDER BY n DESC LIMIT 2
 SELECT o.k, count(*) AS c FROM order_only AS o GROUP BY o.k
 -- query over_limit full
 SELECT o.k, count(*) AS c FROM limit_order AS o GROUP BY o.k
+-- query window_rank
+SELECT k, n, x, rank() OVER (PARTITION BY k ORDER BY n DESC NULLS LAST) AS r, sum(n) OVER (PARTITION BY k) AS s FROM a
+-- query window_row_number
+SELECT k, n, x, row_number() OVER (PARTITION BY k ORDER BY n, x) AS r FROM a
+-- query window_lag
+SELECT k, n, x, lag(n, 1, 0) OVER w AS l, lead(x) OVER w AS f FROM a WHERE n > 0 WINDOW w AS (PARTITION BY k ORDER BY n, x)
+-- query window_rows
+SELECT k, n, sum(n) OVER (PARTITION BY k ORDER BY n, x ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS s, first_value(n) OVER (PARTITION BY k ORDER BY n, x ROWS UNBOUNDED PRECEDING) AS f FROM a
+-- query window_range
+SELECT k, n, sum(n) OVER (PARTITION BY k ORDER BY n) AS s, count(*) OVER (PARTITION BY k ORDER BY n RANGE BETWEEN 1 PRECEDING AND 1 FOLLOWING) AS c FROM a
+-- query window_two_sets
+SELECT k, n, rank() OVER (PARTITION BY k, n ORDER BY x) AS r, dense_rank() OVER (PARTITION BY n ORDER BY k) AS d FROM a
+-- query window_join
+SELECT a.k, b.n, rank() OVER (PARTITION BY a.k ORDER BY b.n) AS r FROM a LEFT JOIN b ON a.n = b.n WHERE a.x IS NOT NULL
+-- query window_group
+SELECT k, n, sum(n) AS s, rank() OVER (PARTITION BY k ORDER BY sum(n) DESC) AS r FROM a GROUP BY k, n
+-- query window_group_having
+SELECT k, n, count(*) AS c, sum(count(*)) OVER (PARTITION BY k) AS t FROM a GROUP BY k, n HAVING count(*) > 1
+-- query window_top
+SELECT s.k, s.n, s.x FROM (SELECT k, n, x, row_number() OVER (PARTITION BY k ORDER BY n DESC, x) AS r FROM a) AS s WHERE s.r <= 2
+-- query window_join_behind
+SELECT s.k, s.r, count(*) AS c FROM (SELECT k, rank() OVER (PARTITION BY k ORDER BY n) AS r FROM a) AS s LEFT JOIN b ON b.k = s.k GROUP BY s.k, s.r
+-- query window_distinct
+SELECT DISTINCT k, max(n) OVER (PARTITION BY k) AS m FROM a
+-- query window_union
+SELECT k, count(*) OVER (PARTITION BY k) AS c FROM a UNION ALL SELECT k, count(*) OVER (PARTITION BY k, n) FROM b
+-- query window_in
+SELECT n FROM b WHERE n IN (SELECT rank() OVER (PARTITION BY k ORDER BY n) FROM a)
+-- query window_expression
+SELECT k, n * 1.0 / sum(n) OVER (PARTITION BY coalesce(k, '')) AS part FROM a
+-- query window_order ordered
+SELECT k, n, x, rank() OVER (PARTITION BY k ORDER BY n) AS r FROM a ORDER BY r, k, n, x LIMIT 5
+-- query window_asks
+SELECT k, n, count(*) OVER (PARTITION BY k) AS c FROM a WHERE n IN (SELECT n FROM b)
+-- query window_of_window
+SELECT s.k, s.r, count(*) OVER (PARTITION BY s.r) AS c FROM (SELECT k, rank() OVER (PARTITION BY k ORDER BY n) AS r FROM a) AS s
+-- query window_none full
+SELECT k, rank() OVER (ORDER BY n) AS r FROM a
+-- query window_apart full
+SELECT k, rank() OVER (PARTITION BY k ORDER BY n) AS r, rank() OVER (PARTITION BY n ORDER BY k) AS s FROM a
+-- query window_ties tied
+SELECT k, row_number() OVER (PARTITION BY k) AS r, n, lag(x) OVER (PARTITION BY k ORDER BY n) AS l FROM a
+-- query window_group_ties tied
+SELECT k, n, count(*) AS c, row_number() OVER (PARTITION BY k ORDER BY count(*)) AS r FROM a GROUP BY k, n
+-- query window_join_ties tied
+SELECT a.k, b.k AS bk, sum(a.n) OVER (PARTITION BY b.k ORDER BY a.n ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING) AS s, row_number() OVER (PARTITION BY b.k ORDER BY b.n) AS r FROM a JOIN b ON a.n >= b.n
+-- query limit_ties tied
+SELECT k, n FROM a ORDER BY n LIMIT 3

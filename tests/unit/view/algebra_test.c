@@ -117,8 +117,14 @@ static void test_view_algebra__what_it_has_a_place_for_is_incremental(void **sta
 static void test_view_algebra__the_first_obstacle_is_named_with_its_place(void **state)
 {
     (void)state;
-    assert_obstacle("-- a head\nSELECT a,\n  row_number() OVER () FROM t",
-                    "views/v.sql:3:3: a window function");
+    assert_obstacle(
+        "-- a head\nSELECT a,\n  row_number() OVER () FROM t",
+        "views/v.sql:3:3: a window without PARTITION BY: each change may change all rows");
+    assert_obstacle("SELECT rank() OVER (PARTITION BY a ORDER BY b), rank() OVER (PARTITION BY b) "
+                    "FROM t",
+                    "views/v.sql:1:8: windows whose PARTITION BY have nothing in common");
+    assert_obstacle("SELECT last_value(a) OVER (PARTITION BY b ORDER BY c) FROM t",
+                    "views/v.sql:1:8: last_value() of a frame that is not one of ROWS");
     assert_obstacle("SELECT d FROM t RIGHT JOIN s USING (a)",
                     "views/v.sql:1:10: USING or NATURAL beside a RIGHT or FULL JOIN");
     assert_obstacle("SELECT t.a FROM t FULL JOIN s ON t.a IN (SELECT b FROM t)",
