@@ -35,7 +35,7 @@
 #define DBK_ALGEBRA_SIZE_MAX ((size_t)64 << 10)
 #define DBK_ALGEBRA_TOKENS_MAX 5000
 /* Tables of one block: each adds a factor of two to the terms of its difference. */
-#define DBK_ALGEBRA_INPUTS_MAX 6
+#define DBK_ALGEBRA_INPUTS_MAX 8
 
 enum dbk_expression_kind {
     DBK_EXPRESSION_COLUMN,   /* column `column` of the block's input `input` */
@@ -85,6 +85,7 @@ struct dbk_expression {
     bool negated;
     bool has_operand; /* CASE */
     bool has_else;    /* CASE */
+    bool filter;      /* CASE: written as FILTER of the aggregate whose argument it is */
     bool aggregate;   /* CALL; gone where a group's outputs are */
     bool star;        /* CALL: COUNT(*) */
     bool distinct;    /* CALL */

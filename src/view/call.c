@@ -49,9 +49,6 @@ static int check_call(struct dbk_reading *reading, const struct dbk_json_node *n
                       struct dbk_slice name, const struct dbk_expression *call)
 {
     size_t place = call->place;
-    if (dbk_json_member(node, "agg_filter") != NULL)
-        return dbk_read_obstacle(reading, place, "write CASE WHEN … THEN … END in the aggregate",
-                                 "FILTER of an aggregate");
     if (dbk_json_member(node, "agg_order") != NULL || dbk_read_is_true(node, "func_variadic"))
         return dbk_read_obstacle(reading, place, "", "an ordered aggregate");
     if (DBK_READ_IS_AMONG(name, unordered))
@@ -68,6 +65,29 @@ static int check_call(struct dbk_reading *reading, const struct dbk_json_node *n
         return dbk_read_obstacle(reading, place, "let an event or a column say the time",
                                  "%.*s() reads the clock here", DBK_SLICE_ARGS(name));
     return DBK_OK;
+}
+
+/* f(e) FILTER (WHERE t) is f(CASE WHEN t THEN e END), and count(*) has 1 for e. */
+static int read_filter(struct dbk_reading *reading, const struct dbk_scope *scope,
+                       const struct dbk_json_node *test, struct dbk_expression *call)
+{
+    struct dbk_expression *made = dbk_read_make(reading, DBK_EXPRESSION_CASE, 2);
+    struct dbk_expression *one = dbk_read_make(reading, DBK_EXPRESSION_CONSTANT, 0);
+    struct dbk_expression **arguments =
+        dbk_arena_alloc_zero(reading->tree->arena, 2, sizeof(struct dbk_expression *));
+    if (made == NULL || one == NULL || arguments == NULL)
+        return dbk_read_no_memory(reading);
+    if (!call->aggregate || call->argument_count > 1)
+        return dbk_read_obstacle(reading, call->place, "", "FILTER of what is no aggregate");
+    one->text = "1";
+    made->filter = true;
+    made->star = call->star;
+    made->arguments[1] = call->star ? one : call->arguments[0];
+    call->star = false;
+    call->arguments = arguments;
+    call->arguments[0] = made;
+    call->argument_count = 1;
+    return dbk_read_expression(reading, scope, test, &made->arguments[0]);
 }
 
 static bool is_aggregate(const struct dbk_reading *reading, struct dbk_slice name,
@@ -140,6 +160,8 @@ int dbk_read_call(struct dbk_reading *reading, const struct dbk_scope *scope,
     call->distinct = dbk_read_is_true(node, "agg_distinct");
     call->aggregate = aggregate;
     rc = check_call(reading, node, name, call);
+    if (rc == DBK_OK && dbk_json_member(node, "agg_filter") != NULL)
+        rc = read_filter(reading, &inner, dbk_json_member(node, "agg_filter"), call);
     if (rc == DBK_OK)
         *expression_out = call;
     return rc;

@@ -57,10 +57,19 @@ static void emit_slot(struct dbk_buf *out, const struct dbk_emit *emit,
     const struct dbk_aggregate *aggregate = &group->aggregates[slot - group->key_count];
     dbk_buf_append_text(out, aggregate->name);
     dbk_buf_append_text(out, aggregate->distinct ? "(DISTINCT " : "(");
-    if (aggregate->star)
+    const struct dbk_expression *argument =
+        aggregate->star ? NULL : block->outputs[aggregate->argument];
+    const struct dbk_expression *filter =
+        argument != NULL && argument->filter ? argument->arguments[0] : NULL;
+    if (argument == NULL || (filter != NULL && argument->star))
         dbk_buf_append_char(out, '*');
     else
-        dbk_emit_expression(out, &below, block->outputs[aggregate->argument]);
+        dbk_emit_expression(out, &below, filter == NULL ? argument : argument->arguments[1]);
+    dbk_buf_append_char(out, ')');
+    if (filter == NULL)
+        return;
+    dbk_buf_append_text(out, " FILTER (WHERE ");
+    dbk_emit_expression(out, &below, filter);
     dbk_buf_append_char(out, ')');
 }
 

@@ -542,9 +542,9 @@ bool dbk_expression_equal(const struct dbk_expression *first, const struct dbk_e
         first->input != second->input || first->column != second->column ||
         first->around != second->around || first->select != second->select ||
         first->negated != second->negated || first->has_operand != second->has_operand ||
-        first->has_else != second->has_else || first->star != second->star ||
-        first->distinct != second->distinct || first->window != second->window ||
-        first->argument_count != second->argument_count)
+        first->has_else != second->has_else || first->filter != second->filter ||
+        first->star != second->star || first->distinct != second->distinct ||
+        first->window != second->window || first->argument_count != second->argument_count)
         return false;
     for (size_t i = 0; i < first->argument_count; i++) {
         if (!dbk_expression_equal(first->arguments[i], second->arguments[i]))

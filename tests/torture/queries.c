@@ -42,6 +42,7 @@ struct query {
     struct dbk_view_definition definition;
     uint64_t incremental;
     uint64_t changes;
+    uint64_t most; /* rows that it ever had */
     char reason[512];
 };
 
@@ -81,7 +82,7 @@ static void add_query(struct run *run, char *line, struct dbk_slice sql)
                                                      .file = run->file,
                                                      .database = "d",
                                                      .database_path = run->path,
-                                                     .mode = DBK_VIEW_AUTO,
+                                                     .mode = DBK_VIEW_INCREMENTAL,
                                                      .sql = sql};
     run->query_count++;
 }
@@ -132,7 +133,7 @@ static void run_sql(struct run *run, const char *what, struct dbk_slice sql, int
         if (one.size == 0)
             break;
         int rc = dbk_statement_open(run->connection, one, &statement, NULL, &err);
-        if (rc == DBK_OK && memchr(one.data, '?', one.size) != NULL)
+        if (rc == DBK_OK && memmem(one.data, one.size, "?1", 2) != NULL)
             dbk_statement_bind(statement, 1, &value);
         while (rc >= 0 && (rc = dbk_statement_step(statement, &err)) == 1)
             continue;
@@ -157,6 +158,17 @@ static void verify(struct run *run, const struct query *query)
                                                    .os = run->os},
                         &rows, &err) < 0)
         die(run, query->name, "verify", err.message);
+}
+
+static uint64_t rows_of(struct run *run, const struct query *query)
+{
+    struct dbk_error err = {0};
+    char sql[96];
+    int64_t count = 0;
+    (void)snprintf(sql, sizeof(sql), "SELECT count(*) FROM %s", query->name);
+    if (dbk_view_integer(run->connection, sql, NULL, &count, &err) < 0)
+        die(run, query->name, "its rows", err.message);
+    return (uint64_t)count;
 }
 
 static void refresh(struct run *run, struct query *query, bool first)
@@ -184,6 +196,8 @@ static void refresh(struct run *run, struct query *query, bool first)
         die(run, query->name, "it was refreshed fully", row.reason);
     query->incremental += row.refreshed == DBK_VIEW_INCREMENTAL;
     query->changes += row.changes;
+    uint64_t rows = rows_of(run, query);
+    query->most = rows > query->most ? rows : query->most;
     if (query->tied) {
         verify(run, query);
         return;
@@ -197,17 +211,6 @@ static void refresh(struct run *run, struct query *query, bool first)
     if (query->ordered && (compare_order(run->connection, query->name, &err) != 1 ||
                            compare_order(run->connection, some, &err) != 1))
         die(run, query->name, "its rows come in another order", err.message);
-}
-
-static uint64_t rows_of(struct run *run, const struct query *query)
-{
-    struct dbk_error err = {0};
-    char sql[96];
-    int64_t count = 0;
-    (void)snprintf(sql, sizeof(sql), "SELECT count(*) FROM %s", query->name);
-    if (dbk_view_integer(run->connection, sql, NULL, &count, &err) < 0)
-        die(run, query->name, "its rows", err.message);
-    return (uint64_t)count;
 }
 
 static void print(struct run *run, const struct query *query)
@@ -257,6 +260,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < run.query_count; i++) {
         full += run.queries[i].full;
         verify(&run, &run.queries[i]);
+        if (run.queries[i].most == 0)
+            die(&run, run.queries[i].name, "the file", "it never had a row: nothing is shown");
         print(&run, &run.queries[i]);
     }
     (void)printf("{\"queries\":%zu,\"incremental\":%zu,\"batches\":%u}\n", run.query_count,

@@ -34,7 +34,7 @@ SELECT a.k, a.x FROM a WHERE a.x NOT IN (SELECT e.t FROM e)
 -- query in_affinity
 SELECT c.id, c.u, c.u IN (SELECT e.t FROM e) AS is_in, c.q IN (SELECT e.m FROM e) AS other FROM c
 -- query three_deep
-SELECT a.k, a.n FROM a WHERE EXISTS (SELECT 1 FROM b WHERE b.k = a.k AND b.n IN (SELECT c.p FROM c WHERE c.q = b.k AND NOT EXISTS (SELECT 1 FROM e WHERE e.m = c.id)))
+SELECT a.k, a.n FROM a WHERE EXISTS (SELECT 1 FROM b WHERE b.n = a.n AND b.n IN (SELECT c.p FROM c WHERE c.p = b.n AND NOT EXISTS (SELECT 1 FROM e WHERE e.m = c.id)))
 -- query three_deep_not
 SELECT a.k, a.n FROM a WHERE NOT EXISTS (SELECT 1 FROM b WHERE b.n = a.n AND NOT EXISTS (SELECT 1 FROM c WHERE c.p = b.n AND c.id NOT IN (SELECT e.m FROM e WHERE e.m = c.id OR e.t = c.q)))
 -- query full_nulls
