@@ -3,23 +3,30 @@
 the daemon, each server and each connection are ended at every message of a batch.
 
 The oracle is worked out from the events that were appended. DAYBOOK_CONFORMANCE_RUNS asks for more
-runs than a test needs, DAYBOOK_CONFORMANCE_SEED for others.
+runs than a test needs, DAYBOOK_CONFORMANCE_SEED for others; tests/torture/conformance.py does many,
+and goes on where it was ended.
 """
+import argparse
 import collections
+import importlib.util
 import json
 import os
+import pathlib
 import random
 import sqlite3
 import time
 import uuid
 
 import pytest
-from conftest import Book, Server, missing
+import retail
+from conftest import ROOT, Book, Server, missing
 from services.ferretdb import FerretDB
 from services.neo4j import Neo4j
 from services.postgres import Missing, Postgres
 from services.proxy import Proxy, http_messages, mongodb_messages
 
+REAL = pathlib.Path(os.environ.get(
+    "DAYBOOK_RETAIL", ROOT.parent / "shared" / "data" / "online-retail.csv.zst"))
 RUNS = int(os.environ.get("DAYBOOK_CONFORMANCE_RUNS", "14"))
 SEED = int(os.environ.get("DAYBOOK_CONFORMANCE_SEED", "1"))
 
@@ -257,9 +264,10 @@ class Bench:
                 self.revive()
         raise AssertionError("nothing was answered")
 
-    def settle(self, seconds=120):
+    def settle(self, seconds=120, mend=lambda: None):
         end = time.monotonic() + seconds
         while True:
+            mend()
             found = self.status()
             if all(one["position"] >= self.last for one in found.values()):
                 return
@@ -285,8 +293,8 @@ def bench(binary, tmp_path_factory):
     made.close()
 
 
-def strike(bench, chance, target, number):
-    """One fault, at one of the first messages of what comes next."""
+def strike(bench, chance, target, number, killed):
+    """One fault, at one of the first messages of what comes next. killed gets a server that is."""
     at = 1 + number % 11
     after = number // 11 % 2 == 1
     kind = chance.choices(["cut", "reset", "delay", "daemon", "server"], [4, 4, 1, 3, 1])[0]
@@ -296,34 +304,65 @@ def strike(bench, chance, target, number):
         target.proxy.arm(at, after=after, reset=kind == "reset")
     elif kind == "delay":
         target.proxy.delay_s = 0.05
+    elif kind == "daemon":
+        target.proxy.arm(at, after=after, action=bench.kill_daemon)
     else:
-        target.proxy.arm(at, after=after,
-                         action=target.server.kill if kind == "server" else bench.kill_daemon)
+        target.proxy.arm(at, after=after, action=lambda: killed.append(target.server.kill()))
     return kind
+
+
+def run(bench, seed, number):
+    """One run: a fault, events, and all databases against the oracle. What it was, and whether it
+    came to pass."""
+    chance = random.Random(seed * 100000 + number)
+    target = chance.choice([one for one in bench.targets if one.proxy])
+    killed = []
+    kind = strike(bench, chance, target, number, killed)
+    struck = target.proxy.cuts
+    bench.append(chance, chance.randint(5, 80))
+    if kind == "server":
+        # The others go on without it.
+        for other in bench.targets:
+            if other is not target:
+                end = time.monotonic() + 60
+                while bench.status()[other.name]["position"] < bench.last:
+                    assert time.monotonic() < end, bench.status()
+                    time.sleep(0.02)
+
+    def mend():
+        """A server is started again, also one that is only hit by a later try."""
+        while killed:
+            target.server.start()
+            killed.pop()
+
+    bench.settle(mend=mend)
+    target.proxy.arm(None)
+    mend()  # it went with the last message
+    bench.settle()
+    target.proxy.delay_s = 0
+    bench.check()
+    return target.name, kind, target.proxy.cuts > struck or kind == "delay"
 
 
 def test_they_hold_what_the_events_say(bench):
     counts = collections.Counter()
     for number in range(RUNS):
-        chance = random.Random(SEED * 100000 + number)
-        target = chance.choice([one for one in bench.targets if one.proxy])
-        kind = strike(bench, chance, target, number)
-        struck = target.proxy.cuts
-        bench.append(chance, chance.randint(5, 80))
-        if kind == "server":
-            # The others go on without it.
-            for other in bench.targets:
-                if other is not target:
-                    end = time.monotonic() + 60
-                    while bench.status()[other.name]["position"] < bench.last:
-                        assert time.monotonic() < end, bench.status()
-                        time.sleep(0.02)
-            if target.proxy.cuts > struck:
-                target.server.start()
-        bench.settle()
-        target.proxy.arm(None)
-        target.proxy.delay_s = 0
-        bench.check()
-        counts[kind] += target.proxy.cuts > struck or kind == "delay"
+        _, kind, struck = run(bench, SEED, number)
+        counts[kind] += struck
     print(dict(counts))
     assert sum(counts.values()) > RUNS // 2
+
+
+def test_online_retail_has_the_same_totals(bench, binary, tmp_path):
+    """The first lines of the real file; a file of its shape where that is not there. The comparison
+    is the script's, which also measures."""
+    spec = importlib.util.spec_from_file_location("retail_targets",
+                                                  ROOT / "tests" / "torture" / "retail.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    rows, data = 400, REAL
+    if not REAL.is_file():
+        rows, data = 0, tmp_path / "made.csv"
+        data.write_bytes(retail.make(rows=400, seed=7, faults=False)[0])
+    options = argparse.Namespace(data=data, rows=rows, product="85123A", binary=binary, hand=False)
+    script.compare(options, tmp_path, [one.server for one in bench.targets if one.server])

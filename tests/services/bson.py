@@ -166,8 +166,11 @@ class Client:
         self.count = 0
 
     def command(self, command, database):
+        return self.send(encode({**command, "$db": database}))
+
+    def send(self, body):
+        """What is encoded already."""
         self.count += 1
-        body = encode({**command, "$db": database})
         self.socket.sendall(struct.pack("<iiiiIb", 21 + len(body), self.count, 0, OP_MSG, 0, 0) +
                             body)
         message = read_message(self.socket)
