@@ -4,7 +4,9 @@
  *
  *     connect -> follow until something fails or somebody asks for a snapshot -> again
  *
- * What can work again is tried again, ever later; what cannot waits for somebody.
+ * What can work again is tried again, ever later; what cannot waits for somebody. What somebody
+ * may put right in the database, of which nobody tells (a table that is not there, a row that an
+ * outbox cannot give), has failed, and is tried again all the same.
  */
 #include "capture/captures.h"
 
@@ -153,6 +155,15 @@ int dbk_capture_open_entry(struct dbk_capture *capture, struct dbk_entry **entry
                           entry_out, err);
 }
 
+/* A failure is shown until it is over, also while it is tried again. */
+static void set_connecting(struct dbk_capture *capture)
+{
+    (void)pthread_mutex_lock(&capture->captures->lock);
+    if (capture->status.error[0] == 0)
+        capture->status.state = DBK_CAPTURE_CONNECTING;
+    (void)pthread_mutex_unlock(&capture->captures->lock);
+}
+
 /* A transaction that is stored in part is not shown, from before the first reader on. */
 static int hold_back(struct dbk_capture *capture, struct dbk_error *err)
 {
@@ -223,16 +234,12 @@ int64_t dbk_capture_now_us(const struct dbk_capture *capture)
     return os->monotonic_us(os);
 }
 
-static void set_state(struct dbk_capture *capture, enum dbk_capture_state state,
-                      const struct dbk_error *failure)
+static void set_failed(struct dbk_capture *capture, bool again, const struct dbk_error *failure)
 {
     (void)pthread_mutex_lock(&capture->captures->lock);
-    capture->status.state = state;
-    if (failure != NULL) {
-        capture->status.failures++;
-        (void)snprintf(capture->status.error, sizeof(capture->status.error), "%s",
-                       failure->message);
-    }
+    capture->status.state = again ? DBK_CAPTURE_WAITING : DBK_CAPTURE_FAILED;
+    capture->status.failures++;
+    (void)snprintf(capture->status.error, sizeof(capture->status.error), "%s", failure->message);
     (void)pthread_mutex_unlock(&capture->captures->lock);
 }
 
@@ -428,7 +435,7 @@ static int run_outbox(struct dbk_capture *capture, struct dbk_error *err)
 {
     const struct dbk_captures_options *options = &capture->captures->options;
     struct dbk_outbox *outbox = NULL;
-    set_state(capture, DBK_CAPTURE_CONNECTING, NULL);
+    set_connecting(capture);
     int rc =
         dbk_outbox_open(&(struct dbk_outbox_options){.os = options->os,
                                                      .store = options->store,
@@ -457,7 +464,7 @@ static int run_session(struct dbk_capture *capture, struct dbk_error *err)
     const struct dbk_source_driver *driver = NULL;
     struct session session = {.capture = capture};
     struct dbk_entry_counts counts;
-    set_state(capture, DBK_CAPTURE_CONNECTING, NULL);
+    set_connecting(capture);
     int rc = dbk_capture_driver(capture->service, capture->kind, &driver, err);
     if (rc == DBK_OK)
         rc = dbk_capture_open_entry(capture, &session.entry, err);
@@ -502,12 +509,12 @@ static void *run(void *context)
         if (rc >= 0 || capture->captures->stop || capture->resnapshot)
             continue;
         bool again = can_work_again(rc);
-        set_state(capture, again ? DBK_CAPTURE_WAITING : DBK_CAPTURE_FAILED, &err);
+        set_failed(capture, again, &err);
         capture->backoff_us = capture->backoff_us == 0 ? BACKOFF_US_MIN : capture->backoff_us * 2;
         if (capture->backoff_us > BACKOFF_US_MAX)
             capture->backoff_us = BACKOFF_US_MAX;
-        /* A row that was refused may be corrected in the source, of which nobody tells. */
-        sleep_until_over(capture, again || outbox ? capture->backoff_us : -1);
+        bool may_come = outbox || rc == DBK_ENOTFOUND;
+        sleep_until_over(capture, again || may_come ? capture->backoff_us : -1);
     }
 }
 

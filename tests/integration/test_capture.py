@@ -664,6 +664,15 @@ def test_what_a_table_lacks_is_named(postgres, database, book, serve, setup, err
     assert now["state"] == "failed"
 
 
+def test_a_table_that_was_missing_is_captured_when_it_comes(postgres, database, book, serve):
+    server = serve(book)
+    assert "is not in the database" in failure(server)["error"]
+    postgres.sql(PEOPLE + "; INSERT INTO people (id, name) VALUES (1, 'a')", database)
+    settle(server, postgres, database)
+    assert status(server)["error"] is None
+    assert_same(book, postgres, database)
+
+
 def test_what_the_user_may_not_is_named(postgres, database, binary, tmp_path, data, serve):
     role = f"limited_{next(NUMBERS)}"
     postgres.sql(PEOPLE, database)

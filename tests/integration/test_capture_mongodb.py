@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Polling of collections of MongoDB, on a real FerretDB: with many writers, a daemon, connections
 and a server that are killed, the book's events replay to exactly the source's documents; values are
-exact; and what would miss documents is refused.
-
-What FerretDB does not have (a replica set's reads, views, decimals) is asked of the server of
-services/mongod.py, which records what it is asked."""
+exact; and what would miss documents is refused. What FerretDB does not have (a replica set's reads,
+views, decimals) is not tested."""
 import itertools
 import os
 import random
@@ -285,6 +283,15 @@ def test_what_would_miss_documents_is_refused(ferretdb, database, make, serve, l
     server = serve(make(ferretdb.connection(database=database), *lines, *deletes))
     seen = wait_for(lambda: status(server)["state"] == "failed" and status(server))
     assert message in seen["error"]
+
+
+def test_a_collection_that_was_missing_is_polled_when_it_comes(ferretdb, database, make, serve):
+    ferretdb.command({"drop": "products"}, database)
+    server = serve(make(ferretdb.connection(database=database)))
+    wait_for(lambda: status(server)["state"] == "failed")
+    ferretdb.command({"insert": "products", "documents": [{"_id": 1}]}, database)
+    wait_for(lambda: len(events_of(server.book)) == 1, 20)
+    assert status(server)["error"] is None
 
 
 def test_a_document_without_a_cursor_comes_later(ferretdb, database, make, serve):

@@ -353,6 +353,20 @@ def test_what_is_wrong_is_named(book, serve, binary, tmp_path):
     assert "unable to open" in failure(script=None)
 
 
+def test_a_table_that_was_missing_is_captured_when_it_comes(book, source, serve):
+    server = serve(book)
+    now = wait_for(lambda: status(server)["state"] == "failed" and status(server))
+    assert "is not in the database" in now["error"]
+    # It is shown all the while it is tried again.
+    for _ in range(20):
+        assert status(server)["state"] == "failed" and server.get("/healthz").status == 503
+        time.sleep(0.02)
+    source.execute(PEOPLE)
+    source.execute("INSERT INTO people (id, name) VALUES (1, 'a')")
+    wait_for(lambda: len(events_of(book)) == 1, 20)
+    assert status(server)["error"] is None and server.get("/healthz").status == 200
+
+
 def test_two_books_do_not_share_a_journal(book, source, serve, binary, tmp_path):
     source.execute(PEOPLE)
     source.execute("INSERT INTO people (id, name) VALUES (1, 'a')")

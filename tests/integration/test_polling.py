@@ -219,6 +219,18 @@ def test_what_would_miss_rows_is_refused(postgres, database, make, serve, lines,
     assert message in now["error"]
 
 
+def test_a_table_that_was_missing_is_polled_when_it_comes(postgres, database, make, serve):
+    server = serve(make(postgres.connection(database), "cursor: stamp", "deletes: none"))
+    wait_for(lambda: status(server)["state"] == "failed")
+    # One that comes without its cursor's column is waited for, too.
+    postgres.sql("CREATE TABLE people (id int PRIMARY KEY, name text)", database)
+    wait_for(lambda: "no column that `cursor` names" in status(server)["error"], 20)
+    postgres.sql("ALTER TABLE people ADD stamp xid8 NOT NULL DEFAULT pg_current_xact_id(); "
+                 "INSERT INTO people VALUES (1, 'a')", database)
+    wait_for(lambda: len(events_of(server.book)) == 1, 20)
+    assert status(server)["error"] is None
+
+
 def test_a_time_needs_to_see_open_transactions(postgres, database, make, serve):
     postgres.sql(TIME + "; CREATE ROLE reader LOGIN; GRANT SELECT ON people TO reader", database)
     server = serve(make(postgres.connection(database, user="reader"), "cursor: stamp",
