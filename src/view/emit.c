@@ -78,7 +78,7 @@ void dbk_emit_slot(struct dbk_buf *out, const struct dbk_relation *group, size_t
 {
     bool key = slot < group->key_count;
     /* A stored column has an affinity, which an aggregate's value has not: plus takes it away. */
-    bool bare = !key || dbk_relation_affinity(group->inputs[0], slot) == 'X';
+    bool bare = !group->typed && (!key || dbk_relation_affinity(group->inputs[0], slot) == 'X');
     dbk_buf_append_format(out, bare ? "(+%s_daybook_%c%zu)" : "%s_daybook_%c%zu", prefix,
                           key ? 'k' : 'v', key ? slot : slot - group->key_count);
 }

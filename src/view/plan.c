@@ -123,8 +123,7 @@ static int read_names(struct dbk_view_plan *plan, struct dbk_connection *connect
     return rc;
 }
 
-/* Hidden outputs' names, behind those of the result. 1: done. */
-static int name_hidden(struct dbk_view_plan *plan, struct dbk_error *err)
+int dbk_view_plan_name_hidden(struct dbk_view_plan *plan, struct dbk_error *err)
 {
     size_t count = plan->tree.root->column_count;
     const char **names = dbk_arena_alloc_zero(&plan->arena, count + 1, sizeof(*names));
@@ -164,7 +163,7 @@ int dbk_view_plan_make(struct dbk_view_plan *plan, struct dbk_connection *connec
     if (rc == 1 && plan->tree.root->column_count != plan->name_count + plan->tree.hidden_count)
         rc = dbk_error_set(&failure, DBK_EINVAL, "two parsers count its columns otherwise");
     if (rc == 1)
-        rc = name_hidden(plan, &failure);
+        rc = dbk_view_plan_name_hidden(plan, &failure);
     if (rc == DBK_ENOMEM)
         return dbk_error_set(err, rc, "%s", failure.message);
     plan->incremental = rc == 1;

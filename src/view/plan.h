@@ -30,6 +30,8 @@ void dbk_view_plan_release(struct dbk_view_plan *plan);
 int dbk_view_plan_make(struct dbk_view_plan *plan, struct dbk_connection *connection,
                        const struct dbk_view_definition *definition,
                        struct dbk_error *err) DBK_MUST_CHECK;
+/* Names the hidden outputs (algebra.h), behind those of the result. 1: done. */
+int dbk_view_plan_name_hidden(struct dbk_view_plan *plan, struct dbk_error *err) DBK_MUST_CHECK;
 /* Whether the tables behind its names are still those of the plan: asked in the transaction that
    reads them, since a rebuilt model puts another table behind its name at any time. */
 int dbk_view_plan_is_current(const struct dbk_view_plan *plan, struct dbk_connection *connection,

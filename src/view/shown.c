@@ -39,14 +39,13 @@ void dbk_shown_whole(struct dbk_buf *sql, const struct dbk_view_plan *plan, cons
     dbk_buf_append_text(sql, " FROM ");
     append_table(sql, view, generation, "");
     if (root->kind == DBK_RELATION_GROUP && root->having != NULL)
-        dbk_buf_append_text(sql, " WHERE _daybook_shown");
+        dbk_buf_append_text(sql, " WHERE _daybook_shown = 1");
 }
 
-void dbk_shown_create(struct dbk_buf *sql, const struct dbk_view_plan *plan, const char *view,
+void dbk_shown_select(struct dbk_buf *sql, const struct dbk_view_plan *plan, const char *view,
                       uint64_t generation)
 {
     const struct dbk_algebra *tree = &plan->tree;
-    dbk_buf_append_format(sql, "DROP VIEW IF EXISTS \"%s\"; CREATE VIEW \"%s\" AS ", view, view);
     if (!plan->incremental) {
         dbk_buf_append_text(sql, "SELECT * FROM ");
         append_table(sql, view, generation, "");
@@ -61,6 +60,13 @@ void dbk_shown_create(struct dbk_buf *sql, const struct dbk_view_plan *plan, con
     dbk_buf_append_text(sql, tree->order_count > 0 ? ", " : "");
     append_names(sql, plan, false);
     dbk_emit_bounds(sql, tree);
+}
+
+void dbk_shown_create(struct dbk_buf *sql, const struct dbk_view_plan *plan, const char *view,
+                      uint64_t generation)
+{
+    dbk_buf_append_format(sql, "DROP VIEW IF EXISTS \"%s\"; CREATE VIEW \"%s\" AS ", view, view);
+    dbk_shown_select(sql, plan, view, generation);
 }
 
 void dbk_shown_index(struct dbk_buf *sql, const struct dbk_view_plan *plan, const char *view,

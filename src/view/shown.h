@@ -26,4 +26,8 @@ void dbk_shown_index(struct dbk_buf *sql, const struct dbk_view_plan *plan, cons
 void dbk_shown_whole(struct dbk_buf *sql, const struct dbk_view_plan *plan, const char *view,
                      uint64_t generation, bool numbered);
 
+/* The SELECT of that plain view. */
+void dbk_shown_select(struct dbk_buf *sql, const struct dbk_view_plan *plan, const char *view,
+                      uint64_t generation);
+
 #endif

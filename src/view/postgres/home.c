@@ -82,15 +82,34 @@ static int clean(const struct dbk_view_definition *definition, struct dbk_error 
     return rc;
 }
 
-/* Views that are refreshed fully leave nothing behind but their rows. */
 static int settle(const char *address, const char *const *views, size_t count,
                   struct dbk_error *err)
 {
-    (void)address;
-    (void)views;
-    (void)count;
-    (void)err;
-    return DBK_OK;
+    const struct dbk_view_definition definition = {.database_path = address};
+    struct dbk_connection *connection = NULL;
+    struct dbk_buf sql;
+    int64_t there = 0;
+    int rc = dbk_pgview_open(&definition, 0, &connection, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_integer(connection,
+                              "SELECT count(*) FROM pg_class WHERE oid = "
+                              "to_regclass('_daybook_cursors')",
+                              NULL, &there, err);
+    dbk_buf_init(&sql, DBK_PGVIEW_SQL_SIZE_MAX);
+    if (rc == DBK_OK && there != 0) {
+        dbk_buf_append_text(&sql, "DELETE FROM _daybook_cursors WHERE view NOT IN (''");
+        for (size_t i = 0; i < count; i++) {
+            dbk_buf_append_text(&sql, ", ");
+            dbk_pgview_text(&sql, views[i]);
+        }
+        dbk_buf_append_char(&sql, ')');
+        rc = dbk_pgview_run(connection, &sql, err);
+        if (rc == DBK_OK)
+            rc = dbk_pgview_end_logs(connection, err);
+    }
+    dbk_buf_release(&sql);
+    dbk_connection_free(connection);
+    return rc;
 }
 
 static int read_row(const struct dbk_view_definition *definition, struct dbk_view_row *row_out,
@@ -108,18 +127,29 @@ static int read_row(const struct dbk_view_definition *definition, struct dbk_vie
 static int explain(const struct dbk_view_definition *definition, const char *fingerprint,
                    bool writer, struct dbk_buf *out, struct dbk_error *err)
 {
-    struct dbk_view_row row;
+    struct dbk_connection *connection = NULL;
+    struct dbk_view_row row = {0};
     struct dbk_view_plan plan;
-    (void)fingerprint;
-    (void)writer;
-    int rc = read_row(definition, &row, err);
-    if (rc < 0)
-        return rc;
+    struct dbk_buf log;
     dbk_view_plan_init(&plan);
-    (void)dbk_obstacle_set(&plan.tree.obstacle, SIZE_MAX, "",
-                           "a view in PostgreSQL is computed whole");
-    rc = dbk_view_explain_write(definition, &plan, &row, NULL, out, err);
+    dbk_buf_init(&log, DBK_PGVIEW_SQL_SIZE_MAX);
+    int rc = dbk_pgview_open(definition, 0, &connection, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_catalog_read(connection, definition->name, &row, err);
+    if (rc == DBK_OK)
+        rc = dbk_pgview_plan(&plan, connection, definition, err);
+    bool shown = rc == DBK_OK && plan.incremental && writer && row.layout == DBK_VIEW_LAYOUT &&
+                 strcmp(row.fingerprint, fingerprint) == 0;
+    /* A rebuilt table has no notes yet: then there are no statements to show. */
+    if (shown &&
+        dbk_pgview_statements(definition, &plan, connection, row.generation, &log, NULL) < 0)
+        shown = false;
+    const struct dbk_slice statements = dbk_buf_slice(&log);
+    if (rc == DBK_OK)
+        rc = dbk_view_explain_write(definition, &plan, &row, shown ? &statements : NULL, out, err);
+    dbk_connection_free(connection);
     dbk_view_plan_release(&plan);
+    dbk_buf_release(&log);
     return rc;
 }
 
@@ -143,19 +173,6 @@ static int distrust(const struct dbk_view_definition *definition, const struct d
     return rc;
 }
 
-/* Nothing is kept from one refresh for the next. */
-static int open_session(struct dbk_view_session **session_out, struct dbk_error *err)
-{
-    (void)err;
-    *session_out = NULL;
-    return DBK_OK;
-}
-
-static void free_session(struct dbk_view_session *session)
-{
-    (void)session;
-}
-
 __attribute__((visibility("default"))) extern const struct dbk_view_home dbk_view_home;
 const struct dbk_view_home dbk_view_home = {
     .remote = true,
@@ -163,8 +180,8 @@ const struct dbk_view_home dbk_view_home = {
     .settle = settle,
     .row = read_row,
     .refresh = dbk_pgview_refresh,
-    .session_open = open_session,
-    .session_free = free_session,
+    .session_open = dbk_pgview_session_open,
+    .session_free = dbk_pgview_session_free,
     .explain = explain,
     .verify = dbk_pgview_verify,
     .distrust = distrust,

@@ -18,6 +18,7 @@
 #ifndef DBK_VIEW_POSTGRES_STATE_H
 #define DBK_VIEW_POSTGRES_STATE_H
 
+#include "view/delta.h"
 #include "view/home.h"
 
 #define DBK_PGVIEW_SQL_SIZE_MAX ((size_t)4 << 20)
@@ -40,9 +41,112 @@ int dbk_pgview_prepare(const struct dbk_view_definition *definition,
                        struct dbk_connection *connection, struct dbk_statement **statement_out,
                        struct dbk_error *err) DBK_MUST_CHECK;
 
+/* ---- tables.c ---- */
+
+/*
+ * Fills a TABLE from the catalog: schema, table, columns, rows, signature. 1: done; 0: the obstacle
+ * says why not.
+ */
+int dbk_pgview_describe(struct dbk_connection *connection, struct dbk_arena *arena,
+                        struct dbk_slice schema, struct dbk_slice name, struct dbk_relation *table,
+                        struct dbk_obstacle *obstacle, struct dbk_error *err) DBK_MUST_CHECK;
+/* Whether the name still means the table that it did, with the same columns and key. */
+int dbk_pgview_is_current(struct dbk_connection *connection, const struct dbk_relation *table,
+                          bool *current_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* As struct dbk_algebra_source has them. */
+int dbk_pgview_read_table(struct dbk_reading *reading, const struct dbk_json_node *node,
+                          struct dbk_relation **relation_out);
+int dbk_pgview_read_call(struct dbk_reading *reading, struct dbk_slice name,
+                         const struct dbk_expression *call);
+
+/* ---- plan.c ---- */
+
+/* Makes the plan anew. What is wrong with the SELECT is an obstacle. */
+int dbk_pgview_plan(struct dbk_view_plan *plan, struct dbk_connection *connection,
+                    const struct dbk_view_definition *definition,
+                    struct dbk_error *err) DBK_MUST_CHECK;
+
+/* ---- notes.c ---- */
+
+/* Makes `_daybook_cursors` where it is missing. */
+int dbk_pgview_catalog(struct dbk_connection *connection, struct dbk_error *err) DBK_MUST_CHECK;
+/* True when rows are known by `_daybook_row`, which is none of the columns. */
+bool dbk_pgview_is_numbered(const struct dbk_relation *relation);
+/* A relation's columns, that number with them, each behind a comma and a prefix. */
+void dbk_pgview_columns(struct dbk_buf *out, const struct dbk_relation *relation,
+                        const char *prefix);
+/* Whether the role may note the changes of a table. */
+int dbk_pgview_may_follow(struct dbk_connection *connection, const struct dbk_relation *table,
+                          bool *may_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* Follows all tables of a tree for a view, inside a transaction. DBK_EBUSY: one has a lock. */
+int dbk_pgview_follow(struct dbk_connection *connection, const char *view,
+                      const struct dbk_algebra *tree, struct dbk_error *err) DBK_MUST_CHECK;
+/* The view has what the transaction's snapshot sees. */
+int dbk_pgview_set_cursors(struct dbk_connection *connection, const char *view,
+                           const struct dbk_algebra *tree, struct dbk_error *err) DBK_MUST_CHECK;
+/* Removes a view's cursors; `held`: only those of a fill that failed. */
+int dbk_pgview_forget(struct dbk_connection *connection, const char *view, bool held,
+                      struct dbk_error *err) DBK_MUST_CHECK;
+/* Whether the notes tell all that a view needs of a table. DBK_EREFUSED: the reason says why
+   not. */
+int dbk_pgview_look(struct dbk_connection *connection, const char *view,
+                    const struct dbk_relation *table, char *reason, size_t size,
+                    struct dbk_error *err) DBK_MUST_CHECK;
+/* Whether there are notes that the view has not taken. */
+int dbk_pgview_is_behind(struct dbk_connection *connection, const char *view,
+                         const struct dbk_relation *table, bool *behind_out,
+                         struct dbk_error *err) DBK_MUST_CHECK;
+/* Statements: the temporary tables, a table's notes behind a view's cursor, their difference. */
+void dbk_pgview_make_notes(struct dbk_buf *sql, const struct dbk_relation *table);
+void dbk_pgview_make_difference(struct dbk_buf *sql, const struct dbk_relation *relation);
+void dbk_pgview_gather(struct dbk_buf *sql, const char *view, const struct dbk_relation *table);
+void dbk_pgview_difference(struct dbk_buf *sql, const struct dbk_relation *table);
+/* Removes the notes of a table that no view needs. */
+int dbk_pgview_clean_notes(struct dbk_connection *connection, const struct dbk_relation *table,
+                           struct dbk_error *err) DBK_MUST_CHECK;
+/* Ends the following of tables on which no view has a cursor, as far as nobody holds them. */
+int dbk_pgview_end_logs(struct dbk_connection *connection, struct dbk_error *err) DBK_MUST_CHECK;
+
+/* ---- delta.c, group.c ---- */
+
+/* Runs what delta->sql holds, and empties it. */
+int dbk_pgview_step(struct dbk_delta *delta, struct dbk_error *err) DBK_MUST_CHECK;
+/* Applies the differences (d<n> of tables), and counts the rows that the view shows more. */
+int dbk_pgview_apply_difference(struct dbk_delta *delta, struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_pgview_group(struct dbk_delta *delta, const struct dbk_relation *group,
+                     struct dbk_error *err) DBK_MUST_CHECK;
+
+/* ---- apply.c ---- */
+
+/* One incremental refresh, as dbk_view_apply. */
+int dbk_pgview_apply(const struct dbk_view_refresh *refresh, const struct dbk_view_plan *plan,
+                     struct dbk_connection *connection, struct dbk_view_row *row,
+                     struct dbk_view_attempt *attempt, struct dbk_error *err) DBK_MUST_CHECK;
+/* The statements of one, over empty differences, in a transaction that is rolled back. */
+int dbk_pgview_statements(const struct dbk_view_definition *definition,
+                          const struct dbk_view_plan *plan, struct dbk_connection *connection,
+                          uint64_t generation, struct dbk_buf *log,
+                          struct dbk_error *err) DBK_MUST_CHECK;
+
 /* ---- fill.c ---- */
 
+struct dbk_pgview_fill {
+    const struct dbk_view_refresh *refresh;
+    struct dbk_connection *connection;
+    struct dbk_view_plan *plan;
+    struct dbk_view_row old;
+    struct dbk_view_row row;
+    struct dbk_buf sql;
+};
+/* A full refresh; on failure the old result stays, and the view's row says why. */
+int dbk_pgview_fill(struct dbk_pgview_fill *fill, struct dbk_error *err) DBK_MUST_CHECK;
+void dbk_pgview_note_failure(struct dbk_pgview_fill *fill, const struct dbk_error *why);
+
+/* ---- refresh.c ---- */
+
 int dbk_pgview_refresh(const struct dbk_view_refresh *refresh, struct dbk_error *err);
+int dbk_pgview_session_open(struct dbk_view_session **session_out, struct dbk_error *err);
+void dbk_pgview_session_free(struct dbk_view_session *session);
 /* Drops the view's tables but those of a generation, as far as nobody reads them. */
 int dbk_pgview_clean(struct dbk_connection *connection, const char *name, uint64_t generation,
                      struct dbk_error *err) DBK_MUST_CHECK;
