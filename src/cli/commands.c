@@ -883,6 +883,19 @@ const struct dbk_cli_command dbk_cli_commands[] = {
      .positional_max = DBK_ARGUMENTS_MAX,
      .book = true,
      .run = dbk_run_service_check},
+    {.name = "service verify",
+     .positional = "[SERVICE …]",
+     .summary =
+         "log in as each service and try what it should not be able to do, and what it should",
+     .details = "Reads, changes, alters and drops what is others', also what is made for that "
+                "first;\nnothing of it lasts. Exits with 1 when anything goes otherwise than "
+                "expected.",
+     .examples = EXAMPLES("daybook service verify", "daybook service verify orders -o json",
+                          "daybook service verify --surprises"),
+     .options = OPTIONS(FLAG("surprises", "only what goes otherwise than expected")),
+     .positional_max = DBK_ARGUMENTS_MAX,
+     .book = true,
+     .run = dbk_run_service_verify},
     {.name = "capture ls",
      .positional = "",
      .summary = "services whose databases are captured: how far, and what hinders",

@@ -29,8 +29,7 @@
 
 #include "os/os.h"
 #include "service/service.h"
-
-struct dbk_connection;
+#include "target/target.h"
 
 struct dbk_placement_scope {
     const char *book; /* its name */
@@ -61,7 +60,56 @@ int dbk_placement_look(const struct dbk_placement_scope *scope, struct dbk_place
 int dbk_placement_apply(const struct dbk_placement_scope *scope, const struct dbk_placement *shown,
                         struct dbk_error *err) DBK_MUST_CHECK;
 
+/* What a service tried. */
+struct dbk_attempt {
+    const char *service;
+    const char *thing;  /* "public.people.name" */
+    const char *action; /* "read" */
+    const char *sql;
+    const char *why; /* a failure that is no refusal; NULL: none */
+    bool expected;
+    bool got;
+    bool asked; /* of the server, where a try could leave something behind */
+};
+
+struct dbk_attempts {
+    struct dbk_arena *arena;
+    struct dbk_attempt *items;
+    size_t count;
+    size_t capacity;
+    size_t surprises; /* where got is not what was expected */
+};
+
+/*
+ * Logs in as each service and tries: what it should be able to do, and everything else with what
+ * there is in the database, also what is made for that after all grants and removed again. Each
+ * failure of a service to log in is a surprise, too.
+ */
+int dbk_placement_verify(const struct dbk_placement_scope *scope, struct dbk_attempts *attempts,
+                         struct dbk_error *err) DBK_MUST_CHECK;
+
 /* ---- Between this room's files ---- */
+
+/* True of a service of the scope's database. */
+bool dbk_placement_is_here(const struct dbk_placement_scope *scope,
+                           const struct dbk_service_definition *service);
+/* Adds a copy behind those of its step. */
+int dbk_placement_add(struct dbk_placement *placement, const struct dbk_difference *difference,
+                      struct dbk_error *err) DBK_MUST_CHECK;
+
+/* Where settings have no privileges, none of their objects are asked for. */
+struct dbk_placement_texts {
+    const char *const *texts[6]; /* base, objects, settings, rights, and what is asked; NULL */
+};
+int dbk_placement_texts(const struct dbk_placement_scope *scope, struct dbk_connection *connection,
+                        const char *const *asked, struct dbk_placement_texts *texts_out,
+                        struct dbk_error *err) DBK_MUST_CHECK;
+/* DBK_EBOOK: the files name what is not there, or what is somebody else's. */
+int dbk_placement_faults(const struct dbk_placement_scope *scope, struct dbk_connection *connection,
+                         struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_placement_begin(const struct dbk_placement_scope *scope, enum dbk_begin how,
+                        struct dbk_connection **connection_out,
+                        struct dbk_error *err) DBK_MUST_CHECK;
 
 /* Appends the services that share the scope's database as the JSON that the texts take. */
 void dbk_placement_put_input(const struct dbk_placement_scope *scope, struct dbk_buf *out);

@@ -21,5 +21,9 @@ extern const char *const dbk_placement_sql_settings[];
 extern const char *const dbk_placement_sql_rights[];
 /* step, service, what, statement. Behind base, objects, settings, rights. */
 extern const char *const dbk_placement_sql_differences[];
+/* service, thing, action, expected (1, 0), asked (1, 0), statement. Behind the same. */
+extern const char *const dbk_placement_sql_attempts[];
+/* One column, a statement that removes what a verification left behind. Alone. */
+extern const char *const dbk_placement_sql_probes[];
 
 #endif

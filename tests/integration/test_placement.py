@@ -2,6 +2,7 @@
 """What services may do in PostgreSQL: `service apply` makes it, `service check` finds what was
 changed by hand. The server asks for passwords of everybody but its superuser."""
 import os
+import re
 import stat
 import subprocess
 
@@ -140,7 +141,8 @@ DRIFT = {
         "what users makes later gives everybody EXECUTE",
     "ALTER DEFAULT PRIVILEGES FOR ROLE users REVOKE INSERT ON TABLES FROM users":
         "what users makes later gives itself no INSERT",
-    "ALTER ROLE orders SET search_path = users": "orders's search_path is set to users",
+    "ALTER ROLE orders SET search_path = users, public":
+        "orders's search_path is set to users, public",
     "ALTER ROLE orders IN DATABASE shop RESET search_path": "orders's search_path is not",
     "ALTER ROLE orders IN DATABASE shop SET row_security = off": "orders's row_security is set",
     "ALTER ROLE orders PASSWORD 'another'": "it cannot log in",
@@ -196,7 +198,11 @@ ROUNDS = [DRIFT, dict(grants("orders")), dict(grants("PUBLIC")), {
                                ("postgres IN SCHEMA public", "postgres", " in public"))
     for right, things in (("SELECT", "tables"), ("USAGE", "sequences"))
     for who, said in (("orders", "orders"), ("PUBLIC", "everybody"))}]
-# Each alone takes a minute longer.
+# What everybody may anyway, or what a session of the service itself cannot find.
+WITHOUT_EFFECT = {
+    "ALTER ROLE orders IN DATABASE shop RESET search_path",
+    "GRANT USAGE ON TYPE people TO orders", "GRANT USAGE ON LANGUAGE plpgsql TO orders"}
+# Each alone takes minutes longer.
 if "DAYBOOK_PLACEMENT_EACH" in os.environ:
     ROUNDS = [{change: what} for changes in ROUNDS for change, what in changes.items()]
 
@@ -212,9 +218,30 @@ def test_every_change_by_hand_is_found_and_mended(shop, server):
         found = answer.json
         for change, what in changes.items():
             assert any(what in row["what"] for row in found), (change, found)
+        if set(changes) - WITHOUT_EFFECT:
+            tried = shop.run("service", "verify", "--surprises", "-o", "json", status=None)
+            assert tried.status == 1 and tried.json[0]["surprise"], (changes, tried)
         done = shop.run("service", "apply", "--yes")
         assert shop.json("service", "check") == [], (changes, done)
     assert_placed(shop)
+
+
+def test_what_services_try_goes_as_expected(shop, server):
+    """And leaves nothing behind, also what a killed run has left."""
+    shop.run("service", "apply", "--yes")
+    count = "SELECT count(*), max(oid::text) FROM pg_class WHERE relname ~ 'daybook'"
+    before = [server.sql(count, "shop"), catalog(server)]
+    server.sql("CREATE TABLE users._daybook_probe_0123abcd_table (id int)", "shop")
+    matrix = shop.json("service", "verify")
+    assert [server.sql(count, "shop"), catalog(server)] == before
+    assert not [row for row in matrix if row["surprise"]]
+    got = {(row["service"], row["action"], row["thing"]): row["got"] for row in matrix}
+    assert got["orders", "read", "public.people.name"] == "yes"
+    assert got["orders", "read", "public.people.email"] == "no"
+    made = {word for row in matrix
+            for word in re.findall(r"_daybook_probe_[0-9a-f]{8}_(\w+)", row["thing"])}
+    assert made == {"table", "sequence", "view", "function"}
+    assert shop.json("service", "verify", "--surprises") == []
 
 
 def test_what_cannot_be_is_refused_whole(shop, server):
