@@ -40,6 +40,7 @@ struct dbk_book_query {
     const char *name;
     const char *file;
     struct dbk_slice sql;
+    struct dbk_slice whole; /* of the file, with its head */
     const struct dbk_book_database *database;
     const char *const *parameters; /* in order of their number */
     size_t parameter_count;
@@ -98,6 +99,16 @@ struct dbk_book_options {
 int dbk_book_load(const struct dbk_book_options *options, struct dbk_diagnostics *diagnostics,
                   struct dbk_book **book_out, struct dbk_error *err) DBK_MUST_CHECK;
 void dbk_book_free(struct dbk_book *book);
+
+/*
+ * What would not run unchanged on the other SQL target, SQLite or PostgreSQL: for each a fault with
+ * place and what to write instead, and a warning for what runs and means something else.
+ *
+ * DBK_ENOTFOUND  PostgreSQL's module is not installed
+ * DBK_EIO, DBK_ENOMEM
+ */
+int dbk_book_check_portable(const struct dbk_book *book, struct dbk_os *os,
+                            struct dbk_diagnostics *faults, struct dbk_error *err) DBK_MUST_CHECK;
 
 /* A model's or view's database by name, NULL when there is none. */
 const struct dbk_book_database *dbk_book_database(const struct dbk_book *book, const char *name);

@@ -403,7 +403,7 @@ static int take_query(struct dbk_book_loader *loader, const struct dbk_book_file
     bool good = false;
     size_t behind = 0;
     const struct dbk_book_database *database = NULL;
-    *query = (struct dbk_book_query){.name = file->name, .file = file->file};
+    *query = (struct dbk_book_query){.name = file->name, .file = file->file, .whole = file->source};
     query->sql = dbk_text_statement(dbk_book_language(file->file), file->source, 0, &behind);
     if (choose(loader, file->file, file->source, &database) < 0 ||
         check_parameters(loader, file, &good) < 0)

@@ -81,6 +81,11 @@ int dbk_run_check(const struct dbk_arguments *arguments)
                                                       .data = place.data,
                                                       .environment = place.environment},
                            &faults, &book, &err);
+    bool portable = rc == DBK_OK && dbk_arguments_has(arguments, "portable");
+    if (portable)
+        rc = dbk_book_check_portable(book, dbk_os_real(), &faults, &err);
+    if (rc == DBK_OK && portable && faults.error_count > 0)
+        rc = DBK_EBOOK;
     bool checked = rc == DBK_OK || rc == DBK_EBOOK;
     bool rows = dbk_output_of(arguments) != DBK_OUTPUT_TABLE;
     int status = rc == DBK_OK ? DBK_EXIT_OK : DBK_EXIT_FAILED;
@@ -89,7 +94,7 @@ int dbk_run_check(const struct dbk_arguments *arguments)
         checked = rc == DBK_OK;
     } else if (checked) {
         dbk_fail_diagnostics(stdout, &faults);
-        print_summary(book, &faults);
+        print_summary(rc == DBK_OK ? book : NULL, &faults);
     }
     dbk_book_free(book);
     dbk_diagnostics_release(&faults);

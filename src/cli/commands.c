@@ -72,9 +72,14 @@ const struct dbk_cli_command dbk_cli_commands[] = {
     {.name = "check",
      .positional = "",
      .summary = "read all files of a book and report every fault",
-     .details = "Needs no data and no server. Each fault is one line:\n"
-                "file:line:column: what, why it matters, what to do",
-     .examples = EXAMPLES("daybook check", "daybook check --book examples/shop -o json"),
+     .details =
+         "Needs no data and no server. Each fault is one line:\n"
+         "file:line:column: what, why it matters, what to do. --portable also tries models,\n"
+         "queries and views in SQLite as PostgreSQL would take them, and the other way round.",
+     .examples = EXAMPLES("daybook check", "daybook check --book examples/shop -o json",
+                          "daybook check --portable"),
+     .options = OPTIONS(FLAG("portable", "also what would not run unchanged on the other of "
+                                         "SQLite and PostgreSQL")),
      .book = true,
      .run = dbk_run_check},
     {.name = "serve",
