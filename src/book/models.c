@@ -106,17 +106,7 @@ static int take_on_error(struct reading *reading, const char *file,
 {
     struct dbk_fault fault = dbk_settings_fault(file, node);
     static const char *const words[] = {"stop", "set-aside"};
-    const char *path = reading->definition.database_path;
     reading->definition.set_aside = strcmp(node->text.data, words[1]) == 0;
-    if (reading->definition.set_aside && path != NULL &&
-        dbk_target_dialect(path) == DBK_DIALECT_MONGODB) {
-        fault.why = "its documents know what was done to them by its position, so that an event "
-                    "could not be posted behind later ones";
-        fault.fix = "write `on_error: stop`";
-        return dbk_fault_add(reading->loader->faults, &fault,
-                             "`on_error: set-aside` is not for MongoDB, which `%s` is",
-                             reading->definition.database);
-    }
     if (reading->definition.set_aside || strcmp(node->text.data, words[0]) == 0)
         return DBK_OK;
     int rc = dbk_fault_suggest(reading->loader->faults, node->text.data, words, 2,

@@ -466,9 +466,23 @@ def test_a_model_says_how_it_forgets(book):
     write_owners(book, "sealed")
     (book.folder / "models" / "owners" / "purge.json").unlink()
     assert "`personal: sealed` needs a SQLite database" in check_lines(book)
+
+
+def test_setting_aside_needs_transactions(book, ferretdb):
+    """Where there are none a part of the event that failed would stay: the model says so, and does
+    nothing."""
     (book.folder / "models" / "accounts" / "model.yaml").write_text(
         MODEL + "on_error: set-aside\n", encoding="utf-8")
-    assert "`on_error: set-aside` is not for MongoDB" in check_lines(book)
+    server = Server(book)
+    try:
+        append(server, [{"stream": "account-1", "type": "AccountOpened", "data": {"id": "1"}}])
+        wait_for(lambda: status_of(server)["error"])
+        status = status_of(server)
+        assert "`on_error: set-aside` needs a server with transactions" in status["error"], status
+        assert "write `on_error: stop`" in status["error"] and status["position"] == 0
+        assert not ferretdb.find("accounts__g1_Account")
+    finally:
+        assert server.stop() == 0
 
 
 def test_a_handler_takes_the_state_of_a_stream(book, ferretdb):

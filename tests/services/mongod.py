@@ -29,8 +29,10 @@ def matches(document, query):
             for operator, operand in wanted.items():
                 if operator == "$lt":
                     good = value is not None and value < operand
+                elif operator == "$gt":
+                    good = value is not None and value > operand
                 elif operator == "$ne":
-                    good = value != operand
+                    good = operand not in value if isinstance(value, list) else value != operand
                 elif operator == "$in":
                     good = value in operand
                 else:
@@ -51,6 +53,8 @@ def change(document, update):
                 document[key] = document.get(key, 0) + operand
             elif operator == "$push":
                 document.setdefault(key, []).append(operand)
+            elif operator == "$pull":
+                document[key] = [one for one in document.get(key, []) if one != operand]
             elif operator == "$unset":
                 document.pop(key, None)
             else:
@@ -62,6 +66,7 @@ class Mongod:
         self.transactions = transactions
         self.lock = threading.Lock()
         self.collections = {}  # by (database, name): {key of _id: document}
+        self.validators = {}   # likewise: what an inserted document must match
         self.changes = 0       # committed ones, of all collections
         self.open = {}         # transactions by session
         self.commits = 0
@@ -97,6 +102,10 @@ class Mongod:
 
     def close(self):
         self.kill()
+
+    def clear(self):
+        with self.lock:
+            self.collections, self.validators, self.open = {}, {}, {}
 
     def connection(self, port=None, database="documents"):
         return f"mongodb://127.0.0.1:{port or self.port}/{database}"
@@ -184,6 +193,7 @@ class Mongod:
             if kept in state:
                 raise Refused(48, "NamespaceExists", "Collection already exists.")
             state[kept] = {}
+            self.validators[kept] = command.get("validator", {})
             return {"ok": 1.0}
         if name == "drop":
             state.pop(kept, None)
@@ -232,6 +242,8 @@ class Mongod:
         lists = {"insert": "documents", "update": "updates", "delete": "deletes"}
         for index, item in enumerate(command[lists[name]]):
             try:
+                if name == "insert" or not next(iter(item.get("u", {})), "$").startswith("$"):
+                    self.validate((command["$db"], command[name]), item.get("u", item))
                 count = getattr(self, name)(documents, item)
             except Refused as refused:
                 if "txnNumber" in command:
@@ -241,6 +253,10 @@ class Mongod:
                 break
             reply["n"] = Int32(reply["n"] + count)
         return reply
+
+    def validate(self, kept, document):
+        if not matches(document, self.validators.get(kept, {})):
+            raise Refused(121, "DocumentValidationFailure", "Document failed validation")
 
     @staticmethod
     def insert(documents, document):

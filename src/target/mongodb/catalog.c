@@ -3,7 +3,7 @@
  * What Daybook keeps of its models in a MongoDB database:
  *
  *     _daybook_models   {_id: "orders:3", model: "orders", generation: 3, position: 1234,
- *                        fingerprint: "…", definition: "…", forgotten: 0}
+ *                        fingerprint: "…", definition: "…", forgotten: 0, retried: [17]}
  *     _daybook_serving  {_id: "orders", generation: 3}
  *
  * The second is the pointer that a swap changes, one document in one update. Each step here is one
@@ -291,8 +291,43 @@ static int set_position(struct dbk_mongodb_session *session, const struct dbk_va
     session->position_key = dbk_copy_text(dbk_slice_of(key));
     session->position = values[0].integer;
     session->position_before = values[3].integer;
+    session->letter = session->position == session->position_before;
     return session->position_key == NULL ? dbk_error_set(err, DBK_ENOMEM, "out of memory posting")
                                          : DBK_OK;
+}
+
+static int clear_retried(struct dbk_mongodb_session *session, const struct dbk_value *values,
+                         struct dbk_error *err)
+{
+    char key[DBK_MONGODB_KEY_SIZE];
+    bson_t *update = BCON_NEW("$pull", "{", "retried", BCON_INT64(values[2].integer), "}");
+    write_key(values[0].bytes, values[1].integer, key);
+    int rc = run(session, update_of(DBK_MONGODB_MODELS, key, update, false), err);
+    bson_destroy(update);
+    return rc;
+}
+
+int dbk_mongodb_retried(struct dbk_mongodb_session *session, const struct dbk_value *values,
+                        struct dbk_arena *arena, int64_t **positions_out, size_t *count_out,
+                        struct dbk_error *err)
+{
+    bson_t *found = NULL;
+    bson_iter_t at;
+    bson_iter_t item;
+    size_t count = 0;
+    *count_out = 0;
+    int rc = find_generation(session, values[0].bytes, values[1].integer, 0, &found, err);
+    if (rc == 1 && bson_iter_init_find(&at, found, "retried") && BSON_ITER_HOLDS_ARRAY(&at)) {
+        for (bool more = bson_iter_recurse(&at, &item); more && bson_iter_next(&item);)
+            count++;
+        *positions_out = dbk_arena_alloc_zero(arena, count + 1, sizeof(**positions_out));
+        if (*positions_out == NULL)
+            rc = dbk_error_set(err, DBK_ENOMEM, "out of memory reading letters");
+        for (bool more = rc == 1 && bson_iter_recurse(&at, &item); more && bson_iter_next(&item);)
+            (*positions_out)[(*count_out)++] = bson_iter_as_int64(&item);
+    }
+    bson_destroy(found);
+    return rc < 0 ? rc : DBK_OK;
 }
 
 int dbk_mongodb_run_catalog(struct dbk_mongodb_session *session, enum dbk_catalog which,
@@ -323,15 +358,16 @@ int dbk_mongodb_run_catalog(struct dbk_mongodb_session *session, enum dbk_catalo
         return set_purged(session, values, err);
     case DBK_CATALOG_REMOVE:
         return remove_generation(session, values, err);
-    case DBK_CATALOG_RETRIED:
-        return 0;
     case DBK_CATALOG_SET_RETRIED:
+        session->retried = values[2].integer; /* waits for COMMIT, too */
+        return DBK_OK;
     case DBK_CATALOG_CLEAR_RETRIED:
+        return clear_retried(session, values, err);
+    case DBK_CATALOG_RETRIED: /* has rows: dbk_mongodb_retried */
     case DBK_CATALOG_COUNT:
         break;
     }
-    return dbk_error_set(err, DBK_EINVAL,
-                         "a MongoDB model has no letters: its guards are by position");
+    return dbk_error_set(err, DBK_EINVAL, "the catalog has no such statement");
 }
 
 /* ---- Whether there are transactions ---- */

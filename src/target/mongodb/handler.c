@@ -9,17 +9,25 @@ static bool is_key(const struct dbk_json_node *member, const char *key)
     return dbk_slice_equal_text(member->key, key);
 }
 
+/* A change's guard. */
+struct guard {
+    int64_t number;
+    bool asked; /* a document is changed only where its own is less */
+};
+
 /* {"q": {…, "_daybook": {"$lt": guard}}}: what was done is not found again. */
 static int append_query(const struct dbk_mongodb_build *build, const struct dbk_json_node *query,
-                        int64_t guard, bson_t *out)
+                        struct guard guard, bson_t *out)
 {
     bson_t inner;
     bson_t condition;
     BSON_APPEND_DOCUMENT_BEGIN(out, "q", &inner);
     int rc = dbk_mongodb_build_members(build, query, &inner);
-    BSON_APPEND_DOCUMENT_BEGIN(&inner, "_daybook", &condition);
-    BSON_APPEND_INT64(&condition, "$lt", guard);
-    bson_append_document_end(&inner, &condition);
+    if (guard.asked) {
+        BSON_APPEND_DOCUMENT_BEGIN(&inner, "_daybook", &condition);
+        BSON_APPEND_INT64(&condition, "$lt", guard.number);
+        bson_append_document_end(&inner, &condition);
+    }
     bson_append_document_end(out, &inner);
     return rc;
 }
@@ -60,13 +68,13 @@ static int append_update(const struct dbk_mongodb_build *build, const struct dbk
 }
 
 static int write_update(const struct dbk_mongodb_build *build, const struct dbk_json_node *item,
-                        int64_t guard, bson_t *out)
+                        struct guard guard, bson_t *out)
 {
     const struct dbk_json_node *upsert = dbk_json_member(item, "upsert");
     const struct dbk_json_node *filters = dbk_json_member(item, "arrayFilters");
     int rc = append_query(build, dbk_json_member(item, "q"), guard, out);
     if (rc == DBK_OK)
-        rc = append_update(build, dbk_json_member(item, "u"), guard, out);
+        rc = append_update(build, dbk_json_member(item, "u"), guard.number, out);
     BSON_APPEND_BOOL(out, "upsert", upsert != NULL && upsert->kind == DBK_JSON_TRUE);
     if (rc == DBK_OK && filters != NULL)
         rc = dbk_mongodb_build_value(build, DBK_SLICE_LITERAL("arrayFilters"), filters, out);
@@ -74,13 +82,13 @@ static int write_update(const struct dbk_mongodb_build *build, const struct dbk_
 }
 
 static int write_change(const struct dbk_mongodb_build *build, enum dbk_mongodb_what what,
-                        const struct dbk_json_node *item, int64_t guard, bson_t *out)
+                        const struct dbk_json_node *item, struct guard guard, bson_t *out)
 {
     int rc = DBK_OK;
     switch (what) {
     case DBK_MONGODB_INSERT:
         rc = dbk_mongodb_build_members(build, item, out);
-        BSON_APPEND_INT64(out, "_daybook", guard);
+        BSON_APPEND_INT64(out, "_daybook", guard.number);
         break;
     case DBK_MONGODB_UPDATE:
         rc = write_update(build, item, guard, out);
@@ -106,7 +114,7 @@ static const struct dbk_json_node *list_of(const struct dbk_json_node *root,
 }
 
 /* The event's next guard. */
-static int next_guard(struct dbk_mongodb_statement *statement, int64_t *guard_out,
+static int next_guard(struct dbk_mongodb_statement *statement, struct guard *guard_out,
                       struct dbk_error *err)
 {
     struct dbk_mongodb_session *session = statement->session;
@@ -126,7 +134,10 @@ static int next_guard(struct dbk_mongodb_statement *statement, int64_t *guard_ou
         return dbk_error_set(err, DBK_ELIMIT, "an event makes more than %d changes",
                              DBK_MONGODB_CHANGES_MAX);
     session->number++;
-    *guard_out = event * (DBK_MONGODB_CHANGES_MAX + 1) + session->number;
+    guard_out->asked = !session->letter;
+    guard_out->number = session->letter ? session->position * (DBK_MONGODB_CHANGES_MAX + 1) +
+                                              DBK_MONGODB_CHANGES_MAX
+                                        : event * (DBK_MONGODB_CHANGES_MAX + 1) + session->number;
     return DBK_OK;
 }
 
@@ -139,14 +150,14 @@ int dbk_mongodb_change(struct dbk_mongodb_statement *statement, struct dbk_error
     int rc = DBK_OK;
     const struct dbk_json_node *item = dbk_json_first(list);
     for (uint32_t i = 0; rc == DBK_OK && i < list->count; i++, item = dbk_json_sibling(item)) {
-        int64_t guard = 0;
+        struct guard guard = {0};
         bson_reinit(&body);
         rc = next_guard(statement, &guard, err);
         if (rc == DBK_OK)
             rc = write_change(&build, what, item, guard, &body);
         if (rc == DBK_OK)
-            rc =
-                dbk_mongodb_add(statement->session, what, statement->collection, guard, &body, err);
+            rc = dbk_mongodb_add(statement->session, what, statement->collection, guard.number,
+                                 &body, err);
     }
     bson_destroy(&body);
     return rc;

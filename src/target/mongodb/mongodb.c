@@ -421,8 +421,28 @@ static void bind_value(struct dbk_statement *base, int index, const struct dbk_v
         statement->value_count = (size_t)index;
 }
 
+static int step_retried(struct dbk_mongodb_statement *statement, struct dbk_error *err)
+{
+    if (!statement->ran) {
+        dbk_arena_reset(&statement->texts);
+        statement->ran = true;
+        statement->position_at = 0;
+        int rc = dbk_mongodb_retried(statement->session, statement->values, &statement->texts,
+                                     &statement->positions, &statement->position_count, err);
+        if (rc < 0)
+            return rc;
+    }
+    if (statement->position_at == statement->position_count)
+        return 0;
+    statement->cells[0] = (struct dbk_value){
+        .kind = DBK_VALUE_INTEGER, .integer = statement->positions[statement->position_at++]};
+    return 1;
+}
+
 static int step_catalog(struct dbk_mongodb_statement *statement, struct dbk_error *err)
 {
+    if (statement->which == DBK_CATALOG_RETRIED)
+        return step_retried(statement, err);
     if (statement->ran)
         return 0;
     dbk_arena_reset(&statement->texts);

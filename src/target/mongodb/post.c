@@ -24,6 +24,8 @@ void dbk_mongodb_clear(struct dbk_mongodb_session *session)
     session->again = false;
     session->event = 0;
     session->number = 0;
+    session->letter = false;
+    session->retried = 0;
     dbk_free(session->position_key);
     session->position_key = NULL;
 }
@@ -107,13 +109,27 @@ static int check_position(struct dbk_mongodb_session *session, struct dbk_error 
     return position == session->position_before ? DBK_OK : fenced(err);
 }
 
+/* The same document has the marks of letters: one that is there is not made again. */
+static bson_t *write_move(const struct dbk_mongodb_session *session)
+{
+    bson_t *query = BCON_NEW("_id", BCON_UTF8(session->position_key), "position",
+                             BCON_INT64(session->position_before));
+    bson_t *update = BCON_NEW("$set", "{", "position", BCON_INT64(session->position), "}");
+    if (session->retried != 0) {
+        BCON_APPEND(query, "retried", "{", "$ne", BCON_INT64(session->retried), "}");
+        BCON_APPEND(update, "$push", "{", "retried", BCON_INT64(session->retried), "}");
+    }
+    bson_t *command = BCON_NEW("update", BCON_UTF8(DBK_MONGODB_MODELS), "updates", "[", "{", "q",
+                               BCON_DOCUMENT(query), "u", BCON_DOCUMENT(update), "}", "]");
+    bson_destroy(query);
+    bson_destroy(update);
+    return command;
+}
+
 static int move_position(struct dbk_mongodb_session *session, struct dbk_error *err)
 {
     bson_t reply;
-    bson_t *command = BCON_NEW("update", BCON_UTF8(DBK_MONGODB_MODELS), "updates", "[", "{", "q",
-                               "{", "_id", BCON_UTF8(session->position_key), "position",
-                               BCON_INT64(session->position_before), "}", "u", "{", "$set", "{",
-                               "position", BCON_INT64(session->position), "}", "}", "}", "]");
+    bson_t *command = write_move(session);
     int rc = dbk_mongodb_change_command(session, command, &reply, err);
     if (rc == DBK_OK && dbk_mongodb_integer(&reply, "n") != 1)
         rc = fenced(err);
@@ -139,7 +155,7 @@ int dbk_mongodb_flush(struct dbk_mongodb_session *session, struct dbk_error *err
         rc = open_transaction(session, err);
     if (rc == DBK_OK)
         rc = dbk_mongodb_send(session, &done, err);
-    if (rc == DBK_EREFUSED && done) {
+    if (rc == DBK_EREFUSED && done && !session->letter) {
         session->again = true;
         session->sent = 0;
         rc = dbk_mongodb_send(session, &done, err);
@@ -172,6 +188,9 @@ int dbk_mongodb_commit(struct dbk_mongodb_session *session, struct dbk_error *er
     if (session->change_count == 0 && session->position_key == NULL)
         return DBK_OK;
     int rc = session->mode == DBK_MONGODB_UNKNOWN ? dbk_mongodb_probe(session, err) : DBK_OK;
+    if (rc == DBK_OK && session->letter && session->mode != DBK_MONGODB_TRANSACTION)
+        return dbk_error_set(err, DBK_EDENIED,
+                             "a letter is posted in a transaction, and the server has none");
     if (rc == DBK_OK && is_transactional(session))
         rc = commit_within(session, err);
     if (rc == DBK_OK && !is_transactional(session))

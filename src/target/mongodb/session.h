@@ -16,6 +16,10 @@
  *     GUARDED      the changes, then the position. A batch that was cut is sent again, whole
  *     TRANSACTION  the same guards, and position and changes in one transaction of the server's
  *
+ * A letter (model/letters.h) is posted behind events that came later: its changes ask for no guard,
+ * and leave the greatest one of the model's position, which all later events are behind. Only a
+ * transaction makes that exactly once, with the mark in the model's document.
+ *
  * Which of them a server can do is tried with its first use (dbk_mongodb_probe).
  *
  * Threads: one at a time; interruption from any.
@@ -74,6 +78,9 @@ struct dbk_mongodb_session {
     char *position_key; /* of the model's document; NULL: it does not move */
     int64_t position_before;
     int64_t position;
+    /* A letter is posted: the position stays, behind which its event is. */
+    bool letter;
+    int64_t retried; /* it is marked with COMMIT; 0: it is not */
     struct dbk_json *json;
 };
 
@@ -127,6 +134,10 @@ extern const char *const dbk_mongodb_catalog[DBK_CATALOG_COUNT];
 int dbk_mongodb_run_catalog(struct dbk_mongodb_session *session, enum dbk_catalog which,
                             const struct dbk_value *values, struct dbk_arena *arena,
                             struct dbk_value *values_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* Positions of letters that are marked as retried, in the arena. values: model, generation. */
+int dbk_mongodb_retried(struct dbk_mongodb_session *session, const struct dbk_value *values,
+                        struct dbk_arena *arena, int64_t **positions_out, size_t *count_out,
+                        struct dbk_error *err) DBK_MUST_CHECK;
 /* The generation that serves; 0: none. */
 int dbk_mongodb_serving(struct dbk_mongodb_session *session, struct dbk_slice model,
                         int64_t *generation_out, struct dbk_error *err) DBK_MUST_CHECK;

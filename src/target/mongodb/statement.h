@@ -40,7 +40,10 @@ struct dbk_mongodb_statement {
     mongoc_cursor_t *cursor;
     const bson_t *row;
     struct dbk_value cells[4]; /* of the catalog's row */
-    struct dbk_arena texts;    /* of the current row */
+    int64_t *positions;        /* rows of DBK_CATALOG_RETRIED */
+    size_t position_count;
+    size_t position_at;
+    struct dbk_arena texts; /* of the current row */
 };
 
 struct dbk_mongodb_build dbk_mongodb_building(struct dbk_mongodb_statement *statement,
