@@ -221,7 +221,7 @@ def test_beyond_loopback_only_with_tls_and_keys(bank, serve, authority, pair):
     assert server.get("/events?category=account", local=False).status == 401
     headers = {"Authorization": f"Bearer {key}", "Host": "books.example.com"}
     assert server.get("/events?category=account", headers=headers).status == 200
-    assert server.get("/events", headers=headers).status == 403
+    assert server.get("/streams/note-1", headers=headers).status == 403
 
 
 @pytest.fixture
