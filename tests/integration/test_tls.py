@@ -295,8 +295,8 @@ def peer_names(server, context):
 
 def test_a_tail_over_tls_ends_with_a_signal(binary, secure, authority):
     process = subprocess.Popen(
-        [str(binary), "tail", "--url", secure.url, "--ca", str(authority.ca), "-o", "jsonl"],
-        stdout=subprocess.PIPE, text=True, env=clean_environment())
+        [str(binary), "tail", "--after", "0", "--url", secure.url, "--ca", str(authority.ca), "-o",
+         "jsonl"], stdout=subprocess.PIPE, text=True, env=clean_environment())
     try:
         assert secure.post("/streams/account-1", {"type": "Made", "data": {}}).status == 201
         assert '"Made"' in process.stdout.readline()
