@@ -251,9 +251,9 @@ static int measure(struct dbk_bench *bench, void *context, struct dbk_buf *repor
                    struct dbk_error *err)
 {
     static struct asker askers[KIND_COUNT];
+    static struct side free_side;
+    static struct side asking;
     const struct plan *plan = context;
-    struct side free_side = {0};
-    struct side asking = {0};
     askers[NO_KEY].side = &free_side;
     askers[ONE_SCOPE].side = askers[MANY_SCOPES].side = &asking;
     int rc = open_side(bench, "free", &free_side, err);
