@@ -46,8 +46,6 @@ static const struct {
     const char *what;
     const char *fix;
 } lacking[] = {
-    {DBK_DIALECT_MONGODB, DBK_CAPTURE_CDC, "MongoDB is not captured by `cdc`",
-     "write `polling`, in a model's `sync` as well"},
     {DBK_DIALECT_MONGODB, DBK_CAPTURE_OUTBOX, "an outbox in MongoDB is not taken",
      "capture the collection: name it under `tables`"},
     {DBK_DIALECT_CYPHER, DBK_CAPTURE_CDC, "Neo4j is not captured",

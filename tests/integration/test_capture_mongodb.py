@@ -304,8 +304,6 @@ def test_a_document_without_a_cursor_comes_later(ferretdb, database, make, serve
 
 
 @pytest.mark.parametrize("table,more,message", [
-    ("capture: cdc", "", "shop.yaml:4:14: the database `documents` of shop: MongoDB is not captured"
-     " by `cdc`"),
     ("capture: polling", "outbox: {table: outbox}\n", "an outbox in MongoDB is not taken"),
     ("capture: polling\n    overlap: 1 s", "", "`overlap` stands without `cursor`"),
     ("capture: polling\n    cursor: at", "", "a row that is gone has no cursor"),

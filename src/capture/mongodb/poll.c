@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/time.h"
+#include "capture/mongodb/collection.h"
 #include "capture/mongodb/value.h"
 #include "target/target.h"
 
@@ -158,31 +159,6 @@ static int find_one(struct dbk_poll *poll, const struct dbk_mongodb_poll_table *
 
 /* ---- Looking at a collection ---- */
 
-static int check_there(struct dbk_poll *poll, const struct dbk_mongodb_poll_table *table,
-                       struct dbk_error *err)
-{
-    const char *name = table->documents.table->name;
-    bson_t *command =
-        BCON_NEW("listCollections", BCON_INT32(1), "filter", "{", "name", BCON_UTF8(name), "}");
-    bson_t reply;
-    bson_iter_t at;
-    bson_iter_t kind;
-    bool there = false;
-    int rc = dbk_mongodb_ask(session_of(poll), command, &reply, err);
-    if (rc == DBK_OK && bson_iter_init(&at, &reply))
-        there = bson_iter_find_descendant(&at, "cursor.firstBatch.0.type", &kind);
-    if (rc == DBK_OK && !there)
-        rc = dbk_documents_fault(&table->documents, DBK_ENOTFOUND, "is not in the database",
-                                 "create it, or leave it out", err);
-    else if (rc == DBK_OK && (!BSON_ITER_HOLDS_UTF8(&kind) ||
-                              strcmp(bson_iter_utf8(&kind, NULL), "collection") != 0))
-        rc = dbk_documents_fault(&table->documents, DBK_EINVAL, "is a view or a time series",
-                                 "only collections have documents with an _id of their own", err);
-    bson_destroy(&reply);
-    bson_destroy(command);
-    return rc;
-}
-
 /* The value of a field, or of one within it ("meta.changed"). */
 static bool find_field(const bson_t *document, const char *path, bson_iter_t *value_out)
 {
@@ -260,7 +236,7 @@ static int check_cursors(struct dbk_poll *poll, const struct dbk_mongodb_poll_ta
 static int look(struct dbk_poll *poll, struct dbk_poll_table *base, struct dbk_error *err)
 {
     const struct dbk_mongodb_poll_table *table = table_of(base);
-    int rc = check_there(poll, table, err);
+    int rc = dbk_collection_check(session_of(poll), &table->documents, err);
     return rc == DBK_OK && table->stamped ? check_cursors(poll, table, err) : rc;
 }
 
@@ -306,36 +282,6 @@ static int begin_round(struct dbk_poll *poll, struct dbk_poll_table *base, struc
     return DBK_OK;
 }
 
-static bool is_plain(const char *name)
-{
-    return name[0] != '\0' && name[0] != '$' && strchr(name, '.') == NULL;
-}
-
-/* Only what is captured is sent, where all names can stand in a projection. */
-static void put_projection(const struct dbk_capture_table *table, bson_t *options)
-{
-    const char *more[] = {table->polling.cursor, table->polling.deleted};
-    bson_t fields;
-    for (size_t i = 0; i < table->column_count; i++) {
-        if (!is_plain(table->columns[i]))
-            return;
-    }
-    for (size_t i = 0; i < 2; i++) {
-        if (more[i] != NULL && !is_plain(more[i]))
-            return;
-    }
-    if (table->column_count == 0)
-        return;
-    BSON_APPEND_DOCUMENT_BEGIN(options, "projection", &fields);
-    for (size_t i = 0; i < table->column_count; i++)
-        BSON_APPEND_INT32(&fields, table->columns[i], 1);
-    for (size_t i = 0; i < 2; i++) {
-        if (more[i] != NULL && !bson_has_field(&fields, more[i]))
-            BSON_APPEND_INT32(&fields, more[i], 1);
-    }
-    bson_append_document_end(options, &fields);
-}
-
 static int open_page(struct dbk_poll *poll, struct dbk_error *err)
 {
     const struct dbk_mongodb_poll_table *table = table_of(poll->table);
@@ -351,7 +297,7 @@ static int open_page(struct dbk_poll *poll, struct dbk_error *err)
     BSON_APPEND_INT32(&sort, "_id", 1);
     bson_append_document_end(&options, &sort);
     BSON_APPEND_INT64(&options, "limit", (int64_t)poll->page_limit);
-    put_projection(table->documents.table, &options);
+    dbk_collection_put_projection(table->documents.table, &options);
     of(poll)->page = find(poll, table, &filter, &options);
     bson_destroy(&options);
     bson_destroy(&filter);
@@ -409,20 +355,6 @@ static int64_t time_of(const struct dbk_mongodb_poll_table *table, const bson_t 
                                                                           : time_ms * 1000;
 }
 
-/* Nothing could be asked for that is behind it. */
-static int check_id(const struct dbk_mongodb_poll_table *table, const bson_t *document,
-                    const struct dbk_change *change, struct dbk_error *err)
-{
-    bson_iter_t id;
-    char text[600];
-    if (bson_iter_init_find(&id, document, "_id") && dbk_mongodb_rank(&id) >= 0)
-        return DBK_OK;
-    (void)snprintf(text, sizeof(text),
-                   "has a document whose _id is of a kind that has no order (%.200s)",
-                   change->key[0].data);
-    return dbk_documents_fault(&table->documents, DBK_EINVAL, text, "give it another one", err);
-}
-
 static int next_row(struct dbk_poll *poll, struct dbk_error *err)
 {
     struct dbk_mongodb_poll_table *table = table_of(poll->table);
@@ -432,7 +364,7 @@ static int next_row(struct dbk_poll *poll, struct dbk_error *err)
     rc = dbk_documents_take(&table->documents, of(poll)->row, &poll->row, &poll->change, err);
     if (rc < 0)
         return rc;
-    rc = check_id(table, of(poll)->row, &poll->change, err);
+    rc = dbk_collection_check_id(&table->documents, of(poll)->row, &poll->change, err);
     if (rc == DBK_OK && table->stamped)
         rc = check_stamp(table, of(poll)->row, err);
     if (rc < 0)
@@ -459,60 +391,20 @@ static int move(struct dbk_poll *poll, struct dbk_error *err)
 
 /* ---- Keys that are gone ---- */
 
-struct listed {
-    struct dbk_slice key;
-    size_t index;
-};
-
-static int compare_listed(const void *a, const void *b)
-{
-    const struct listed *left = a;
-    const struct listed *right = b;
-    return dbk_slice_compare(left->key, right->key);
-}
-
-static struct listed *list_keys(struct dbk_poll *poll, const struct dbk_live_keys *keys)
-{
-    struct listed *list = dbk_arena_alloc_zero(&poll->row, keys->count + 1, sizeof(*list));
-    for (size_t i = 0; list != NULL && i < keys->count; i++)
-        list[i] = (struct listed){keys->keys[i], i};
-    if (list != NULL)
-        qsort(list, keys->count, sizeof(*list), compare_listed);
-    return list;
-}
-
-/* {_id: {$in: […]}} */
-static int put_candidates(const struct dbk_poll *poll, const struct dbk_live_keys *keys,
-                          bson_t *filter)
-{
-    bson_t inner;
-    bson_t list;
-    uint32_t index = 0;
-    int rc = DBK_OK;
-    BSON_APPEND_DOCUMENT_BEGIN(filter, "_id", &inner);
-    BSON_APPEND_ARRAY_BEGIN(&inner, "$in", &list);
-    for (size_t i = 0; rc == DBK_OK && i < keys->count; i++)
-        rc = dbk_bson_put_candidates(keys->keys[i], !session_of(poll)->is_ferretdb, &list, &index);
-    bson_append_array_end(&inner, &list);
-    bson_append_document_end(filter, &inner);
-    return rc;
-}
-
 static int take_found(struct dbk_poll *poll, const struct dbk_mongodb_poll_table *table,
-                      mongoc_cursor_t *cursor, const struct listed *list, size_t count, bool *gone,
+                      mongoc_cursor_t *cursor, const struct dbk_listed_keys *list, bool *gone,
                       struct dbk_error *err)
 {
     const bson_t *document = NULL;
+    size_t index = 0;
     int rc = 0;
     while ((rc = next_document(cursor, &document, err)) == 1) {
         struct dbk_change change = {0};
         rc = dbk_documents_take_key(&table->documents, document, &poll->row, &change, err);
         if (rc < 0)
             return rc;
-        const struct listed wanted = {.key = change.key[0]};
-        const struct listed *found = bsearch(&wanted, list, count, sizeof(*list), compare_listed);
-        if (found != NULL)
-            gone[found->index] = false;
+        if (dbk_listed_keys_find(list, change.key[0], &index))
+            gone[index] = false;
     }
     return rc;
 }
@@ -524,14 +416,17 @@ static int find_gone(struct dbk_poll *poll, struct dbk_poll_table *base,
     bson_t filter = BSON_INITIALIZER;
     bson_t *options = BCON_NEW("projection", "{", "_id", BCON_INT32(1), "}");
     dbk_arena_reset(&poll->row);
-    const struct listed *list = list_keys(poll, keys);
-    int rc = list == NULL || put_candidates(poll, keys, &filter) < 0 ? dbk_poll_no_memory(poll, err)
-                                                                     : DBK_OK;
+    struct dbk_listed_keys list = {0};
+    int rc = dbk_listed_keys_make(keys->keys, keys->count, &poll->row, &list);
+    if (rc == DBK_OK)
+        rc = dbk_collection_put_keys(session_of(poll), keys->keys, keys->count, &filter);
+    if (rc < 0)
+        rc = dbk_poll_no_memory(poll, err);
     if (rc == DBK_OK && keys->count > 0) {
         mongoc_cursor_t *cursor = find(poll, table, &filter, options);
         for (size_t i = 0; i < keys->count; i++)
             gone[i] = true;
-        rc = take_found(poll, table, cursor, list, keys->count, gone, err);
+        rc = take_found(poll, table, cursor, &list, gone, err);
         mongoc_cursor_destroy(cursor);
     }
     bson_destroy(options);
