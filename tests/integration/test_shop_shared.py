@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two services in one database: a transaction over both is done whole or not at all, in PostgreSQL
+and in SQLite, and a migration that breaks a contract is refused."""
+import random
+import shutil
+import sqlite3
+import threading
+import urllib.error
+
+import pytest
+from conftest import ROOT, Book, missing
+from services.postgres import Missing, Postgres
+
+SHOP = ROOT / "examples" / "shop-shared"
+CREDIT = 1000
+
+
+@pytest.fixture(scope="module")
+def server():
+    try:
+        one = Postgres()
+    except Missing as reason:
+        missing(str(reason))
+    yield one
+    one.close()
+
+
+class Shared(Book):
+    """The example, with its environment, and its tables as texts."""
+
+    def __init__(self, kind, *arguments):
+        super().__init__(*arguments)
+        self.kind = kind
+
+    def command(self, *arguments):
+        more = ["--env", "sqlite"] if self.kind == "sqlite" else []
+        return super().command(*arguments, *more)
+
+    def rows(self, sql):
+        if self.kind == "postgres":
+            return [tuple(row) for row in self.postgres.sql(sql, "shop")]
+        source = sqlite3.connect(self.data / "shop.db", timeout=30)
+        try:
+            return [tuple(str(value) for value in row) for row in source.execute(sql)]
+        finally:
+            source.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def shop(request, binary, tmp_path, data, monkeypatch):
+    shutil.copytree(SHOP, tmp_path / "shop", ignore=shutil.ignore_patterns("data", "secrets"))
+    book = Shared(request.param, binary, tmp_path / "shop", data)
+    schema = (SHOP / "shop/schema.sql").read_text(encoding="utf-8")
+    data.mkdir(exist_ok=True)
+    if request.param == "sqlite":
+        with sqlite3.connect(data / "shop.db") as source:
+            source.executescript(schema)
+        return book
+    book.postgres = request.getfixturevalue("server")
+    book.postgres.sql("DROP DATABASE IF EXISTS shop WITH (FORCE)")
+    for role in ("users", "orders"):
+        book.postgres.sql(f"DROP ROLE IF EXISTS {role}")
+    monkeypatch.setenv("SHOP_SHARED", book.postgres.create("shop"))
+    book.postgres.sql(schema, "shop")
+    return book
+
+
+def credits(shop):
+    """By person: what is left, and what is left and was spent, which is what there was."""
+    rows = shop.rows("SELECT id, credit, credit + (SELECT coalesce(sum(total), 0) FROM orders "
+                     "WHERE person = people.id) FROM people")
+    return {row[0]: int(row[1]) for row in rows}, {row[0]: int(row[2]) for row in rows}
+
+
+def test_one_transaction_over_both(shop, serve):
+    server = serve(shop)
+    chance = random.Random(7)
+    model = {str(person): CREDIT for person in (1, 2, 3)}
+    orders = {}
+    for _ in range(60):
+        name, person, total = (str(chance.randint(0, 20)), chance.choice("12349"),
+                               chance.choice([0, 5, 90, 400]))
+        if chance.random() < 0.3:
+            answer = server.post("/commands/CancelOrder", {"id": name})
+            good = name in orders
+            if good:
+                owner, price = orders.pop(name)
+                model[owner] += price
+        else:
+            answer = server.post("/commands/PlaceOrder",
+                                 {"id": name, "person": int(person), "total": total})
+            good = model.get(person, -1) >= total > 0 and name not in orders
+            if good:
+                orders[name] = (person, total)
+                model[person] -= total
+        assert answer.status == (200 if good else 422), (answer, model, orders)
+        if not good:
+            # What the first statement did is taken back with the second.
+            assert credits(shop)[0] == model
+    assert credits(shop)[0] == model and min(model.values()) < 400
+    assert {name: (person, int(total)) for name, person, total in
+            shop.rows("SELECT id, person, total FROM orders")} == orders
+
+
+def test_a_kill_leaves_no_half_of_it(shop, serve):
+    everybody = {str(person): CREDIT for person in (1, 2, 3)}
+    for number in range(3):
+        server = serve(shop)
+        answered = []
+
+        def place(server=server, number=number, answered=answered):
+            for count in range(1000):
+                try:
+                    answer = server.post("/commands/PlaceOrder", {
+                        "id": f"{number}-{count}", "person": count % 3 + 1, "total": 1})
+                except (OSError, urllib.error.URLError):
+                    return
+                answered.append((f"{number}-{count}", answer.status))
+
+        thread = threading.Thread(target=place)
+        thread.start()
+        while len(answered) < 20 + 10 * number and thread.is_alive():
+            pass
+        server.kill()
+        thread.join()
+        there = {row[0] for row in shop.rows("SELECT id FROM orders")}
+        assert credits(shop)[1] == everybody
+        assert len(answered) >= 20
+        assert {name for name, status in answered if status == 200} <= there
+
+
+def test_a_migration_that_breaks_a_contract_is_refused(shop):
+    refused = shop.run("impact", shop.folder / "shop/split-names.sql", "-o", "json", status=1)
+    broken = {(row["kind"], row["user"]) for row in refused.json if row["verdict"] == "breaks"}
+    assert broken == {("service", "orders")}
+    # The owner's own: which others do not read.
+    own = shop.folder / "own.sql"
+    own.write_text("ALTER TABLE people ADD COLUMN phone text;\n")
+    shop.run("impact", own)
+
+
+def test_check_warns_of_the_price(shop):
+    faults = shop.run("check", "-o", "json").json
+    assert [(fault["file"], fault["line"], fault["severity"]) for fault in faults] == [
+        ("commands/CancelOrder.sql", 4, "warning"), ("commands/PlaceOrder.sql", 4, "warning")]
+    assert all("people" in fault["what"] for fault in faults)
+
+
+def test_its_services_can_do_what_they_should(shop):
+    if shop.kind == "sqlite":
+        refused = shop.run("service", "apply", "--yes", status=1)
+        assert "no PostgreSQL" in refused.errors
+        return
+    shop.run("service", "apply", "--yes")
+    assert shop.json("service", "verify", "--surprises") == []
+    answer = shop.run("do", "PlaceOrder", '{"id":"o1","person":1,"total":300}')
+    assert answer.status == 0 and credits(shop)[0]["1"] == 700
