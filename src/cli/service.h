@@ -18,6 +18,13 @@ int dbk_service_check_names(const struct dbk_arguments *arguments, const struct 
 /* True of a database of these services; where none are named, of any's. */
 bool dbk_service_is_wanted(const struct dbk_arguments *arguments, const struct dbk_book *book,
                            const char *database);
+/*
+ * 1: a PostgreSQL database, whose grants are made and compared. 0: another, with one service, where
+ * nothing is granted; that is said on standard error. DBK_EREFUSED: another that several share,
+ * where nothing can keep one from what is another's; the message says what to do.
+ */
+int dbk_service_has_grants(const struct dbk_book *book, const struct dbk_book_database *database,
+                           struct dbk_error *err) DBK_MUST_CHECK;
 struct dbk_placement_scope dbk_service_scope(const struct dbk_book *book,
                                              const struct dbk_book_database *database);
 

@@ -57,6 +57,35 @@ int dbk_service_check_names(const struct dbk_arguments *arguments, const struct 
     return DBK_OK;
 }
 
+int dbk_service_has_grants(const struct dbk_book *book, const struct dbk_book_database *database,
+                           struct dbk_error *err)
+{
+    static const struct {
+        const char *shared; /* why nothing can be granted */
+        const char *alone;
+    } words[] = {
+        [DBK_DIALECT_SQLITE] = {"a SQLite file knows no users: give each a file of its own",
+                                "whoever can read the SQLite file reads all of it"},
+        [DBK_DIALECT_CYPHER] = {"Neo4j's Community edition has no roles: give each a server of its "
+                                "own",
+                                "Neo4j's Community edition has no roles: the server has to be this "
+                                "service's alone"},
+        [DBK_DIALECT_MONGODB] = {"no roles are made in MongoDB: give each a server of its own",
+                                 "no roles are made in MongoDB: the server has to be this "
+                                 "service's alone"},
+    };
+    enum dbk_dialect dialect = dbk_target_dialect(database->path);
+    if (dialect == DBK_DIALECT_POSTGRES)
+        return 1;
+    if (dbk_service_share(book->service_definitions, book->service_count, database->name) > 1)
+        return dbk_error_set(err, DBK_EREFUSED,
+                             "several services share the database %s, and nothing keeps one from "
+                             "what is another's: %s, or name services of others",
+                             database->name, words[dialect].shared);
+    (void)fprintf(stderr, "%s: %s\n", database->name, words[dialect].alone);
+    return 0;
+}
+
 struct dbk_placement_scope dbk_service_scope(const struct dbk_book *book,
                                              const struct dbk_book_database *database)
 {
@@ -78,15 +107,14 @@ static int look(struct work *work, const struct dbk_arguments *arguments, struct
         dbk_arena_alloc_zero(&work->arena, book->database_count + 1, sizeof(*work->placements));
     if (rc == DBK_OK && (work->scopes == NULL || work->placements == NULL))
         rc = dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
-    for (size_t i = 0; rc == DBK_OK && i < book->database_count; i++) {
+    for (size_t i = 0; rc >= 0 && i < book->database_count; i++) {
         const struct dbk_book_database *database = &book->databases[i];
         struct dbk_placement *placement = &work->placements[work->count];
         if (!dbk_service_is_wanted(arguments, book, database->name))
             continue;
-        if (dbk_target_dialect(database->path) != DBK_DIALECT_POSTGRES)
-            return dbk_error_set(err, DBK_EINVAL,
-                                 "the database %s is no PostgreSQL: name services of others",
-                                 database->name);
+        rc = dbk_service_has_grants(book, database, err);
+        if (rc < 1)
+            continue;
         placement->arena = &work->arena;
         work->scopes[work->count] = dbk_service_scope(book, database);
         rc = dbk_placement_look(&work->scopes[work->count++], placement, err);

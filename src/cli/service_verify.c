@@ -70,11 +70,9 @@ static int verify_all(const struct dbk_arguments *arguments, const struct dbk_bo
         const struct dbk_book_database *database = &book->databases[i];
         if (!dbk_service_is_wanted(arguments, book, database->name))
             continue;
-        rc = dbk_target_dialect(database->path) == DBK_DIALECT_POSTGRES
-                 ? verify(arguments, database, book, &rows, surprises, err)
-                 : dbk_error_set(err, DBK_EINVAL,
-                                 "the database %s is no PostgreSQL: name services of others",
-                                 database->name);
+        rc = dbk_service_has_grants(book, database, err);
+        if (rc == 1)
+            rc = verify(arguments, database, book, &rows, surprises, err);
     }
     if (rc == DBK_OK)
         rc = dbk_schema_rows_end(&rows, err);

@@ -307,3 +307,26 @@ def test_a_service_alone_owns_all(shop, server):
     finally:
         server.sql("DROP DATABASE shop WITH (FORCE)")
         server.sql("DROP ROLE shop_users")
+
+
+def test_where_nothing_can_be_granted_each_has_its_own(shop, server):
+    """The two services stay in PostgreSQL; others are elsewhere."""
+    file = shop.folder / "book.yaml"
+    file.write_text(FILES["book.yaml"] + "  notes: sqlite:notes.db\n  graph: neo4j:env:NO_GRAPH\n"
+                    "  catalogue: mongodb:env:NO_CATALOGUE\n", encoding="utf-8")
+    for name, database in (("notes", "notes"), ("graph", "graph"), ("products", "catalogue")):
+        (shop.folder / "services" / f"{name}.yaml").write_text(
+            f"database: {database}\ntables: {{a: }}\n")
+    said = shop.run("service", "apply", "--yes").errors
+    assert "notes: whoever can read" in said and "graph: Neo4j" in said and "MongoDB" in said
+    assert shop.json("service", "check") == []
+    assert shop.json("service", "verify", "--surprises") == []
+    for database, why in (("notes", "a file of its own"), ("graph", "a server of its own"),
+                          ("catalogue", "a server of its own")):
+        other = shop.folder / "services" / "other.yaml"
+        other.write_text(f"database: {database}\ntables: {{b: }}\n")
+        for words in (["apply", "--yes"], ["check"], ["verify"]):
+            refused = shop.run("service", *words, "other", status=1).errors
+            assert f"several services share the database {database}" in refused
+            assert why in refused
+        assert shop.json("service", "check", "orders") == []
