@@ -210,6 +210,12 @@ static int settle_views(struct dbk_engine *engine, struct dbk_error *err)
 {
     const struct dbk_book *book = engine->book;
     int rc = DBK_OK;
+    /* Of a server also what lies there without models. */
+    for (size_t i = 0; rc == DBK_OK && engine->writer && i < book->database_count; i++) {
+        const char *path = book->databases[i].path;
+        if (dbk_target_dialect(path) == DBK_DIALECT_POSTGRES)
+            rc = dbk_views_settle(engine->views, path, err);
+    }
     for (size_t i = 0; rc == DBK_OK && engine->writer && i < book->model_count; i++) {
         const char *path = book->models[i].database_path;
         bool settled = dbk_target_dialect(path) != DBK_DIALECT_SQLITE;

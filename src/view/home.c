@@ -58,6 +58,63 @@ static const struct dbk_view_home sqlite = {
     .distrust = dbk_view_distrust,
 };
 
+#define AGAIN_US INT64_C(60000000)
+
+static int add_remote(struct dbk_view_remotes *remotes, const char *address,
+                      struct dbk_arena *arena)
+{
+    const char **grown = dbk_arena_alloc(arena, (remotes->count + 1) * sizeof(*grown));
+    const char *copy = dbk_arena_format(arena, "%s", address);
+    if (grown == NULL || copy == NULL)
+        return DBK_ENOMEM;
+    for (size_t i = 0; i < remotes->count; i++) {
+        grown[i] = remotes->addresses[i];
+        if (strcmp(grown[i], address) == 0)
+            return DBK_OK;
+    }
+    grown[remotes->count++] = copy;
+    remotes->addresses = grown;
+    return DBK_OK;
+}
+
+int dbk_view_settle(struct dbk_view_remotes *remotes, const char *address, size_t view_count,
+                    dbk_view_names_fn names, void *context, struct dbk_arena *arena,
+                    struct dbk_error *err)
+{
+    const struct dbk_view_home *home = NULL;
+    const char **list = dbk_alloc_zero(view_count + 1, sizeof(*list));
+    int rc = dbk_view_home_of(address, &home, err);
+    if (list == NULL)
+        rc = dbk_error_set(err, DBK_ENOMEM, "views: %s", dbk_code_text(DBK_ENOMEM));
+    if (rc == DBK_OK && !home->remote)
+        rc = home->settle(address, list, names(context, address, list), err);
+    else if (rc == DBK_OK && add_remote(remotes, address, arena) < 0)
+        rc = dbk_error_set(err, DBK_ENOMEM, "views: %s", dbk_code_text(DBK_ENOMEM));
+    dbk_free(list);
+    return rc;
+}
+
+void dbk_view_remotes_settle(struct dbk_view_remotes *remotes, struct dbk_os *os, size_t view_count,
+                             dbk_view_names_fn names, void *context)
+{
+    size_t left = 0;
+    if (remotes->count == 0 || os->monotonic_us(os) < remotes->next_us)
+        return;
+    const char **list = dbk_alloc_zero(view_count + 1, sizeof(*list));
+    for (size_t i = 0; list != NULL && i < remotes->count; i++) {
+        const char *address = remotes->addresses[i];
+        const struct dbk_view_home *home = NULL;
+        size_t count = names(context, address, list);
+        if (dbk_view_home_of(address, &home, NULL) == DBK_OK &&
+            home->settle(address, list, count, NULL) < 0)
+            remotes->addresses[left++] = address;
+    }
+    if (list != NULL)
+        remotes->count = left;
+    remotes->next_us = os->monotonic_us(os) + AGAIN_US;
+    dbk_free(list);
+}
+
 int dbk_view_home_of(const char *address, const struct dbk_view_home **home_out,
                      struct dbk_error *err)
 {

@@ -39,6 +39,25 @@ struct dbk_view_home {
                     struct dbk_error *err);
 };
 
+/*
+ * Servers in which what views no longer need is still to be ended: when they are reached. All zero
+ * at first.
+ */
+struct dbk_view_remotes {
+    const char **addresses;
+    size_t count;
+    int64_t next_us; /* when to try, by the monotonic clock */
+};
+/* Fills the names of the views in a database, in room for all, and returns how many. */
+typedef size_t (*dbk_view_names_fn)(void *context, const char *address, const char **names);
+/* Ends in a database what views needed that are no longer there; of a server later. */
+int dbk_view_settle(struct dbk_view_remotes *remotes, const char *address, size_t view_count,
+                    dbk_view_names_fn names, void *context, struct dbk_arena *arena,
+                    struct dbk_error *err) DBK_MUST_CHECK;
+/* Does it on the servers; what cannot be reached is tried again a minute later. */
+void dbk_view_remotes_settle(struct dbk_view_remotes *remotes, struct dbk_os *os, size_t view_count,
+                             dbk_view_names_fn names, void *context);
+
 /* The home of a database's address. DBK_ENOTFOUND: its module is not installed, or keeps no
    views. */
 int dbk_view_home_of(const char *address, const struct dbk_view_home **home_out,

@@ -26,6 +26,8 @@
 #define LOOK_US INT64_C(10000)
 /* Up to which period a view keeps its connection between refreshes. */
 #define KEEP_US_MAX INT64_C(60000000)
+/* How often a continuous view of a server is looked at for what other writers changed. */
+#define REMOTE_LOOK_US INT64_C(200000)
 /* How long what a server has said of a view's row is taken for true; each refresh ends it. */
 #define ROW_US INT64_C(1000000)
 /* When a refresh that failed is tried again, if it is due. */
@@ -55,7 +57,8 @@ struct dbk_views {
     struct dbk_arena arena;
     struct view *views;
     size_t count;
-    pthread_mutex_t mutex; /* guards refreshing, runs, outcome, rows, stopping */
+    struct dbk_view_remotes remotes; /* of the scheduler, once it runs */
+    pthread_mutex_t mutex;           /* guards refreshing, runs, outcome, rows, stopping */
     pthread_cond_t changed;
     pthread_t scheduler;
     bool scheduled;
@@ -200,22 +203,22 @@ int dbk_views_add(struct dbk_views *views, const struct dbk_view_definition *def
     return rc;
 }
 
-int dbk_views_settle(struct dbk_views *views, const char *database_path, struct dbk_error *err)
+/* The names of the views that lie in a database. */
+static size_t names_in(void *context, const char *address, const char **names)
 {
-    const struct dbk_view_home *home = NULL;
-    const char **names = dbk_alloc_zero(views->count + 1, sizeof(*names));
+    const struct dbk_views *views = context;
     size_t count = 0;
-    if (names == NULL)
-        return dbk_error_set(err, DBK_ENOMEM, "views: %s", dbk_code_text(DBK_ENOMEM));
     for (size_t i = 0; i < views->count; i++) {
-        if (strcmp(views->views[i].definition.database_path, database_path) == 0)
+        if (strcmp(views->views[i].definition.database_path, address) == 0)
             names[count++] = views->views[i].definition.name;
     }
-    int rc = dbk_view_home_of(database_path, &home, err);
-    if (rc == DBK_OK)
-        rc = home->settle(database_path, names, count, err);
-    dbk_free(names);
-    return rc;
+    return count;
+}
+
+int dbk_views_settle(struct dbk_views *views, const char *database_path, struct dbk_error *err)
+{
+    return dbk_view_settle(&views->remotes, database_path, views->count, names_in, views,
+                           &views->arena, err);
 }
 
 /* The names that there are, for a did-you-mean. */
@@ -469,6 +472,8 @@ static int64_t due_us(struct dbk_views *views, struct view *view)
 static uint64_t sources_of(struct dbk_views *views, const struct view *view)
 {
     uint64_t sum = 1;
+    if (view->home->remote) /* Others write there, too. */
+        sum += (uint64_t)(views->os->monotonic_us(views->os) / REMOTE_LOOK_US) << 32;
     for (size_t i = 0; i < view->source.model_count; i++) {
         struct dbk_model_status status;
         size_t index = 0;
@@ -562,6 +567,7 @@ static void *schedule(void *context)
     (void)pthread_mutex_lock(&views->mutex);
     while (!views->stopping) {
         (void)pthread_mutex_unlock(&views->mutex);
+        dbk_view_remotes_settle(&views->remotes, views->os, views->count, names_in, views);
         int64_t sleep_us = run_due(views);
         (void)pthread_mutex_lock(&views->mutex);
         if (sleep_us <= 0 || views->stopping)

@@ -103,8 +103,8 @@ void dbk_views_free(struct dbk_views *views);
 int dbk_views_add(struct dbk_views *views, const struct dbk_view_definition *definition,
                   const struct dbk_model_definition *models, size_t model_count, bool writer,
                   struct dbk_error *err) DBK_MUST_CHECK;
-/* Ends in a database what views needed that are no longer in the book. In a writing process, when
-   all views have been added. */
+/* Ends in a database what views needed that are no longer in the book; of a server once the
+   scheduler runs and reaches it. In a writing process, when all views have been added. */
 int dbk_views_settle(struct dbk_views *views, const char *database_path,
                      struct dbk_error *err) DBK_MUST_CHECK;
 /* Starts the scheduler thread: one refresh of a view at a time; a run missed while nothing ran is

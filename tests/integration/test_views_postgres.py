@@ -298,6 +298,30 @@ def test_a_view_over_a_view_and_over_a_rebuilt_model(book, postgres, database):
     book.json("view", "verify", "bands")
 
 
+def test_a_continuous_view_follows_other_writers_and_ends_with_its_file(clerk, postgres, database):
+    """No read model says that something has changed; and nothing is left on another's table."""
+    postgres.sql("GRANT SELECT, TRIGGER ON orders TO clerk", database)
+    write_view(clerk, "taken", ORDERS.replace("on demand", "continuous"))
+    def shown():
+        rows = postgres.sql("SELECT amount FROM clerk.taken", database)
+        return rows[0][0]
+    with serving(clerk):
+        wait_for(lambda: clerk.json("view", "show", "taken")["generation"] > 0)
+        for n in range(100, 103):
+            postgres.sql(f"INSERT INTO orders VALUES ({n}, 1)", database)
+            wait_for(lambda: shown() == f"{55 + n - 99}.00")
+            assert shown() == f"{55 + n - 99}.00"
+        assert clerk.json("view", "show", "taken")["last_mode"] == "incremental"
+    triggers = "SELECT count(*) FROM pg_trigger WHERE tgname LIKE '_daybook%'"
+    assert postgres.sql(triggers, database) == [["4"]]
+    (clerk.folder / "views" / "taken.sql").unlink()
+    with serving(clerk):
+        wait_for(lambda: postgres.sql(triggers, database) == [["0"]])
+    assert postgres.sql(triggers, database) == [["0"]]
+    assert not postgres.sql("SELECT 1 FROM pg_class WHERE relname LIKE '_daybook_changes%'",
+                            database)
+
+
 def test_hostile_values_are_what_the_server_says(book, postgres, database):
     """Decimals of sums, NULL keys, names in quotes, composite keys, and what cannot be added."""
     postgres.sql("""

@@ -11,6 +11,8 @@
 #define ROW_US 50
 /* Of fewer the time is that of the refresh itself: it tells nothing of what a row takes. */
 #define CHANGES_MEASURED 100
+/* How old what is said of the view's time may be while nothing changes. */
+#define SAME_US INT64_C(1000000)
 
 struct apply {
     const struct dbk_view_refresh *refresh;
@@ -18,6 +20,7 @@ struct apply {
     struct dbk_connection *connection;
     struct dbk_view_row *row;
     struct dbk_view_attempt *attempt;
+    struct dbk_buf *marks;
     struct dbk_delta delta;
 };
 
@@ -59,21 +62,50 @@ static int take_row(struct apply *apply, struct dbk_error *err)
     return give_up(apply, "its tables were built anew meanwhile");
 }
 
+/* Whether nothing is another since the plan was last found to fit. */
+static int compare_marks(struct apply *apply, bool *same_out, struct dbk_error *err)
+{
+    struct dbk_buf sql;
+    struct dbk_statement *statement = NULL;
+    dbk_buf_init(&sql, DBK_PGVIEW_SQL_SIZE_MAX);
+    dbk_pgview_marks(&sql, &apply->plan->tree);
+    int rc = sql.rc < 0 ? dbk_error_set(err, sql.rc, "%s", dbk_code_text(sql.rc))
+                        : dbk_statement_open(apply->connection, dbk_buf_slice(&sql), &statement,
+                                             NULL, err);
+    if (rc == DBK_OK)
+        rc = dbk_statement_step(statement, err);
+    if (rc == 1) {
+        struct dbk_slice marks = dbk_statement_column(statement, 0).bytes;
+        *same_out = dbk_slice_equal(marks, dbk_buf_slice(apply->marks));
+        dbk_buf_reset(apply->marks);
+        dbk_buf_append(apply->marks, marks);
+        rc = apply->marks->rc;
+    }
+    dbk_statement_free(statement);
+    dbk_buf_release(&sql);
+    return rc < 0 ? rc : DBK_OK;
+}
+
 /* The tables behind its names are those of the plan, and their notes tell all. */
 static int look_again(struct apply *apply, struct dbk_error *err)
 {
     const struct dbk_algebra *tree = &apply->plan->tree;
-    int rc = DBK_OK;
+    bool same = false;
+    int rc = compare_marks(apply, &same, err);
     for (size_t i = 0; rc == DBK_OK && i < tree->relation_count; i++) {
         const struct dbk_relation *table = tree->relations[i];
         bool current = true;
         if (table->kind != DBK_RELATION_TABLE)
             continue;
-        rc = dbk_pgview_is_current(apply->connection, table, &current, err);
+        if (!same)
+            rc = dbk_pgview_is_current(apply->connection, table, &current, err);
         if (rc == DBK_OK && !current) {
             apply->attempt->stale = true;
             return give_up(apply, "%s was built anew since", table->name);
         }
+        if (rc == DBK_OK && !same)
+            rc = dbk_pgview_look_at_triggers(apply->connection, table, apply->attempt->reason,
+                                             sizeof(apply->attempt->reason), err);
         if (rc == DBK_OK)
             rc = dbk_pgview_look(apply->connection, name_of(apply), table, apply->attempt->reason,
                                  sizeof(apply->attempt->reason), err);
@@ -127,6 +159,7 @@ static int choose(struct apply *apply)
                    (double)row->full_us / 1000);
 }
 
+/* Cursors and the view's row; where nothing has changed they are not written at each look. */
 static int write_row(struct apply *apply, int64_t begun_us, struct dbk_error *err)
 {
     const struct dbk_view_refresh *refresh = apply->refresh;
@@ -134,6 +167,12 @@ static int write_row(struct apply *apply, int64_t begun_us, struct dbk_error *er
     uint64_t position = 0;
     bool found = false;
     int rc = dbk_view_position(apply->connection, refresh->source, &position, &found, err);
+    if (rc < 0)
+        return rc;
+    if (apply->attempt->changes == 0 && (!found || position == row->position) &&
+        row->error[0] == '\0' && refresh->os->now_us(refresh->os) - row->as_of_us < SAME_US)
+        return DBK_OK;
+    rc = dbk_pgview_set_cursors(apply->connection, name_of(apply), &apply->plan->tree, err);
     if (rc < 0)
         return rc;
     row->rows = (uint64_t)((int64_t)row->rows + apply->delta.rows);
@@ -185,22 +224,25 @@ static int run(struct apply *apply, struct dbk_error *err)
     if (rc == DBK_OK && apply->attempt->changes != 0)
         rc = dbk_pgview_apply_difference(&apply->delta, err);
     if (rc == DBK_OK)
-        rc = dbk_pgview_set_cursors(apply->connection, name_of(apply), &apply->plan->tree, err);
-    if (rc == DBK_OK)
         rc = write_row(apply, begun_us, err);
     return rc < 0 ? rc : dbk_connection_run(apply->connection, "COMMIT", err);
 }
 
 int dbk_pgview_apply(const struct dbk_view_refresh *refresh, const struct dbk_view_plan *plan,
-                     struct dbk_connection *connection, struct dbk_view_row *row,
-                     struct dbk_view_attempt *attempt, struct dbk_error *err)
+                     struct dbk_connection *connection, struct dbk_buf *marks,
+                     struct dbk_view_row *row, struct dbk_view_attempt *attempt,
+                     struct dbk_error *err)
 {
     const struct dbk_algebra *tree = &plan->tree;
     char table[DBK_VIEW_TABLE_SIZE_MAX];
     struct dbk_error failure = {0};
     bool *changed = dbk_alloc_zero(tree->relation_count + 1, sizeof(*changed));
-    struct apply apply = {
-        .refresh = refresh, .plan = plan, .connection = connection, .row = row, .attempt = attempt};
+    struct apply apply = {.refresh = refresh,
+                          .plan = plan,
+                          .connection = connection,
+                          .row = row,
+                          .attempt = attempt,
+                          .marks = marks};
     (void)snprintf(table, sizeof(table), "%s__g%llu", refresh->definition->name,
                    (unsigned long long)row->generation);
     if (changed == NULL || dbk_layout_place(tree, refresh->definition->name, row->generation) < 0) {

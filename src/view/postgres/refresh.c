@@ -9,6 +9,7 @@
 struct dbk_view_session {
     struct dbk_connection *connection; /* NULL: nothing is kept */
     struct dbk_view_plan plan;
+    struct dbk_buf marks; /* of the tables that the plan fits */
     uint64_t generation;
 };
 
@@ -27,6 +28,7 @@ static void end_session(struct dbk_view_session *session)
         return;
     dbk_connection_free(session->connection);
     dbk_view_plan_release(&session->plan);
+    dbk_buf_release(&session->marks);
     session->connection = NULL;
 }
 
@@ -56,10 +58,11 @@ static int try_session(struct dbk_pgview_fill *fill)
     if (session == NULL || session->connection == NULL)
         return 0;
     struct dbk_view_row row = {.generation = session->generation};
-    int rc =
-        dbk_pgview_apply(fill->refresh, &session->plan, session->connection, &row, &attempt, NULL);
+    int rc = dbk_pgview_apply(fill->refresh, &session->plan, session->connection, &session->marks,
+                              &row, &attempt, NULL);
     if (rc == DBK_OK && attempt.done) {
-        clean_notes(session->connection, &session->plan);
+        if (attempt.changes != 0)
+            clean_notes(session->connection, &session->plan);
         return 1;
     }
     /* Whatever was in the way, it is found again, and told. */
@@ -68,11 +71,13 @@ static int try_session(struct dbk_pgview_fill *fill)
 }
 
 /* After an incremental refresh: connection and plan change hands. */
-static void keep(struct dbk_pgview_fill *fill, uint64_t generation)
+static void keep(struct dbk_pgview_fill *fill, struct dbk_buf *marks, uint64_t generation)
 {
     struct dbk_view_session *session = fill->refresh->session;
     if (session == NULL)
         return;
+    session->marks = *marks;
+    dbk_buf_init(marks, DBK_PGVIEW_SQL_SIZE_MAX);
     session->connection = fill->connection;
     session->plan = *fill->plan;
     session->plan.tree.arena = &session->plan.arena;
@@ -104,20 +109,24 @@ static int try_incremental(struct dbk_pgview_fill *fill, struct dbk_error *err)
 {
     struct dbk_view_attempt attempt = {.schema = -1};
     struct dbk_view_row row = fill->old;
+    struct dbk_buf marks;
     find_reason(fill);
     if (fill->row.reason[0] != '\0')
         return 0;
-    int rc = dbk_pgview_apply(fill->refresh, fill->plan, fill->connection, &row, &attempt, err);
+    dbk_buf_init(&marks, DBK_PGVIEW_SQL_SIZE_MAX);
+    int rc =
+        dbk_pgview_apply(fill->refresh, fill->plan, fill->connection, &marks, &row, &attempt, err);
+    if (rc == DBK_OK && attempt.done) {
+        clean_notes(fill->connection, fill->plan);
+        keep(fill, &marks, row.generation);
+    }
+    dbk_buf_release(&marks);
     if (rc < 0)
         return rc;
     (void)snprintf(fill->row.reason, sizeof(fill->row.reason), "%s", attempt.reason);
     if (attempt.stale)
         rc = dbk_pgview_plan(fill->plan, fill->connection, fill->refresh->definition, err);
-    if (!attempt.done)
-        return rc;
-    clean_notes(fill->connection, fill->plan);
-    keep(fill, row.generation);
-    return 1;
+    return attempt.done ? 1 : rc;
 }
 
 static int make_plan(struct dbk_pgview_fill *fill, struct dbk_error *err)

@@ -66,7 +66,19 @@ int dbk_pgview_plan(struct dbk_view_plan *plan, struct dbk_connection *connectio
                     const struct dbk_view_definition *definition,
                     struct dbk_error *err) DBK_MUST_CHECK;
 
-/* ---- notes.c ---- */
+/* ---- follow.c, notes.c ---- */
+
+/* How many notes of a table are kept for views that stand still. */
+#define DBK_PGVIEW_NOTES_MAX "500000"
+
+/* "schema.table"; `_daybook_<what>_schema.table`, which PostgreSQL does not cut; in quotes. */
+void dbk_pgview_source(const struct dbk_relation *table, char *text, size_t size);
+void dbk_pgview_log_name(const struct dbk_relation *table, const char *what, char *text,
+                         size_t size);
+void dbk_pgview_log(struct dbk_buf *out, const struct dbk_relation *table, const char *what);
+/* Gives a view a cursor that has seen nothing, where it has none on these notes. */
+int dbk_pgview_hold(struct dbk_connection *connection, const char *view,
+                    const struct dbk_relation *table, struct dbk_error *err) DBK_MUST_CHECK;
 
 /* Makes `_daybook_cursors` where it is missing. */
 int dbk_pgview_catalog(struct dbk_connection *connection, struct dbk_error *err) DBK_MUST_CHECK;
@@ -87,6 +99,13 @@ int dbk_pgview_set_cursors(struct dbk_connection *connection, const char *view,
 /* Removes a view's cursors; `held`: only those of a fill that failed. */
 int dbk_pgview_forget(struct dbk_connection *connection, const char *view, bool held,
                       struct dbk_error *err) DBK_MUST_CHECK;
+/* Whether a table's triggers are those that it calls for. DBK_EREFUSED: the reason says why
+   not. */
+int dbk_pgview_look_at_triggers(struct dbk_connection *connection, const struct dbk_relation *table,
+                                char *reason, size_t size, struct dbk_error *err) DBK_MUST_CHECK;
+/* A SELECT whose one text is another when a table, its key, its triggers or what its name means is
+   another. */
+void dbk_pgview_marks(struct dbk_buf *sql, const struct dbk_algebra *tree);
 /* Whether the notes tell all that a view needs of a table. DBK_EREFUSED: the reason says why
    not. */
 int dbk_pgview_look(struct dbk_connection *connection, const char *view,
@@ -118,10 +137,14 @@ int dbk_pgview_group(struct dbk_delta *delta, const struct dbk_relation *group,
 
 /* ---- apply.c ---- */
 
-/* One incremental refresh, as dbk_view_apply. */
+/*
+ * One incremental refresh, as dbk_view_apply. marks: of the tables for which the plan was last
+ * found to fit, empty where it was not; set to those for which it now was.
+ */
 int dbk_pgview_apply(const struct dbk_view_refresh *refresh, const struct dbk_view_plan *plan,
-                     struct dbk_connection *connection, struct dbk_view_row *row,
-                     struct dbk_view_attempt *attempt, struct dbk_error *err) DBK_MUST_CHECK;
+                     struct dbk_connection *connection, struct dbk_buf *marks,
+                     struct dbk_view_row *row, struct dbk_view_attempt *attempt,
+                     struct dbk_error *err) DBK_MUST_CHECK;
 /* The statements of one, over empty differences, in a transaction that is rolled back. */
 int dbk_pgview_statements(const struct dbk_view_definition *definition,
                           const struct dbk_view_plan *plan, struct dbk_connection *connection,

@@ -121,7 +121,10 @@ static int look_at_notes(struct verifying *verifying, const struct dbk_view_plan
         bool behind = false;
         if (table->kind != DBK_RELATION_TABLE)
             continue;
-        int rc = dbk_pgview_look(verifying->connection, name, table, reason, sizeof(reason), err);
+        int rc =
+            dbk_pgview_look_at_triggers(verifying->connection, table, reason, sizeof(reason), err);
+        if (rc == DBK_OK)
+            rc = dbk_pgview_look(verifying->connection, name, table, reason, sizeof(reason), err);
         if (rc == DBK_OK)
             rc = dbk_pgview_is_behind(verifying->connection, name, table, &behind, err);
         if (rc == DBK_EREFUSED || behind)
