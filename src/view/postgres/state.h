@@ -162,8 +162,8 @@ struct dbk_pgview_fill {
     struct dbk_buf sql;
 };
 /* A full refresh; on failure the old result stays, and the view's row says why. */
-int dbk_pgview_fill(struct dbk_pgview_fill *fill, struct dbk_error *err) DBK_MUST_CHECK;
-void dbk_pgview_note_failure(struct dbk_pgview_fill *fill, const struct dbk_error *why);
+int dbk_pgview_fill(struct dbk_pgview_fill *work, struct dbk_error *err) DBK_MUST_CHECK;
+void dbk_pgview_note_failure(struct dbk_pgview_fill *work, const struct dbk_error *why);
 
 /* ---- refresh.c ---- */
 
