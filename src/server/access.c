@@ -61,6 +61,14 @@ static bool read_number(const struct dbk_json_node *member, uint32_t *number_out
     return good;
 }
 
+/* Of the two that a limit has. */
+static bool read_limit(const struct dbk_json_node *member, struct dbk_key_limit *limit)
+{
+    if (dbk_slice_equal_text(member->key, "rate"))
+        return read_number(member, &limit->rate);
+    return dbk_slice_equal_text(member->key, "burst") && read_number(member, &limit->burst);
+}
+
 /* As many at once as in a second, where nothing is said. */
 static void default_burst(struct dbk_key_limit *limit)
 {
@@ -81,11 +89,7 @@ static int read_key(struct dbk_api_call *call, const struct dbk_json_node *root,
             request->service = member->text;
         else if (dbk_slice_equal_text(member->key, "scopes"))
             rc = read_scopes(call, member, request, err);
-        else if (dbk_slice_equal_text(member->key, "rate") &&
-                 read_number(member, &request->limit.rate))
-            continue;
-        else if (dbk_slice_equal_text(member->key, "burst") &&
-                 read_number(member, &request->limit.burst))
+        else if (read_limit(member, &request->limit))
             continue;
         else if (!text || !dbk_slice_equal_text(member->key, "expires") ||
                  !dbk_time_parse(member->text, &request->expires_us))
