@@ -25,7 +25,7 @@ struct dbk_portable_text {
     bool query;               /* it may read the log */
 };
 /* Finds words. DBK_ENOMEM only. */
-int dbk_portable_words(const struct dbk_portable_text *text, struct dbk_diagnostics *faults,
+int dbk_portable_words(const struct dbk_portable_text *portable, struct dbk_diagnostics *faults,
                        struct dbk_error *err) DBK_MUST_CHECK;
 
 #endif
