@@ -368,6 +368,27 @@ def test_a_letter_is_retried_once_and_stays_while_it_fails(book, target, serve):
     check(target, book, server, oracle)
 
 
+def test_letters_are_posted_on_what_came_later(book, target, serve):
+    """Two of one stream, whose total others have changed since, and change again."""
+    server = serve(book)
+    placed = append(server, [entered(1, 1, 10), entered(1, 2, 20), entered(5, 1, 100),
+                             entered(5, 2, 200), entered(5, 3, 30), removed(1), removed(2)])
+    wait(server, placed[-1][0])
+    oracle = Oracle().all(placed)
+    assert len(oracle.letters) == 2
+    answer = server.post(f"/models/{MODEL}/letters/retry")
+    assert (answer.json["retried"], answer.json["failed"]) == (2, 0)
+    for position in list(oracle.letters):
+        assert oracle.post(position, dict(placed)[position])
+    oracle.letters = []
+    check(target, book, server, oracle)
+    assert oracle.totals["entry-5"] == (330, 3) and target.marks(book) == 0
+    placed = append(server, [entered(5, 4, 7), removed(3), entered(5, 3, 8)])
+    wait(server, placed[-1][0])
+    oracle.all(placed)
+    check(target, book, server, oracle)
+
+
 DEFERRED = """CREATE TABLE entries (n bigint PRIMARY KEY, amount bigint NOT NULL CHECK (amount > 0),
     parent bigint REFERENCES entries (n) DEFERRABLE INITIALLY DEFERRED);
 """
