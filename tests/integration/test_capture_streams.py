@@ -12,7 +12,7 @@ import pytest
 from conftest import Book, Server, missing
 from services.bson import Int32
 from services.ferretdb import FerretDB
-from services.mongod_streams import StreamingMongod
+from services.mongod_streams import StreamingMongod, timestamp
 from services.postgres import Missing
 from services.proxy import Proxy, mongodb_messages
 from test_capture import events_of, rows_of, status
@@ -207,6 +207,24 @@ def test_the_events_are_those_of_polling(mongod, make, serve):
     assert [(e["stream"], e["type"]) for e in events_of(book)[100:]] == [
         ("shop.products-4", "products.update"), ("shop.products-3", "products.delete")]
     assert events_of(book)[100]["data"] == {"new": {"_id": 4, "n": 44}, "old": {"_id": 4, "n": 4}}
+
+
+def test_what_the_stream_touches_while_a_piece_is_held(mongod, make, serve):
+    """A reply says a later time than it has seen: what was changed between is told once."""
+    mongod.command({"insert": "products", "documents": [{"_id": i, "n": 0} for i in range(100)]})
+
+    def change(command, reply):
+        if "find" in command and command["limit"] and len(reply["cursor"]["firstBatch"]) > 9:
+            first = reply["cursor"]["firstBatch"][0]["_id"]
+            mongod.command(put(first, n=1))
+            mongod.command(delete(first + 1))
+            reply["operationTime"] = timestamp(mongod.now)
+    mongod.after = change
+    server = serve(make(mongod.connection()))
+    begin(server)
+    settle(server, mongod)
+    assert len(mongod.find("products")) < 100
+    assert len(events_of(server.book)) <= 100
 
 
 def test_a_document_that_is_gone_when_its_update_is_read(mongod, make, serve):

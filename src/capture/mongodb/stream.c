@@ -20,12 +20,12 @@ extern const struct dbk_driver dbk_driver;
 
 static struct dbk_stream *of(struct dbk_source *source)
 {
-    return (void *)source;
+    return (struct dbk_stream *)source;
 }
 
 static const struct dbk_stream *of_const(const struct dbk_source *source)
 {
-    return (const void *)source;
+    return (const struct dbk_stream *)source;
 }
 
 static int64_t now_us(const struct dbk_stream *stream)
@@ -219,6 +219,7 @@ static void close_stream(struct dbk_source *base)
     dbk_json_free(stream->json);
     dbk_arena_release(&stream->piece.arena);
     dbk_arena_release(&stream->row);
+    dbk_arena_release(&stream->list);
     dbk_arena_release(&stream->arena);
     dbk_free(stream);
 }
@@ -250,6 +251,7 @@ static int open_stream(const struct dbk_source_options *options, struct dbk_sour
     stream->moved_us = now_us(stream);
     dbk_arena_init(&stream->arena, (size_t)16 << 20);
     dbk_arena_init(&stream->row, ROW_ARENA_MAX);
+    dbk_arena_init(&stream->list, (size_t)16 << 20);
     dbk_arena_init(&stream->piece.arena, ROW_ARENA_MAX);
     int rc = open_tables(stream, err);
     if (rc == DBK_OK)

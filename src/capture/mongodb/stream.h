@@ -108,7 +108,6 @@ struct dbk_stream {
     struct dbk_source_options options;
     struct dbk_connection *connection;
     mongoc_client_session_t *session; /* NULL: the server has none */
-    uint32_t server;                  /* where the cursor is */
     struct dbk_json *json;
     struct dbk_arena arena;
     char incarnation[40];
@@ -119,30 +118,34 @@ struct dbk_stream {
 
     /* As of the last END. */
     bson_t *token;
-    bool ended;            /* the token is that of the stream's end */
     dbk_cluster_time time; /* of the last transaction, */
     uint64_t same;         /* and how many before it had the same */
     dbk_cluster_time passed;
 
     int64_t cursor; /* the server's; 0: it is to be opened */
     char collection[160];
-    bson_t *batch; /* the last reply; NULL: none came */
-    bson_iter_t events;
-    bool drained; /* the last reply had no event */
-    bool hurried;
+    bson_t *batch;            /* the last reply; NULL: none came */
+    struct dbk_slice *events; /* BSON, of it; in the arena `list` */
+    size_t event_count;
+    size_t event_at; /* the next */
+    struct dbk_arena list;
 
+    uint32_t server; /* where the cursor is */
     enum dbk_stream_at at;
-    bool ready; /* `event` is at hand, and not told */
     struct dbk_stream_event event;
     bson_t *last;         /* token of the last event that was told */
-    char transaction[64]; /* of the one under way, as are the next three */
+    char transaction[64]; /* of the one under way, as are the next two */
     dbk_cluster_time next_time;
     uint64_t next_same;
-    bool told; /* a change of it */
     char position[48];
     struct dbk_stream_piece piece;
     struct dbk_arena row;
 
+    bool ended;   /* `token` is that of the stream's end */
+    bool drained; /* the last reply had no event */
+    bool hurried;
+    bool ready; /* `event` is at hand, and not told */
+    bool told;  /* a change of the transaction under way */
     bool moved; /* the token is another than the one that is stored */
     bool urgent;
     bool progress; /* a piece was told since something was stored */

@@ -115,9 +115,38 @@ static int take_token(struct dbk_stream *stream, struct dbk_error *err)
     return stream->token == NULL ? dbk_stream_no_memory(stream, err) : DBK_OK;
 }
 
+static int bad_event(struct dbk_error *err)
+{
+    return dbk_error_set(err, DBK_ECORRUPT, "MongoDB: a reply of a change stream is damaged");
+}
+
+static int list_events(struct dbk_stream *stream, bson_iter_t *at, struct dbk_error *err)
+{
+    bson_iter_t look = *at;
+    const uint8_t *data = NULL;
+    uint32_t size = 0;
+    stream->event_at = stream->event_count = 0;
+    while (bson_iter_next(&look))
+        stream->event_count++;
+    dbk_arena_reset(&stream->list);
+    stream->events =
+        dbk_arena_alloc_zero(&stream->list, stream->event_count + 1, sizeof(*stream->events));
+    if (stream->events == NULL)
+        return dbk_stream_no_memory(stream, err);
+    for (size_t i = 0; i < stream->event_count; i++) {
+        if (!bson_iter_next(at) || !BSON_ITER_HOLDS_DOCUMENT(at))
+            return bad_event(err);
+        bson_iter_document(at, &size, &data);
+        stream->events[i] = dbk_slice((const char *)data, size);
+    }
+    stream->drained = stream->event_count == 0;
+    return DBK_OK;
+}
+
 static int take_reply(struct dbk_stream *stream, const char *events, struct dbk_error *err)
 {
     bson_iter_t at;
+    bson_iter_t list;
     const char *collection = NULL;
     if (!find_in(stream->batch, "cursor.id", &at))
         return bad_reply(stream, err);
@@ -126,11 +155,10 @@ static int take_reply(struct dbk_stream *stream, const char *events, struct dbk_
         collection = strchr(bson_iter_utf8(&at, NULL), '.');
     if (collection != NULL)
         (void)snprintf(stream->collection, sizeof(stream->collection), "%s", collection + 1);
-    if (!find_in(stream->batch, events, &at) || !bson_iter_recurse(&at, &stream->events))
+    if (!find_in(stream->batch, events, &at) || !bson_iter_recurse(&at, &list))
         return bad_reply(stream, err);
-    bson_iter_t look = stream->events;
-    stream->drained = !bson_iter_next(&look);
-    return stream->drained ? take_token(stream, err) : DBK_OK;
+    int rc = list_events(stream, &list, err);
+    return rc == DBK_OK && stream->drained ? take_token(stream, err) : rc;
 }
 
 static int ask(struct dbk_stream *stream, const bson_t *command, const char *events,

@@ -152,20 +152,16 @@ static int take_kind(struct dbk_stream *stream, const bson_t *document, struct d
 
 int dbk_stream_take_event(struct dbk_stream *stream, struct dbk_error *err)
 {
-    const uint8_t *data = NULL;
-    uint32_t size = 0;
     bson_t document;
     bson_t token;
     if (stream->ready)
         return 1;
-    if (!bson_iter_next(&stream->events))
+    if (stream->event_at == stream->event_count)
         return 0;
-    if (!BSON_ITER_HOLDS_DOCUMENT(&stream->events))
-        return damaged(stream, "no members", err);
-    bson_iter_document(&stream->events, &size, &data);
+    struct dbk_slice bytes = stream->events[stream->event_at++];
     stream->event = (struct dbk_stream_event){.kind = DBK_STREAM_NOTHING};
     dbk_arena_reset(&stream->row);
-    if (!bson_init_static(&document, data, size))
+    if (!bson_init_static(&document, (const uint8_t *)bytes.data, bytes.size))
         return damaged(stream, "no members", err);
     if (!find_document(&document, "_id", &token))
         return damaged(stream, "no resume token", err);
