@@ -32,6 +32,8 @@ void make_tables(struct world *world, struct dbk_buf *sql)
     static const char *const types[] = {"INTEGER", "TEXT", "REAL", "", "NUMERIC", "INTEGER"};
     static const char *const whole[] = {"INTEGER", "TEXT", "", "NUMERIC", "INTEGER"};
     world->nested = make_one_in(world, 2);
+    world->filled = make_one_in(world, 3);
+    world->over = 0;
     world->table_count = 1 + make_below(world, TABLES_MAX);
     for (unsigned i = 0; i < world->table_count; i++) {
         struct table *table = &world->tables[i];
@@ -54,6 +56,8 @@ void make_tables(struct world *world, struct dbk_buf *sql)
 static void append_value(struct world *world, struct dbk_buf *sql)
 {
     unsigned kind = make_below(world, 12);
+    if (kind < 2 && world->filled && !make_one_in(world, 10))
+        kind = 11;
     switch (world->nested && (kind == 4 || kind == 5) ? 6 : kind) {
     case 0:
     case 1:

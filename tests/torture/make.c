@@ -180,7 +180,10 @@ static void append_input(struct world *world, struct dbk_buf *sql, unsigned i)
     struct scope *scope = world->scope;
     unsigned t = make_below(world, world->table_count);
     scope->letter[i] = 'o';
-    if (world->nested && world->with_count > 0 && make_one_in(world, 3)) {
+    if (world->over > 0 && make_one_in(world, 2)) {
+        scope->columns[i] = world->over;
+        dbk_buf_append_text(sql, "v");
+    } else if (world->nested && world->with_count > 0 && make_one_in(world, 3)) {
         unsigned with = make_below(world, world->with_count);
         scope->columns[i] = world->withs[with];
         dbk_buf_append_format(sql, "w%u", with);
@@ -214,15 +217,21 @@ static void append_from(struct world *world, struct dbk_buf *sql)
     bool outer = false;
     for (unsigned i = 0; i < scope->count; i++) {
         outer = outer || (i > 0 && make_one_in(world, 4));
+        bool natural = i == 1 && make_one_in(world, 14);
+        dbk_buf_append_text(sql, natural ? " NATURAL" : "");
         dbk_buf_append_text(sql, i == 0         ? " FROM "
                                  : outer && any ? PICK(world, outers)
                                  : outer        ? " LEFT JOIN "
                                                 : " JOIN ");
         outer = outer && !any;
         append_input(world, sql, i);
-        if (i == 0)
+        if (i == 0 || natural)
             continue;
         unsigned other = make_below(world, i);
+        if (i == 1 && scope->letter[0] == scope->letter[1] && make_one_in(world, 5)) {
+            dbk_buf_append_format(sql, " USING (%c0)", scope->letter[0]);
+            continue;
+        }
         dbk_buf_append_format(sql, " ON %c%u.%c%u = %c%u.%c%u", scope->alias, other,
                               scope->letter[other],
                               make_below(world, least(2, scope->columns[other])), scope->alias, i,
@@ -459,6 +468,7 @@ static void make_nested(struct world *world)
     }
     world->depth = 1 + make_below(world, 3);
     unsigned outputs = 1 + make_below(world, 4);
+    world->outputs = outputs;
     append_query(world, sql, outputs);
     if (make_one_in(world, 4))
         append_order(world, outputs);

@@ -46,6 +46,9 @@ struct world {
     unsigned offset;
     bool rows_only; /* no groups: also the types of values must be the same */
     bool show;
+    bool filled;       /* NULLs are rare, so that one more or less tells */
+    unsigned outputs;  /* of a nested SELECT */
+    unsigned over;     /* columns of a view "v" that may be read, too; 0: there is none */
     unsigned withs[2]; /* columns of w0, w1 */
     unsigned with_count;
     struct scope *scope; /* of the SELECT under way */

@@ -24,30 +24,47 @@
 #include "make.h"
 #include "os/sim.h"
 
-static void die(struct world *world, uint64_t seed, const char *what, const char *why)
-{
-    (void)fprintf(stderr, "views --seed %" PRIu64 " --count 1: %s: %s\n%.*s\n", seed, what, why,
-                  DBK_SLICE_ARGS(world->select));
-    exit(1);
-}
-
 /* ---- Running it ---- */
+
+#define VIEWS_MAX 2
+
+/* What is asked of one view; the second may read the first. */
+struct view {
+    const char *name;
+    struct dbk_buf select;
+    bool rows_only;
+    bool ordered;
+    unsigned limit;
+    unsigned offset;
+    struct dbk_view_definition definition;
+    struct dbk_view_session *session; /* of every other seed */
+};
 
 struct run {
     struct world *world;
+    const struct view *view; /* under way */
+    struct view made[VIEWS_MAX];
+    size_t view_count;
     uint64_t seed;
     struct dbk_store *store;
     struct dbk_os *os;
-    struct dbk_view_definition definition;
     struct dbk_view_source source;
     struct dbk_connection *connection; /* ours */
-    struct dbk_view_session *session;  /* of every other view */
     uint64_t views;
     uint64_t refused;
     uint64_t incremental;
     uint64_t full;
     uint64_t batches;
 };
+
+static void die(const struct run *run, const char *what, const char *why)
+{
+    (void)fprintf(stderr, "views --seed %" PRIu64 " --count 1: %s: %s\n", run->seed, what, why);
+    for (size_t i = 0; i < run->view_count; i++)
+        (void)fprintf(stderr, "%s%s: %.*s\n", run->view == &run->made[i] ? "*" : "",
+                      run->made[i].name, DBK_SLICE_ARGS(run->made[i].select));
+    exit(1);
+}
 
 static void run_sql(struct run *run, const char *what, struct dbk_buf *sql)
 {
@@ -60,42 +77,43 @@ static void run_sql(struct run *run, const char *what, struct dbk_buf *sql)
     if (rc == DBK_EREFUSED && dbk_connection_in_transaction(run->connection))
         rc = dbk_connection_run(run->connection, "COMMIT", &err);
     if (rc < 0)
-        die(run->world, run->seed, what, err.message);
+        die(run, what, err.message);
     dbk_buf_reset(sql);
 }
 
 /* How many of the rows LIMIT shows; a full refresh stores only those. */
-static int64_t shown(const struct world *world, const struct dbk_view_row *row)
+static int64_t shown(const struct view *view, const struct dbk_view_row *row)
 {
     uint64_t rows = row->rows;
-    if (world->limit == 0 || row->layout == 0)
+    if (view->limit == 0 || row->layout == 0)
         return (int64_t)rows;
-    rows -= rows < world->offset ? rows : world->offset;
-    return (int64_t)(rows < world->limit ? rows : world->limit);
+    rows -= rows < view->offset ? rows : view->offset;
+    return (int64_t)(rows < view->limit ? rows : view->limit);
 }
 
-static void refresh(struct run *run, bool first)
+static void refresh(struct run *run, const struct view *view, bool first)
 {
     struct dbk_error err = {0};
+    char count_sql[64];
     struct dbk_view_row row;
-    struct dbk_slice select = dbk_buf_slice(&run->world->select);
+    struct dbk_slice select = dbk_buf_slice(&view->select);
     bool impossible = compare_fails(run->connection, select);
-    int rc = dbk_view_refresh_run(&(struct dbk_view_refresh){.definition = &run->definition,
+    int rc = dbk_view_refresh_run(&(struct dbk_view_refresh){.definition = &view->definition,
                                                              .source = &run->source,
                                                              .fingerprint = "f",
                                                              .store = run->store,
                                                              .os = run->os,
-                                                             .session = run->session},
+                                                             .session = view->session},
                                   &err);
     if (rc < 0 && impossible)
         return;
     if (rc < 0)
-        die(run->world, run->seed, "the refresh failed", err.message);
+        die(run, "the refresh failed", err.message);
     if (impossible)
-        die(run->world, run->seed, "the refresh", "should have failed as the SELECT does");
-    rc = dbk_view_catalog_read(run->connection, "v", &row, &err);
+        die(run, "the refresh", "should have failed as the SELECT does");
+    rc = dbk_view_catalog_read(run->connection, view->name, &row, &err);
     if (rc < 0)
-        die(run->world, run->seed, "the catalog", err.message);
+        die(run, "the catalog", err.message);
     if (run->world->show)
         (void)printf("-- %s: %s\n", dbk_view_mode_text(row.refreshed), row.reason);
     if (first && row.layout == 0)
@@ -106,16 +124,52 @@ static void refresh(struct run *run, bool first)
         run->full += row.refreshed == DBK_VIEW_FULL;
     }
     if (!first && run->world->nested && strstr(row.reason, "database ") != NULL)
-        die(run->world, run->seed, "a statement failed", row.reason);
-    int64_t count = compare_view(run->connection, "v", select, run->world->rows_only, &err);
+        die(run, "a statement failed", row.reason);
+    (void)snprintf(count_sql, sizeof(count_sql), "SELECT count(*) FROM %s", view->name);
+    int64_t count = compare_view(run->connection, view->name, select, view->rows_only, &err);
     if (count != 0)
-        die(run->world, run->seed, count < 0 ? "the comparison" : "the rows differ",
+        die(run, count < 0 ? "the comparison" : "the rows differ",
             count < 0 ? err.message : row.reason);
-    if (run->world->ordered && compare_order(run->connection, "v", &err) != 1)
-        die(run->world, run->seed, "the rows come in another order", row.reason);
-    if (dbk_view_integer(run->connection, "SELECT count(*) FROM v", NULL, &count, &err) < 0 ||
-        count != shown(run->world, &row))
-        die(run->world, run->seed, "the catalog", "it has another number of rows");
+    if (view->ordered && compare_order(run->connection, view->name, &err) != 1)
+        die(run, "the rows come in another order", row.reason);
+    if (dbk_view_integer(run->connection, count_sql, NULL, &count, &err) < 0 ||
+        count != shown(view, &row))
+        die(run, "the catalog", "it has another number of rows");
+}
+
+static void refresh_all(struct run *run, bool first)
+{
+    for (size_t i = 0; i < run->view_count; i++) {
+        run->view = &run->made[i];
+        refresh(run, run->view, first);
+    }
+}
+
+static void make_view(struct run *run, const char *name)
+{
+    struct world *world = run->world;
+    struct view *view = &run->made[run->view_count++];
+    struct dbk_error err = {0};
+    *view = (struct view){.name = name};
+    dbk_buf_init(&view->select, SQL_SIZE_MAX);
+    do
+        make_select(world);
+    while (world->select.rc < 0);
+    dbk_buf_append(&view->select, dbk_buf_slice(&world->select));
+    view->rows_only = world->rows_only;
+    view->ordered = world->ordered;
+    view->limit = world->limit;
+    view->offset = world->offset;
+    view->definition = (struct dbk_view_definition){.name = name,
+                                                    .file = "views/v.sql",
+                                                    .database = "d",
+                                                    .database_path = world->path,
+                                                    .mode = DBK_VIEW_AUTO,
+                                                    .sql = dbk_buf_slice(&view->select)};
+    if (world->show)
+        (void)printf("%s: %.*s\n", name, DBK_SLICE_ARGS(view->select));
+    if (run->seed % 2 == 0 && dbk_view_session_open(&view->session, &err) < 0)
+        die(run, "the session", err.message);
 }
 
 static void run_view(struct run *run, unsigned batches)
@@ -126,32 +180,27 @@ static void run_view(struct run *run, unsigned batches)
     static const char *const ends[] = {"", "-wal", "-shm"};
     dbk_buf_init(&sql, SQL_SIZE_MAX);
     if (dbk_connection_open(world->path, 0, &run->connection, &err) < 0)
-        die(world, run->seed, "the database", err.message);
+        die(run, "the database", err.message);
     make_tables(world, &sql);
     make_batch(world, &sql, 20);
     run_sql(run, "the tables", &sql);
-    do
-        make_select(world);
-    while (world->select.rc < 0);
-    if (world->show)
-        (void)printf("%.*s\n", DBK_SLICE_ARGS(world->select));
-    run->definition = (struct dbk_view_definition){.name = "v",
-                                                   .file = "views/v.sql",
-                                                   .database = "d",
-                                                   .database_path = world->path,
-                                                   .mode = DBK_VIEW_AUTO,
-                                                   .sql = dbk_buf_slice(&world->select)};
-    if (run->seed % 2 == 0 && dbk_view_session_open(&run->session, &err) < 0)
-        die(world, run->seed, "the session", err.message);
-    refresh(run, true);
+    run->view_count = 0;
+    make_view(run, "v");
+    if (world->nested && make_below(world, 3) == 0) {
+        world->over = world->outputs;
+        make_view(run, "w");
+    }
+    refresh_all(run, true);
     for (unsigned i = 0; i < batches; i++) {
         make_batch(world, &sql, 1 + make_below(world, 10));
         run_sql(run, "a batch", &sql);
-        refresh(run, false);
+        refresh_all(run, false);
     }
-    run->views++;
-    dbk_view_session_free(run->session);
-    run->session = NULL;
+    run->views += run->view_count;
+    for (size_t i = 0; i < run->view_count; i++) {
+        dbk_view_session_free(run->made[i].session);
+        dbk_buf_release(&run->made[i].select);
+    }
     dbk_connection_free(run->connection);
     dbk_buf_release(&sql);
     for (size_t i = 0; i < 3; i++) {
