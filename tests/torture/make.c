@@ -438,7 +438,7 @@ static void append_order(struct world *world, unsigned outputs)
     dbk_buf_append_text(sql, " ORDER BY ");
     for (unsigned i = 0; i < (all ? outputs : 1); i++) {
         dbk_buf_append_text(sql, i > 0 ? ", " : "");
-        unsigned output = (first + i) % outputs;
+        unsigned output = first + i < outputs ? first + i : first + i - outputs;
         bool number = make_one_in(world, 3);
         dbk_buf_append_format(sql, number ? "%u" : "o%u", number ? output + 1 : output);
         dbk_buf_append_text(sql, PICK(world, ways));
