@@ -51,8 +51,8 @@ static int make_gathered(struct dbk_delta *delta, const struct dbk_relation *tab
     return dbk_delta_run(delta, err);
 }
 
-/* A row's first note: notes are read in their order, and of a row those behind the first ignored. No
-   sorting by row: that costs more than the lookups. */
+/* A row's first note: notes are read in their order, and those of a row behind it are ignored. No
+   sorting by row, which costs more than the lookups. */
 static int gather(struct dbk_delta *delta, const struct dbk_relation *table, int64_t after,
                   uint64_t *rows, struct dbk_error *err)
 {
