@@ -2,10 +2,10 @@
 # need -- sourced by ./run and ./test: installs Debian packages that are missing, and says which.
 
 packages_build="gcc g++ meson ninja-build pkgconf libssl-dev libsimdjson-dev liblua5.4-dev
-libsqlite3-dev libmongoc-dev libcurl4-openssl-dev libpq-dev libpg-query-dev libyaml-dev libpcre2-dev libmicrohttpd-dev libzstd-dev zlib1g-dev libcsv-dev
+libsqlite3-dev libmongoc-dev libcurl4-openssl-dev libpq-dev libpg-query-dev libyaml-dev libpcre2-dev libmicrohttpd-dev libgnutls28-dev libzstd-dev zlib1g-dev libcsv-dev
 libsodium-dev"
 packages_test="libcmocka-dev clang clang-format-14 clang-tidy-14 libclang-rt-14-dev llvm-14 curl default-jre-headless make maven
-libtest-json-schema-acceptance-perl nodejs postgresql python3-pytest zstd"
+libtest-json-schema-acceptance-perl nodejs openssl postgresql python3-pytest zstd"
 # What ./run services starts.
 packages_services="default-jre-headless maven postgresql python3"
 # What builds FerretDB; another one than Debian's is as good.
