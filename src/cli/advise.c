@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * advise --ask: the five questions, and what follows from their answers.
+ * advise: the five questions. Without --ask the server answers them from what it has seen.
  *
  * Each answer is an option, or is read from standard input. What comes of them is one row a
  * question: the pattern or that there should be none, because of what, its price, and what it would
@@ -11,6 +11,7 @@
 
 #include "base/diagnostics.h"
 #include "cli/commands.h"
+#include "cli/data.h"
 #include "cli/fail.h"
 #include "cli/schema_rows.h"
 
@@ -223,12 +224,25 @@ static int show(const struct dbk_arguments *arguments, const struct advice *advi
     return rc;
 }
 
+/* By what the server of the book has seen. */
+static int advise_by_data(const struct dbk_arguments *arguments)
+{
+    struct dbk_call call;
+    for (size_t i = 0; i < ANSWERS; i++)
+        if (dbk_arguments_has(arguments, questions[i].option))
+            return dbk_fail_usage(arguments, "--%s is an answer: it goes with --ask",
+                                  questions[i].option);
+    dbk_call_init(&call, "GET", "/advice");
+    return dbk_data_answer(arguments, &call,
+                           &(struct dbk_data_show){.mode = DBK_ENGINE_READ, .rows = "advice"});
+}
+
 int dbk_run_advise(const struct dbk_arguments *arguments)
 {
     struct dbk_error err = {0};
     uint64_t values[ANSWERS] = {0};
     if (!dbk_arguments_has(arguments, "ask"))
-        return dbk_fail_usage(arguments, "advise takes --ask: it goes by your answers");
+        return advise_by_data(arguments);
     int status = take_answers(arguments, values);
     if (status != DBK_EXIT_OK)
         return status;

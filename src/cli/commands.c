@@ -1342,10 +1342,14 @@ const struct dbk_cli_command dbk_cli_commands[] = {
          OPTION("noise", NUMBER, "PERCENT", "by how much more than this (10)")),
      .run = dbk_run_bench_access},
     {.name = "advise",
-     .positional = "--ask",
+     .positional = "",
      .summary = "which patterns fit: five questions, what follows from the answers, and its price",
-     .details = "Answers that are not given as options are asked for. Also says what not to do.",
-     .examples = EXAMPLES("daybook advise --ask",
+     .details =
+         "Of each service and query the server says what follows from what it has seen since it\n"
+         "was started: reads to writes, what a query takes, how late a model is, and of captured\n"
+         "tables which transactions cross owners. --ask goes by your answers: those that are not\n"
+         "given as options are asked for. Also says what not to do.",
+     .examples = EXAMPLES("daybook advise --book examples/shop", "daybook advise --ask",
                           ("daybook advise --ask --independent yes --acid no --audit yes --ratio 3 "
                            "--complex no --scale no --expensive yes --stale yes -o json")),
      .options =
@@ -1358,6 +1362,7 @@ const struct dbk_cli_command dbk_cli_commands[] = {
                  OPTION("scale", CHOICE, "yes|no", "reads have to grow apart from writes"),
                  OPTION("expensive", CHOICE, "yes|no", "queries are expensive"),
                  OPTION("stale", CHOICE, "yes|no", "their answers may be old")),
+     .book = true,
      .run = dbk_run_advise},
     {.name = "help",
      .positional = "[COMMAND]",

@@ -250,6 +250,16 @@ static int open_models(struct dbk_engine *engine, struct dbk_error *err)
     return rc < 0 ? rc : list_tables(engine, err);
 }
 
+static int begin_counting(struct dbk_engine *engine, struct dbk_error *err)
+{
+    engine->opened_us = engine->os->now_us(engine->os);
+    engine->opened_position = dbk_store_last_position(engine->store);
+    engine->queries = dbk_arena_alloc_zero(&engine->arena, engine->book->query_count + 1,
+                                           sizeof(*engine->queries));
+    return engine->queries != NULL ? DBK_OK
+                                   : dbk_error_set(err, DBK_ENOMEM, "out of memory opening a book");
+}
+
 int dbk_engine_open(const struct dbk_engine_options *options, struct dbk_diagnostics *diagnostics,
                     struct dbk_engine **engine_out, struct dbk_error *err)
 {
@@ -271,6 +281,8 @@ int dbk_engine_open(const struct dbk_engine_options *options, struct dbk_diagnos
                            diagnostics, &engine->book, err);
     if (rc == DBK_OK)
         rc = open_store(engine, options, err);
+    if (rc == DBK_OK)
+        rc = begin_counting(engine, err);
     if (rc == DBK_OK)
         rc = dbk_upcasts_open(engine->book->schemas, options->upcasts, options->upcast_count,
                               &engine->upcasts, err);

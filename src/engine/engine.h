@@ -229,6 +229,20 @@ bool dbk_engine_query_reads_only(const struct dbk_engine *engine, struct dbk_sli
 bool dbk_engine_view_reads_only(const struct dbk_engine *engine, struct dbk_slice name,
                                 const char *const *models, size_t count);
 
+/* What a query (by its index in the book) was asked for since the engine was opened. */
+struct dbk_query_work {
+    uint64_t calls;
+    uint64_t sum_us; /* until its rows were given back */
+    uint64_t max_us;
+};
+void dbk_engine_query_work(const struct dbk_engine *engine, size_t query,
+                           struct dbk_query_work *work_out);
+/* Whether it reads a model, or a view, itself or through views. */
+bool dbk_engine_query_uses_model(const struct dbk_engine *engine, size_t query, size_t model);
+bool dbk_engine_query_uses_view(const struct dbk_engine *engine, size_t query, size_t view);
+/* The book's last position, and the time, when the engine was opened. */
+uint64_t dbk_engine_opened_at(const struct dbk_engine *engine, int64_t *time_us_out);
+
 /* Waits until a model or view (by name) has got to a position; see dbk_models_wait. DBK_ENOTFOUND;
    DBK_ETIMEOUT. */
 int dbk_engine_wait(struct dbk_engine *engine, const char *name, uint64_t after, int64_t timeout_us,

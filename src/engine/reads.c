@@ -67,3 +67,46 @@ bool dbk_engine_view_reads_only(const struct dbk_engine *engine, struct dbk_slic
     }
     return false;
 }
+
+/* Whether a SELECT names a model's table or a view, or a view in it does. */
+static bool names(const struct dbk_engine *engine, struct dbk_slice sql, size_t model,
+                  const char *view, size_t depth)
+{
+    const struct dbk_book *book = engine->book;
+    if (view == NULL && dbk_rows_names_model(engine, sql, model))
+        return true;
+    for (size_t i = 0; depth < book->view_count && i < book->view_count; i++) {
+        const struct dbk_view_definition *other = &book->views[i];
+        if (!dbk_sql_names(sql, other->name))
+            continue;
+        if (view != NULL && strcmp(other->name, view) == 0)
+            return true;
+        if (names(engine, other->sql, model, view, depth + 1))
+            return true;
+    }
+    return false;
+}
+
+bool dbk_engine_query_uses_model(const struct dbk_engine *engine, size_t query, size_t model)
+{
+    return names(engine, engine->book->queries[query].sql, model, NULL, 0);
+}
+
+bool dbk_engine_query_uses_view(const struct dbk_engine *engine, size_t query, size_t view)
+{
+    return names(engine, engine->book->queries[query].sql, 0, engine->book->views[view].name, 0);
+}
+
+void dbk_engine_query_work(const struct dbk_engine *engine, size_t query,
+                           struct dbk_query_work *work_out)
+{
+    const struct dbk_query_count *count = &engine->queries[query];
+    *work_out = (struct dbk_query_work){
+        .calls = count->calls, .sum_us = count->sum_us, .max_us = count->max_us};
+}
+
+uint64_t dbk_engine_opened_at(const struct dbk_engine *engine, int64_t *time_us_out)
+{
+    *time_us_out = engine->opened_us;
+    return engine->opened_position;
+}

@@ -4,6 +4,7 @@
  * moment, and their position is the least of all models and views that the SQL names.
  */
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include "engine/state.h"
@@ -438,10 +439,23 @@ int64_t dbk_rows_lag_us(const struct dbk_rows *rows)
     return rows->lag_us;
 }
 
+static void count_query(const struct dbk_rows *rows)
+{
+    struct dbk_os *os = rows->engine->os;
+    uint64_t us = (uint64_t)(os->monotonic_us(os) - rows->begun_us);
+    uint64_t max_us = rows->asked->max_us;
+    rows->asked->calls++;
+    rows->asked->sum_us += us;
+    while (us > max_us && !atomic_compare_exchange_weak(&rows->asked->max_us, &max_us, us))
+        ;
+}
+
 void dbk_rows_free(struct dbk_rows *rows)
 {
     if (rows == NULL)
         return;
+    if (rows->asked != NULL)
+        count_query(rows);
     dbk_statement_free(rows->statement);
     dbk_connection_free(rows->connection);
     dbk_arena_release(&rows->arena);
@@ -543,6 +557,7 @@ int dbk_engine_query(struct dbk_engine *engine, const char *name,
     dbk_arena_init(&arena, DBK_ENGINE_TEXT_SIZE_MAX);
     dbk_buf_init(&sql, DBK_ENGINE_TEXT_SIZE_MAX);
     const struct dbk_book_query *query = dbk_engine_find_query(engine, name, &arena, err);
+    int64_t begun_us = engine->os->monotonic_us(engine->os);
     int rc = query == NULL ? DBK_ENOTFOUND : make_values(query, parameters, &arena, &values, err);
     if (rc == DBK_OK)
         rc = dbk_text_rewrite(query->database == NULL ? DBK_DIALECT_SQLITE
@@ -559,6 +574,10 @@ int dbk_engine_query(struct dbk_engine *engine, const char *name,
                                  .after = after,
                                  .timeout_us = timeout_us},
                              rows_out, err);
+    if (rc == DBK_OK) {
+        (*rows_out)->asked = &engine->queries[query - engine->book->queries];
+        (*rows_out)->begun_us = begun_us;
+    }
     dbk_buf_release(&sql);
     dbk_arena_release(&arena);
     return rc;

@@ -21,7 +21,16 @@ struct dbk_rows {
     int64_t lag_us;        /* negative: it is as of a time, and has none */
     struct dbk_slice sql;
     struct dbk_engine *engine;
-    uint64_t *seen; /* of each model that is read, its position; 0: it is not */
+    uint64_t *seen;                /* of each model that is read, its position; 0: it is not */
+    struct dbk_query_count *asked; /* of a named query; NULL: of none */
+    int64_t begun_us;
+};
+
+/* Any thread adds to them. */
+struct dbk_query_count {
+    _Atomic uint64_t calls;
+    _Atomic uint64_t sum_us;
+    _Atomic uint64_t max_us;
 };
 
 struct dbk_engine {
@@ -49,6 +58,9 @@ struct dbk_engine {
     size_t *table_counts;
     _Atomic bool stopped;
     struct dbk_engine_counters counters;
+    struct dbk_query_count *queries; /* by the book's */
+    uint64_t opened_position;
+    int64_t opened_us;
     pthread_mutex_t scratch_lock;
     struct dbk_scratch *scratches; /* free ones */
     pthread_t upkeep;

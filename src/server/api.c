@@ -87,6 +87,8 @@ const struct dbk_route dbk_routes[] = {
      "Ends a key; old: only the secret from before its rotation", false},
     {"POST", "/commands/{name}", dbk_api_command, "dry_run",
      "Sends a command; Idempotency-Key makes it safe to repeat", true},
+    {"GET", "/advice", dbk_api_advice, "",
+     "The five questions of each service and query, answered from what was seen", false},
     {"GET", "/queries", dbk_api_queries, "", "The named queries", false},
     {"GET", "/queries/{name}", dbk_api_query, "*",
      "Asks a named query with its parameters; after= waits for a position", false},

@@ -61,6 +61,7 @@ static const struct rule rules[] = {
     {"POST", "/access/keys/{key}/rotate", SCOPE, DBK_SCOPE_ADMIN, 0},
     {"DELETE", "/access/keys/{key}", SCOPE, DBK_SCOPE_ADMIN, 0},
     {"POST", "/commands/{name}", COMMAND, DBK_SCOPE_COMMAND, 1},
+    {"GET", "/advice", SCOPE, DBK_SCOPE_READ_ONLY, 0},
     {"GET", "/queries", LISTED, DBK_SCOPE_QUERY, 0},
     {"GET", "/queries/{name}", SCOPE, DBK_SCOPE_QUERY, 1},
     {"GET", "/reports/{name}", SCOPE, DBK_SCOPE_QUERY, 1},

@@ -55,6 +55,7 @@ int dbk_api_log(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_timeline(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_trace(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_command(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_advice(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_queries(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_query(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_report(struct dbk_api_call *call, struct dbk_error *err);

@@ -206,6 +206,27 @@ static void put_key_metric(void *context, const char *id, uint64_t requests, uin
                           (uintmax_t)(put->throttled ? throttled : requests));
 }
 
+static void put_query_metrics(struct dbk_api_call *call)
+{
+    const struct dbk_book *book = dbk_engine_book(call->engine);
+    struct dbk_buf *out = &call->scratch->out;
+    struct dbk_query_work work;
+    if (book->query_count > 0)
+        metric(out, "query_calls_total", "counter", "Answers of named queries.");
+    for (size_t i = 0; i < book->query_count; i++) {
+        dbk_engine_query_work(call->engine, i, &work);
+        dbk_buf_append_format(out, "daybook_query_calls_total{query=\"%s\"} %ju\n",
+                              book->queries[i].name, (uintmax_t)work.calls);
+    }
+    if (book->query_count > 0)
+        metric(out, "query_seconds_total", "counter", "What named queries took.");
+    for (size_t i = 0; i < book->query_count; i++) {
+        dbk_engine_query_work(call->engine, i, &work);
+        dbk_buf_append_format(out, "daybook_query_seconds_total{query=\"%s\"} %.6f\n",
+                              book->queries[i].name, (double)work.sum_us / 1e6);
+    }
+}
+
 /* By keys' ids, which are no secrets. */
 static void put_access_metrics(struct dbk_api_call *call)
 {
@@ -252,6 +273,7 @@ int dbk_api_metrics(struct dbk_api_call *call, struct dbk_error *err)
     for (int i = 2; i < 6; i++)
         dbk_buf_append_format(out, "daybook_requests_total{status=\"%dxx\"} %ju\n", i,
                               (uintmax_t)counters->requests[i]);
+    put_query_metrics(call);
     put_access_metrics(call);
     rc = dbk_api_put_models_metrics(call, err);
     if (rc == DBK_OK)
