@@ -136,6 +136,8 @@ int dbk_bench_measure_raw(struct dbk_bench *bench, size_t size, struct dbk_bench
 
 /* ---- The report: a JSON object, shown as -o asks ---- */
 
+/* A figure of a report that was read; 0 where there is none. */
+double dbk_bench_value(const struct dbk_json_node *node);
 /* For people: a line a member, those of a part with its name before them. */
 void dbk_bench_print(const struct dbk_json_node *object, const char *part);
 

@@ -16,14 +16,6 @@
 #define ROW_SIZE_MAX ((size_t)1 << 20)
 #define BARS_A_DECADE 7
 
-static double number_of(const struct dbk_json_node *node)
-{
-    if (node != NULL && node->kind == DBK_JSON_INTEGER)
-        return (double)node->integer;
-    return node != NULL && node->kind == DBK_JSON_DECIMAL ? dbk_decimal_to_double(node->decimal)
-                                                          : 0;
-}
-
 /* A member by its path; NULL: there is none. */
 static const struct dbk_json_node *find(const struct dbk_json_node *node, const char *path)
 {
@@ -85,9 +77,9 @@ static void put_value(struct dbk_buf *out, const struct row *row, const struct d
         return;
     }
     if (row->unit == COUNT)
-        (void)snprintf(text, sizeof(text), "%.0f", number_of(node));
+        (void)snprintf(text, sizeof(text), "%.0f", dbk_bench_value(node));
     else
-        write_us(text, number_of(node) * (row->unit == SECONDS ? 1e6 : 1));
+        write_us(text, dbk_bench_value(node) * (row->unit == SECONDS ? 1e6 : 1));
     dbk_json_write_string(out, dbk_slice_of(text));
 }
 
@@ -143,7 +135,7 @@ static void draw_bar(const char *title, const struct dbk_json_node *pattern,
     char text[32] = "-";
     int columns = 0;
     if (node != NULL) {
-        double us = number_of(node);
+        double us = dbk_bench_value(node);
         write_us(text, us);
         columns = us > 1 ? 1 + (int)(log10(us) * BARS_A_DECADE) : 0;
     }

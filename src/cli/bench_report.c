@@ -43,6 +43,14 @@ void dbk_bench_close_part(struct dbk_buf *report)
     dbk_buf_append_char(report, '}');
 }
 
+double dbk_bench_value(const struct dbk_json_node *node)
+{
+    if (node != NULL && node->kind == DBK_JSON_INTEGER)
+        return (double)node->integer;
+    return node != NULL && node->kind == DBK_JSON_DECIMAL ? dbk_decimal_to_double(node->decimal)
+                                                          : 0;
+}
+
 void dbk_bench_latency(struct dbk_buf *report, const char *key,
                        const struct dbk_histogram *histogram_ns)
 {

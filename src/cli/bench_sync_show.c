@@ -7,18 +7,10 @@
 
 #define ROW_SIZE_MAX ((size_t)1 << 20)
 
-static double number_of(const struct dbk_json_node *node)
-{
-    if (node != NULL && node->kind == DBK_JSON_INTEGER)
-        return (double)node->integer;
-    return node != NULL && node->kind == DBK_JSON_DECIMAL ? dbk_decimal_to_double(node->decimal)
-                                                          : 0;
-}
-
 static double number_at(const struct dbk_json_node *object, const char *part, const char *name)
 {
     const struct dbk_json_node *node = dbk_json_member(object, part);
-    return node == NULL ? 0 : number_of(dbk_json_member(node, name));
+    return node == NULL ? 0 : dbk_bench_value(dbk_json_member(node, name));
 }
 
 static void put_text(struct dbk_buf *row, bool *first, const char *name, struct dbk_slice text)
@@ -37,7 +29,7 @@ static void put_number(struct dbk_buf *row, bool *first, const char *name, doubl
 static void put_ms(struct dbk_buf *row, bool *first, const char *name,
                    const struct dbk_json_node *latency, const char *point)
 {
-    double us = latency == NULL ? 0 : number_of(dbk_json_member(latency, point));
+    double us = latency == NULL ? 0 : dbk_bench_value(dbk_json_member(latency, point));
     put_number(row, first, name, us / 1e3, us < 10000 ? 2 : 0);
 }
 
