@@ -97,9 +97,10 @@ class Book:
 class Server:
     """`daybook serve` on a free port, ended by its pid."""
 
+    context = None  # of TLS
+
     def __init__(self, book, *arguments):
         self.book = book
-        self.context = None  # of TLS
         self.process = subprocess.Popen(
             book.command("serve", *([] if "--listen" in arguments
                                     else ["--listen", "127.0.0.1:0"]), "-o", "json", *arguments),
