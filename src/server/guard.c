@@ -11,7 +11,7 @@ enum right {
     FILTERED, /* a read of the book: what it names must be within reach, the rest is left out */
     COMMAND,  /* and the handler judges the streams */
     GROUPED,  /* as SCOPE, and the group's filter must be within what the key reads */
-    IN_BODY,  /* the handler judges what the body names */
+    IN_BODY,  /* the handler judges what the body or the query names */
 };
 
 struct rule {
@@ -88,7 +88,7 @@ static const struct rule rules[] = {
     {"POST", "/views/{view}/verify", SCOPE, DBK_SCOPE_OPERATE, 1},
     {"POST", "/views/{view}/refresh", SCOPE, DBK_SCOPE_OPERATE, 1},
     {"GET", "/proof/checkpoint", ANY_KEY, DBK_SCOPE_COUNT, 0},
-    {"GET", "/proof/inclusion", ANY_KEY, DBK_SCOPE_COUNT, 0},
+    {"GET", "/proof/inclusion", IN_BODY, DBK_SCOPE_READ, 0},
     {"GET", "/proof/consistency", ANY_KEY, DBK_SCOPE_COUNT, 0},
     {"GET", "/proof/key", ANY_KEY, DBK_SCOPE_COUNT, 0},
     {"POST", "/subjects/{subject}/forget", SCOPE, DBK_SCOPE_FORGET, 0},
@@ -300,6 +300,18 @@ int dbk_guard_append(const struct dbk_api_call *call, struct dbk_slice stream,
 bool dbk_guard_may_read(const struct dbk_api_call *call, struct dbk_slice stream)
 {
     return !dbk_guard_asks(call) || dbk_caller_may(call->request->caller, DBK_SCOPE_READ, stream);
+}
+
+int dbk_guard_event(const struct dbk_api_call *call, struct dbk_slice stream, struct dbk_error *err)
+{
+    if (dbk_guard_may_read(call, stream))
+        return DBK_OK;
+    if (call->request->caller == NULL)
+        return dbk_error_set(err, DBK_EKEY, "an API key is needed");
+    note(call, DBK_SCOPE_READ, (struct dbk_slice){0});
+    return dbk_error_set(err, DBK_EDENIED,
+                         "key %s may not do this: it does not read the event's stream",
+                         dbk_caller_id(call->request->caller));
 }
 
 int dbk_guard_read_all(const struct dbk_api_call *call, const char *what, struct dbk_error *err)

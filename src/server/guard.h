@@ -44,6 +44,9 @@ int dbk_guard_append(const struct dbk_api_call *call, struct dbk_slice stream,
                      struct dbk_error *err) DBK_MUST_CHECK;
 /* False: an event of this stream is not for whoever asks. */
 bool dbk_guard_may_read(const struct dbk_api_call *call, struct dbk_slice stream);
+/* For one event, of a stream that the message does not tell. DBK_EKEY, DBK_EDENIED. */
+int dbk_guard_event(const struct dbk_api_call *call, struct dbk_slice stream,
+                    struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_guard_read_all(const struct dbk_api_call *call, const char *what,
                        struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_guard_group(const struct dbk_api_call *call, const struct dbk_json_node *settings,

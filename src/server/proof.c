@@ -2,7 +2,7 @@
 /* That the book was not rewritten: GET /proof/checkpoint, /proof/inclusion, /proof/consistency and
    /proof/key. Each as text for others' tools where text/plain is asked for. */
 #include "base/base64.h"
-#include "server/handlers.h"
+#include "server/guard.h"
 
 static bool wants_text(const struct dbk_api_call *call)
 {
@@ -84,6 +84,29 @@ int dbk_api_proof_key(struct dbk_api_call *call, struct dbk_error *err)
     return rc;
 }
 
+/* A proof has all of its event, which a key must be allowed to read. */
+static int judge(const struct dbk_api_call *call, uint64_t position, struct dbk_error *err)
+{
+    struct dbk_cursor *cursor = NULL;
+    struct dbk_event event;
+    if (!dbk_guard_asks(call))
+        return DBK_OK;
+    int rc = dbk_cursor_open(dbk_engine_store(call->engine),
+                             &(struct dbk_filter){.position_min = position,
+                                                  .position_max = position,
+                                                  .held = true,
+                                                  .hidden = true,
+                                                  .removed = true,
+                                                  .raw = true},
+                             &cursor, err);
+    if (rc == DBK_OK)
+        rc = dbk_cursor_next(cursor, &event, err);
+    if (rc >= 0)
+        rc = dbk_guard_event(call, rc == 1 ? event.stream : (struct dbk_slice){0}, err);
+    dbk_cursor_free(cursor);
+    return rc;
+}
+
 /* The event as it is stored: what is sealed is not opened. */
 static int put_stored(struct dbk_api_call *call, bool *first, uint64_t position,
                       struct dbk_error *err)
@@ -154,6 +177,8 @@ int dbk_api_proof_inclusion(struct dbk_api_call *call, struct dbk_error *err)
     int rc = need_number(call, "position", &position, err);
     if (rc == DBK_OK)
         rc = dbk_call_number(call, "size", &size, err);
+    if (rc == DBK_OK)
+        rc = judge(call, position, err);
     if (rc == DBK_OK)
         rc = dbk_proof_inclusion(dbk_engine_proof(call->engine), position, size, &inclusion, err);
     if (rc == DBK_OK && !wants_text(call)) {

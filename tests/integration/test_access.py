@@ -111,6 +111,20 @@ def test_a_group_is_read_by_its_filter_and_not_by_its_name(asked):
     assert asked.get("/groups/orders-none", headers=key).status == 404
 
 
+def test_a_proof_is_for_who_reads_its_event(asked):
+    """Whose text has all of the event, also where JSON is not asked for."""
+    made = asked.post("/streams/order-1", {"type": "Made", "data": {"a": 1}},
+                      headers=bearer(asked.admin["secret"])).json
+    path = f"/proof/inclusion?position={made['position']}"
+    for scopes, refused in ((["metrics"], True), (["read:account"], True), (["read:*"], False),
+                            (["read:order"], False)):
+        for accept in ("application/json", "text/plain"):
+            answer = asked.get(path, headers={**bearer(add(asked, *scopes)["secret"]),
+                                              "Accept": accept})
+            assert (answer.status == 403) == refused, (scopes, accept)
+            assert not refused or ("order" not in answer.text and "Made" not in answer.text)
+
+
 def test_rotation_and_revocation(asked, bank):
     key = add(asked, "read:account")
     newer = bank.json("access", "rotate", key["key"])
