@@ -161,6 +161,8 @@ int dbk_access_add(struct dbk_access *access, const struct dbk_key_request *requ
         dbk_access_key_free(key);
     }
     (void)pthread_mutex_unlock(&access->changing);
+    /* With the first one, live answers that were asked for without end. */
+    dbk_store_wake(dbk_engine_store(access->engine));
     dbk_buf_release(&data);
     return rc;
 }

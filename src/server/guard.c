@@ -141,6 +141,15 @@ bool dbk_guard_asks(const struct dbk_api_call *call)
     return call->request->access != NULL && dbk_access_asks(call->request->access);
 }
 
+/* 1: there is nothing to judge; 0: there is a key to judge. A request that came before the book's
+   first key was made has none, and goes on no further. */
+static int begin(const struct dbk_api_call *call, struct dbk_error *err)
+{
+    if (!dbk_guard_asks(call))
+        return 1;
+    return call->request->caller != NULL ? 0 : dbk_error_set(err, DBK_EKEY, "an API key is needed");
+}
+
 static int judge_scope(const struct rule *rule, const struct dbk_api_call *call,
                        struct dbk_error *err)
 {
@@ -265,20 +274,25 @@ bool dbk_guard_sees(const struct dbk_api_call *call, enum dbk_scope_kind kind,
                     struct dbk_slice name)
 {
     const struct dbk_caller *caller = call->request->caller;
-    return !dbk_guard_asks(call) || dbk_caller_may(caller, kind, name) ||
-           dbk_caller_may(caller, DBK_SCOPE_READ_ONLY, (struct dbk_slice){0});
+    return !dbk_guard_asks(call) ||
+           (caller != NULL && (dbk_caller_may(caller, kind, name) ||
+                               dbk_caller_may(caller, DBK_SCOPE_READ_ONLY, (struct dbk_slice){0})));
 }
 
 bool dbk_guard_filters(const struct dbk_api_call *call)
 {
-    return dbk_guard_asks(call) && !dbk_caller_reads_all(call->request->caller);
+    const struct dbk_caller *caller = call->request->caller;
+    return dbk_guard_asks(call) && (caller == NULL || !dbk_caller_reads_all(caller));
 }
 
 int dbk_guard_command(void *context, struct dbk_slice stream, struct dbk_error *err)
 {
     const struct dbk_api_call *call = context;
     struct dbk_slice name = call->parts[1];
-    if (!dbk_guard_asks(call) || dbk_caller_may_command(call->request->caller, name, stream))
+    int rc = begin(call, err);
+    if (rc < 0)
+        return rc;
+    if (rc == 1 || dbk_caller_may_command(call->request->caller, name, stream))
         return DBK_OK;
     note(call, DBK_SCOPE_COMMAND, name);
     return dbk_error_set(err, DBK_EDENIED,
@@ -292,14 +306,19 @@ int dbk_guard_command(void *context, struct dbk_slice stream, struct dbk_error *
 int dbk_guard_append(const struct dbk_api_call *call, struct dbk_slice stream,
                      struct dbk_error *err)
 {
-    return !dbk_guard_asks(call) || dbk_caller_may(call->request->caller, DBK_SCOPE_APPEND, stream)
+    int rc = begin(call, err);
+    if (rc < 0)
+        return rc;
+    return rc == 1 || dbk_caller_may(call->request->caller, DBK_SCOPE_APPEND, stream)
                ? DBK_OK
                : deny(call, DBK_SCOPE_APPEND, stream, err);
 }
 
 bool dbk_guard_may_read(const struct dbk_api_call *call, struct dbk_slice stream)
 {
-    return !dbk_guard_asks(call) || dbk_caller_may(call->request->caller, DBK_SCOPE_READ, stream);
+    const struct dbk_caller *caller = call->request->caller;
+    return !dbk_guard_asks(call) ||
+           (caller != NULL && dbk_caller_may(caller, DBK_SCOPE_READ, stream));
 }
 
 int dbk_guard_event(const struct dbk_api_call *call, struct dbk_slice stream, struct dbk_error *err)
@@ -316,7 +335,10 @@ int dbk_guard_event(const struct dbk_api_call *call, struct dbk_slice stream, st
 
 int dbk_guard_read_all(const struct dbk_api_call *call, const char *what, struct dbk_error *err)
 {
-    if (!dbk_guard_asks(call) || dbk_caller_reads_all(call->request->caller))
+    int rc = begin(call, err);
+    if (rc < 0)
+        return rc;
+    if (rc == 1 || dbk_caller_reads_all(call->request->caller))
         return DBK_OK;
     note(call, DBK_SCOPE_READ, (struct dbk_slice){0});
     return dbk_error_set(err, DBK_EDENIED, "key %s may not do this: %s needs the scope read:*",
@@ -328,7 +350,10 @@ int dbk_guard_group(const struct dbk_api_call *call, const struct dbk_json_node 
 {
     const struct dbk_json_node *list = dbk_json_member(settings, "categories");
     const struct dbk_json_node *prefix = dbk_json_member(settings, "stream_prefix");
-    if (!dbk_guard_asks(call) || dbk_caller_reads_all(call->request->caller))
+    int rc = begin(call, err);
+    if (rc < 0)
+        return rc;
+    if (rc == 1 || dbk_caller_reads_all(call->request->caller))
         return DBK_OK;
     if (prefix != NULL && prefix->kind == DBK_JSON_STRING &&
         dbk_caller_covers_prefix(call->request->caller, DBK_SCOPE_READ, prefix->text))

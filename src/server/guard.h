@@ -37,9 +37,10 @@ bool dbk_guard_sees(const struct dbk_api_call *call, enum dbk_scope_kind kind,
                     struct dbk_slice name);
 /* True when a read of the book leaves out what dbk_guard_may_read does not allow. */
 bool dbk_guard_filters(const struct dbk_api_call *call);
-/* For dbk_command.allow; context: the call. DBK_EDENIED. */
+/* For dbk_command.allow; context: the call. DBK_EKEY, DBK_EDENIED, as above. */
 int dbk_guard_command(void *context, struct dbk_slice stream, struct dbk_error *err);
-/* For handlers: what the body names. DBK_EDENIED, as above. */
+/* For handlers: what the body names. DBK_EKEY: the book's first key was made meanwhile;
+   DBK_EDENIED. */
 int dbk_guard_append(const struct dbk_api_call *call, struct dbk_slice stream,
                      struct dbk_error *err) DBK_MUST_CHECK;
 /* False: an event of this stream is not for whoever asks. */

@@ -188,8 +188,10 @@ static void narrow(struct reading *reading)
     struct dbk_filter *filter = &reading->filter;
     reading->filtered = dbk_guard_filters(reading->call);
     size_t count = 0;
-    if (reading->filtered && filter->category_count == 0 && filter->stream_prefix.size == 0 &&
-        dbk_caller_read_categories(reading->call->request->caller, reading->categories, &count))
+    const struct dbk_caller *caller = reading->call->request->caller;
+    if (reading->filtered && caller != NULL && filter->category_count == 0 &&
+        filter->stream_prefix.size == 0 &&
+        dbk_caller_read_categories(caller, reading->categories, &count))
         filter->category_count = count;
 }
 

@@ -206,10 +206,13 @@ int dbk_call_begin(struct dbk_api_call *call, int status, const char *type)
     return rc < 0 ? rc : status;
 }
 
-/* An answer that takes its time ends with the key that it was asked with. */
+/* An answer that takes its time ends with the key that it was asked with; one that was asked for
+   without a key, when the book's first is made. */
 static bool is_still_good(const struct dbk_api_call *call)
 {
-    return call->request->caller == NULL || dbk_caller_is_live(call->request->caller);
+    const struct dbk_api_request *request = call->request;
+    return request->caller != NULL ? dbk_caller_is_live(request->caller)
+                                   : request->access == NULL || !dbk_access_asks(request->access);
 }
 
 int dbk_call_wait(const struct dbk_api_call *call)

@@ -256,6 +256,22 @@ def test_answers_under_way_end_with_their_key(asked, bank, how):
         assert b"Late" not in other.rest()[1]
 
 
+def test_answers_from_before_the_first_key_end_with_it(bank, serve):
+    """Nobody's tails and consumers neither go on nor bring the daemon down."""
+    server = serve(bank)
+    assert server.request("PUT", "/groups/g", {}).status == 201
+    sse = "text/event-stream"
+    held = [Held(server, path, {}, sse).head() for path in ("/events", "/groups/g/events")]
+    poll = Held(server, "/events?after=now&wait_ms=60000", {}, "*/*")
+    time.sleep(0.3)  # the poll has begun to wait
+    bank.run("access", "add", "anna", "--scope", "admin")
+    assert server.post("/streams/order-1", {"type": "Late", "data": {}}).status == 201
+    for one in [*held, poll.head()]:
+        took, text = one.rest()
+        assert took < 10 and b"Late" not in text
+    assert server.get("/healthz").json["status"] == "ok"
+
+
 def test_lines_end_with_their_key(asked, bank):
     """A long answer whose reader is slow is not read to its end by a key that was revoked."""
     admin = bearer(asked.admin["secret"])
