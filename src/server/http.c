@@ -319,6 +319,13 @@ static enum MHD_Result throttle(const struct exchange *exchange, struct MHD_Conn
                         (uint64_t)(late_us + 999999) / 1000000);
 }
 
+static bool has_body(struct MHD_Connection *connection)
+{
+    const char *length = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Length");
+    return (length != NULL && strcmp(length, "0") != 0) ||
+           MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Transfer-Encoding") != NULL;
+}
+
 static enum MHD_Result first_call(struct exchange *exchange, struct MHD_Connection *connection,
                                   const char *method)
 {
@@ -332,7 +339,10 @@ static enum MHD_Result first_call(struct exchange *exchange, struct MHD_Connecti
     /* Before the body is taken: who has no key is not to fill the memory. */
     const char *shown = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Authorization");
     bool open = shown == NULL && dbk_guard_is_open(dbk_slice_of(method), path_of(exchange));
-    if (dbk_access_asks(exchange->http->access) && !open) {
+    bool asks = dbk_access_asks(exchange->http->access);
+    if (asks && open && has_body(connection))
+        return refuse(connection, 400, DBK_EINVAL, "without an API key no body is taken");
+    if (asks && !open) {
         struct dbk_error err = {0};
         if (dbk_access_identify(exchange->http->access, dbk_slice_of(shown == NULL ? "" : shown),
                                 &exchange->caller, &err) < 0)
