@@ -257,7 +257,8 @@ static int count_crossing(const struct advisor *advisor, const struct dbk_captur
               ") AS owners, max(" OWNER " = ?1) AS mine FROM events WHERE position > ?2 AND "
               "json_extract(meta, '$.source.transaction') IS NOT NULL AND " OWNER " IN (");
     for (size_t i = 0, listed = 0; i < book->service_count; i++) {
-        if (strcmp(book->services[i].database, service->database) == 0)
+        const char *database = book->services[i].database; /* NULL: its data are events only */
+        if (database != NULL && strcmp(database, service->database) == 0)
             dbk_buf_append_format(&sql, "%s'%s'", listed++ > 0 ? ", " : "", book->services[i].name);
     }
     dbk_buf_append_text(&sql, ") GROUP BY json_extract(meta, '$.source.transaction')) WHERE mine");
