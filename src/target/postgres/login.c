@@ -117,7 +117,8 @@ static int hide_password(struct dbk_connection *connection, const char *user, co
     int rc = dbk_pq_leave_pipeline(session, err);
     if (rc < 0)
         return rc;
-    char *hidden = PQencryptPasswordConn(session->server, password, user, NULL);
+    /* Whatever the server's password_encryption is: MD5 of it would be as good as the password. */
+    char *hidden = PQencryptPasswordConn(session->server, password, user, "scram-sha-256");
     if (hidden == NULL)
         return dbk_pq_lost(session, err);
     (void)snprintf(text_out, DBK_LOGIN_TEXT_SIZE, "%s", hidden);
