@@ -97,9 +97,13 @@ static int check_function(struct walk *walk, const struct dbk_json_node *call)
     static const char *const chance[] = {"random",  "gen_random_uuid", "gen_random_bytes",
                                          "nextval", "setval",          "currval",
                                          "lastval", "setseed",         NULL};
-    static const char *const reach[] = {"pg_",       "lo_",          "dblink",
-                                        "txid_",     "set_config",   "current_setting",
-                                        "query_to_", "database_to_", NULL};
+    static const char *const reach[] = {"pg_",        "lo_",
+                                        "dblink",     "txid_",
+                                        "set_config", "current_setting",
+                                        "query_to_",  "database_to_",
+                                        "schema_to_", "table_to_",
+                                        "cursor_to_", "ts_stat",
+                                        "ts_rewrite", NULL};
     static const char *const generated[] = {"uuid_generate", NULL};
     struct dbk_slice name = last_name(dbk_json_member(call, "funcname"));
     if (begins_with_any(name, reach) && !dbk_slice_equal_text(name, "pg_typeof"))
