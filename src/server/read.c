@@ -11,6 +11,8 @@
 #define COMMENT_US (INT64_C(15) * 1000000)
 /* How long a tail sleeps before it looks whether its client is still there. */
 #define LOOK_US (INT64_C(1) * 1000000)
+/* So many events are passed over before it does, too. */
+#define LOOK_EVENTS 4096
 #define WAIT_MAX_MS 300000
 #define NAMES_MAX DBK_CALLER_NAMES_MAX
 
@@ -175,11 +177,13 @@ static int flush_piece(struct dbk_api_call *call)
 static int next(const struct reading *reading, struct dbk_cursor *cursor,
                 struct dbk_event *event_out, struct dbk_error *err)
 {
-    int rc = DBK_OK;
-    do
-        rc = dbk_cursor_next(cursor, event_out, err);
-    while (rc == 1 && reading->filtered && !dbk_guard_may_read(reading->call, event_out->stream));
-    return rc;
+    for (uint64_t passed = 1;; passed++) {
+        int rc = dbk_cursor_next(cursor, event_out, err);
+        if (rc != 1 || !reading->filtered || dbk_guard_may_read(reading->call, event_out->stream))
+            return rc;
+        if (passed % LOOK_EVENTS == 0 && dbk_call_wait(reading->call) < 0)
+            return DBK_ECONNECT;
+    }
 }
 
 /* Whole categories are looked up; any other scopes are a scan. */
