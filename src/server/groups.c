@@ -137,6 +137,9 @@ static int put_item(const struct dbk_event *event, uint32_t attempt, void *conte
     struct dbk_buf *out = &listing->call->scratch->out;
     if (!dbk_guard_may_read(listing->call, event->stream))
         return DBK_EDENIED;
+    /* The first may have been waited for: nothing is leased to who is gone, or whose key is. */
+    if (listing->comma[0] == '\0' && !is_there(listing->call))
+        return DBK_ECONNECT;
     dbk_buf_append_text(out, listing->comma);
     listing->comma = ",";
     dbk_api_put_delivery(out, event, attempt);
