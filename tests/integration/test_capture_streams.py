@@ -227,6 +227,19 @@ def test_what_the_stream_touches_while_a_piece_is_held(mongod, make, serve):
     assert len(events_of(server.book)) <= 100
 
 
+def test_an_event_behind_a_piece_has_its_own_fields(mongod, make, serve):
+    mongod.command({"insert": "products", "documents": [{"_id": i, "n": 0} for i in range(100)]})
+
+    def change(command, reply):
+        if "find" in command and command["limit"] and len(reply["cursor"]["firstBatch"]) > 9:
+            mongod.command(put(-1 - reply["cursor"]["firstBatch"][0]["_id"], m=1, k=2))
+    mongod.after = change
+    server = serve(make(mongod.connection()))
+    begin(server)
+    settle(server, mongod)
+    assert len(mongod.find("products")) > 100
+
+
 def test_a_document_that_is_gone_when_its_update_is_read(mongod, make, serve):
     book = make(mongod.connection())
     server = serve(book)

@@ -366,6 +366,12 @@ static int go_on(struct dbk_stream *stream, struct dbk_change *change_out, struc
 
 static int begin_piece(struct dbk_stream *stream, struct dbk_change *change_out)
 {
+    /* The event at hand has the shape that its collection's last document had, which is soon one
+       of the piece's: it is taken again behind it. */
+    if (stream->ready) {
+        stream->ready = false;
+        stream->event_at--;
+    }
     dbk_cluster_time_format(stream->piece.time, stream->position);
     *change_out = (struct dbk_change){.kind = DBK_CHANGE_BEGIN,
                                       .snapshot = true,

@@ -339,14 +339,14 @@ int dbk_stream_tell_piece(struct dbk_stream *stream, struct dbk_change *change_o
     const struct dbk_documents *documents = &piece->table->documents;
     bson_t document;
     int rc = DBK_OK;
+    dbk_arena_reset(&stream->row);
     if (piece->table->phase == DBK_STREAM_SWEEP)
         *change_out = (struct dbk_change){.kind = DBK_CHANGE_DELETE,
                                           .table = documents->index,
                                           .key = &item->key,
                                           .key_count = 1};
     else if (view(item, &document))
-        rc =
-            dbk_documents_take(&piece->table->documents, &document, &piece->arena, change_out, err);
+        rc = dbk_documents_take(&piece->table->documents, &document, &stream->row, change_out, err);
     else
         rc = dbk_error_set(err, DBK_ECORRUPT, "MongoDB: a reply to find is damaged");
     change_out->snapshot = true;
