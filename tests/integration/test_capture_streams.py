@@ -281,6 +281,20 @@ def test_what_happens_to_collections(mongod, make, serve):
     assert len(mongod.find("products")) == 2
 
 
+def test_a_collection_takes_the_place_of_another(mongod, make, serve):
+    mongod.command({"create": "drafts"})
+    book = make(mongod.connection(), more="  drafts:\n    capture: cdc\n")
+    server = serve(book)
+    begin(server)
+    mongod.command({"insert": "products", "documents": [{"_id": i} for i in range(3)]})
+    mongod.command({"insert": "drafts", "documents": [{"_id": 2, "n": 1}, {"_id": 7, "n": 1}]})
+    settle(server, mongod)
+    mongod.command({"renameCollection": "documents.drafts", "to": "documents.products",
+                    "dropTarget": True}, "admin")
+    settle(server, mongod)
+    wait_for(lambda: rows_of(events_of(book), "drafts") == [])
+
+
 def failure(server):
     return wait_for(lambda: status(server)["state"] == "failed" and status(server))["error"]
 

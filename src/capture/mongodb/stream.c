@@ -338,9 +338,15 @@ static int end(struct dbk_stream *stream, struct dbk_change *change_out)
 static int tell_event(struct dbk_stream *stream, struct dbk_change *change_out,
                       struct dbk_error *err)
 {
-    *change_out = stream->event.change;
+    struct dbk_stream_event *event = &stream->event;
+    *change_out = event->change;
     stream->told = true;
-    dbk_stream_touch(stream, &stream->event);
+    dbk_stream_touch(stream, event);
+    /* What was under a name that another collection gets is gone, too: a change of its own. */
+    if (event->filled != NULL && event->change.table != event->filled->documents.index) {
+        event->change.table = event->filled->documents.index;
+        return 1;
+    }
     int rc = leave_event(stream, err);
     return rc < 0 ? rc : 1;
 }
@@ -348,7 +354,7 @@ static int tell_event(struct dbk_stream *stream, struct dbk_change *change_out,
 /* Within a transaction. 2: look again; 0: what follows has not come yet. */
 static int go_on(struct dbk_stream *stream, struct dbk_change *change_out, struct dbk_error *err)
 {
-    if (stream->told && stream->transaction[0] == '\0')
+    if (stream->told && !stream->ready && stream->transaction[0] == '\0')
         return end(stream, change_out);
     int rc = dbk_stream_take_event(stream, err);
     if (rc < 0)
