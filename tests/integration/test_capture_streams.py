@@ -12,6 +12,7 @@ import pytest
 from conftest import Book, Server, missing
 from services.bson import Int32
 from services.ferretdb import FerretDB
+from services.mongod import Refused
 from services.mongod_streams import StreamingMongod, timestamp
 from services.postgres import Missing
 from services.proxy import Proxy, mongodb_messages
@@ -238,6 +239,20 @@ def test_an_event_behind_a_piece_has_its_own_fields(mongod, make, serve):
     begin(server)
     settle(server, mongod)
     assert len(mongod.find("products")) > 100
+
+
+def test_a_collection_that_is_dropped_while_a_piece_is_read(mongod, make, serve):
+    mongod.command({"insert": "products", "documents": [{"_id": i} for i in range(5)]})
+    refused = []
+
+    def before(command):
+        if "find" in command and not refused:
+            refused.append(command)
+            raise Refused(175, "QueryPlanKilled", "collection dropped")
+    mongod.before = before
+    server = serve(make(mongod.connection()))
+    settle(server, mongod)
+    assert refused
 
 
 def test_a_document_that_is_gone_when_its_update_is_read(mongod, make, serve):

@@ -101,8 +101,9 @@ static int failed(const struct dbk_stream *stream, const bson_error_t *error, co
                                  "make the document smaller, then read the collections again by "
                                  "`daybook capture resnapshot`, or write `capture: polling`",
                                  err);
-    /* A cursor that is gone, and what the server says will work again. */
-    bool again = error->code == 43 || error->code == 237 ||
+    /* What the server says will work again, and what one before 4.4, without labels, says then. */
+    bool again = error->code == 63 || error->code == 133 || error->code == 150 ||
+                 error->code == 234 || error->code == 13388 ||
                  (reply != NULL && mongoc_error_has_label(reply, "ResumableChangeStreamError"));
     if (server && again)
         return dbk_error_set(err, DBK_ECONNECT, "MongoDB: %.700s", error->message);

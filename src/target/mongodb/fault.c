@@ -15,6 +15,18 @@ static const struct known known[] = {
     {13, DBK_ECONNECT, "give the user the role readWrite on the database"},
     {18, DBK_ECONNECT, "check user, password and authSource in the connection string"},
     {50, DBK_ETIMEOUT, NULL},
+    {6, DBK_ECONNECT, NULL}, /* its own connections, as are those that follow */
+    {7, DBK_ECONNECT, NULL},
+    {89, DBK_ECONNECT, NULL},
+    {262, DBK_ECONNECT, NULL},
+    {9001, DBK_ECONNECT, NULL},
+    {24, DBK_EBUSY, NULL},     /* a lock */
+    {43, DBK_ECONNECT, NULL},  /* a cursor is gone, as it is with the next two: */
+    {175, DBK_ECONNECT, NULL}, /* its collection was dropped or renamed meanwhile */
+    {237, DBK_ECONNECT, NULL},
+    {134, DBK_ECONNECT, NULL}, /* no majority to read of, yet */
+    {215, DBK_EBUSY, NULL},    /* its database is just dropped */
+    {11601, DBK_EBUSY, NULL},  /* somebody has killed the operation */
     {91, DBK_ECONNECT, NULL},  /* it shuts down */
     {112, DBK_EBUSY, NULL},    /* another one's transaction */
     {121, DBK_EREFUSED, NULL}, /* a validator */
