@@ -268,7 +268,7 @@ void dbk_pgview_note_failure(struct dbk_pgview_fill *work, const struct dbk_erro
         rc = dbk_view_catalog_write(work->connection, name_of(work), &row, NULL);
     }
     if (rc == DBK_OK)
-        rc = dbk_pgview_forget(work->connection, name_of(work), true, NULL);
+        rc = dbk_pgview_forget(work->connection, name_of(work), DBK_PGVIEW_HELD, NULL);
     dbk_ignore(dbk_view_end_transaction(work->connection, rc, NULL));
 }
 
@@ -326,7 +326,8 @@ static int fill(struct dbk_pgview_fill *work, int64_t begun_us, struct dbk_error
         !refresh->progress(refresh->context, work->row.rows, 0))
         rc = dbk_error_set(err, DBK_ESTOPPED, "the refresh was ended");
     if (rc == DBK_OK)
-        rc = dbk_pgview_forget(work->connection, name_of(work), false, err);
+        rc = dbk_pgview_forget(work->connection, name_of(work),
+                               work->plan->incremental ? DBK_PGVIEW_OTHERS : DBK_PGVIEW_ALL, err);
     if (rc == DBK_OK && work->plan->incremental)
         rc = dbk_pgview_set_cursors(work->connection, name_of(work), &work->plan->tree, err);
     work->row.duration_us = refresh->os->monotonic_us(refresh->os) - begun_us;

@@ -14,6 +14,14 @@ static void append_same_key(struct dbk_buf *out, const struct dbk_relation *tabl
 
 /* ---- Cursors ---- */
 
+/*
+ * `lost` is the count of losses with which the notes tell all from `seen` on. A loss is counted
+ * when it happens, and seen when its transaction commits: so the count is read before the snapshot
+ * is, and is -1 - count, which no count is equal to, as long as one of those counted may be of a
+ * transaction that was under way in that snapshot. The next fill comes after all of these: then the
+ * count holds when it is still the same.
+ */
+
 static int run_cursor(struct dbk_connection *connection, const char *sql, const char *view,
                       const struct dbk_relation *table, struct dbk_error *err)
 {
@@ -59,11 +67,17 @@ static int run_cursor(struct dbk_connection *connection, const char *sql, const 
 int dbk_pgview_hold(struct dbk_connection *connection, const char *view,
                     const struct dbk_relation *table, struct dbk_error *err)
 {
-    return run_cursor(connection,
-                      "INSERT INTO _daybook_cursors VALUES (%v, %s, to_regclass(%c), NULL, NULL) "
-                      "ON CONFLICT (view, source) DO UPDATE SET log = excluded.log, seen = NULL "
-                      "WHERE _daybook_cursors.log IS DISTINCT FROM excluded.log",
-                      view, table, err);
+    return run_cursor(
+        connection,
+        "INSERT INTO _daybook_cursors SELECT %v, %s, to_regclass(%c), NULL, CASE WHEN q.l = 1 THEN "
+        "1 ELSE -1 - q.l END FROM (SELECT %l AS l OFFSET 0) AS q ON CONFLICT (view, source) DO "
+        "UPDATE SET log = excluded.log, seen = NULL, lost = CASE WHEN excluded.lost < 0 AND "
+        "_daybook_cursors.log = excluded.log AND (_daybook_cursors.lost = -1 - excluded.lost OR "
+        "(_daybook_cursors.lost = excluded.lost AND "
+        "txid_snapshot_xmax(_daybook_cursors.seen::txid_snapshot) <= "
+        "txid_snapshot_xmin(txid_current_snapshot()))) THEN -1 - excluded.lost ELSE excluded.lost "
+        "END",
+        view, table, err);
 }
 
 int dbk_pgview_set_cursors(struct dbk_connection *connection, const char *view,
@@ -74,21 +88,24 @@ int dbk_pgview_set_cursors(struct dbk_connection *connection, const char *view,
         if (tree->relations[i]->kind != DBK_RELATION_TABLE)
             continue;
         rc = run_cursor(connection,
-                        "INSERT INTO _daybook_cursors VALUES (%v, %s, to_regclass(%c), "
-                        "txid_current_snapshot()::text, %l) ON CONFLICT (view, source) DO UPDATE "
-                        "SET log = excluded.log, seen = excluded.seen, lost = excluded.lost",
+                        "UPDATE _daybook_cursors SET seen = txid_current_snapshot()::text, lost = "
+                        "CASE WHEN lost < 0 AND txid_snapshot_xmin(txid_current_snapshot()) = "
+                        "txid_snapshot_xmax(txid_current_snapshot()) THEN -1 - lost ELSE lost END "
+                        "WHERE view = %v AND source = %s",
                         view, tree->relations[i], err);
     }
     return rc;
 }
 
-int dbk_pgview_forget(struct dbk_connection *connection, const char *view, bool held,
-                      struct dbk_error *err)
+int dbk_pgview_forget(struct dbk_connection *connection, const char *view,
+                      enum dbk_pgview_forgotten which, struct dbk_error *err)
 {
-    return run_cursor(connection,
-                      held ? "DELETE FROM _daybook_cursors WHERE view = %v AND seen IS NULL"
-                           : "DELETE FROM _daybook_cursors WHERE view = %v",
-                      view, NULL, err);
+    static const char *const statements[] = {
+        [DBK_PGVIEW_ALL] = "DELETE FROM _daybook_cursors WHERE view = %v",
+        [DBK_PGVIEW_HELD] = "DELETE FROM _daybook_cursors WHERE view = %v AND seen IS NULL",
+        [DBK_PGVIEW_OTHERS] = "DELETE FROM _daybook_cursors WHERE view = %v AND seen IS NOT NULL",
+    };
+    return run_cursor(connection, statements[which], view, NULL, err);
 }
 
 /* ---- What was noted ---- */
@@ -241,11 +258,15 @@ int dbk_pgview_clean_notes(struct dbk_connection *connection, const struct dbk_r
     dbk_buf_init(&sql, DBK_PGVIEW_SQL_SIZE_MAX);
     dbk_buf_append_text(&sql, "DELETE FROM ");
     dbk_pgview_log(&sql, table, "changes");
-    dbk_buf_append_text(&sql, " WHERE _daybook_xid < (SELECT "
-                              "min(txid_snapshot_xmin(seen::txid_snapshot)) FROM _daybook_cursors "
-                              "WHERE source = ");
+    /* A view that is being filled may need all of them; one to which notes were lost, none. */
+    dbk_buf_append_text(&sql, " WHERE _daybook_xid < (SELECT CASE WHEN count(*) = count(seen) THEN "
+                              "min(txid_snapshot_xmin(seen::txid_snapshot)) END FROM "
+                              "_daybook_cursors WHERE source = ");
     dbk_pgview_text(&sql, source);
-    dbk_buf_append_text(&sql, "); SELECT setval(");
+    dbk_buf_append_text(&sql, " AND (seen IS NULL OR lost < 0 OR lost = (SELECT last_value + "
+                              "is_called::int FROM ");
+    dbk_pgview_log(&sql, table, "lost");
+    dbk_buf_append_text(&sql, "))); SELECT setval(");
     {
         char floor[2 * DBK_VIEW_TABLE_SIZE_MAX];
         struct dbk_buf name;

@@ -76,7 +76,7 @@ void dbk_pgview_source(const struct dbk_relation *table, char *text, size_t size
 void dbk_pgview_log_name(const struct dbk_relation *table, const char *what, char *text,
                          size_t size);
 void dbk_pgview_log(struct dbk_buf *out, const struct dbk_relation *table, const char *what);
-/* Gives a view a cursor that has seen nothing, where it has none on these notes. */
+/* Gives a view that is about to be filled a cursor that has seen nothing. */
 int dbk_pgview_hold(struct dbk_connection *connection, const char *view,
                     const struct dbk_relation *table, struct dbk_error *err) DBK_MUST_CHECK;
 
@@ -96,9 +96,14 @@ int dbk_pgview_follow(struct dbk_connection *connection, const char *view,
 /* The view has what the transaction's snapshot sees. */
 int dbk_pgview_set_cursors(struct dbk_connection *connection, const char *view,
                            const struct dbk_algebra *tree, struct dbk_error *err) DBK_MUST_CHECK;
-/* Removes a view's cursors; `held`: only those of a fill that failed. */
-int dbk_pgview_forget(struct dbk_connection *connection, const char *view, bool held,
-                      struct dbk_error *err) DBK_MUST_CHECK;
+enum dbk_pgview_forgotten {
+    DBK_PGVIEW_ALL,
+    DBK_PGVIEW_HELD,   /* those of a fill that failed */
+    DBK_PGVIEW_OTHERS, /* but those of the fill that is under way */
+};
+/* Removes a view's cursors. */
+int dbk_pgview_forget(struct dbk_connection *connection, const char *view,
+                      enum dbk_pgview_forgotten which, struct dbk_error *err) DBK_MUST_CHECK;
 /* Whether a table's triggers are those that it calls for. DBK_EREFUSED: the reason says why
    not. */
 int dbk_pgview_look_at_triggers(struct dbk_connection *connection, const struct dbk_relation *table,
