@@ -193,7 +193,8 @@ static int read_columns(struct described *described, struct dbk_error *err)
     return rc < 0 ? rc : ended;
 }
 
-/* The primary key, or another whose columns are never NULL. */
+/* The primary key, or another whose columns are never NULL; of one that is checked at the COMMIT
+   two rows may have the same for a while. */
 static int read_key(struct described *described, struct dbk_error *err)
 {
     struct dbk_relation *table = described->table;
@@ -207,7 +208,7 @@ static int read_key(struct described *described, struct dbk_error *err)
         described->connection,
         "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod) FROM (SELECT i.* FROM "
         "pg_index AS i WHERE i.indrelid = ?1::bigint::oid AND i.indisunique AND i.indisvalid AND "
-        "i.indpred IS NULL AND i.indexprs IS NULL AND NOT EXISTS (SELECT 1 FROM "
+        "i.indpred IS NULL AND i.indexprs IS NULL AND i.indimmediate AND NOT EXISTS (SELECT 1 FROM "
         "unnest(i.indkey::int2[]) AS k JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND "
         "a.attnum = k WHERE NOT a.attnotnull) ORDER BY i.indisprimary DESC, i.indnkeyatts, "
         "i.indexrelid LIMIT 1) AS i, unnest(i.indkey::int2[]) WITH ORDINALITY AS u(n, o) JOIN "
