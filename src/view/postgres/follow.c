@@ -275,7 +275,7 @@ static void append_triggers(struct dbk_buf *sql, const char *schema,
         dbk_buf_append_text(sql, "(); ");
         if (!owned)
             continue;
-        /* Also of what replication writes. */
+        /* Also of what is written with session_replication_role = replica. */
         dbk_buf_append_text(sql, "ALTER TABLE ");
         dbk_emit_table(sql, table);
         dbk_buf_append_text(sql, " ENABLE ALWAYS TRIGGER ");
@@ -404,7 +404,8 @@ void dbk_pgview_marks(struct dbk_buf *sql, const struct dbk_algebra *tree)
             ")), (SELECT concat_ws(':', c.oid, c.xmin, (SELECT string_agg(a.xmin::text, '.' ORDER "
             "BY a.attnum) FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0), "
             "(SELECT string_agg(i.xmin::text, '.' ORDER BY i.indexrelid) FROM pg_index AS i WHERE "
-            "i.indrelid = c.oid), (SELECT string_agg(g.oid::text || g.tgenabled::text, '.' ORDER "
+            "i.indrelid = c.oid), (SELECT count(*) FROM pg_subscription_rel AS r WHERE r.srrelid = "
+            "c.oid), (SELECT string_agg(g.oid::text || g.tgenabled::text, '.' ORDER "
             "BY "
             "g.oid) FROM pg_trigger AS g WHERE g.tgrelid = c.oid)) FROM pg_class AS c WHERE c.oid "
             "= to_regclass(");

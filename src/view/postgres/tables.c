@@ -88,11 +88,13 @@ static int look_at_class(struct described *described, bool behind, struct dbk_er
     int rc = ask(described->connection,
                  behind ? "SELECT c.oid, c.relkind::text, n.nspname::text, c.relname::text, "
                           "c.relispartition OR c.relhassubclass, c.relrowsecurity, "
-                          "c.relpersistence::text FROM pg_class AS c JOIN pg_namespace AS n ON "
+                          "c.relpersistence::text, EXISTS (SELECT 1 FROM pg_subscription_rel AS r "
+                          "WHERE r.srrelid = c.oid) FROM pg_class AS c JOIN pg_namespace AS n ON "
                           "n.oid = c.relnamespace WHERE c.oid = ?1::bigint::oid"
                         : "SELECT c.oid, c.relkind::text, n.nspname::text, c.relname::text, "
                           "c.relispartition OR c.relhassubclass, c.relrowsecurity, "
-                          "c.relpersistence::text FROM pg_class AS c JOIN pg_namespace AS n ON "
+                          "c.relpersistence::text, EXISTS (SELECT 1 FROM pg_subscription_rel AS r "
+                          "WHERE r.srrelid = c.oid) FROM pg_class AS c JOIN pg_namespace AS n ON "
                           "n.oid = c.relnamespace WHERE c.oid = to_regclass(?1)",
                  &value, &statement, err);
     if (rc == DBK_OK)
@@ -124,6 +126,11 @@ static int look_at_class(struct described *described, bool behind, struct dbk_er
     else if (!dbk_slice_equal_text(dbk_statement_column(statement, 6).bytes, "p"))
         rc = dbk_obstacle_set(obstacle, place, "",
                               "%s is temporary or unlogged: after a crash its notes would not fit",
+                              described->name);
+    else if (dbk_statement_column(statement, 7).integer != 0)
+        rc = dbk_obstacle_set(obstacle, place, "",
+                              "%s is written by logical replication, which fires no triggers by "
+                              "statement",
                               described->name);
     if (rc == 1) {
         described->table->schema =
