@@ -93,7 +93,11 @@ void dbk_pgview_log(struct dbk_buf *out, const struct dbk_relation *table, const
 
 /* ---- Following ---- */
 
-/* Whether the notes are of the table as it is, and all triggers are there. */
+/*
+ * Whether the notes are of the table as it is, and all triggers are there as they were made. One
+ * that was disabled has been written since, by another transaction than its function, also when it
+ * is enabled again: nobody knows what went unnoted meanwhile.
+ */
 static int is_followed(struct dbk_connection *connection, const struct dbk_relation *table,
                        bool *there_out, bool *current_out, struct dbk_error *err)
 {
@@ -105,8 +109,8 @@ static int is_followed(struct dbk_connection *connection, const struct dbk_relat
     dbk_buf_append_text(&sql, "SELECT c.oid, obj_description(c.oid, 'pg_class'), (SELECT count(*) "
                               "FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid WHERE "
                               "t.tgrelid = to_regclass(?2) AND p.pronamespace = c.relnamespace AND "
-                              "p.proname = ?3 AND t.tgenabled <> 'D') FROM pg_class AS c WHERE "
-                              "c.relname = ?1 AND c.relnamespace = "
+                              "p.proname = ?3 AND t.tgenabled <> 'D' AND t.xmin = p.xmin) FROM "
+                              "pg_class AS c WHERE c.relname = ?1 AND c.relnamespace = "
                               "to_regnamespace(quote_ident(current_schema()))");
     int rc = dbk_statement_open(connection, dbk_buf_slice(&sql), &statement, NULL, err);
     dbk_buf_reset(&sql);
@@ -405,8 +409,7 @@ void dbk_pgview_marks(struct dbk_buf *sql, const struct dbk_algebra *tree)
             "BY a.attnum) FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0), "
             "(SELECT string_agg(i.xmin::text, '.' ORDER BY i.indexrelid) FROM pg_index AS i WHERE "
             "i.indrelid = c.oid), (SELECT count(*) FROM pg_subscription_rel AS r WHERE r.srrelid = "
-            "c.oid), (SELECT string_agg(g.oid::text || g.tgenabled::text, '.' ORDER "
-            "BY "
+            "c.oid), (SELECT string_agg(concat_ws('-', g.oid, g.xmin), '.' ORDER BY "
             "g.oid) FROM pg_trigger AS g WHERE g.tgrelid = c.oid)) FROM pg_class AS c WHERE c.oid "
             "= to_regclass(");
         dbk_buf_reset(&name);
