@@ -333,6 +333,15 @@ int dbk_pgview_may_follow(struct dbk_connection *connection, const struct dbk_re
     return rc;
 }
 
+/* Nobody else makes a trigger of it on a table of theirs, and notes what never was. Who fires one
+   needs no right to it. */
+static void append_revoke(struct dbk_buf *sql, const char *schema, const struct dbk_relation *table)
+{
+    dbk_buf_append_text(sql, "REVOKE ALL ON FUNCTION ");
+    append_here(sql, schema, table, "note");
+    dbk_buf_append_text(sql, "() FROM PUBLIC; ");
+}
+
 static int make_log(struct dbk_connection *connection, const struct dbk_relation *table,
                     struct dbk_error *err)
 {
@@ -345,6 +354,7 @@ static int make_log(struct dbk_connection *connection, const struct dbk_relation
     append_end(&sql, table);
     append_table(&sql, table);
     append_function(&sql, rights.schema, table);
+    append_revoke(&sql, rights.schema, table);
     append_triggers(&sql, rights.schema, table, rights.owned);
     rc = dbk_pgview_run(connection, &sql, err);
     dbk_buf_release(&sql);
