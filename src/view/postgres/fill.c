@@ -8,7 +8,9 @@
 
 /* How often the swap is tried while readers hold the view, some 100 ms each time. */
 #define SWAP_TRIES 100
-#define SWAP_PAUSE_NS 50000000
+/* How often following its tables is, each of which has a lock that is waited for as long. */
+#define FOLLOW_TRIES 15
+#define PAUSE_NS 50000000
 #define LOCK_WAIT "100ms"
 
 static int run(struct dbk_pgview_fill *work, struct dbk_error *err)
@@ -241,7 +243,7 @@ static int look_for_others(struct dbk_pgview_fill *work, struct dbk_error *err)
 
 static int swap(struct dbk_pgview_fill *work, struct dbk_error *err)
 {
-    const struct timespec pause = {.tv_nsec = SWAP_PAUSE_NS};
+    const struct timespec pause = {.tv_nsec = PAUSE_NS};
     int rc = dbk_connection_run(work->connection, "SET LOCAL lock_timeout = '" LOCK_WAIT "'", err);
     if (rc < 0)
         return rc;
@@ -272,18 +274,27 @@ void dbk_pgview_note_failure(struct dbk_pgview_fill *work, const struct dbk_erro
     dbk_ignore(dbk_view_end_transaction(work->connection, rc, NULL));
 }
 
+static int follow_once(struct dbk_pgview_fill *work, struct dbk_error *err)
+{
+    int rc = dbk_connection_begin(work->connection, DBK_BEGIN_WRITE, err);
+    if (rc < 0)
+        return rc;
+    rc = dbk_pgview_follow(work->connection, name_of(work), &work->plan->tree, err);
+    return dbk_view_end_transaction(work->connection, rc, err);
+}
+
 /* Notes what changes from here on, before the snapshot is taken. Where a table is locked for long
    the view is filled without being followed. */
 static int follow(struct dbk_pgview_fill *work, struct dbk_error *err)
 {
+    const struct timespec pause = {.tv_nsec = PAUSE_NS};
     struct dbk_view_plan *plan = work->plan;
     struct dbk_error failure = {0};
-    int rc = dbk_connection_begin(work->connection, DBK_BEGIN_WRITE, err);
-    if (rc < 0)
-        return rc;
-    rc = dbk_view_end_transaction(
-        work->connection, dbk_pgview_follow(work->connection, name_of(work), &plan->tree, &failure),
-        &failure);
+    int rc = follow_once(work, &failure);
+    for (int i = 1; rc == DBK_EBUSY && i < FOLLOW_TRIES; i++) {
+        (void)nanosleep(&pause, NULL);
+        rc = follow_once(work, &failure);
+    }
     if (rc == DBK_EBUSY && work->refresh->definition->mode != DBK_VIEW_INCREMENTAL) {
         plan->incremental = false;
         (void)snprintf(work->row.reason, sizeof(work->row.reason),

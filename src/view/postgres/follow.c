@@ -14,8 +14,11 @@
 #include "base/hash.h"
 #include "view/postgres/state.h"
 
-/* How long a table's lock is waited for. */
-#define LOCK_WAIT "2s"
+/*
+ * How long a table's lock is waited for: writers queue behind who waits, and with a lock on another
+ * table held meanwhile, one of them would be ended as in a deadlock after a second.
+ */
+#define LOCK_WAIT "100ms"
 /* Of a name behind "_daybook_changes_". */
 #define NAME_SIZE_MAX 40
 
