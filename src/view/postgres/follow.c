@@ -228,6 +228,16 @@ static void append_note(struct dbk_buf *sql, const char *schema, const struct db
     dbk_buf_append_format(sql, " FROM %s AS n", old ? "_daybook_old" : "_daybook_new");
 }
 
+/*
+ * Whether a statement on the table is under way that has called what writes the table now: an AFTER
+ * trigger of its own is among the callers. The outer statement's note, of the row as it was before
+ * both, comes after the inner one's then, and the first would not be the one that counts.
+ */
+#define IS_INSIDE                                                                                  \
+    "EXISTS (SELECT 1 FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid WHERE t.tgrelid " \
+    "= TG_RELID AND NOT t.tgisinternal AND (t.tgtype & 2) = 0 AND left(t.tgname::text, 9) <> "     \
+    "'_daybook_' AND strpos(_daybook_calls, quote_ident(p.proname::text) || '()') > 0)"
+
 /* schema: in quotes, where its tables lie. */
 static void append_function(struct dbk_buf *sql, const char *schema,
                             const struct dbk_relation *table)
@@ -235,7 +245,11 @@ static void append_function(struct dbk_buf *sql, const char *schema,
     dbk_buf_append_text(sql, "CREATE FUNCTION ");
     append_here(sql, schema, table, "note");
     dbk_buf_append_text(sql, "() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path "
-                             "= pg_catalog, pg_temp AS $daybook$ BEGIN IF (SELECT s.last_value - "
+                             "= pg_catalog, pg_temp AS $daybook$ DECLARE _daybook_calls text; "
+                             "BEGIN IF pg_trigger_depth() > 1 THEN GET DIAGNOSTICS _daybook_calls "
+                             "= PG_CONTEXT; IF " IS_INSIDE " THEN PERFORM ");
+    append_nextval(sql, schema, table, "lost");
+    dbk_buf_append_text(sql, "; RETURN NULL; END IF; END IF; IF (SELECT s.last_value - "
                              "f.last_value FROM ");
     append_here(sql, schema, table, "seq");
     dbk_buf_append_text(sql, " AS s, ");
