@@ -21,6 +21,24 @@ static void put_string(struct dbk_buf *out, struct dbk_slice text)
     dbk_buf_append_char(out, '\'');
 }
 
+static bool is_letter(char byte)
+{
+    return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z');
+}
+
+/* Of a date or time, with a cast or without, such a word is the clock's. */
+static bool asks_clock(struct dbk_slice text)
+{
+    static const char *const words[] = {"now", "today", "tomorrow", "yesterday"};
+    for (size_t begin = 0, end = 0; begin < text.size; begin = end + 1) {
+        for (end = begin; end < text.size && is_letter(text.data[end]);)
+            end++;
+        if (DBK_READ_IS_AMONG(dbk_slice(text.data + begin, end - begin), words))
+            return true;
+    }
+    return false;
+}
+
 /* {"ival":{"ival":1}}, {"fval":{"fval":"1.5"}}, {"sval":{"sval":"a"}}, {"boolval":{}} … */
 int dbk_read_literal(struct dbk_reading *reading, const struct dbk_json_node *node,
                      struct dbk_expression **expression_out)
@@ -33,6 +51,10 @@ int dbk_read_literal(struct dbk_reading *reading, const struct dbk_json_node *no
     struct dbk_buf text;
     if (made == NULL)
         return dbk_read_no_memory(reading);
+    if (string != NULL && asks_clock(dbk_read_text(string, "sval")))
+        return dbk_read_obstacle(reading, dbk_read_place(node),
+                                 "let an event or a column say the time",
+                                 "a text that is the clock's where a time is asked for");
     dbk_buf_init(&text, DBK_ALGEBRA_SIZE_MAX * 2);
     if (whole != NULL) {
         const struct dbk_json_node *value = dbk_json_member(whole, "ival");
