@@ -69,21 +69,29 @@ void dbk_pgview_source(const struct dbk_relation *table, char *text, size_t size
     (void)snprintf(text, size, "%s.%s", table->schema, table->table);
 }
 
-/* `_daybook_<what>_<schema>.<table>`, which PostgreSQL does not cut. */
+/* So that PostgreSQL does not cut what stands behind "_daybook_<what>_"; no character in two. */
+static void cut_name(char *name)
+{
+    struct dbk_sha256 hash;
+    uint8_t digest[DBK_SHA256_SIZE];
+    size_t end = NAME_SIZE_MAX - 9;
+    if (strlen(name) <= NAME_SIZE_MAX)
+        return;
+    while (end > 0 && ((unsigned char)name[end] & 0xC0) == 0x80)
+        end--;
+    dbk_sha256_init(&hash);
+    dbk_sha256_update(&hash, dbk_slice_of(name));
+    dbk_sha256_final(&hash, digest);
+    (void)snprintf(name + end, 10, "_%02x%02x%02x%02x", digest[0], digest[1], digest[2], digest[3]);
+}
+
+/* `_daybook_<what>_<schema>.<table>` */
 void dbk_pgview_log_name(const struct dbk_relation *table, const char *what, char *text,
                          size_t size)
 {
     char source[2 * DBK_VIEW_TABLE_SIZE_MAX];
     dbk_pgview_source(table, source, sizeof(source));
-    if (strlen(source) > NAME_SIZE_MAX) {
-        struct dbk_sha256 hash;
-        uint8_t digest[DBK_SHA256_SIZE];
-        dbk_sha256_init(&hash);
-        dbk_sha256_update(&hash, dbk_slice_of(source));
-        dbk_sha256_final(&hash, digest);
-        (void)snprintf(source + NAME_SIZE_MAX - 9, 10, "_%02x%02x%02x%02x", digest[0], digest[1],
-                       digest[2], digest[3]);
-    }
+    cut_name(source);
     (void)snprintf(text, size, "_daybook_%s_%s", what, source);
 }
 
@@ -272,6 +280,17 @@ static void append_function(struct dbk_buf *sql, const char *schema,
     dbk_buf_append_text(sql, "; RETURN NULL; END $daybook$; ");
 }
 
+/* `_daybook_<what>_<where the notes lie>`: others may follow the same table from their schema. */
+static void append_trigger_name(struct dbk_buf *sql, const char *schema, const char *what)
+{
+    char behind[2 * DBK_VIEW_TABLE_SIZE_MAX];
+    char name[2 * DBK_VIEW_TABLE_SIZE_MAX + 24];
+    (void)snprintf(behind, sizeof(behind), "%s", schema);
+    cut_name(behind);
+    (void)snprintf(name, sizeof(name), "_daybook_%s_%s", what, behind);
+    dbk_emit_name(sql, name);
+}
+
 static void append_triggers(struct dbk_buf *sql, const char *schema,
                             const struct dbk_relation *table, bool owned)
 {
@@ -287,7 +306,7 @@ static void append_triggers(struct dbk_buf *sql, const char *schema,
     };
     for (size_t i = 0; i < sizeof(triggers) / sizeof(triggers[0]); i++) {
         dbk_buf_append_text(sql, "CREATE TRIGGER ");
-        dbk_pgview_log(sql, table, triggers[i].name);
+        append_trigger_name(sql, schema, triggers[i].name);
         dbk_buf_append_format(sql, " AFTER %s ON ", triggers[i].when);
         dbk_emit_table(sql, table);
         dbk_buf_append_text(sql, triggers[i].tables);
@@ -300,7 +319,7 @@ static void append_triggers(struct dbk_buf *sql, const char *schema,
         dbk_buf_append_text(sql, "ALTER TABLE ");
         dbk_emit_table(sql, table);
         dbk_buf_append_text(sql, " ENABLE ALWAYS TRIGGER ");
-        dbk_pgview_log(sql, table, triggers[i].name);
+        append_trigger_name(sql, schema, triggers[i].name);
         dbk_buf_append_text(sql, "; ");
     }
 }
