@@ -33,12 +33,21 @@ static int open_engine(const struct dbk_place *place, const char *holder,
     return rc;
 }
 
+/* An option that not every command has that serves; NULL: it was not given. */
+static const char *given_text(const struct dbk_arguments *arguments, const char *name)
+{
+    for (size_t i = arguments->given_count; i > 0; i--)
+        if (strcmp(arguments->given[i - 1].option->name, name) == 0)
+            return arguments->given[i - 1].value;
+    return NULL;
+}
+
 int dbk_serving_open(const struct dbk_place *place, const struct dbk_arguments *arguments,
                      const char *holder, struct dbk_serving *serving_out, struct dbk_error *err)
 {
     const char *listen = dbk_arguments_text(arguments, "listen");
-    const char *certificate = dbk_arguments_text(arguments, "tls-certificate");
-    const char *key = dbk_arguments_text(arguments, "tls-key");
+    const char *certificate = given_text(arguments, "tls-certificate");
+    const char *key = given_text(arguments, "tls-key");
     char host[64] = "127.0.0.1";
     uint16_t port = DBK_SERVER_PORT_DEFAULT;
     *serving_out = (struct dbk_serving){0};
