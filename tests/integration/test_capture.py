@@ -668,6 +668,9 @@ def test_a_table_that_was_missing_is_captured_when_it_comes(postgres, database, 
     server = serve(book)
     assert "is not in the database" in failure(server)["error"]
     postgres.sql(PEOPLE + "; INSERT INTO people (id, name) VALUES (1, 'a')", database)
+    end = time.time() + 30
+    while status(server)["state"] == "failed" and time.time() < end:
+        time.sleep(0.05)
     settle(server, postgres, database)
     assert status(server)["error"] is None
     assert_same(book, postgres, database)
