@@ -251,6 +251,8 @@ static int count_crossing(const struct advisor *advisor, const struct dbk_captur
 {
     const struct dbk_book *book = advisor->book;
     struct dbk_buf sql;
+    if (service->database == NULL)
+        return DBK_OK;
     dbk_buf_init(&sql, (size_t)1 << 20);
     dbk_buf_append_text(
         &sql, "SELECT count(*), coalesce(sum(owners > 1), 0) FROM (SELECT count(DISTINCT " OWNER
