@@ -320,15 +320,16 @@ static int rest(struct session *session, struct dbk_error *err)
     if (rc < 0)
         return rc;
     show(session);
+    /* Flags are set before it is noted: what this note was of is seen behind it, and one that stayed
+       from before the session wakes nobody again and again. */
+    take_note(session->capture->wake);
     if (session->capture->hurry) {
         session->capture->hurry = false;
-        take_note(session->capture->wake);
         if (driver->hurry != NULL)
             rc = driver->hurry(session->source, err);
-        /* It may have been woken to end, too. */
-        if (rc < 0 || is_over(session->capture))
-            return rc;
     }
+    if (rc < 0 || is_over(session->capture))
+        return rc;
     return driver->wait(session->source, WAIT_US, err);
 }
 
