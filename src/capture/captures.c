@@ -320,8 +320,8 @@ static int rest(struct session *session, struct dbk_error *err)
     if (rc < 0)
         return rc;
     show(session);
-    /* Flags are set before it is noted: what this note was of is seen behind it, and one that stayed
-       from before the session wakes nobody again and again. */
+    /* Flags are set before it is noted: what this note was of is seen behind it, and one that
+       stayed from before the session wakes nobody again and again. */
     take_note(session->capture->wake);
     if (session->capture->hurry) {
         session->capture->hurry = false;
