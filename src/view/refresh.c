@@ -4,15 +4,10 @@
 #include <stdio.h>
 
 #include "base/assert.h"
-#include "view/plan.h"
+#include "view/fill.h"
 #include "view/shown.h"
 #include "view/stored.h"
 
-/* A write transaction takes at most so much; some 2 ms of work. */
-#define CHUNK_ROWS 500
-#define CHUNK_SIZE ((size_t)128 << 10)
-#define CHUNK_MEMORY_MAX ((size_t)256 << 20)
-#define SQL_SIZE_MAX ((size_t)4 << 20)
 /* How often a plan is made again because a model was rebuilt meanwhile. */
 #define PLAN_TRIES 3
 
@@ -22,26 +17,9 @@ struct dbk_slice dbk_view_select(const struct dbk_view_definition *definition)
     return dbk_sql_statement(definition->sql, 0, &behind);
 }
 
-/* One refresh's resources. */
-struct work {
-    const struct dbk_view_refresh *refresh;
-    struct dbk_connection *read;
-    struct dbk_connection *write;
-    struct dbk_statement *select;
-    struct dbk_statement *insert;
-    struct dbk_arena chunk; /* the rows read and not yet written */
-    struct dbk_value *values;
-    size_t row_count;
-    int column_count;
-    struct dbk_view_row row;
-    struct dbk_view_plan *plan;
-    bool stale;          /* the plan's tables are no longer those behind the names */
-    struct dbk_buf fill; /* the SELECT of all that is stored, where the plan is incremental */
-    int64_t *cursors;    /* of the plan's relations, in the snapshot */
-};
-
 /* The plan was made before the transaction: a rebuilt model may have another table since. */
-static int look_again(struct work *work, struct dbk_connection *connection, struct dbk_error *err)
+static int look_again(struct dbk_fill *work, struct dbk_connection *connection,
+                      struct dbk_error *err)
 {
     bool current = false;
     int rc = dbk_view_plan_is_current(work->plan, connection, &current, err);
@@ -50,7 +28,7 @@ static int look_again(struct work *work, struct dbk_connection *connection, stru
 }
 
 /* The newest notes that the snapshot has: what comes behind them is not in it. */
-static int read_cursors(struct work *work, struct dbk_error *err)
+static int read_cursors(struct dbk_fill *work, struct dbk_error *err)
 {
     const struct dbk_algebra *tree = &work->plan->tree;
     int rc = DBK_OK;
@@ -61,7 +39,7 @@ static int read_cursors(struct work *work, struct dbk_error *err)
     return rc;
 }
 
-static int begin_read(struct work *work, struct dbk_error *err)
+static int begin_read(struct dbk_fill *work, struct dbk_error *err)
 {
     const struct dbk_view_refresh *refresh = work->refresh;
     uint64_t position = 0;
@@ -99,178 +77,10 @@ static int begin_read(struct work *work, struct dbk_error *err)
     return rc;
 }
 
-/* The SELECT's columns without types: values keep the types they have. */
-static void append_plain(struct work *work, struct dbk_buf *sql)
-{
-    dbk_buf_append_text(sql, " (");
-    for (int i = 0; i < work->column_count; i++) {
-        if (i > 0)
-            dbk_buf_append_text(sql, ", ");
-        dbk_emit_name(sql, dbk_statement_column_name(work->select, i));
-    }
-    dbk_buf_append_text(sql, ");");
-}
-
-/* Hidden columns have the affinity that their expressions have; and an index on the keys. */
-static void append_layout(struct work *work, struct dbk_buf *sql)
-{
-    const struct dbk_relation *root = work->plan->tree.root;
-    const char *name = work->refresh->definition->name;
-    unsigned long long generation = work->row.generation;
-    dbk_buf_append_text(sql, " AS SELECT * FROM (");
-    dbk_buf_append(sql, dbk_buf_slice(&work->fill));
-    dbk_buf_append_text(sql, ") WHERE 0;");
-    dbk_shown_index(sql, work->plan, name, generation);
-    if (root->key_count == 0)
-        return;
-    /* Behind a LEFT JOIN several rows may have the key of the tables before it. */
-    dbk_buf_append_format(sql, "CREATE INDEX \"%s__g%llu_key\" ON \"%s__g%llu\" (", name,
-                          generation, name, generation);
-    for (size_t i = 0; i < root->key_count; i++)
-        dbk_buf_append_format(sql, "%s_daybook_k%zu", i > 0 ? ", " : "", i);
-    dbk_buf_append_text(sql, ");");
-}
-
-static int create_generation(struct work *work, struct dbk_error *err)
-{
-    const struct dbk_view_definition *definition = work->refresh->definition;
-    unsigned long long generation = work->row.generation;
-    struct dbk_buf sql;
-    dbk_buf_init(&sql, SQL_SIZE_MAX);
-    dbk_buf_append_format(&sql, "CREATE TABLE \"%s__g%llu\"", definition->name, generation);
-    if (work->plan->incremental)
-        append_layout(work, &sql);
-    else
-        append_plain(work, &sql);
-    for (size_t i = 0; i < definition->index_count; i++)
-        dbk_buf_append_format(&sql, "CREATE INDEX \"%s__g%llu_%zu\" ON \"%s__g%llu\" (%s);",
-                              definition->name, generation, i + 1, definition->name, generation,
-                              definition->indexes[i]);
-    dbk_buf_append_char(&sql, '\0');
-    int rc = sql.rc < 0 ? dbk_error_set(err, sql.rc, "%s", dbk_code_text(sql.rc))
-                        : dbk_view_run_transaction(work->write, sql.data, err);
-    dbk_buf_reset(&sql);
-    dbk_buf_append_format(&sql, "INSERT INTO \"%s__g%llu\" VALUES (", definition->name, generation);
-    for (int i = 0; i < work->column_count; i++)
-        dbk_buf_append_format(&sql, "%s?%d", i > 0 ? ", " : "", i + 1);
-    dbk_buf_append_char(&sql, ')');
-    if (rc == DBK_OK && sql.rc < 0)
-        rc = dbk_error_set(err, sql.rc, "%s", dbk_code_text(sql.rc));
-    if (rc == DBK_OK)
-        rc = dbk_statement_open(work->write, dbk_buf_slice(&sql), &work->insert, NULL, err);
-    dbk_buf_release(&sql);
-    return rc;
-}
-
-/* Reads up to a chunk of rows. 1: there may be more; 0: that was the end. */
-static int read_chunk(struct work *work, struct dbk_error *err)
-{
-    work->row_count = 0;
-    dbk_arena_reset(&work->chunk);
-    while (work->row_count < CHUNK_ROWS && work->chunk.used < CHUNK_SIZE) {
-        int rc = dbk_statement_step(work->select, err);
-        if (rc <= 0)
-            return rc;
-        struct dbk_value *values = work->values + work->row_count * (size_t)work->column_count;
-        for (int i = 0; i < work->column_count; i++) {
-            values[i] = dbk_statement_column(work->select, i);
-            if (values[i].kind != DBK_VALUE_TEXT && values[i].kind != DBK_VALUE_BLOB)
-                continue;
-            values[i].bytes = dbk_arena_copy(&work->chunk, values[i].bytes);
-            if (values[i].bytes.data == NULL)
-                return dbk_error_set(err, DBK_ELIMIT, "a row is larger than %zu bytes",
-                                     CHUNK_MEMORY_MAX);
-        }
-        work->row_count++;
-    }
-    return 1;
-}
-
-/* The column that says whether a row is shown; -1: all are. */
-static int find_shown(const struct work *work)
-{
-    if (!work->plan->incremental || work->plan->tree.root->kind != DBK_RELATION_GROUP)
-        return -1;
-    int column = 0;
-    while (column < work->column_count &&
-           strcmp(dbk_statement_column_name(work->select, column), "_daybook_shown") != 0)
-        column++;
-    return column == work->column_count ? -1 : column;
-}
-
-static int write_chunk(struct work *work, struct dbk_error *err)
-{
-    int shown = find_shown(work);
-    if (work->row_count == 0)
-        return DBK_OK;
-    int rc = dbk_connection_begin(work->write, DBK_BEGIN_WRITE, err);
-    for (size_t i = 0; i < work->row_count && rc == DBK_OK; i++) {
-        const struct dbk_value *values = work->values + i * (size_t)work->column_count;
-        for (int column = 0; column < work->column_count; column++)
-            dbk_statement_bind(work->insert, column + 1, &values[column]);
-        rc = dbk_statement_step(work->insert, err);
-        dbk_statement_reset(work->insert);
-        work->row.rows += shown < 0 || values[shown].integer != 0 ? 1 : 0;
-    }
-    return dbk_view_end_transaction(work->write, rc, err);
-}
-
-static int copy_rows(struct work *work, struct dbk_error *err)
-{
-    const struct dbk_view_refresh *refresh = work->refresh;
-    dbk_free(work->values);
-    work->values = dbk_alloc_zero(CHUNK_ROWS * (size_t)work->column_count, sizeof(*work->values));
-    if (work->values == NULL)
-        return dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
-    int more = 1;
-    while (more == 1) {
-        more = read_chunk(work, err);
-        int rc = more < 0 ? more : write_chunk(work, err);
-        if (rc < 0)
-            return rc;
-        if (refresh->progress != NULL && !refresh->progress(refresh->context, work->row.rows, 0))
-            return dbk_error_set(err, DBK_ESTOPPED, "the refresh was ended");
-    }
-    return more;
-}
-
-/* What is stored beside the view: from the snapshot's temporary tables into the generation's. */
-static int copy_stored(struct work *work, struct dbk_error *err)
-{
-    const struct dbk_algebra *tree = &work->plan->tree;
-    struct dbk_statement *select = work->select;
-    int columns = work->column_count;
-    int rc = DBK_OK;
-    for (size_t i = 0; rc == DBK_OK && i < tree->relation_count; i++) {
-        const struct dbk_relation *relation = tree->relations[i];
-        if (!relation->stored)
-            continue;
-        work->select = NULL;
-        rc = dbk_connection_begin(work->write, DBK_BEGIN_WRITE, err);
-        if (rc == DBK_OK)
-            rc = dbk_stored_create(tree, relation, work->write, err);
-        rc = dbk_view_end_transaction(work->write, rc, err);
-        if (rc == DBK_OK)
-            rc = dbk_stored_open(relation, work->read, work->write, &work->select, &work->insert,
-                                 err);
-        if (rc == DBK_OK) {
-            work->column_count = dbk_statement_column_count(work->select);
-            rc = copy_rows(work, err);
-        }
-        dbk_statement_free(work->select);
-        dbk_statement_free(work->insert);
-        work->insert = NULL;
-    }
-    work->select = select;
-    work->column_count = columns;
-    work->row.rows = 0;
-    return rc;
-}
-
-static int make_plain_view(struct work *work, struct dbk_error *err)
+static int make_plain_view(struct dbk_fill *work, struct dbk_error *err)
 {
     struct dbk_buf sql;
-    dbk_buf_init(&sql, SQL_SIZE_MAX);
+    dbk_buf_init(&sql, DBK_FILL_SQL_MAX);
     dbk_shown_create(&sql, work->plan, work->refresh->definition->name, work->row.generation);
     dbk_buf_append_char(&sql, '\0');
     int rc = sql.rc < 0 ? dbk_error_set(err, sql.rc, "%s", dbk_code_text(sql.rc))
@@ -279,7 +89,7 @@ static int make_plain_view(struct work *work, struct dbk_error *err)
     return rc;
 }
 
-static int set_cursors(struct work *work, struct dbk_error *err)
+static int set_cursors(struct dbk_fill *work, struct dbk_error *err)
 {
     const struct dbk_algebra *tree = &work->plan->tree;
     const char *name = work->refresh->definition->name;
@@ -292,7 +102,7 @@ static int set_cursors(struct work *work, struct dbk_error *err)
     return rc;
 }
 
-static int swap(struct work *work, struct dbk_error *err)
+static int swap(struct dbk_fill *work, struct dbk_error *err)
 {
     const struct dbk_view_definition *definition = work->refresh->definition;
     int rc = dbk_connection_begin(work->write, DBK_BEGIN_WRITE, err);
@@ -305,7 +115,7 @@ static int swap(struct work *work, struct dbk_error *err)
     return dbk_view_end_transaction(work->write, rc, err);
 }
 
-static void end_read(struct work *work)
+static void end_read(struct dbk_fill *work)
 {
     dbk_statement_free(work->select);
     work->select = NULL;
@@ -314,7 +124,7 @@ static void end_read(struct work *work)
 }
 
 /* Notes in the view's row, as it is by now, why the refresh failed; the old result stays. */
-static void note_failure(struct work *work, const struct dbk_error *err)
+static void note_failure(struct dbk_fill *work, const struct dbk_error *err)
 {
     const char *name = work->refresh->definition->name;
     struct dbk_view_row row;
@@ -331,7 +141,7 @@ static void note_failure(struct work *work, const struct dbk_error *err)
 }
 
 /* Notes what changes from here on, before the snapshot is taken. */
-static int follow(struct work *work, struct dbk_error *err)
+static int follow(struct dbk_fill *work, struct dbk_error *err)
 {
     const struct dbk_view_plan *plan = work->plan;
     dbk_buf_reset(&work->fill);
@@ -350,7 +160,7 @@ static int follow(struct work *work, struct dbk_error *err)
     return dbk_view_end_transaction(work->write, rc, err);
 }
 
-static int plan_again(struct work *work, struct dbk_error *err)
+static int plan_again(struct dbk_fill *work, struct dbk_error *err)
 {
     const struct dbk_view_definition *definition = work->refresh->definition;
     int rc = dbk_view_plan_renew(work->plan, work->write, definition, err);
@@ -360,7 +170,7 @@ static int plan_again(struct work *work, struct dbk_error *err)
 }
 
 /* Follows the tables and takes the snapshot, by a plan that fits it. */
-static int take_snapshot(struct work *work, struct dbk_error *err)
+static int take_snapshot(struct dbk_fill *work, struct dbk_error *err)
 {
     for (int i = 0;; i++) {
         work->stale = false;
@@ -377,7 +187,7 @@ static int take_snapshot(struct work *work, struct dbk_error *err)
 }
 
 /* The whole result into the next generation. */
-static int fill(struct work *work, const struct dbk_view_row *old, struct dbk_error *err)
+static int fill(struct dbk_fill *work, const struct dbk_view_row *old, struct dbk_error *err)
 {
     const struct dbk_view_refresh *refresh = work->refresh;
     int64_t begun_us = refresh->os->monotonic_us(refresh->os);
@@ -393,11 +203,11 @@ static int fill(struct work *work, const struct dbk_view_row *old, struct dbk_er
     int rc = take_snapshot(work, &failure);
     work->row.layout = work->plan->incremental ? DBK_VIEW_LAYOUT : 0;
     if (rc == DBK_OK && work->plan->incremental)
-        rc = copy_stored(work, &failure);
+        rc = dbk_fill_stored(work, &failure);
     if (rc == DBK_OK)
-        rc = create_generation(work, &failure);
+        rc = dbk_fill_create(work, &failure);
     if (rc == DBK_OK)
-        rc = copy_rows(work, &failure);
+        rc = dbk_fill_rows(work, &failure);
     end_read(work);
     dbk_statement_free(work->insert);
     work->insert = NULL;
@@ -415,7 +225,7 @@ static int fill(struct work *work, const struct dbk_view_row *old, struct dbk_er
 }
 
 /* Why the stored rows cannot be brought up to date; empty: they can. */
-static void find_reason(struct work *work, const struct dbk_view_row *old)
+static void find_reason(struct dbk_fill *work, const struct dbk_view_row *old)
 {
     const struct dbk_view_refresh *refresh = work->refresh;
     char *reason = work->row.reason;
@@ -466,7 +276,7 @@ void dbk_view_session_free(struct dbk_view_session *session)
 }
 
 /* After an incremental refresh: connection and plan change hands. */
-static void keep(struct work *work, const struct dbk_view_attempt *attempt, uint64_t generation)
+static void keep(struct dbk_fill *work, const struct dbk_view_attempt *attempt, uint64_t generation)
 {
     struct dbk_view_session *session = work->refresh->session;
     /* What it leaves, the next one removes. */
@@ -484,7 +294,7 @@ static void keep(struct work *work, const struct dbk_view_attempt *attempt, uint
 }
 
 /* With what the last refresh has left. 1: the rows are up to date; 0: all is to be begun anew. */
-static int try_session(struct work *work)
+static int try_session(struct dbk_fill *work)
 {
     struct dbk_view_session *session = work->refresh->session;
     if (session == NULL || session->connection == NULL)
@@ -508,7 +318,8 @@ static int try_session(struct work *work)
 }
 
 /* 1: the rows are up to date; 0: a full refresh is to follow, and the row says why. */
-static int try_incremental(struct work *work, const struct dbk_view_row *old, struct dbk_error *err)
+static int try_incremental(struct dbk_fill *work, const struct dbk_view_row *old,
+                           struct dbk_error *err)
 {
     struct dbk_view_attempt attempt = {.schema = -1};
     struct dbk_view_row row = *old;
@@ -531,7 +342,7 @@ static int try_incremental(struct work *work, const struct dbk_view_row *old, st
     return attempt.done ? 1 : 0;
 }
 
-static int run(struct work *work, struct dbk_error *err)
+static int run(struct dbk_fill *work, struct dbk_error *err)
 {
     const struct dbk_view_refresh *refresh = work->refresh;
     const char *name = refresh->definition->name;
@@ -566,10 +377,10 @@ static int run(struct work *work, struct dbk_error *err)
 int dbk_view_refresh_run(const struct dbk_view_refresh *refresh, struct dbk_error *err)
 {
     struct dbk_view_plan plan;
-    struct work work = {.refresh = refresh, .plan = &plan};
+    struct dbk_fill work = {.refresh = refresh, .plan = &plan};
     dbk_view_plan_init(&plan);
-    dbk_arena_init(&work.chunk, CHUNK_MEMORY_MAX);
-    dbk_buf_init(&work.fill, SQL_SIZE_MAX);
+    dbk_arena_init(&work.chunk, DBK_FILL_MEMORY_MAX);
+    dbk_buf_init(&work.fill, DBK_FILL_SQL_MAX);
     int rc = try_session(&work);
     rc = rc == 0 ? run(&work, err) : rc;
     end_read(&work);

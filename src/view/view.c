@@ -1,69 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The views of an open book and their scheduler.
- *
- * A view is idle or refreshing; `refreshing` is set and cleared under the mutex by
- * dbk_views_refresh, and whoever asks for a refresh meanwhile joins the one under way and gets its
- * outcome.
- */
+/* The views of an open book. */
 #include "view/view.h"
 
-#include <pthread.h>
 #include <stdio.h>
-#include <time.h>
 
 #include "base/assert.h"
-#include "view/home.h"
+#include "view/state.h"
 
 #define VIEWS_MEMORY_MAX ((size_t)64 << 20)
 /* How long a refresh waits for the models it reads. */
 #define WAIT_US INT64_C(60000000)
 /* How often a comparison is tried again because the sources changed. */
 #define VERIFY_TRIES 100
-/* The longest the scheduler sleeps, so that a clock that was set is noticed. */
-#define SLEEP_US_MAX INT64_C(30000000)
-/* How often it is looked whether what continuous views stand on has moved. */
-#define LOOK_US INT64_C(10000)
 /* Up to which period a view keeps its connection between refreshes. */
 #define KEEP_US_MAX INT64_C(60000000)
-/* How often a continuous view of a server is looked at for what other writers changed. */
-#define REMOTE_LOOK_US INT64_C(200000)
 /* How long what a server has said of a view's row is taken for true; each refresh ends it. */
 #define ROW_US INT64_C(1000000)
-/* When a refresh that failed is tried again, if it is due. */
-#define AGAIN_US (INT64_C(1) * 1000000)
-
-struct view {
-    struct dbk_view_definition definition;
-    struct dbk_view_source source;
-    char fingerprint[DBK_VIEW_FINGERPRINT_SIZE];
-    const struct dbk_view_home *home;
-    struct dbk_view_session *session; /* of whoever refreshes; NULL: none is kept */
-    bool refreshing;
-    uint64_t runs;            /* refreshes ended */
-    uint64_t seen;            /* of the scheduler: how far the sources were at its last refresh */
-    int64_t not_before_us;    /* of the scheduler: it failed, and is tried again then */
-    struct dbk_error outcome; /* of the last one */
-    /* Of a remote home: what it said last, or why it did not. */
-    struct dbk_view_row row;
-    struct dbk_error row_failure;
-    int64_t row_us; /* when; 0: ask it */
-};
-
-struct dbk_views {
-    struct dbk_store *store;
-    struct dbk_models *models;
-    struct dbk_os *os;
-    struct dbk_arena arena;
-    struct view *views;
-    size_t count;
-    struct dbk_view_remotes remotes; /* of the scheduler, once it runs */
-    pthread_mutex_t mutex;           /* guards refreshing, runs, outcome, rows, stopping */
-    pthread_cond_t changed;
-    pthread_t scheduler;
-    bool scheduled;
-    bool stopping;
-};
 
 int dbk_views_open(struct dbk_store *store, struct dbk_models *models, struct dbk_os *os,
                    struct dbk_views **views_out, struct dbk_error *err)
@@ -131,7 +83,7 @@ static int push(struct dbk_arena *arena, const char *const **list, size_t *count
 }
 
 /* The models and views of the same database whose names the SELECT has. */
-static int find_sources(struct dbk_views *views, struct view *view,
+static int find_sources(struct dbk_views *views, struct dbk_view *view,
                         const struct dbk_model_definition *models, size_t model_count,
                         struct dbk_error *err)
 {
@@ -152,7 +104,7 @@ static int find_sources(struct dbk_views *views, struct view *view,
         }
     }
     for (size_t i = 0; i < views->count && rc == DBK_OK; i++) {
-        struct view *other = &views->views[i];
+        struct dbk_view *other = &views->views[i];
         if (strcmp(other->definition.database, view->definition.database) != 0)
             continue;
         if (dbk_sql_names(select, other->definition.name))
@@ -177,13 +129,13 @@ int dbk_views_add(struct dbk_views *views, const struct dbk_view_definition *def
                   const struct dbk_model_definition *models, size_t model_count, bool writer,
                   struct dbk_error *err)
 {
-    struct view *grown = dbk_realloc(views->views, (views->count + 1) * sizeof(*grown));
+    struct dbk_view *grown = dbk_realloc(views->views, (views->count + 1) * sizeof(*grown));
     if (grown == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "view %s: %s", definition->name,
                              dbk_code_text(DBK_ENOMEM));
     views->views = grown;
-    struct view *view = &grown[views->count];
-    *view = (struct view){0};
+    struct dbk_view *view = &grown[views->count];
+    *view = (struct dbk_view){0};
     int rc = dbk_view_definition_copy(&views->arena, definition, &view->definition);
     if (rc == DBK_OK) {
         fingerprint(&view->definition, view->fingerprint);
@@ -203,8 +155,7 @@ int dbk_views_add(struct dbk_views *views, const struct dbk_view_definition *def
     return rc;
 }
 
-/* The names of the views that lie in a database. */
-static size_t names_in(void *context, const char *address, const char **names)
+size_t dbk_views_names_in(void *context, const char *address, const char **names)
 {
     const struct dbk_views *views = context;
     size_t count = 0;
@@ -217,7 +168,7 @@ static size_t names_in(void *context, const char *address, const char **names)
 
 int dbk_views_settle(struct dbk_views *views, const char *database_path, struct dbk_error *err)
 {
-    return dbk_view_settle(&views->remotes, database_path, views->count, names_in, views,
+    return dbk_view_settle(&views->remotes, database_path, views->count, dbk_views_names_in, views,
                            &views->arena, err);
 }
 
@@ -245,7 +196,7 @@ int dbk_views_find(struct dbk_views *views, const char *name, size_t *index_out,
 }
 
 /* Waits for the models the view reads, then refreshes. Without the mutex. */
-static int refresh_view(struct dbk_views *views, const struct view *view, uint64_t after,
+static int refresh_view(struct dbk_views *views, const struct dbk_view *view, uint64_t after,
                         dbk_progress_fn progress, void *context, struct dbk_error *err)
 {
     uint64_t wanted = after != 0 ? after : dbk_store_last_position(views->store);
@@ -273,7 +224,7 @@ int dbk_views_refresh(struct dbk_views *views, const char *name, uint64_t after,
     int rc = dbk_views_find(views, name, &index, err);
     if (rc < 0)
         return rc;
-    struct view *view = &views->views[index];
+    struct dbk_view *view = &views->views[index];
     (void)pthread_mutex_lock(&views->mutex);
     if (view->refreshing) {
         uint64_t runs = view->runs;
@@ -302,7 +253,7 @@ int dbk_views_explain(struct dbk_views *views, const char *name, bool writer, st
 {
     size_t index = 0;
     int rc = dbk_views_find(views, name, &index, err);
-    const struct view *view = &views->views[index];
+    const struct dbk_view *view = &views->views[index];
     return rc < 0 ? rc
                   : view->home->explain(&view->definition, view->fingerprint, writer, out, err);
 }
@@ -315,7 +266,7 @@ int dbk_views_verify(struct dbk_views *views, const char *name, uint64_t *rows_o
     int rc = dbk_views_find(views, name, &index, err);
     if (rc < 0)
         return rc;
-    const struct view *view = &views->views[index];
+    const struct dbk_view *view = &views->views[index];
     const struct dbk_view_refresh refresh = {.definition = &view->definition,
                                              .source = &view->source,
                                              .fingerprint = view->fingerprint,
@@ -383,8 +334,8 @@ int dbk_views_checkpoint(struct dbk_views *views, struct dbk_error *err)
     return rc;
 }
 
-static int read_row(struct dbk_views *views, struct view *view, struct dbk_view_row *row_out,
-                    struct dbk_error *err)
+int dbk_views_row(struct dbk_views *views, struct dbk_view *view, struct dbk_view_row *row_out,
+                  struct dbk_error *err)
 {
     struct dbk_error failure = {0};
     if (!view->home->remote)
@@ -416,10 +367,10 @@ int dbk_views_status(struct dbk_views *views, size_t index, struct dbk_view_stat
                      struct dbk_error *err)
 {
     dbk_assert(index < views->count);
-    struct view *view = &views->views[index];
+    struct dbk_view *view = &views->views[index];
     struct dbk_view_row row;
     struct dbk_error failure = {0};
-    int rc = read_row(views, view, &row, &failure);
+    int rc = dbk_views_row(views, view, &row, &failure);
     if (rc < 0 && !view->home->remote)
         return dbk_error_set(err, rc, "%s", failure.message);
     if (rc < 0) /* A server that is down is the view's failure, and no other's. */
@@ -455,140 +406,5 @@ int dbk_views_status(struct dbk_views *views, size_t index, struct dbk_view_stat
         status.error = failure;
     (void)pthread_mutex_unlock(&views->mutex);
     *status_out = status;
-    return DBK_OK;
-}
-
-/* When a view is due. What it was refreshed for last counts, also by another process. */
-static int64_t due_us(struct dbk_views *views, struct view *view)
-{
-    struct dbk_view_row row;
-    if (read_row(views, view, &row, NULL) < 0)
-        row.tried_us = views->os->now_us(views->os); /* Looked at again one period later. */
-    return dbk_schedule_next(&view->definition.schedule, row.tried_us);
-}
-
-/* A number that changes when what a view stands on does: with each position of a model, each
-   generation of one, and each refresh of a view. */
-static uint64_t sources_of(struct dbk_views *views, const struct view *view)
-{
-    uint64_t sum = 1;
-    if (view->home->remote) /* Others write there, too. */
-        sum += (uint64_t)(views->os->monotonic_us(views->os) / REMOTE_LOOK_US) << 32;
-    for (size_t i = 0; i < view->source.model_count; i++) {
-        struct dbk_model_status status;
-        size_t index = 0;
-        if (dbk_models_find(views->models, view->source.models[i], &index, NULL) == DBK_OK &&
-            dbk_models_status(views->models, index, &status, NULL) == DBK_OK)
-            sum += status.position + (status.generation << 48);
-    }
-    for (size_t i = 0; i < view->source.view_count; i++) {
-        size_t index = 0;
-        if (dbk_views_find(views, view->source.views[i], &index, NULL) < 0)
-            continue;
-        (void)pthread_mutex_lock(&views->mutex);
-        sum += views->views[index].runs;
-        (void)pthread_mutex_unlock(&views->mutex);
-    }
-    return sum;
-}
-
-/* When the scheduler looks at a view next; not later than now: it is to be refreshed.
-   DBK_TIME_NONE: never. */
-static int64_t turn_us(struct dbk_views *views, struct view *view, int64_t now_us)
-{
-    int64_t turn = view->definition.schedule.kind != DBK_SCHEDULE_CONTINUOUS ? due_us(views, view)
-                   : sources_of(views, view) == view->seen                   ? now_us + LOOK_US
-                                                                             : now_us;
-    return turn != DBK_TIME_NONE && turn < view->not_before_us ? view->not_before_us : turn;
-}
-
-/* True when a view that this one reads is due, too, and so goes first. A continuous one is nearly
-   always due: it goes first once. */
-static bool source_is_due(struct dbk_views *views, const struct view *view, int64_t now_us)
-{
-    for (size_t i = 0; i < view->source.view_count; i++) {
-        size_t index = 0;
-        if (dbk_views_find(views, view->source.views[i], &index, NULL) < 0)
-            continue;
-        struct view *source = &views->views[index];
-        bool settled =
-            source->definition.schedule.kind == DBK_SCHEDULE_CONTINUOUS && source->seen != 0;
-        int64_t turn = settled ? DBK_TIME_NONE : turn_us(views, source, now_us);
-        if (turn != DBK_TIME_NONE && turn <= now_us)
-            return true;
-    }
-    return false;
-}
-
-/* A continuous view takes what there is, and waits for no model. */
-static void take_turn(struct dbk_views *views, struct view *view)
-{
-    bool continuous = view->definition.schedule.kind == DBK_SCHEDULE_CONTINUOUS;
-    uint64_t sources = continuous ? sources_of(views, view) : 0;
-    bool failed = dbk_views_refresh(views, view->definition.name,
-                                    continuous ? DBK_VIEW_AS_IT_IS : 0, NULL, NULL, NULL) < 0;
-    view->seen = failed ? 0 : sources;
-    view->not_before_us = failed ? views->os->now_us(views->os) + AGAIN_US : 0;
-}
-
-static bool is_stopping(struct dbk_views *views)
-{
-    (void)pthread_mutex_lock(&views->mutex);
-    bool stopping = views->stopping;
-    (void)pthread_mutex_unlock(&views->mutex);
-    return stopping;
-}
-
-/* Refreshes what is due, sources first; returns how long there is nothing to do. */
-static int64_t run_due(struct dbk_views *views)
-{
-    int64_t now_us = views->os->now_us(views->os);
-    int64_t sleep_us = SLEEP_US_MAX;
-    for (size_t i = 0; i < views->count && !is_stopping(views); i++) {
-        struct view *view = &views->views[i];
-        int64_t turn = turn_us(views, view, now_us);
-        if (turn == DBK_TIME_NONE)
-            continue;
-        if (turn > now_us) {
-            if (turn - now_us < sleep_us)
-                sleep_us = turn - now_us;
-            continue;
-        }
-        sleep_us = 0;
-        if (!source_is_due(views, view, now_us))
-            take_turn(views, view);
-    }
-    return sleep_us;
-}
-
-static void *schedule(void *context)
-{
-    struct dbk_views *views = context;
-    (void)pthread_mutex_lock(&views->mutex);
-    while (!views->stopping) {
-        (void)pthread_mutex_unlock(&views->mutex);
-        dbk_view_remotes_settle(&views->remotes, views->os, views->count, names_in, views);
-        int64_t sleep_us = run_due(views);
-        (void)pthread_mutex_lock(&views->mutex);
-        if (sleep_us <= 0 || views->stopping)
-            continue;
-        struct timespec until;
-        (void)clock_gettime(CLOCK_MONOTONIC, &until);
-        int64_t nanoseconds = until.tv_nsec + sleep_us % 1000000 * 1000;
-        until.tv_sec += sleep_us / 1000000 + nanoseconds / 1000000000;
-        until.tv_nsec = nanoseconds % 1000000000;
-        (void)pthread_cond_timedwait(&views->changed, &views->mutex, &until);
-    }
-    (void)pthread_mutex_unlock(&views->mutex);
-    return NULL;
-}
-
-int dbk_views_start(struct dbk_views *views, struct dbk_error *err)
-{
-    dbk_assert(!views->scheduled);
-    int failure = pthread_create(&views->scheduler, NULL, schedule, views);
-    if (failure != 0)
-        return dbk_error_set_errno(err, failure, "views: the scheduler does not start");
-    views->scheduled = true;
     return DBK_OK;
 }
