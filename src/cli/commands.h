@@ -14,8 +14,9 @@
 #include "base/slice.h"
 #include "cli/arguments.h"
 
-extern const struct dbk_cli_command dbk_cli_commands[];
-extern const size_t dbk_cli_commands_count;
+#define DBK_CLI_COMMANDS_MAX 256 /* no more than so many */
+/* The commands in the order of the help; NULL behind the last. */
+const struct dbk_cli_command *dbk_cli_command(size_t index);
 
 /*
  * The command that argv begins with (one word or two); words_out: how many it took. NULL when there

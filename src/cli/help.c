@@ -52,8 +52,8 @@ void dbk_help_command(FILE *out, const struct dbk_cli_command *command)
 
 static void print_summaries(FILE *out, const char *group)
 {
-    for (size_t i = 0; i < dbk_cli_commands_count; i++) {
-        const struct dbk_cli_command *command = &dbk_cli_commands[i];
+    const struct dbk_cli_command *command = NULL;
+    for (size_t i = 0; (command = dbk_cli_command(i)) != NULL; i++) {
         size_t size = group != NULL ? strlen(group) : 0;
         if (strncmp(command->name, group != NULL ? group : "", size) == 0)
             (void)fprintf(out, "  %-14s %s\n", command->name, command->summary);

@@ -33,8 +33,9 @@ static void check_options(const struct dbk_cli_command *of)
 static void test_cli_commands__every_command_is_described(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < dbk_cli_commands_count; i++) {
-        const struct dbk_cli_command *of = &dbk_cli_commands[i];
+    const struct dbk_cli_command *of = NULL;
+    for (size_t i = 0; (of = dbk_cli_command(i)) != NULL; i++) {
+        assert_true(i < DBK_CLI_COMMANDS_MAX);
         assert_non_null(of->run);
         assert_true(of->summary[0] != '\0');
         assert_non_null(of->positional);
@@ -45,7 +46,7 @@ static void test_cli_commands__every_command_is_described(void **state)
             assert_memory_equal(of->examples[e] + 8, of->name, strlen(of->name));
         }
         for (size_t j = 0; j < i; j++)
-            assert_string_not_equal(of->name, dbk_cli_commands[j].name);
+            assert_string_not_equal(of->name, dbk_cli_command(j)->name);
         check_options(of);
     }
 }
