@@ -39,7 +39,7 @@ FRONTS |= {"model/letters.h", "model/with.h", "service/impact.h", "service/migra
 FRONTS |= {"target/login.h", "target/secret.h"}
 
 # Sources and homes of views share a target's session, within its module.
-FRONTS |= {"target/driver.h", "target/mongodb/session.h"}
+FRONTS |= {"target/driver.h", "target/mongodb/session.h", "target/neo4j/session.h"}
 
 # Whose header a library's is: the others use the room.
 DRIVERS = {

@@ -60,9 +60,10 @@ static int take_deletes(struct polling_reading *reading)
 static int check_pairs(struct polling_reading *reading, bool cdc)
 {
     static const char *const texts[DBK_POLLING_KEY_COUNT] = {
-        "`every` belongs to polling",   "`cursor` belongs to polling",
-        "`overlap` belongs to polling", "`deleted` belongs to polling",
-        "`deletes` belongs to polling", "`compare_every` belongs to polling"};
+        "`every` belongs to polling",        "`key` belongs to polling",
+        "`cursor` belongs to polling",       "`overlap` belongs to polling",
+        "`deleted` belongs to polling",      "`deletes` belongs to polling",
+        "`compare_every` belongs to polling"};
     const struct dbk_yaml_node *const *nodes = reading->nodes;
     int rc = DBK_OK;
     for (size_t i = 0; cdc && i < DBK_POLLING_KEY_COUNT && rc == DBK_OK; i++) {
@@ -88,6 +89,8 @@ int dbk_book_take_polling(struct dbk_book_loader *loader, const char *file,
 {
     struct polling_reading reading = {loader, file, nodes, polling_out};
     *polling_out = (struct dbk_capture_polling){.every_us = SECOND_US, .overlap_us = 5 * SECOND_US};
+    if (nodes[DBK_POLLING_KEY] != NULL)
+        polling_out->key = nodes[DBK_POLLING_KEY]->text.data;
     if (nodes[DBK_POLLING_CURSOR] != NULL) {
         polling_out->cursor = nodes[DBK_POLLING_CURSOR]->text.data;
         polling_out->compare_every_us = 60 * SECOND_US;

@@ -66,6 +66,8 @@ static const struct dbk_setting table_keys[TABLE_KEY_COUNT] = {
                        "write a whole number from 1: `version: 1`"},
     [TABLE_POLLING + DBK_POLLING_EVERY] = {"every", DBK_YAML_SCALAR, false, NULL,
                                            "write a duration: `every: 1 s`"},
+    [TABLE_POLLING +
+        DBK_POLLING_KEY] = {"key", DBK_YAML_SCALAR, false, NULL, "write a property: `key: id`"},
     [TABLE_POLLING + DBK_POLLING_CURSOR] = {"cursor", DBK_YAML_SCALAR, false, NULL,
                                             "write a column: `cursor: updated_at`"},
     [TABLE_POLLING + DBK_POLLING_OVERLAP] = {"overlap", DBK_YAML_SCALAR, false, NULL,
@@ -329,6 +331,9 @@ static int take_table(struct reading *reading, const struct dbk_yaml_node *node,
     if (rc == DBK_OK)
         rc = dbk_book_take_polling(reading->loader, reading->file, nodes + TABLE_POLLING,
                                    table->kind == DBK_CAPTURE_CDC, &table->polling);
+    if (rc == DBK_OK)
+        rc = dbk_book_check_key(reading->loader, dbk_settings_fault(reading->file, node),
+                                reading->service, table);
     if (rc == DBK_OK)
         rc = dbk_book_take_public(reading->loader, reading->file, nodes[TABLE_PUBLIC],
                                   nodes[TABLE_VERSION], rules);

@@ -48,12 +48,10 @@ static const struct {
 } lacking[] = {
     {DBK_DIALECT_MONGODB, DBK_CAPTURE_OUTBOX, "an outbox in MongoDB is not taken",
      "capture the collection: name it under `tables`"},
-    {DBK_DIALECT_CYPHER, DBK_CAPTURE_CDC, "Neo4j is not captured",
-     "capture PostgreSQL, SQLite or MongoDB"},
-    {DBK_DIALECT_CYPHER, DBK_CAPTURE_POLLING, "Neo4j is not captured",
-     "capture PostgreSQL, SQLite or MongoDB"},
-    {DBK_DIALECT_CYPHER, DBK_CAPTURE_OUTBOX, "Neo4j is not captured",
-     "capture PostgreSQL, SQLite or MongoDB"},
+    {DBK_DIALECT_CYPHER, DBK_CAPTURE_CDC, "Neo4j does not tell its changes",
+     "have it asked for them: `capture: polling`, or `sync: polling` of a model"},
+    {DBK_DIALECT_CYPHER, DBK_CAPTURE_OUTBOX, "an outbox in Neo4j is not taken",
+     "capture its nodes: name their label under `tables`"},
 };
 
 int dbk_book_check_way(struct dbk_book_loader *loader, struct dbk_fault place,
@@ -67,6 +65,27 @@ int dbk_book_check_way(struct dbk_book_loader *loader, struct dbk_fault place,
                              service->database, service->name, lacking[i].what);
     }
     return DBK_OK;
+}
+
+int dbk_book_check_key(struct dbk_book_loader *loader, struct dbk_fault place,
+                       const struct dbk_capture_service *service,
+                       const struct dbk_capture_table *table)
+{
+    if (service->address == NULL)
+        return DBK_OK;
+    bool graph = dbk_target_dialect(service->address) == DBK_DIALECT_CYPHER;
+    if (graph && table->kind == DBK_CAPTURE_POLLING && table->polling.key == NULL) {
+        place.why = "of Neo4j's nodes nobody says which property is each one's own";
+        place.fix = "name it in the service's file, under its label: `key: id`";
+        return dbk_fault_add(loader->faults, &place, "the label `%s` of %s has no `key`",
+                             table->name, service->name);
+    }
+    if (graph || table->polling.key == NULL)
+        return DBK_OK;
+    place.why = "its database says itself what names a row";
+    place.fix = "leave it out";
+    return dbk_fault_add(loader->faults, &place, "`key` of `%s.%s` belongs to Neo4j's labels",
+                         service->name, table->name);
 }
 
 /* ---- Sources ---- */
@@ -180,8 +199,9 @@ static int ask_for(const struct sources *sources, const struct dbk_capture_servi
     if (table->kind == DBK_CAPTURE_NONE) {
         table->kind = sources->kind;
         table->asked_by = sources->file;
-        return dbk_book_check_way(sources->loader, dbk_settings_fault(sources->file, sources->sync),
-                                  service, sources->kind);
+        struct dbk_fault place = dbk_settings_fault(sources->file, sources->sync);
+        int rc = dbk_book_check_way(sources->loader, place, service, sources->kind);
+        return rc < 0 ? rc : dbk_book_check_key(sources->loader, place, service, table);
     }
     if (table->kind == sources->kind)
         return DBK_OK;

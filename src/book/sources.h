@@ -34,6 +34,12 @@ int dbk_book_check_way(struct dbk_book_loader *loader, struct dbk_fault place,
                        const struct dbk_capture_service *service,
                        enum dbk_capture_kind kind) DBK_MUST_CHECK;
 
+/* Whether a polled table says what names a row, where its database does not; else a fault at the
+   place. */
+int dbk_book_check_key(struct dbk_book_loader *loader, struct dbk_fault place,
+                       const struct dbk_capture_service *service,
+                       const struct dbk_capture_table *table) DBK_MUST_CHECK;
+
 /* True of `<table>.insert`, `.update` and `.delete`. */
 bool dbk_book_is_change(struct dbk_slice type);
 

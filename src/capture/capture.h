@@ -36,6 +36,7 @@ enum dbk_capture_deletes {
 /* How a table is polled. */
 struct dbk_capture_polling {
     int64_t every_us;    /* between rounds */
+    const char *key;     /* Neo4j: the property that is each node's own */
     const char *cursor;  /* the column by which changed rows are found; NULL: all are read */
     int64_t overlap_us;  /* how long a row may be stamped before it is committed */
     const char *deleted; /* the column that says that a row is deleted; NULL: none */

@@ -71,7 +71,7 @@ struct dbk_poll {
     int64_t moved_us;
 };
 
-#define DBK_POLL_VERSION 1
+#define DBK_POLL_VERSION 2
 /* Of a module: its struct dbk_poll_kind. */
 #define DBK_POLL_SYMBOL "dbk_poll_kind"
 

@@ -113,7 +113,7 @@ struct dbk_source_options {
     void *context;
 };
 
-#define DBK_SOURCE_VERSION 2
+#define DBK_SOURCE_VERSION 3
 #define DBK_SOURCE_SYMBOL "dbk_source_driver"
 
 /* A kind of source. A module of another version is refused. */

@@ -300,6 +300,14 @@ def mongodb_builds():
     yield "nul", b'{"a\\u0000": {"$_": 0}}\x00{"b\\u0000":"\\u0000"}'
 
 
+def neo4j_nodes():
+    yield "plain", b'["a,1",{"name":"Ann","a":1,"b":[1,2.5],"c":null,"d":true}]'
+    yield "number", b'[-9007199254740993,{"z":"\\u00e9","a":1.0E300,"m":{"x":"NaN"}}]'
+    yield "empty", b'["",{"a":""}]'
+    yield "no-key", b'[1.5,{"a":1}]'
+    yield "no-properties", b'[1,[]]'
+
+
 def neo4j_replies():
     yield "rows", (b'{"results":[{"columns":["n","m"],"data":[{"row":[1,{"a":[null]}],"meta":[null,'
                    b'null]}]}],"errors":[],"lastBookmarks":["x"]}')
@@ -369,7 +377,8 @@ def main():
     corpora = {"record": records(), "segment": segments(), "json": texts(), "index": runs(),
                "algebra": selects(), "decimal": decimals(), "view": views(),
                "http_reply": replies(),
-               "sql": statements(), "cypher": cypher(), "neo4j_reply": neo4j_replies(),
+               "sql": statements(), "cypher": cypher(), "neo4j_node": neo4j_nodes(),
+               "neo4j_reply": neo4j_replies(),
                "mongodb_command": mongodb_commands(), "mongodb_build": mongodb_builds(),
                "backup": manifests(), "yaml": settings(),
                "snapshot": snapshots(), "request": requests(), "rows": imports(),
