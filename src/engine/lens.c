@@ -49,6 +49,16 @@ static void end(void *context, void *state)
     dbk_free(reader);
 }
 
+static void history(void *context, struct dbk_history *history_out)
+{
+    const struct dbk_engine *engine = context;
+    struct dbk_vault_status status = {0};
+    if (engine->vault != NULL)
+        dbk_vault_status(engine->vault, &status);
+    history_out->forgotten = status.erased + status.tombstoned;
+    (void)dbk_upcasts_fingerprint(engine->upcasts, (struct dbk_slice){0}, history_out->upcasts);
+}
+
 /* Some type has a subject, or the log tells of subjects. */
 static int needs_vault(struct dbk_engine *engine, bool *needs_out, struct dbk_error *err)
 {
@@ -80,7 +90,7 @@ int dbk_lens_open(struct dbk_engine *engine, bool schedule, struct dbk_error *er
                                                         .writer = engine->writer,
                                                         .rotates = schedule},
                             &engine->vault, err);
-    engine->lens = (struct dbk_lens){engine, open_event, upcast_event, end};
+    engine->lens = (struct dbk_lens){engine, open_event, upcast_event, end, history};
     if (rc == DBK_OK)
         dbk_store_set_lens(engine->store, &engine->lens);
     return rc;

@@ -35,3 +35,14 @@ void dbk_store_end_lens(struct dbk_store *store, void **state)
         store->lens->end(store->lens->context, *state);
     *state = NULL;
 }
+
+void dbk_store_history(struct dbk_store *store, struct dbk_history *history_out)
+{
+    uint32_t count = dbk_log_segment_count(store->log);
+    *history_out = (struct dbk_history){0};
+    if (store->lens != NULL && store->lens->history != NULL)
+        store->lens->history(store->lens->context, history_out);
+    /* Only sealed segments are compacted. */
+    for (uint32_t i = 0; i < count; i++)
+        history_out->removed += dbk_log_segment_removed(store->log, i);
+}

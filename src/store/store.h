@@ -208,6 +208,7 @@ void dbk_store_set_participant(struct dbk_store *store, const struct dbk_partici
  *
  * Threads: called from any thread, with one state from one thread at a time.
  */
+struct dbk_history;
 struct dbk_lens {
     void *context;
     /* 1: the event, perhaps with other data, its sealed section as it was; 0: it is left out;
@@ -216,6 +217,8 @@ struct dbk_lens {
     /* The event's data becomes that of its type's newest version. As open. */
     int (*upcast)(void *context, void **state, struct dbk_event *event, struct dbk_error *err);
     void (*end)(void *context, void *state);
+    /* Fills what the lens itself knows of; NULL: it never reads an event otherwise than before. */
+    void (*history)(void *context, struct dbk_history *history_out);
 };
 /* Before the first cursor; kept until the store is freed, not copied. NULL: none. */
 void dbk_store_set_lens(struct dbk_store *store, const struct dbk_lens *lens);
@@ -225,6 +228,19 @@ int dbk_store_open_event(struct dbk_store *store, void **state, struct dbk_event
 int dbk_store_upcast_event(struct dbk_store *store, void **state, struct dbk_event *event,
                            struct dbk_error *err) DBK_MUST_CHECK;
 void dbk_store_end_lens(struct dbk_store *store, void **state);
+
+/*
+ * What changes when events that were read already would be read otherwise now. All of it is as
+ * durable as the log and the keys are. Who keeps something made of events takes it before reading
+ * them: as long as it is the same later, what was made of them is still what they say.
+ */
+struct dbk_history {
+    uint64_t removed;   /* events that have lost their content to compaction, ever */
+    uint64_t forgotten; /* subjects that were erased or left out */
+    uint8_t
+        upcasts[DBK_SHA256_SIZE]; /* how events of older versions are read; zeros: as they are */
+};
+void dbk_store_history(struct dbk_store *store, struct dbk_history *history_out);
 
 /* ---- Heads ---- */
 
