@@ -48,10 +48,8 @@ static int connect_table(sqlite3 *sqlite, void *context, int argument_count,
     (void)argument_count;
     (void)arguments;
     (void)message_out;
-    int result = sqlite3_declare_vtab(
-        sqlite, "CREATE TABLE events (position INTEGER, stream TEXT, category TEXT, "
-                "version INTEGER, type TEXT, time TEXT, occurred TEXT, id TEXT, tags TEXT, data, "
-                "meta TEXT, schema_version INTEGER)");
+    int result =
+        sqlite3_declare_vtab(sqlite, "CREATE TABLE " DBK_EVENTS_TABLE " " DBK_EVENTS_COLUMNS);
     if (result != SQLITE_OK)
         return result;
     struct table *table = sqlite3_malloc(sizeof(*table));
@@ -241,6 +239,12 @@ static int64_t occurred_of(const struct dbk_event *event)
     return event->occurred_us == DBK_TIME_NONE ? event->time_us : event->occurred_us;
 }
 
+static bool is_left_out(const struct dbk_sqlite *session, const struct dbk_event *event)
+{
+    return (event->flags & DBK_RECORD_REMOVED) != 0 ||
+           (session->occurred_ends && occurred_of(event) > session->occurred_max_us);
+}
+
 static int next_event(sqlite3_vtab_cursor *base)
 {
     struct cursor *cursor = (struct cursor *)base;
@@ -248,8 +252,7 @@ static int next_event(sqlite3_vtab_cursor *base)
     int rc = 0;
     do {
         rc = dbk_cursor_next(cursor->cursor, &cursor->event, &err);
-    } while (rc > 0 && cursor->connection->occurred_ends &&
-             occurred_of(&cursor->event) > cursor->connection->occurred_max_us);
+    } while (rc > 0 && is_left_out(cursor->connection, &cursor->event));
     if (rc < 0)
         return failed(cursor, rc, &err);
     cursor->ended = rc == 0;
@@ -260,7 +263,8 @@ static int filter_events(sqlite3_vtab_cursor *base, int backwards, const char *p
                          int argument_count, sqlite3_value **arguments)
 {
     struct cursor *cursor = (struct cursor *)base;
-    struct dbk_filter filter = {.backwards = backwards != 0};
+    struct dbk_filter filter = {.backwards = backwards != 0,
+                                .removed = cursor->connection->whole_events};
     struct dbk_slice names[2];
     struct dbk_error err = {0};
     uint64_t last = cursor->connection->events_position;
@@ -412,7 +416,8 @@ int dbk_target_attach_events(struct dbk_connection *connection, struct dbk_store
 {
     struct dbk_sqlite *session = dbk_sqlite_of(connection);
     session->store = store;
-    int result = sqlite3_create_module_v2(session->sqlite, "events", &module, session, NULL);
+    int result =
+        sqlite3_create_module_v2(session->sqlite, DBK_EVENTS_TABLE, &module, session, NULL);
     if (result != SQLITE_OK)
         return dbk_error_set(err, DBK_ENOMEM, "%s", sqlite3_errmsg(session->sqlite));
     int rc = dbk_target_attach_unseal(connection, err);
@@ -438,6 +443,11 @@ void dbk_target_end_events(struct dbk_connection *connection, uint64_t position,
     session->pin = position;
     session->occurred_ends = occurred_max_us != NULL;
     session->occurred_max_us = occurred_max_us == NULL ? 0 : *occurred_max_us;
+}
+
+void dbk_target_whole_events(struct dbk_connection *connection)
+{
+    dbk_sqlite_of(connection)->whole_events = true;
 }
 
 uint64_t dbk_target_events_position(struct dbk_connection *connection)

@@ -108,10 +108,19 @@ static int open_sqlite(const char *path, unsigned flags, struct dbk_sqlite *conn
                                                     : sqlite3_errmsg(connection->sqlite));
 }
 
+/* What the statements that begin now see of the log. */
+static void place_events(struct dbk_sqlite *session)
+{
+    if (session->store != NULL)
+        session->events_position =
+            session->pinned ? session->pin : dbk_store_last_position(session->store);
+}
+
 static int run(struct dbk_connection *connection, const char *sql, struct dbk_error *err)
 {
-    const struct dbk_sqlite *session = dbk_sqlite_of(connection);
+    struct dbk_sqlite *session = dbk_sqlite_of(connection);
     char *message = NULL;
+    place_events(session);
     int result = sqlite3_exec(session->sqlite, sql, NULL, NULL, &message);
     if (result == SQLITE_OK)
         return DBK_OK;
@@ -421,9 +430,7 @@ static int step(struct dbk_statement *base, struct dbk_error *err)
     if (!statement->running) {
         connection->late = false;
         connection->deadline_us = 0;
-        if (connection->store != NULL)
-            connection->events_position =
-                connection->pinned ? connection->pin : dbk_store_last_position(connection->store);
+        place_events(connection);
     }
     statement->running = true;
     int result = sqlite3_step(statement->sqlite);

@@ -25,6 +25,7 @@ struct dbk_sqlite {
     bool keeps;         /* DBK_CONNECT_KEEP */
     bool pinned;        /* `events` ends at the pin */
     bool occurred_ends; /* events that occurred later are left out */
+    bool whole_events;  /* streams' rules leave nothing out */
     /* the table `events` */
     struct dbk_store *store;
     uint64_t pin;

@@ -297,6 +297,12 @@ int dbk_connection_drop(struct dbk_connection *connection, struct dbk_slice pref
 
 /* ---- The log as a table ---- */
 
+/* Its name and columns; other tables that stand for it have the same. */
+#define DBK_EVENTS_TABLE "events"
+#define DBK_EVENTS_COLUMNS                                                                         \
+    "(position INTEGER, stream TEXT, category TEXT, version INTEGER, type TEXT, time TEXT, "       \
+    "occurred TEXT, id TEXT, tags TEXT, data, meta TEXT, schema_version INTEGER)"
+
 /* Makes the virtual table `events` known to a session, and the function unseal(text), which gives
    what a model with `personal: sealed` only refers to; the store is kept until it is freed.
    position_max: reads see no event past it; 0: what is synced when a statement begins. */
@@ -313,5 +319,8 @@ void dbk_target_pin_events(struct dbk_connection *connection, uint64_t position_
 void dbk_target_end_events(struct dbk_connection *connection, uint64_t position,
                            const int64_t *occurred_max_us);
 uint64_t dbk_target_events_position(struct dbk_connection *connection);
+/* What a stream's rules leave out is in `events` until it has lost its content, also where a
+   statement asks for the stream by name: so that what it gives does not depend on how. */
+void dbk_target_whole_events(struct dbk_connection *connection);
 
 #endif
