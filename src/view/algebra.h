@@ -140,6 +140,7 @@ struct dbk_relation {
     size_t row_count;
     const char *const *row_types; /* of a server: their types; else NULL */
     const char *signature;        /* TABLE: of a server, what the plan rests on; else NULL */
+    bool log;                     /* TABLE: `events`, which only grows (events.h) */
     bool typed;                   /* of a server: its columns have types, and keep them */
     const char *affinity; /* TABLE: a letter a column, as dbk_relation_affinity gives them */
     const char **columns; /* TABLE: their names; else "c0", "c1", … */
@@ -298,6 +299,8 @@ char dbk_type_affinity(const char *type);
  * column always has one; what has none is read through unary plus.
  */
 char dbk_relation_affinity(const struct dbk_relation *relation, size_t column);
+/* True when a group's sums may have to be computed again, by what is known before its rows are. */
+bool dbk_group_recomputes(const struct dbk_relation *group);
 /* What a subquery's rows come from: itself, or the block that it groups. */
 struct dbk_relation *dbk_relation_base(struct dbk_relation *relation);
 #endif

@@ -9,9 +9,7 @@
 #include "base/assert.h"
 #include "view/plan.h"
 
-#define EVENTS_TABLE                                                                               \
-    "CREATE TABLE events (position, stream, category, version, type, time, occurred, id, tags, "   \
-    "data, meta, schema_version)"
+#define EVENTS_TABLE "CREATE TABLE " DBK_EVENTS_TABLE " " DBK_EVENTS_COLUMNS
 
 /* What is said of a view, and of a query. */
 struct texts {

@@ -5,15 +5,16 @@
 
 #include "view/catalog.h"
 
-static int run(struct dbk_delta *delta, const struct dbk_value *value, struct dbk_error *err)
+int dbk_delta_run_values(struct dbk_delta *delta, const struct dbk_value *values, size_t count,
+                         struct dbk_error *err)
 {
     struct dbk_buf *sql = &delta->sql;
     struct dbk_statement *statement = NULL;
     int rc = sql->rc < 0
                  ? dbk_error_set(err, sql->rc, "a statement: %s", dbk_code_text(sql->rc))
                  : dbk_statement_open(delta->connection, dbk_buf_slice(sql), &statement, NULL, err);
-    if (rc == DBK_OK && value != NULL)
-        dbk_statement_bind(statement, 1, value);
+    for (size_t i = 0; rc == DBK_OK && i < count; i++)
+        dbk_statement_bind(statement, (int)i + 1, &values[i]);
     if (rc == DBK_OK)
         rc = dbk_statement_step(statement, err);
     dbk_statement_free(statement);
@@ -27,13 +28,13 @@ static int run(struct dbk_delta *delta, const struct dbk_value *value, struct db
 
 int dbk_delta_run(struct dbk_delta *delta, struct dbk_error *err)
 {
-    return run(delta, NULL, err);
+    return dbk_delta_run_values(delta, NULL, 0, err);
 }
 
 int dbk_delta_run_with(struct dbk_delta *delta, int64_t number, struct dbk_error *err)
 {
     const struct dbk_value value = {.kind = DBK_VALUE_INTEGER, .integer = number};
-    return run(delta, &value, err);
+    return dbk_delta_run_values(delta, &value, 1, err);
 }
 
 int dbk_delta_count(struct dbk_delta *delta, int64_t *count_out, struct dbk_error *err)

@@ -66,6 +66,9 @@ int dbk_delta_run(struct dbk_delta *delta, struct dbk_error *err) DBK_MUST_CHECK
 /* The same with a number for ?1. */
 int dbk_delta_run_with(struct dbk_delta *delta, int64_t number,
                        struct dbk_error *err) DBK_MUST_CHECK;
+/* The same with values for ?1, ?2, … */
+int dbk_delta_run_values(struct dbk_delta *delta, const struct dbk_value *values, size_t count,
+                         struct dbk_error *err) DBK_MUST_CHECK;
 /* How many rows the last statement changed. */
 int dbk_delta_count(struct dbk_delta *delta, int64_t *count_out,
                     struct dbk_error *err) DBK_MUST_CHECK;

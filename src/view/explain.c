@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "json/json.h"
+#include "view/logged.h"
 
 #define SQL_SIZE_MAX ((size_t)4 << 20)
 
@@ -46,6 +47,12 @@ static void put_table(struct explaining *explaining, bool *first, const struct d
 {
     char operator[300];
     (void)snprintf(operator, sizeof(operator), "table %s", table->name);
+    if (table->log) {
+        put_part(explaining, first, operator,
+                 "the log itself: what is behind the position that the view holds, looked up by "
+                 "type, category and stream where those say which events are meant");
+        return;
+    }
     put_part(explaining, first, operator,
              "triggers note each row before it changes; of a row the first note counts, and how it "
              "is now");
@@ -248,10 +255,13 @@ static int run_statements(struct explaining *explaining, struct dbk_connection *
         changed[i] = tree->relations[i]->kind == DBK_RELATION_TABLE;
         if (!changed[i])
             continue;
-        rc = dbk_notes_none(&delta, tree->relations[i], err);
+        bool of_log = tree->relations[i]->log;
+        rc = of_log ? DBK_OK : dbk_notes_none(&delta, tree->relations[i], err);
         if (rc == DBK_OK)
             rc = dbk_delta_make(&delta, tree->relations[i], err);
-        if (rc == DBK_OK)
+        if (rc == DBK_OK && of_log)
+            rc = dbk_logged_gather(&delta, tree->relations[i], INT64_MAX, INT64_MAX, &count, err);
+        else if (rc == DBK_OK)
             rc = dbk_notes_difference(&delta, tree->relations[i], &count, err);
     }
     if (rc == DBK_OK)
@@ -266,11 +276,14 @@ static int is_followed(const struct explaining *explaining, struct dbk_connectio
                        bool *followed_out, struct dbk_error *err)
 {
     const struct dbk_algebra *tree = &explaining->plan->tree;
+    struct dbk_logged logged = {.found = true};
     int rc = DBK_OK;
-    *followed_out = true;
+    if (dbk_logged_reads(tree))
+        rc = dbk_logged_read(connection, explaining->definition->name, &logged, err);
+    *followed_out = logged.found;
     for (size_t i = 0; rc == DBK_OK && i < tree->relation_count; i++) {
         int64_t cursor = -1;
-        if (tree->relations[i]->kind != DBK_RELATION_TABLE)
+        if (tree->relations[i]->kind != DBK_RELATION_TABLE || tree->relations[i]->log)
             continue;
         rc = dbk_follow_cursor(connection, explaining->definition->name, tree->relations[i]->table,
                                &cursor, err);
@@ -337,9 +350,10 @@ static int put_all(struct explaining *explaining, struct dbk_connection *connect
     return rc;
 }
 
-int dbk_view_explain(const struct dbk_view_definition *definition, const char *fingerprint,
-                     bool writer, struct dbk_buf *out, struct dbk_error *err)
+int dbk_view_explain(const struct dbk_view_refresh *refresh, bool writer, struct dbk_buf *out,
+                     struct dbk_error *err)
 {
+    const struct dbk_view_definition *definition = refresh->definition;
     struct dbk_connection *connection = NULL;
     struct dbk_view_plan plan;
     struct dbk_view_row row = {0};
@@ -348,6 +362,8 @@ int dbk_view_explain(const struct dbk_view_definition *definition, const char *f
     dbk_view_plan_init(&plan);
     int rc = dbk_connection_open(definition->database_path, writer ? 0 : DBK_CONNECT_READ,
                                  &connection, err);
+    if (rc == DBK_OK)
+        rc = dbk_logged_attach(connection, refresh->store, err);
     /* All of one state: a model's rebuild puts other tables behind the names at any time. */
     if (rc == DBK_OK)
         rc = dbk_connection_begin(connection, writer ? DBK_BEGIN_WRITE : DBK_BEGIN_READ, err);
@@ -356,7 +372,7 @@ int dbk_view_explain(const struct dbk_view_definition *definition, const char *f
     if (rc == DBK_OK)
         rc = dbk_view_plan_make(&plan, connection, definition, err);
     /* Rows that another SELECT has stored tell nothing of this one's statements. */
-    if (rc == DBK_OK && strcmp(row.fingerprint, fingerprint) != 0)
+    if (rc == DBK_OK && strcmp(row.fingerprint, refresh->fingerprint) != 0)
         row.layout = 0;
     if (rc == DBK_OK)
         rc = put_all(&explaining, connection, writer, err);

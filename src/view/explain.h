@@ -13,8 +13,8 @@
  * Appends a JSON object: mode, incremental, parts or obstacle, what refreshes took, and in a
  * writing process the statements of an incremental refresh.
  */
-int dbk_view_explain(const struct dbk_view_definition *definition, const char *fingerprint,
-                     bool writer, struct dbk_buf *out, struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_view_explain(const struct dbk_view_refresh *refresh, bool writer, struct dbk_buf *out,
+                     struct dbk_error *err) DBK_MUST_CHECK;
 
 /* The same from what is known already; statements: NULL where there are none to show. */
 int dbk_view_explain_write(const struct dbk_view_definition *definition,

@@ -300,9 +300,9 @@ static int read_operator(struct dbk_reading *reading, const struct dbk_scope *sc
                          const struct dbk_json_node *node, const char *text, bool list,
                          struct dbk_expression **expression_out)
 {
-    static const char *const known[] = {"=",  "==", "<>", "<",      ">",    "<=",      ">=", "+",
-                                        "-",  "*",  "/",  "%",      "||",   "&",       "|",  "<<",
-                                        ">>", "~",  "IS", "IS NOT", "LIKE", "NOT LIKE"};
+    static const char *const known[] = {
+        "=",  "==", "<>", "<",  ">",  "<=", ">=", "+",      "-",    "*",        "/",  "%",
+        "||", "&",  "|",  "<<", ">>", "~",  "IS", "IS NOT", "LIKE", "NOT LIKE", "->", "->>"};
     const struct dbk_json_node *right = dbk_json_member(node, "rexpr");
     const struct dbk_json_node *sides[] = {dbk_json_member(node, "lexpr"), right};
     struct dbk_slice name = dbk_slice_of(text);

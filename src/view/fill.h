@@ -8,6 +8,7 @@
 #ifndef DBK_VIEW_FILL_H
 #define DBK_VIEW_FILL_H
 
+#include "view/logged.h"
 #include "view/plan.h"
 #include "view/refresh.h"
 
@@ -27,9 +28,10 @@ struct dbk_fill {
     int column_count;
     struct dbk_view_row row;
     struct dbk_view_plan *plan;
-    bool stale;          /* the plan's tables are no longer those behind the names */
-    struct dbk_buf fill; /* the SELECT of all that is stored, where the plan is incremental */
-    int64_t *cursors;    /* of the plan's relations, in the snapshot */
+    bool stale;               /* the plan's tables are no longer those behind the names */
+    struct dbk_buf fill;      /* the SELECT of all that is stored, where the plan is incremental */
+    int64_t *cursors;         /* of the plan's relations, in the snapshot */
+    struct dbk_logged logged; /* what the snapshot has of the log */
 };
 
 /* Makes the table of row.generation with its indexes, and opens `insert`. */

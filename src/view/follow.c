@@ -384,7 +384,7 @@ int dbk_follow_tables(struct dbk_connection *connection, const char *view,
     int rc = DBK_OK;
     for (size_t i = 0; rc == DBK_OK && i < tree->relation_count; i++) {
         const struct dbk_relation *table = tree->relations[i];
-        if (table->kind != DBK_RELATION_TABLE)
+        if (table->kind != DBK_RELATION_TABLE || table->log)
             continue;
         rc = follow_table(connection, table, err);
         if (rc == DBK_OK)

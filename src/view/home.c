@@ -3,6 +3,7 @@
 #include "view/home.h"
 
 #include "view/follow.h"
+#include "view/logged.h"
 
 static int clean(const struct dbk_view_definition *definition, struct dbk_error *err)
 {
@@ -28,6 +29,8 @@ static int settle(const char *address, const char *const *views, size_t count,
     int rc = dbk_connection_open(address, 0, &connection, err);
     if (rc == DBK_OK)
         rc = dbk_follow_keep(connection, views, count, err);
+    if (rc == DBK_OK)
+        rc = dbk_logged_keep(connection, views, count, err);
     dbk_connection_free(connection);
     return rc;
 }

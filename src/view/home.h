@@ -31,8 +31,8 @@ struct dbk_view_home {
     int (*refresh)(const struct dbk_view_refresh *refresh, struct dbk_error *err);
     int (*session_open)(struct dbk_view_session **session_out, struct dbk_error *err);
     void (*session_free)(struct dbk_view_session *session);
-    int (*explain)(const struct dbk_view_definition *definition, const char *fingerprint,
-                   bool writer, struct dbk_buf *out, struct dbk_error *err);
+    int (*explain)(const struct dbk_view_refresh *refresh, bool writer, struct dbk_buf *out,
+                   struct dbk_error *err);
     int (*verify)(const struct dbk_view_refresh *refresh, uint64_t *rows_out,
                   struct dbk_error *err);
     int (*distrust)(const struct dbk_view_definition *definition, const struct dbk_error *why,

@@ -4,6 +4,7 @@
  */
 #include <stdio.h>
 
+#include "view/logged.h"
 #include "view/plan.h"
 
 #define SQL_SIZE_MAX ((size_t)4 << 20)
@@ -21,6 +22,9 @@ struct apply {
     struct dbk_view_row *row;
     struct dbk_view_attempt *attempt;
     struct dbk_notes *notes; /* by relation's number */
+    bool reads_log;
+    struct dbk_logged stored; /* what the view has of the log */
+    struct dbk_logged now;    /* and what it will have */
     struct dbk_delta delta;
 };
 
@@ -40,17 +44,60 @@ static const char *name_of(const struct apply *apply)
     return apply->refresh->definition->name;
 }
 
+/* Where the log stands, for this transaction; and that it is still what the view has read. */
+static int look_at_log(struct apply *apply, struct dbk_error *err)
+{
+    const struct dbk_view_refresh *refresh = apply->refresh;
+    char reason[sizeof(apply->attempt->reason)];
+    if (!apply->reads_log)
+        return DBK_OK;
+    int rc = dbk_logged_read(apply->connection, name_of(apply), &apply->stored, err);
+    if (rc == DBK_OK)
+        rc = dbk_logged_pin(apply->connection, refresh, &apply->now, err);
+    if (rc == DBK_OK)
+        rc = dbk_logged_differs(refresh->store, &apply->stored, &apply->now, reason, sizeof(reason),
+                                err);
+    return rc == DBK_OK && reason[0] != '\0' ? give_up(apply, "%s", reason) : rc;
+}
+
+/* Events behind the view's position, as far as they have not been gathered. */
+static int gather_events(struct apply *apply, const struct dbk_relation *log,
+                         struct dbk_notes *notes, struct dbk_error *err)
+{
+    uint64_t count = 0;
+    int64_t cursor = (int64_t)apply->stored.position;
+    int rc = dbk_delta_make(&apply->delta, log, err);
+    if (rc == DBK_OK && notes->cursor != cursor) {
+        if (notes->rows != 0) {
+            dbk_buf_append_format(&apply->delta.sql, "DELETE FROM temp.d%zu", log->number);
+            rc = dbk_delta_run(&apply->delta, err);
+        }
+        *notes = (struct dbk_notes){.cursor = cursor, .upto = cursor};
+    }
+    if (rc == DBK_OK && notes->upto < (int64_t)apply->now.position)
+        rc = dbk_logged_gather(&apply->delta, log, (uint64_t)notes->upto, apply->now.position,
+                               &count, err);
+    notes->upto = (int64_t)apply->now.position;
+    notes->rows += count;
+    return rc;
+}
+
 /* The tables' notes into temp, as far as they are there. */
 static int gather(struct apply *apply, struct dbk_error *err)
 {
     const struct dbk_algebra *tree = &apply->plan->tree;
-    int rc = DBK_OK;
+    int rc = look_at_log(apply, err);
     apply->attempt->changes = 0;
     for (size_t i = 0; rc == DBK_OK && i < tree->relation_count; i++) {
         const struct dbk_relation *table = tree->relations[i];
         struct dbk_notes *notes = &apply->notes[i];
         if (table->kind != DBK_RELATION_TABLE)
             continue;
+        if (table->log) {
+            rc = gather_events(apply, table, notes, err);
+            apply->attempt->changes += notes->rows;
+            continue;
+        }
         rc = dbk_notes_gather(&apply->delta, name_of(apply), table, notes, err);
         if (rc == DBK_OK && notes->cursor < 0)
             return give_up(apply, "%s was built anew since", table->name);
@@ -71,11 +118,11 @@ static int collect(struct apply *apply, struct dbk_error *err)
     apply->attempt->changes = 0;
     for (size_t i = 0; rc == DBK_OK && i < tree->relation_count; i++) {
         const struct dbk_relation *table = tree->relations[i];
-        uint64_t count = 0;
+        uint64_t count = table->log ? apply->notes[i].rows : 0;
         if (table->kind != DBK_RELATION_TABLE)
             continue;
         rc = dbk_delta_make(&apply->delta, table, err);
-        if (rc == DBK_OK && apply->notes[i].rows != 0)
+        if (rc == DBK_OK && !table->log && apply->notes[i].rows != 0)
             rc = dbk_notes_difference(&apply->delta, table, &count, err);
         apply->delta.changed[i] = count != 0;
         apply->attempt->changes += count;
@@ -92,7 +139,7 @@ static int look_at_triggers(struct apply *apply, struct dbk_error *err)
         const struct dbk_relation *table = tree->relations[i];
         int64_t cursor = 0;
         bool current = true;
-        if (table->kind != DBK_RELATION_TABLE)
+        if (table->kind != DBK_RELATION_TABLE || table->log)
             continue;
         rc = dbk_follow_cursor(apply->connection, name_of(apply), table->table, &cursor, err);
         if (rc == DBK_OK && cursor < 0)
@@ -162,12 +209,15 @@ static int choose(struct apply *apply)
 static int move_cursors(struct apply *apply, struct dbk_error *err)
 {
     const struct dbk_algebra *tree = &apply->plan->tree;
-    int rc = DBK_OK;
+    int rc = apply->reads_log
+                 ? dbk_logged_write(apply->connection, name_of(apply), &apply->now, err)
+                 : DBK_OK;
     for (size_t i = 0; rc == DBK_OK && i < tree->relation_count; i++) {
         const struct dbk_notes *notes = &apply->notes[i];
         const char *table = tree->relations[i]->table;
         bool left = false;
-        if (tree->relations[i]->kind != DBK_RELATION_TABLE || notes->upto == notes->cursor)
+        if (tree->relations[i]->kind != DBK_RELATION_TABLE || tree->relations[i]->log ||
+            notes->upto == notes->cursor)
             continue;
         rc = dbk_follow_set_cursor(apply->connection, name_of(apply), table, notes->upto, err);
         /* What cannot be removed now stays: the rows do not depend on it. */
@@ -188,7 +238,9 @@ static int write_row(struct apply *apply, int64_t begun_us, struct dbk_error *er
     if (rc < 0)
         return rc;
     row->rows = (uint64_t)((int64_t)row->rows + apply->delta.rows);
-    if (found)
+    if (apply->reads_log)
+        row->position = apply->now.position;
+    else if (found)
         row->position = position;
     row->as_of_us = refresh->os->now_us(refresh->os);
     row->tried_us = row->as_of_us;
@@ -278,6 +330,9 @@ static int run(struct apply *apply, struct dbk_error *err)
     int64_t begun_us = os->monotonic_us(os);
     apply->delta.changed = changed;
     apply->notes = notes;
+    apply->reads_log = dbk_logged_reads(tree);
+    if (apply->reads_log)
+        dbk_logged_take(apply->refresh->store, &apply->now);
     bool placed = apply->attempt->schema >= 0; /* A session's plan has its tables' names. */
     int rc = changed == NULL || notes == NULL ? DBK_ENOMEM : DBK_OK;
     if (rc == DBK_OK && !placed)

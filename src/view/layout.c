@@ -309,17 +309,55 @@ static void append_index(const struct indexing *indexing, const char *suffix)
     dbk_emit_name(indexing->out, indexing->stored->table);
 }
 
+static bool is_of(const struct indexing *indexing, const struct dbk_relation *block,
+                  const struct dbk_expression *side)
+{
+    return side->kind == DBK_EXPRESSION_COLUMN && !side->around &&
+           block->inputs[side->input] == indexing->stored;
+}
+
+/* A column as it is read: what has no affinity stands behind a plus, and so in its index. */
+static void append_indexed(const struct indexing *indexing, const struct dbk_expression *side,
+                           const char *before)
+{
+    bool bare = dbk_relation_affinity(indexing->stored, side->column) == 'X';
+    dbk_buf_append_format(indexing->out, bare ? "%s(+c%zu)" : "%sc%zu", before, side->column);
+}
+
 static void index_column(const struct indexing *indexing, const struct dbk_relation *block,
                          const struct dbk_expression *side)
 {
     char name[32];
-    if (side->kind != DBK_EXPRESSION_COLUMN || side->around ||
-        block->inputs[side->input] != indexing->stored ||
-        dbk_relation_affinity(indexing->stored, side->column) == 'X')
+    if (!is_of(indexing, block, side))
         return;
     (void)snprintf(name, sizeof(name), "c%zu", side->column);
     append_index(indexing, name);
-    dbk_buf_append_format(indexing->out, " (%s);", name);
+    append_indexed(indexing, side, " (");
+    dbk_buf_append_text(indexing->out, ");");
+}
+
+/* What a group may be computed again by. */
+static void index_group(const struct indexing *indexing, const struct dbk_relation *group)
+{
+    const struct dbk_relation *block = group->inputs[0];
+    const char *before = " (";
+    char name[32];
+    bool least = false;
+    for (size_t i = 0; i < group->aggregate_count; i++)
+        least = least || group->aggregates[i].kind == DBK_AGGREGATE_LEAST;
+    if (block->kind != DBK_RELATION_BLOCK || (!least && !dbk_group_recomputes(group)))
+        return;
+    for (size_t i = 0; i < group->key_count; i++) {
+        if (!is_of(indexing, block, block->outputs[i]))
+            continue;
+        (void)snprintf(name, sizeof(name), "g%zu", group->number);
+        if (before[0] == ' ')
+            append_index(indexing, name);
+        append_indexed(indexing, block->outputs[i], before);
+        before = ", ";
+    }
+    if (before[0] != ' ')
+        dbk_buf_append_text(indexing->out, ");");
 }
 
 /* Columns that a test compares with something else: they are looked up by. */
@@ -356,6 +394,8 @@ void dbk_layout_indexes(struct dbk_buf *out, const struct dbk_algebra *tree,
         const struct dbk_relation *block = tree->relations[i];
         for (size_t j = 0; block->kind == DBK_RELATION_WINDOW && j < block->key_count; j++)
             index_column(&indexing, block, block->partition[j]);
+        if (block->kind == DBK_RELATION_GROUP)
+            index_group(&indexing, block);
         if (block->kind != DBK_RELATION_BLOCK)
             continue;
         for (size_t j = 0; j < block->condition_count; j++)

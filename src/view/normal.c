@@ -7,6 +7,7 @@
  *     a group over anything but       the block is stored, and the group is over it
  *     inner joins
  *     window functions                what they read is stored, and they are over it
+    the log beside others           what is read of it is stored (apart.c)
  *     UNION, EXCEPT, INTERSECT        groups over UNION ALL, whose rows say which side they are of
  */
 #include <stdio.h>
@@ -113,6 +114,8 @@ static int normal_block(struct dbk_reading *reading, struct dbk_relation *block)
 {
     int rc = DBK_OK;
     rc = dbk_normal_joins(reading, block);
+    if (rc == DBK_OK && (block->input_count > 1 || dbk_relation_asks(block)))
+        rc = dbk_normal_apart(reading, block);
     block->key_count = 0;
     block->depth = 0;
     for (size_t i = 0; rc == DBK_OK && i < block->input_count; i++) {
@@ -149,6 +152,9 @@ static bool is_additive(const struct dbk_relation *group)
 {
     const struct dbk_relation *block = group->inputs[0];
     if (dbk_relation_asks(block) || dbk_relation_windows(block))
+        return false;
+    /* The log knows no index by which a group's events are found. */
+    if (block->input_count == 1 && dbk_relation_reads_log(block) && dbk_group_recomputes(group))
         return false;
     for (size_t i = 0; i < group->key_count; i++) {
         if ((dbk_expression_reads(block->outputs[i]) & block->outer) != 0)

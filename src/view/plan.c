@@ -81,6 +81,10 @@ static int find(void *context, struct dbk_slice name, const char **table_out,
 {
     const struct finding *finding = context;
     struct dbk_statement *statement = NULL;
+    if (dbk_sql_name_is(name, DBK_SLICE_LITERAL(DBK_EVENTS_TABLE))) {
+        *table_out = DBK_EVENTS_TABLE;
+        return 1;
+    }
     int rc = dbk_statement_open(
         finding->connection,
         DBK_SLICE_LITERAL("SELECT type, sql, name FROM sqlite_schema WHERE type IN ('table', "
@@ -148,12 +152,6 @@ int dbk_view_plan_make(struct dbk_view_plan *plan, struct dbk_connection *connec
         plan->tree.select = select;
         (void)dbk_obstacle_set(&plan->tree.obstacle, SIZE_MAX, "leave `-- mode: full` out",
                                "its head says `mode: full`");
-        return DBK_OK;
-    }
-    if (dbk_sql_names(select, "events")) {
-        plan->tree.select = select;
-        (void)dbk_obstacle_set(&plan->tree.obstacle, SIZE_MAX, "read a read model",
-                               "it reads the log itself (`events`)");
         return DBK_OK;
     }
     struct dbk_error failure = {0};

@@ -33,7 +33,7 @@ static int read_cursors(struct dbk_fill *work, struct dbk_error *err)
     const struct dbk_algebra *tree = &work->plan->tree;
     int rc = DBK_OK;
     for (size_t i = 0; rc == DBK_OK && work->plan->incremental && i < tree->relation_count; i++) {
-        if (tree->relations[i]->kind == DBK_RELATION_TABLE)
+        if (tree->relations[i]->kind == DBK_RELATION_TABLE && !tree->relations[i]->log)
             rc = dbk_follow_newest(work->read, tree->relations[i]->table, &work->cursors[i], err);
     }
     return rc;
@@ -42,26 +42,21 @@ static int read_cursors(struct dbk_fill *work, struct dbk_error *err)
 static int begin_read(struct dbk_fill *work, struct dbk_error *err)
 {
     const struct dbk_view_refresh *refresh = work->refresh;
-    uint64_t position = 0;
-    bool found = false;
     int rc =
         dbk_connection_open(refresh->definition->database_path, DBK_CONNECT_READ, &work->read, err);
     if (rc == DBK_OK)
-        rc = dbk_target_attach_events(work->read, refresh->store, err);
+        rc = dbk_logged_attach(work->read, refresh->store, err);
+    dbk_logged_take(refresh->store, &work->logged);
     if (rc == DBK_OK)
         rc = dbk_connection_begin(work->read, DBK_BEGIN_READ, err);
     if (rc == DBK_OK)
         rc = look_again(work, work->read, err);
     if (rc == DBK_OK)
-        rc = dbk_view_position(work->read, refresh->source, &position, &found, err);
+        rc = dbk_logged_pin(work->read, refresh, &work->logged, err);
     if (rc < 0)
         return rc;
-    uint64_t last = dbk_store_last_position(refresh->store);
-    if (!found || position > last)
-        position = last;
-    work->row.position = position;
+    work->row.position = work->logged.position;
     work->row.as_of_us = refresh->os->now_us(refresh->os);
-    dbk_target_pin_events(work->read, position);
     rc = read_cursors(work, err);
     if (rc == DBK_OK && work->plan->incremental)
         rc = dbk_stored_read(&work->plan->tree, work->read, err);
@@ -94,8 +89,12 @@ static int set_cursors(struct dbk_fill *work, struct dbk_error *err)
     const struct dbk_algebra *tree = &work->plan->tree;
     const char *name = work->refresh->definition->name;
     int rc = dbk_follow_forget(work->write, name, err);
+    if (rc == DBK_OK)
+        rc = dbk_logged_forget(work->write, name, err);
+    if (rc == DBK_OK && work->plan->incremental && dbk_logged_reads(tree))
+        rc = dbk_logged_write(work->write, name, &work->logged, err);
     for (size_t i = 0; rc == DBK_OK && work->plan->incremental && i < tree->relation_count; i++) {
-        if (tree->relations[i]->kind == DBK_RELATION_TABLE)
+        if (tree->relations[i]->kind == DBK_RELATION_TABLE && !tree->relations[i]->log)
             rc = dbk_follow_set_cursor(work->write, name, tree->relations[i]->table,
                                        work->cursors[i], err);
     }
@@ -354,6 +353,10 @@ static int run(struct dbk_fill *work, struct dbk_error *err)
         rc = dbk_view_catalog_create(work->write, err);
     if (rc == DBK_OK)
         rc = dbk_follow_catalog(work->write, err);
+    if (rc == DBK_OK)
+        rc = dbk_logged_catalog(work->write, err);
+    if (rc == DBK_OK)
+        rc = dbk_logged_attach(work->write, refresh->store, err);
     if (rc == DBK_OK)
         rc = dbk_view_catalog_read(work->write, name, &old, err);
     if (rc == DBK_OK)

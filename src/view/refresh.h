@@ -24,6 +24,7 @@ struct dbk_view_source {
     size_t model_count;
     const char *const *views; /* views it reads */
     size_t view_count;
+    bool log; /* it reads `events` */
 };
 
 /*

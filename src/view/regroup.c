@@ -465,11 +465,14 @@ static int compute_again(struct dbk_delta *delta, const struct dbk_relation *gro
     append_filled(sql, group);
     dbk_buf_append_text(sql, ") SELECT ");
     dbk_layout_slots(sql, group);
-    dbk_buf_append_text(sql, " FROM (");
+    /* What is stored beside the view has an index on what it is grouped by. */
+    bool stored = group->inputs[0]->input_count == 1 && group->inputs[0]->inputs[0]->stored;
+    bool keyed = group->key_count > 0;
+    dbk_buf_append_text(sql, stored && keyed ? " FROM temp.g AS g CROSS JOIN (" : " FROM (");
     dbk_layout_block(sql, group->inputs[0]);
     dbk_buf_append_text(sql, ") AS b");
-    if (group->key_count > 0)
-        dbk_buf_append_text(sql, " JOIN temp.g AS g ON g.again");
+    if (keyed)
+        dbk_buf_append_text(sql, stored ? " WHERE g.again" : " JOIN temp.g AS g ON g.again");
     for (size_t i = 0; i < group->key_count; i++)
         dbk_buf_append_format(sql, " AND b.c%zu IS g._daybook_k%zu", i, i);
     for (size_t i = 0; i < group->key_count; i++)

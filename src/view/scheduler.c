@@ -23,13 +23,23 @@ static int64_t due_us(struct dbk_views *views, struct dbk_view *view)
     return dbk_schedule_next(&view->definition.schedule, row.tried_us);
 }
 
+/* What of the log a view has yet to take, and what it would read otherwise by now. */
+static uint64_t log_of(struct dbk_views *views)
+{
+    struct dbk_history history;
+    dbk_store_history(views->store, &history);
+    return dbk_store_last_position(views->store) + ((history.removed + history.forgotten) << 40);
+}
+
 /* A number that changes when what a view stands on does: with each position of a model, each
-   generation of one, and each refresh of a view. */
+   generation of one, each refresh of a view, and of the log. */
 static uint64_t sources_of(struct dbk_views *views, const struct dbk_view *view)
 {
     uint64_t sum = 1;
     if (view->home->remote) /* Others write there, too. */
         sum += (uint64_t)(views->os->monotonic_us(views->os) / REMOTE_LOOK_US) << 32;
+    if (view->source.log)
+        sum += log_of(views);
     for (size_t i = 0; i < view->source.model_count; i++) {
         struct dbk_model_status status;
         size_t index = 0;

@@ -55,6 +55,10 @@ int dbk_normal_trivial(struct dbk_reading *reading, struct dbk_relation *input,
 int dbk_normal_joins(struct dbk_reading *reading, struct dbk_relation *block);
 /* All inputs and conditions of a block into one input. */
 int dbk_normal_take(struct dbk_reading *reading, struct dbk_relation *block);
+/* What a block reads of the log becomes an input that is stored (apart.c). */
+int dbk_normal_apart(struct dbk_reading *reading, struct dbk_relation *block);
+/* True when the log is an input of a block. */
+bool dbk_relation_reads_log(const struct dbk_relation *block);
 /* A block whose outputs have window functions into a WINDOW; not yet entered. */
 int dbk_normal_window(struct dbk_reading *reading, struct dbk_relation *block);
 /* A COLUMN of an input. */

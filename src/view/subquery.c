@@ -196,8 +196,8 @@ static int store_inside(struct dbk_reading *reading, struct dbk_relation *base)
 static bool is_simple(const struct dbk_relation *block)
 {
     return block->kind == DBK_RELATION_BLOCK && block->input_count == 1 &&
-           block->inputs[0]->kind == DBK_RELATION_TABLE && !dbk_relation_asks(block) &&
-           !dbk_relation_windows(block);
+           block->inputs[0]->kind == DBK_RELATION_TABLE && !block->inputs[0]->log &&
+           !dbk_relation_asks(block) && !dbk_relation_windows(block);
 }
 
 int dbk_normal_subquery(struct dbk_reading *reading, struct dbk_expression *expression)
@@ -208,6 +208,11 @@ int dbk_normal_subquery(struct dbk_reading *reading, struct dbk_expression *expr
     bool around = dbk_relation_reads_around(select) != 0;
     if (select->normal == select) /* An output's label stands for it in two places. */
         return DBK_OK;
+    if (around) {
+        int rc = dbk_normal_apart(reading, base);
+        if (rc < 0)
+            return rc;
+    }
     if (around && base->input_count == 1 && !dbk_relation_asks(base)) {
         int rc = dbk_normal_input(reading, base->inputs[0], &input);
         base->inputs[0] = input;

@@ -141,10 +141,31 @@ static int check_indexes(struct dbk_reading *reading, const struct dbk_relation 
     return rc;
 }
 
+/* A row of the log is known by its position, and nothing is in the way: it only grows. */
+static void make_log(struct dbk_relation *table)
+{
+    static const char *const rows[] = {"position"};
+    static const char *const noted[] = {"_daybook_row"};
+    table->log = true;
+    table->rows = rows;
+    table->noted = noted;
+    table->row_count = 1;
+}
+
+/* What is known of a table in the way of following it. */
+static int check_table(struct dbk_reading *reading, struct dbk_relation *table, size_t place)
+{
+    int rc = check_collations(reading, table, place);
+    if (rc == DBK_OK)
+        rc = check_indexes(reading, table, place);
+    return rc < 0 ? rc : find_row(reading, table, place);
+}
+
+/* Each place that reads the log is a relation of its own: it may ask for other events. */
 static struct dbk_relation *known_table(const struct dbk_algebra *tree, const char *table)
 {
     for (size_t i = 0; i < tree->relation_count; i++) {
-        if (tree->relations[i]->kind == DBK_RELATION_TABLE &&
+        if (tree->relations[i]->kind == DBK_RELATION_TABLE && !tree->relations[i]->log &&
             strcmp(tree->relations[i]->table, table) == 0)
             return tree->relations[i];
     }
@@ -178,12 +199,10 @@ int dbk_read_table(struct dbk_reading *reading, const struct dbk_json_node *node
         table->name = dbk_arena_copy(reading->tree->arena, name).data;
         rc =
             table->name == NULL ? dbk_read_no_memory(reading) : read_columns(reading, table, place);
-        if (rc == DBK_OK)
-            rc = check_collations(reading, table, place);
-        if (rc == DBK_OK)
-            rc = check_indexes(reading, table, place);
-        if (rc == DBK_OK)
-            rc = find_row(reading, table, place);
+        if (strcmp(where, DBK_EVENTS_TABLE) == 0)
+            make_log(table);
+        else if (rc == DBK_OK)
+            rc = check_table(reading, table, place);
         if (rc == DBK_OK)
             rc = dbk_read_enter(reading, table);
     }

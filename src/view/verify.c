@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "view/explain.h"
+#include "view/logged.h"
 #include "view/shown.h"
 
 #define SQL_SIZE_MAX ((size_t)4 << 20)
@@ -23,6 +24,23 @@ static int fail(struct verifying *verifying, struct dbk_error *err)
 {
     int rc = verifying->sql.rc;
     return rc < 0 ? dbk_error_set(err, rc, "%s", dbk_code_text(rc)) : DBK_OK;
+}
+
+/* Events that the view has read may be read otherwise since. */
+static int look_at_log(struct verifying *verifying, const struct dbk_view_row *row,
+                       struct dbk_error *err)
+{
+    const struct dbk_view_refresh *refresh = verifying->refresh;
+    struct dbk_logged stored;
+    struct dbk_logged now;
+    char reason[512] = "";
+    int rc = dbk_logged_read(verifying->connection, refresh->definition->name, &stored, err);
+    if (rc < 0 || !stored.found)
+        return rc;
+    dbk_logged_take(refresh->store, &now);
+    now.position = row->position;
+    rc = dbk_logged_differs(refresh->store, &stored, &now, reason, sizeof(reason), err);
+    return rc == DBK_OK && reason[0] != '\0' ? dbk_error_set(err, DBK_EBUSY, "%s", reason) : rc;
 }
 
 /* Pins the log where the view stands, and sees that no change is missing in it. */
@@ -43,8 +61,8 @@ static int begin(struct verifying *verifying, struct dbk_view_row *row, struct d
                            (uintmax_t)row->position, (uintmax_t)position);
     if (rc == DBK_OK && strcmp(row->fingerprint, refresh->fingerprint) != 0)
         rc = dbk_error_set(err, DBK_EBUSY, "its file has changed since it was refreshed");
-    dbk_target_pin_events(verifying->connection, row->position);
-    return rc;
+    dbk_target_end_events(verifying->connection, row->position, NULL);
+    return rc == DBK_OK ? look_at_log(verifying, row, err) : rc;
 }
 
 /* A floating-point number as a text that noise does not reach. */
@@ -164,7 +182,7 @@ int dbk_view_verify(const struct dbk_view_refresh *refresh, uint64_t *rows_out,
     int rc = dbk_connection_open(refresh->definition->database_path, DBK_CONNECT_READ,
                                  &verifying.connection, err);
     if (rc == DBK_OK)
-        rc = dbk_target_attach_events(verifying.connection, refresh->store, err);
+        rc = dbk_logged_attach(verifying.connection, refresh->store, err);
     if (rc == DBK_OK)
         rc = begin(&verifying, &row, err);
     if (rc == DBK_OK)

@@ -90,6 +90,8 @@ static int find_sources(struct dbk_views *views, struct dbk_view *view,
     struct dbk_slice select = dbk_view_select(&view->definition);
     struct dbk_view_source *source = &view->source;
     int rc = DBK_OK;
+    source->log = dbk_target_dialect(view->definition.database_path) == DBK_DIALECT_SQLITE &&
+                  dbk_sql_names(select, DBK_EVENTS_TABLE);
     for (size_t i = 0; i < model_count && rc == DBK_OK; i++) {
         const char **tables = NULL;
         size_t table_count = 0;
@@ -253,9 +255,15 @@ int dbk_views_explain(struct dbk_views *views, const char *name, bool writer, st
 {
     size_t index = 0;
     int rc = dbk_views_find(views, name, &index, err);
+    if (rc < 0)
+        return rc;
     const struct dbk_view *view = &views->views[index];
-    return rc < 0 ? rc
-                  : view->home->explain(&view->definition, view->fingerprint, writer, out, err);
+    const struct dbk_view_refresh refresh = {.definition = &view->definition,
+                                             .source = &view->source,
+                                             .fingerprint = view->fingerprint,
+                                             .store = views->store,
+                                             .os = views->os};
+    return view->home->explain(&refresh, writer, out, err);
 }
 
 int dbk_views_verify(struct dbk_views *views, const char *name, uint64_t *rows_out,

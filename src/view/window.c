@@ -273,7 +273,9 @@ int dbk_normal_window(struct dbk_reading *reading, struct dbk_relation *block)
                                      "a subquery beside a window function");
     }
     int rc = DBK_OK;
-    if (block->input_count > 1 || block->condition_count > 0)
+    if (block->input_count == 1 && !dbk_relation_asks(block))
+        rc = dbk_normal_apart(reading, block);
+    if (rc == DBK_OK && (block->input_count > 1 || block->condition_count > 0))
         rc = dbk_normal_take(reading, block);
     block->kind = DBK_RELATION_WINDOW;
     block->depth = 0;

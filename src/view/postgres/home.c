@@ -124,9 +124,10 @@ static int read_row(const struct dbk_view_definition *definition, struct dbk_vie
     return rc;
 }
 
-static int explain(const struct dbk_view_definition *definition, const char *fingerprint,
-                   bool writer, struct dbk_buf *out, struct dbk_error *err)
+static int explain(const struct dbk_view_refresh *refresh, bool writer, struct dbk_buf *out,
+                   struct dbk_error *err)
 {
+    const struct dbk_view_definition *definition = refresh->definition;
     struct dbk_connection *connection = NULL;
     struct dbk_view_row row = {0};
     struct dbk_view_plan plan;
@@ -139,7 +140,7 @@ static int explain(const struct dbk_view_definition *definition, const char *fin
     if (rc == DBK_OK)
         rc = dbk_pgview_plan(&plan, connection, definition, err);
     bool shown = rc == DBK_OK && plan.incremental && writer && row.layout == DBK_VIEW_LAYOUT &&
-                 strcmp(row.fingerprint, fingerprint) == 0;
+                 strcmp(row.fingerprint, refresh->fingerprint) == 0;
     /* A rebuilt table has no notes yet: then there are no statements to show. */
     if (shown &&
         dbk_pgview_statements(definition, &plan, connection, row.generation, &log, NULL) < 0)

@@ -392,7 +392,12 @@ static void test_view_incremental__an_explanation_after_a_rebuild(void **state)
     refresh("SELECT n FROM b", true);
     run(REBUILT);
     dbk_buf_init(&out, 1 << 20);
-    assert_ok(dbk_view_explain(&definition, "f", true, &out, &err), &err);
+    const struct dbk_view_refresh asked = {.definition = &definition,
+                                           .source = &(struct dbk_view_source){0},
+                                           .fingerprint = "f",
+                                           .store = store,
+                                           .os = dbk_sim_os(sim)};
+    assert_ok(dbk_view_explain(&asked, true, &out, &err), &err);
     dbk_buf_append_char(&out, '\0');
     assert_non_null(strstr(out.data, "\"incremental\":true"));
     assert_null(strstr(out.data, "\"statements\""));
