@@ -82,6 +82,22 @@ static void append_value(struct world *world, struct dbk_buf *sql)
     }
 }
 
+void make_data(struct world *world, struct dbk_buf *json)
+{
+    static const char *const values[] = {"null", "\"a\"", "\"2\"", "\"b\"", "0",
+                                         "1",    "2",     "3",     "4",     "-1"};
+    static const char *const more[] = {"2.5", "0.5", "4611686018427387904", "true"};
+    dbk_buf_append_char(json, '{');
+    for (char name = 'a'; name <= 'b'; name++) {
+        if (name == 'b' && make_one_in(world, 8))
+            continue;
+        bool other = !world->nested && make_one_in(world, 6);
+        dbk_buf_append_format(json, name == 'a' ? "\"%c\":%s" : ",\"%c\":%s", name,
+                              other ? PICK(world, more) : PICK(world, values));
+    }
+    dbk_buf_append_char(json, '}');
+}
+
 static void append_key(struct world *world, struct dbk_buf *sql)
 {
     dbk_buf_append_format(sql, "%u", make_below(world, 30));

@@ -6,14 +6,39 @@
 
 /* ---- Expressions ---- */
 
+#define EVENT_COLUMNS 6
+
+static void append_name(struct dbk_buf *sql, const struct scope *scope, unsigned input,
+                        unsigned column)
+{
+    static const char *const events[EVENT_COLUMNS] = {"json_extract(%c%u.data, '$.a')",
+                                                      "(%c%u.data ->> '$.b')",
+                                                      "%c%u.type",
+                                                      "%c%u.position",
+                                                      "%c%u.stream",
+                                                      "%c%u.version"};
+    const char *name = events[column % EVENT_COLUMNS];
+    if (scope->letter[input] != 'e') {
+        dbk_buf_append_format(sql, "%c%u.%c%u", scope->alias, input, scope->letter[input], column);
+        return;
+    }
+    for (; *name != '\0'; name++) {
+        if (name[0] != '%') {
+            dbk_buf_append_char(sql, *name);
+            continue;
+        }
+        dbk_buf_append_format(sql, "%c%u", scope->alias, input);
+        name += strlen("%c%u") - 1;
+    }
+}
+
 static void append_column(struct world *world, struct dbk_buf *sql)
 {
     const struct scope *scope = world->scope;
     if (scope->around != NULL && make_one_in(world, 3))
         scope = scope->around;
     unsigned input = make_below(world, scope->count);
-    dbk_buf_append_format(sql, "%c%u.%c%u", scope->alias, input, scope->letter[input],
-                          make_below(world, scope->columns[input]));
+    append_name(sql, scope, input, make_below(world, scope->columns[input]));
 }
 
 static void append_scalar(struct world *world, struct dbk_buf *sql, unsigned depth);
@@ -175,12 +200,16 @@ static void append_scalar(struct world *world, struct dbk_buf *sql, unsigned dep
 /* ---- FROM ---- */
 
 /* A table, a name of WITH, or a SELECT. */
-static void append_input(struct world *world, struct dbk_buf *sql, unsigned i)
+static void append_input(struct world *world, struct dbk_buf *sql, unsigned i, bool natural)
 {
     struct scope *scope = world->scope;
     unsigned t = make_below(world, world->table_count);
     scope->letter[i] = 'o';
-    if (world->over > 0 && make_one_in(world, 2)) {
+    if (world->events && !natural && make_one_in(world, 2)) {
+        scope->letter[i] = 'e';
+        scope->columns[i] = EVENT_COLUMNS;
+        dbk_buf_append_text(sql, "events");
+    } else if (world->over > 0 && make_one_in(world, 2)) {
         scope->columns[i] = world->over;
         dbk_buf_append_text(sql, "v");
     } else if (world->nested && world->with_count > 0 && make_one_in(world, 3)) {
@@ -208,6 +237,25 @@ static unsigned least(unsigned one, unsigned other)
     return one < other ? one : other;
 }
 
+/* Which events are meant: what the store looks up. */
+static void append_types(struct world *world, struct dbk_buf *sql, const char *before)
+{
+    static const char *const ways[] = {"type = 'a'", "type IN ('a', '2')", "category = 's'",
+                                       "stream = 's-1'"};
+    const struct scope *scope = world->scope;
+    for (unsigned i = 0; i < scope->count; i++) {
+        if (scope->letter[i] != 'e' || make_one_in(world, 2))
+            continue;
+        unsigned way = make_below(world, 5);
+        dbk_buf_append_format(sql, "%s%c%u.", before, scope->alias, i);
+        if (way == 4)
+            dbk_buf_append_format(sql, "type = 'b' AND %c%u.category = 's'", scope->alias, i);
+        else
+            dbk_buf_append_text(sql, ways[way]);
+        before = " AND ";
+    }
+}
+
 static void append_from(struct world *world, struct dbk_buf *sql)
 {
     struct scope *scope = world->scope;
@@ -224,29 +272,36 @@ static void append_from(struct world *world, struct dbk_buf *sql)
                                  : outer        ? " LEFT JOIN "
                                                 : " JOIN ");
         outer = outer && !any;
-        append_input(world, sql, i);
+        append_input(world, sql, i, natural);
         if (i == 0 || natural)
             continue;
         unsigned other = make_below(world, i);
-        if (i == 1 && scope->letter[0] == scope->letter[1] && make_one_in(world, 5)) {
+        if (i == 1 && scope->letter[0] == scope->letter[1] && scope->letter[0] != 'e' &&
+            make_one_in(world, 5)) {
             dbk_buf_append_format(sql, " USING (%c0)", scope->letter[0]);
             continue;
         }
-        dbk_buf_append_format(sql, " ON %c%u.%c%u = %c%u.%c%u", scope->alias, other,
-                              scope->letter[other],
-                              make_below(world, least(2, scope->columns[other])), scope->alias, i,
-                              scope->letter[i], make_below(world, least(2, scope->columns[i])));
+        dbk_buf_append_text(sql, " ON ");
+        append_name(sql, scope, other, make_below(world, least(2, scope->columns[other])));
+        dbk_buf_append_text(sql, " = ");
+        append_name(sql, scope, i, make_below(world, least(2, scope->columns[i])));
     }
     if (around != NULL) {
         unsigned other = make_below(world, around->count);
-        dbk_buf_append_format(sql, " WHERE %c0.%c0 = %c%u.%c%u AND ", scope->alias,
-                              scope->letter[0], around->alias, other, around->letter[other],
-                              make_below(world, around->columns[other]));
+        dbk_buf_append_text(sql, " WHERE ");
+        append_name(sql, scope, 0, 0);
+        dbk_buf_append_text(sql, " = ");
+        append_name(sql, around, other, make_below(world, around->columns[other]));
+        dbk_buf_append_text(sql, " AND ");
         append_test(world, sql, 1);
     } else if (make_one_in(world, 2)) {
         dbk_buf_append_text(sql, " WHERE ");
         append_test(world, sql, 2);
+    } else {
+        append_types(world, sql, " WHERE ");
+        return;
     }
+    append_types(world, sql, " AND ");
 }
 
 /* ---- SELECTs ---- */
@@ -281,10 +336,12 @@ static void append_plain(struct world *world, struct dbk_buf *sql, unsigned outp
 static void append_all_columns(struct world *world, struct dbk_buf *sql)
 {
     const struct scope *scope = world->scope;
-    for (unsigned i = 0; i < scope->count; i++)
-        for (unsigned j = 0; j < scope->columns[i]; j++)
-            dbk_buf_append_format(sql, "%s%c%u.%c%u", i + j > 0 ? ", " : "", scope->alias, i,
-                                  scope->letter[i], j);
+    for (unsigned i = 0; i < scope->count; i++) {
+        for (unsigned j = 0; j < scope->columns[i]; j++) {
+            dbk_buf_append_text(sql, i + j > 0 ? ", " : "");
+            append_name(sql, scope, i, j);
+        }
+    }
 }
 
 /* A function over a partition; where it shows which row comes first, no two are alike. */

@@ -30,7 +30,8 @@ struct scope {
     char alias;
     unsigned count;
     unsigned columns[INPUTS_MAX];
-    char letter[INPUTS_MAX]; /* of the columns: a0, a1 of a table, o0, o1 of a SELECT */
+    char letter[INPUTS_MAX]; /* of the columns: a0, a1 of a table, o0, o1 of a SELECT; 'e' of
+                                `events`, whose columns are expressions */
     const struct scope *around;
 };
 
@@ -48,6 +49,7 @@ struct world {
     bool show;
     bool filled;       /* NULLs are rare, so that one more or less tells */
     unsigned outputs;  /* of a nested SELECT */
+    bool events;       /* `events` may be read, too */
     unsigned over;     /* columns of a view "v" that may be read, too; 0: there is none */
     unsigned withs[2]; /* columns of w0, w1 */
     unsigned with_count;
@@ -58,6 +60,8 @@ struct world {
 void make_tables(struct world *world, struct dbk_buf *sql);
 /* A transaction of some changes. */
 void make_batch(struct world *world, struct dbk_buf *sql, unsigned changes);
+/* An event's data: a JSON object. */
+void make_data(struct world *world, struct dbk_buf *json);
 /* Into world->select. */
 void make_select(struct world *world);
 /* A number below the limit, one chance in so many, one of some words. */

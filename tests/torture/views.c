@@ -3,12 +3,15 @@
  * views -- random views over random tables, brought up to date after random changes, for as long
  * as told.
  *
- *     views [--seed N] [--count VIEWS] [--batches N] [--show]
+ *     views [--seed N] [--count VIEWS] [--batches N] [--events] [--show]
  *
  * A view's tables, its SELECT and the batches of changes (inserts, updates, deletes, replacements,
  * with NULLs, duplicates and values of other types) are made of the seed. After each batch the view
  * is refreshed and compared, as a bag of rows, with its SELECT run by SQLite alone. Views that have
  * something to be refused are counted apart, by the obstacle.
+ *
+ * With --events they may read `events`, too, of a log that gets some with each batch; what it is
+ * compared with reads a plain table of that name, into which the same was written.
  *
  * Prints counts as a JSON line; ends with 1 and the seed that shows it at the first difference.
  *
@@ -47,6 +50,7 @@ struct run {
     size_t view_count;
     uint64_t seed;
     struct dbk_store *store;
+    struct dbk_sim *sim;
     struct dbk_os *os;
     struct dbk_view_source source;
     struct dbk_connection *connection; /* ours */
@@ -59,7 +63,8 @@ struct run {
 
 static void die(const struct run *run, const char *what, const char *why)
 {
-    (void)fprintf(stderr, "views --seed %" PRIu64 " --count 1: %s: %s\n", run->seed, what, why);
+    (void)fprintf(stderr, "views --seed %" PRIu64 " --count 1%s: %s: %s\n", run->seed,
+                  run->world->events ? " --events" : "", what, why);
     for (size_t i = 0; i < run->view_count; i++)
         (void)fprintf(stderr, "%s%s: %.*s\n", run->view == &run->made[i] ? "*" : "",
                       run->made[i].name, DBK_SLICE_ARGS(run->made[i].select));
@@ -137,6 +142,41 @@ static void refresh(struct run *run, const struct view *view, bool first)
         die(run, "the catalog", "it has another number of rows");
 }
 
+/* Some events, into the log and into our own table. */
+static void append_events(struct run *run, unsigned count)
+{
+    static const char *const streams[] = {"s-1", "s-2", "t-1", "2-a", "a-1"};
+    static const char *const types[] = {"a", "b", "2", "0"};
+    struct world *world = run->world;
+    struct dbk_error err = {0};
+    struct dbk_buf data;
+    struct dbk_buf sql;
+    dbk_buf_init(&data, SQL_SIZE_MAX);
+    dbk_buf_init(&sql, SQL_SIZE_MAX);
+    for (unsigned i = 0; i < count; i++) {
+        const char *stream = PICK(world, streams);
+        struct dbk_new_event event = {.stream = dbk_slice_of(stream),
+                                      .type = dbk_slice_of(PICK(world, types)),
+                                      .occurred_us = DBK_TIME_NONE,
+                                      .flags = DBK_RECORD_JSON};
+        const struct dbk_batch batch = {.events = &event, .count = 1};
+        struct dbk_append_result result;
+        dbk_buf_reset(&data);
+        make_data(world, &data);
+        event.data = dbk_buf_slice(&data);
+        if (dbk_store_append(run->store, &batch, &result, &err) < 0)
+            die(run, "an event", err.message);
+        dbk_buf_append_format(&sql,
+                              "INSERT INTO temp.events VALUES (%" PRIu64 ", '%s', '%.1s', %" PRIu64
+                              ", '%.*s', NULL, NULL, NULL, NULL, '%.*s', NULL, NULL);",
+                              result.last_position, stream, stream, result.last_version,
+                              DBK_SLICE_ARGS(event.type), DBK_SLICE_ARGS(event.data));
+    }
+    run_sql(run, "the events", &sql);
+    dbk_buf_release(&data);
+    dbk_buf_release(&sql);
+}
+
 static void refresh_all(struct run *run, bool first)
 {
     for (size_t i = 0; i < run->view_count; i++) {
@@ -182,9 +222,14 @@ static void run_view(struct run *run, unsigned batches)
     if (dbk_connection_open(world->path, 0, &run->connection, &err) < 0)
         die(run, "the database", err.message);
     make_tables(world, &sql);
+    if (world->events)
+        dbk_buf_append_text(&sql, "CREATE TEMP TABLE " DBK_EVENTS_TABLE " " DBK_EVENTS_COLUMNS ";");
     make_batch(world, &sql, 20);
     run_sql(run, "the tables", &sql);
+    if (world->events)
+        append_events(run, 15);
     run->view_count = 0;
+    run->source.log = world->events;
     make_view(run, "v");
     if (world->nested && make_below(world, 3) == 0) {
         world->over = world->outputs;
@@ -194,6 +239,8 @@ static void run_view(struct run *run, unsigned batches)
     for (unsigned i = 0; i < batches; i++) {
         make_batch(world, &sql, 1 + make_below(world, 10));
         run_sql(run, "a batch", &sql);
+        if (world->events)
+            append_events(run, make_below(world, 8));
         refresh_all(run, false);
     }
     run->views += run->view_count;
@@ -210,6 +257,19 @@ static void run_view(struct run *run, unsigned batches)
     }
 }
 
+/* An empty log for each seed. */
+static void open_log(struct run *run)
+{
+    struct dbk_error err = {0};
+    run->sim = dbk_sim_create(1);
+    if (run->sim == NULL)
+        die(run, "the log", "no memory");
+    run->os = dbk_sim_os(run->sim);
+    if (dbk_store_open(&(struct dbk_store_options){.os = run->os, .folder = "data", .writer = true},
+                       &run->store, &err) < 0)
+        die(run, "the log", err.message);
+}
+
 int main(int argc, char **argv)
 {
     uint64_t seed = 1;
@@ -217,11 +277,12 @@ int main(int argc, char **argv)
     unsigned batches = 10;
     struct world world = {.table_count = 0};
     struct run run = {.world = &world};
-    struct dbk_error err = {0};
     char folder[] = "/tmp/daybook-views-XXXXXX";
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--show") == 0)
             world.show = true;
+        else if (strcmp(argv[i], "--events") == 0)
+            world.events = true;
         else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
             seed = strtoull(argv[++i], NULL, 10);
         else if (strcmp(argv[i], "--count") == 0 && i + 1 < argc)
@@ -231,26 +292,22 @@ int main(int argc, char **argv)
         else
             return fprintf(stderr, "views: %s is not known\n", argv[i]), 2;
     }
-    struct dbk_sim *sim = dbk_sim_create(1);
-    if (sim == NULL || mkdtemp(folder) == NULL ||
-        dbk_store_open(
-            &(struct dbk_store_options){.os = dbk_sim_os(sim), .folder = "data", .writer = true},
-            &run.store, &err) < 0)
-        return fprintf(stderr, "views: %s\n", err.message), 1;
-    run.os = dbk_sim_os(sim);
+    if (mkdtemp(folder) == NULL)
+        return fprintf(stderr, "views: %s\n", folder), 1;
     (void)snprintf(world.path, sizeof(world.path), "%s/d.db", folder);
     dbk_buf_init(&world.select, SQL_SIZE_MAX);
     for (uint64_t i = 0; i < count; i++) {
         run.seed = seed + i;
         world.random = run.seed;
+        open_log(&run);
         run_view(&run, batches);
+        dbk_store_free(run.store);
+        dbk_sim_free(run.sim);
     }
     (void)printf("{\"seed\":%" PRIu64 ",\"views\":%" PRIu64 ",\"refused\":%" PRIu64
                  ",\"batches\":%" PRIu64 ",\"incremental\":%" PRIu64 ",\"full\":%" PRIu64 "}\n",
                  seed, run.views, run.refused, run.batches, run.incremental, run.full);
     dbk_buf_release(&world.select);
-    dbk_store_free(run.store);
-    dbk_sim_free(sim);
     (void)rmdir(folder);
     return 0;
 }
