@@ -66,6 +66,8 @@ static int read_all(struct dbk_book_loader *loader, struct dbk_error *err)
         rc = dbk_book_check_services(loader, err);
     if (rc == DBK_OK)
         rc = dbk_book_check_reach(loader, err);
+    if (rc == DBK_OK)
+        rc = dbk_book_place_commands(loader, err);
     return rc == DBK_OK ? dbk_book_read_queries(loader, err) : rc;
 }
 

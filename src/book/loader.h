@@ -139,6 +139,8 @@ int dbk_book_take_login(struct dbk_book_loader *loader, const char *file,
 int dbk_book_check_services(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
 /* Checks what commands read and change of other services' tables; after the commands. */
 int dbk_book_check_reach(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
+/* Says with whose rights each is done, and what it is kept from; after those checks. */
+int dbk_book_place_commands(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;
 /* The schemas of captured tables with personal columns; before the registry is finished. */
 int dbk_book_add_service_schemas(struct dbk_book_loader *loader,
                                  struct dbk_error *err) DBK_MUST_CHECK;

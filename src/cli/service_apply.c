@@ -94,6 +94,10 @@ struct dbk_placement_scope dbk_service_scope(const struct dbk_book *book,
                                         .count = book->service_count,
                                         .database = database->name,
                                         .address = database->path,
+                                        .models = book->models,
+                                        .model_count = book->model_count,
+                                        .views = book->views,
+                                        .view_count = book->view_count,
                                         .os = dbk_os_real()};
 }
 

@@ -33,7 +33,9 @@
  *     SELECT 1 FROM users WHERE id = :author;
  *     INSERT INTO posts (id, body) VALUES (:_id, :body);
  *
- * With an idempotency key its answer is kept in the same transaction, in that database's table
+ * It is done as the service, where that has a connection string of its own, and else as the book's
+ * user; `-- service: posts, users` is a transaction over the tables of both, and the book's. With
+ * an idempotency key its answer is kept in the same transaction, in that database's table
  * `_daybook_commands`, and given again. A constraint that is violated refuses it.
  *
  * Threads: from any thread.
@@ -85,10 +87,22 @@ struct dbk_command_statement {
     const char *refusal; /* the code, where it is otherwise */
     const char *text;    /* NULL: rows are counted in the message */
 };
+/* A table of a service in the same database that the command does not name. */
+struct dbk_command_fence {
+    const char *table;
+    const char *service;
+    const char *const *columns; /* that it may read by a contract; none: it is not to use it */
+    size_t column_count;
+};
 struct dbk_service_command {
     const char *name;
     const char *file; /* "commands/CreatePost.sql" */
     const struct dbk_capture_service *service;
+    const struct dbk_capture_service *const *others; /* whose tables it is over, too */
+    size_t other_count;
+    const char *address; /* of the connection string that it is done with */
+    const struct dbk_command_fence *fences;
+    size_t fence_count;
     const struct dbk_command_parameter *parameters;
     size_t parameter_count;
     const struct dbk_command_statement *statements;
@@ -105,6 +119,9 @@ int dbk_service_command_parse(const char *name, const char *file, struct dbk_sli
                               struct dbk_arena *arena, struct dbk_diagnostics *faults,
                               struct dbk_service_command *command_out,
                               struct dbk_error *err) DBK_MUST_CHECK;
+/* Whether the service's tables are the command's to change. */
+bool dbk_command_names(const struct dbk_service_command *command,
+                       const struct dbk_capture_service *service);
 /* The definition is kept. */
 int dbk_commands_add_service(struct dbk_commands *commands,
                              const struct dbk_service_command *definition, struct dbk_os *os,

@@ -6,6 +6,8 @@
 #include <stdio.h>
 
 #include "base/time.h"
+#include "command/fence.h"
+#include "command/parameter.h"
 #include "json/json.h"
 #include "os/os.h"
 #include "target/target.h"
@@ -29,6 +31,7 @@ struct session {
     struct dbk_connection *connection;
     struct dbk_statement **statements; /* as the definition's */
     bool keeps;                        /* the keys' table is there */
+    int64_t checked;                   /* the schema that fences were checked with */
 };
 
 struct dbk_service_runner {
@@ -125,13 +128,14 @@ static int open_session(struct dbk_service_runner *runner, struct session **sess
     session->statements = dbk_alloc_zero(definition->statement_count, sizeof(*session->statements));
     int rc = session->statements == NULL
                  ? dbk_error_set(&failure, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM))
-                 : dbk_connection_open(definition->service->address, DBK_CONNECT_FOREIGN,
+                 : dbk_connection_open(definition->address, DBK_CONNECT_FOREIGN,
                                        &session->connection, &failure);
     if (rc < 0) {
-        (void)dbk_error_set(err, rc == DBK_ENOTFOUND ? DBK_ECONNECT : rc,
-                            "service %s: %s: its database is the service's to make",
-                            definition->service->name, failure.message);
-        rc = rc == DBK_ENOTFOUND ? DBK_ECONNECT : rc;
+        bool own = definition->address != definition->service->address;
+        rc = dbk_error_set(err, rc == DBK_ENOTFOUND ? DBK_ECONNECT : rc, "service %s: %s: %s",
+                           definition->service->name, failure.message,
+                           own ? "its `login` must let it in: `daybook service apply` makes it"
+                               : "its database is the service's to make");
     } else {
         dbk_connection_limit_us(session->connection, STATEMENT_LIMIT_US);
         rc = prepare_all(definition, session, err);
@@ -192,56 +196,9 @@ static int check_names(const struct run *run, const struct dbk_json_node *body,
     return DBK_OK;
 }
 
-static const char *const type_names[] = {
-    [DBK_COMMAND_ANY] = "a value",           [DBK_COMMAND_TEXT] = "a text",
-    [DBK_COMMAND_INTEGER] = "an integer",    [DBK_COMMAND_NUMBER] = "a number",
-    [DBK_COMMAND_BOOLEAN] = "true or false", [DBK_COMMAND_JSON] = "an object or a list",
-};
-
-static bool fits(enum dbk_command_type type, enum dbk_json_kind kind)
-{
-    switch (type) {
-    case DBK_COMMAND_ANY:
-        return true;
-    case DBK_COMMAND_TEXT:
-        return kind == DBK_JSON_STRING;
-    case DBK_COMMAND_INTEGER:
-        return kind == DBK_JSON_INTEGER;
-    case DBK_COMMAND_NUMBER:
-        return kind == DBK_JSON_INTEGER || kind == DBK_JSON_DECIMAL;
-    case DBK_COMMAND_BOOLEAN:
-        return kind == DBK_JSON_TRUE || kind == DBK_JSON_FALSE;
-    case DBK_COMMAND_JSON:
-        return kind == DBK_JSON_OBJECT || kind == DBK_JSON_ARRAY;
-    }
-    return false;
-}
-
 static struct dbk_value text_value(struct dbk_slice text)
 {
     return (struct dbk_value){.kind = DBK_VALUE_TEXT, .bytes = text};
-}
-
-static struct dbk_value value_of(const struct dbk_json_node *node)
-{
-    switch (node->kind) {
-    case DBK_JSON_NULL:
-        break;
-    case DBK_JSON_FALSE:
-    case DBK_JSON_TRUE:
-        return (struct dbk_value){.kind = DBK_VALUE_INTEGER,
-                                  .integer = node->kind == DBK_JSON_TRUE};
-    case DBK_JSON_INTEGER:
-        return (struct dbk_value){.kind = DBK_VALUE_INTEGER, .integer = node->integer};
-    case DBK_JSON_DECIMAL:
-        return (struct dbk_value){.kind = DBK_VALUE_DECIMAL, .decimal = node->decimal};
-    case DBK_JSON_STRING:
-        return text_value(node->text);
-    case DBK_JSON_ARRAY:
-    case DBK_JSON_OBJECT:
-        return text_value(node->raw);
-    }
-    return (struct dbk_value){.kind = DBK_VALUE_NULL};
 }
 
 static struct dbk_value own_value(const struct run *run, const char *name)
@@ -261,22 +218,12 @@ static int make_value(const struct run *run, const struct dbk_command_parameter 
                       const struct dbk_json_node *body, struct dbk_value *value_out,
                       struct dbk_error *err)
 {
-    const struct dbk_json_node *node = NULL;
     if (parameter->name[0] == '_') {
         *value_out = own_value(run, parameter->name);
         return DBK_OK;
     }
-    node = dbk_json_member(body, parameter->name);
-    bool none = node == NULL || (node->kind == DBK_JSON_NULL && parameter->type != DBK_COMMAND_ANY);
-    if (none && !parameter->optional)
-        return dbk_error_set(err, DBK_EINVAL, "command %s: the parameter %s is missing: %s",
-                             run->definition->name, parameter->name, type_names[parameter->type]);
-    if (!none && !fits(parameter->type, node->kind))
-        return dbk_error_set(err, DBK_EINVAL, "command %s: the parameter %s must be %s, not %.*s",
-                             run->definition->name, parameter->name, type_names[parameter->type],
-                             (int)(node->raw.size < 40 ? node->raw.size : 40), node->raw.data);
-    *value_out = none ? (struct dbk_value){.kind = DBK_VALUE_NULL} : value_of(node);
-    return DBK_OK;
+    return dbk_command_value(run->definition->name, parameter,
+                             dbk_json_member(body, parameter->name), value_out, err);
 }
 
 static int make_values(struct run *run, const struct dbk_json_node *body, struct dbk_error *err)
@@ -354,8 +301,11 @@ static int run_statement(const struct run *run, size_t index, struct dbk_error *
     int rc = step_all(run, definition, statement, &count, &failure);
     if (rc == DBK_EREFUSED)
         (void)snprintf(run->result->refusal, sizeof(run->result->refusal), "%s", CONSTRAINT);
+    /* The service may not do it: no key of who asks would help. */
+    if (rc == DBK_EINVAL || rc == DBK_EDENIED)
+        rc = DBK_ESCRIPT;
     if (rc < 0)
-        return failed(run->definition, index, rc == DBK_EINVAL ? DBK_ESCRIPT : rc, &failure, err);
+        return failed(run->definition, index, rc, &failure, err);
     bool good = definition->expect == DBK_ROWS_ANY ||
                 (definition->expect == DBK_ROWS_EXACTLY && count == definition->rows) ||
                 (definition->expect == DBK_ROWS_AT_LEAST && count >= definition->rows);
@@ -588,7 +538,10 @@ int dbk_service_run(struct dbk_service_runner *runner, const struct dbk_command 
     if (rc == DBK_OK)
         rc = take(runner, &run.session, err);
     if (rc == DBK_OK) {
-        rc = transact_until(&run, err);
+        rc = dbk_command_check_fences(definition, run.session->connection, &run.session->checked,
+                                      err);
+        if (rc == DBK_OK)
+            rc = transact_until(&run, err);
         give(runner, run.session, rc == DBK_OK || rc == DBK_EREFUSED || rc == DBK_ECONFLICT);
     }
     if (rc < 0)

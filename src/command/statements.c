@@ -4,7 +4,7 @@
 #include <strings.h>
 
 #include "base/fault.h"
-#include "command/command.h"
+#include "command/naming.h"
 #include "target/target.h"
 
 #define SQL_SIZE_MAX ((size_t)8 << 20)
@@ -25,10 +25,9 @@ struct expectation {
 struct parser {
     const char *file;
     struct dbk_slice text;
-    const struct dbk_capture_service *services;
-    size_t service_count;
     struct dbk_arena *arena;
     struct dbk_diagnostics *faults;
+    struct dbk_command_naming named;
     struct dbk_connection *memory; /* SQLite's, that knows no table */
     struct dbk_service_command *command;
     struct dbk_command_parameter *parameters;
@@ -82,27 +81,6 @@ static struct dbk_slice word(struct dbk_slice *text)
 }
 
 /* ---- Heads ---- */
-
-static int take_service(struct parser *parser, struct dbk_slice name)
-{
-    struct dbk_fault fault = {.file = parser->file};
-    const char **names =
-        dbk_arena_alloc_zero(parser->arena, parser->service_count + 1, sizeof(*names));
-    const char *copy = dbk_arena_copy(parser->arena, name).data;
-    if (names == NULL || copy == NULL)
-        return DBK_ENOMEM;
-    for (size_t i = 0; i < parser->service_count; i++) {
-        names[i] = parser->services[i].name;
-        if (dbk_slice_equal_text(name, names[i]))
-            parser->command->service = &parser->services[i];
-    }
-    if (parser->command->service != NULL)
-        return DBK_OK;
-    dbk_fault_place(&fault, parser->text, offset_of(parser, name));
-    int rc = dbk_fault_suggest(parser->faults, copy, names, parser->service_count,
-                               "services are named by files: services/<name>.yaml", &fault.fix);
-    return rc < 0 ? rc : dbk_fault_add(parser->faults, &fault, "there is no service `%s`", copy);
-}
 
 static bool type_of(struct dbk_slice name, enum dbk_command_type *type_out)
 {
@@ -272,7 +250,8 @@ static int take_comment(struct parser *parser, size_t offset, struct dbk_slice t
     if (place != PLACE_HEAD)
         return fault_at(parser, offset, "write it before the first statement",
                         "this belongs to the file's head");
-    return which == 0 ? take_service(parser, value) : take_declarations(parser, value);
+    return which == 0 ? dbk_command_take_services(&parser->named, value)
+                      : take_declarations(parser, value);
 }
 
 /* Comments of a part of the file. */
@@ -545,10 +524,15 @@ int dbk_service_command_parse(const char *name, const char *file, struct dbk_sli
 {
     struct parser parser = {.file = file,
                             .text = text,
-                            .services = services,
-                            .service_count = service_count,
                             .arena = arena,
                             .faults = faults,
+                            .named = {.file = file,
+                                      .text = text,
+                                      .services = services,
+                                      .service_count = service_count,
+                                      .arena = arena,
+                                      .faults = faults,
+                                      .command = command_out},
                             .command = command_out};
     *command_out = (struct dbk_service_command){.name = name, .file = file};
     parser.parameters = dbk_arena_alloc_zero(arena, PARAMETERS_MAX, sizeof(*parser.parameters));

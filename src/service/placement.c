@@ -10,6 +10,12 @@
 
 #define TEXT_SIZE_MAX ((size_t)1 << 20)
 #define COLUMNS_MAX 8
+/* Compiling such queries takes longer than running them. */
+#define SESSION_SQL                                                                                \
+    "SET jit = off; "                                                                              \
+    "SELECT pg_catalog.set_config('daybook.search_path', "                                         \
+    "pg_catalog.array_to_json(pg_catalog.current_schemas(false))::pg_catalog.text, "               \
+    "false); " DBK_PLACEMENT_PIN
 /* Two applies of one database come one behind the other. */
 #define LOCK_SQL "SELECT pg_advisory_xact_lock(hashtext('daybook placement'))"
 
@@ -69,6 +75,13 @@ static void put_contract(struct dbk_buf *out, bool *none,
     dbk_buf_append_text(out, "]}");
 }
 
+static void put_name(struct dbk_buf *out, bool *none, const char *name)
+{
+    dbk_buf_append_text(out, *none ? "" : ",");
+    *none = false;
+    dbk_json_write_string(out, dbk_slice_of(name));
+}
+
 static void put_service(const struct dbk_placement_scope *scope, struct dbk_buf *out,
                         const struct dbk_service_definition *service)
 {
@@ -98,7 +111,34 @@ static void put_service(const struct dbk_placement_scope *scope, struct dbk_buf 
     dbk_buf_append_text(out, "]}");
 }
 
-void dbk_placement_put_input(const struct dbk_placement_scope *scope, struct dbk_buf *out)
+/* Of models and views in the database. */
+static int put_own(const struct dbk_placement_scope *scope, struct dbk_buf *out,
+                   struct dbk_error *err)
+{
+    struct dbk_arena arena;
+    bool none = true;
+    int rc = DBK_OK;
+    dbk_arena_init(&arena, TEXT_SIZE_MAX);
+    for (size_t i = 0; rc == DBK_OK && i < scope->model_count; i++) {
+        const char **tables = NULL;
+        size_t count = 0;
+        if (strcmp(scope->models[i].database, scope->database) != 0)
+            continue;
+        rc = dbk_model_tables(&scope->models[i], &arena, &tables, &count, err);
+        for (size_t j = 0; rc == DBK_OK && j < count; j++)
+            put_name(out, &none, tables[j]);
+    }
+    for (size_t i = 0; i < scope->view_count; i++) {
+        if (strcmp(scope->views[i].database, scope->database) == 0)
+            put_name(out, &none, scope->views[i].name);
+    }
+    dbk_arena_release(&arena);
+    return rc;
+}
+
+/* What the texts take. */
+static int put_input(const struct dbk_placement_scope *scope, struct dbk_buf *out,
+                     struct dbk_error *err)
 {
     bool first = true;
     bool none = true;
@@ -113,7 +153,12 @@ void dbk_placement_put_input(const struct dbk_placement_scope *scope, struct dbk
         none = false;
         put_service(scope, out, &scope->services[i]);
     }
+    dbk_buf_append_char(out, ']');
+    dbk_json_write_key(out, &first, "own");
+    dbk_buf_append_char(out, '[');
+    int rc = put_own(scope, out, err);
     dbk_buf_append_text(out, "]}");
+    return rc;
 }
 
 /* ---- Asking ---- */
@@ -154,10 +199,10 @@ int dbk_placement_ask(const struct dbk_placement_scope *scope, struct dbk_connec
         for (const char *const *piece = *texts; *piece != NULL; piece++)
             dbk_buf_append_text(&sql, *piece);
     }
-    dbk_placement_put_input(scope, &input);
-    int rc = sql.rc < 0 ? sql.rc : input.rc;
-    if (rc < 0)
-        rc = dbk_error_set(err, rc, "the services: %s", dbk_code_text(rc));
+    int rc = put_input(scope, &input, err);
+    int made = sql.rc < 0 ? sql.rc : input.rc;
+    if (rc == DBK_OK && made < 0)
+        rc = dbk_error_set(err, made, "the services: %s", dbk_code_text(made));
     if (rc == DBK_OK)
         rc = dbk_statement_open(connection, dbk_buf_slice(&sql), &statement, NULL, err);
     if (rc == DBK_OK) {
@@ -287,8 +332,8 @@ int dbk_placement_begin(const struct dbk_placement_scope *scope, enum dbk_begin 
 {
     int rc = dbk_connection_open(scope->address, how == DBK_BEGIN_READ ? DBK_CONNECT_READ : 0,
                                  connection_out, err);
-    if (rc == DBK_OK) /* Compiling such a query takes longer than running it. */
-        rc = dbk_connection_run(*connection_out, "SET jit = off", err);
+    if (rc == DBK_OK)
+        rc = dbk_connection_run(*connection_out, SESSION_SQL, err);
     return rc < 0 ? rc : dbk_connection_begin(*connection_out, how, err);
 }
 

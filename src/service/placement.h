@@ -12,7 +12,11 @@
  *     apply  -> looks again, runs all of them and looks again, in one transaction: none are left,
  *               or nothing was changed
  *
- * A role is the book's when its comment says so: others' are never touched.
+ * A role is the book's, in this database, when its comment says so: others' are never touched, nor
+ * are their schemas, nor the tables of the book's own models and views.
+ *
+ * A service or anybody else may have put functions and operators where the book's user looks for
+ * the server's: no name is looked for anywhere but in pg_catalog.
  *
  * Functions answer DBK_OK, or a negative code with err filled:
  *
@@ -27,9 +31,11 @@
 #ifndef DBK_SERVICE_PLACEMENT_H
 #define DBK_SERVICE_PLACEMENT_H
 
+#include "model/model.h"
 #include "os/os.h"
 #include "service/service.h"
 #include "target/target.h"
+#include "view/view.h"
 
 struct dbk_placement_scope {
     const char *book; /* its name */
@@ -37,6 +43,11 @@ struct dbk_placement_scope {
     size_t count;
     const char *database; /* of book.yaml */
     const char *address;
+    /* The book's, of every database: their tables are no service's. */
+    const struct dbk_model_definition *models;
+    size_t model_count;
+    const struct dbk_view_definition *views;
+    size_t view_count;
     struct dbk_os *os;
 };
 
@@ -107,12 +118,15 @@ int dbk_placement_texts(const struct dbk_placement_scope *scope, struct dbk_conn
 /* DBK_EBOOK: the files name what is not there, or what is somebody else's. */
 int dbk_placement_faults(const struct dbk_placement_scope *scope, struct dbk_connection *connection,
                          struct dbk_error *err) DBK_MUST_CHECK;
+/* Names mean the server's from then on; where the user would have looked is kept for the texts. */
 int dbk_placement_begin(const struct dbk_placement_scope *scope, enum dbk_begin how,
                         struct dbk_connection **connection_out,
                         struct dbk_error *err) DBK_MUST_CHECK;
 
-/* Appends the services that share the scope's database as the JSON that the texts take. */
-void dbk_placement_put_input(const struct dbk_placement_scope *scope, struct dbk_buf *out);
+/* The server's own names and no other; what the session began with. */
+#define DBK_PLACEMENT_PIN "SET search_path = pg_catalog, pg_temp"
+#define DBK_PLACEMENT_UNPIN "SET LOCAL search_path TO DEFAULT"
+
 /*
  * Runs a text (placement_sql.h) with that as its parameter, in the open transaction; each gets
  * every row's columns, NULL where they are.

@@ -65,6 +65,8 @@ static int read_login(const struct dbk_placement_scope *scope, struct dbk_login 
     if (rc < 0)
         return rc;
     rc = driver->read(service->login, user, login->password, &failure);
+    if (rc == DBK_OK)
+        rc = driver->agree(scope->address, service->login, &failure);
     if (rc < 0)
         return dbk_error_set(err, rc, "%s: the `login`: %s", service->own->file, failure.message);
     if (strcmp(user, service->role) != 0)
@@ -74,15 +76,60 @@ static int read_login(const struct dbk_placement_scope *scope, struct dbk_login 
     return DBK_OK;
 }
 
-/* Whether it lets the service in; the reason why not is kept. */
-static bool lets_in(const struct dbk_login *login, struct dbk_error *failure)
+int dbk_login_identity(struct dbk_connection *connection, char text_out[DBK_LOGIN_IDENTITY_SIZE],
+                       struct dbk_error *err)
+{
+    /* When the server was started, and the database in it. */
+    static const char sql[] =
+        "SELECT pg_catalog.concat(pg_catalog.pg_postmaster_start_time(), ' ', "
+        "(SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) "
+        "pg_catalog.current_database()))";
+    struct dbk_statement *statement = NULL;
+    int rc = dbk_statement_open(connection, dbk_slice_of(sql), &statement, NULL, err);
+    if (rc == DBK_OK && (rc = dbk_statement_step(statement, err)) == 1) {
+        struct dbk_value value = dbk_statement_column(statement, 0);
+        (void)snprintf(text_out, DBK_LOGIN_IDENTITY_SIZE, "%.*s", DBK_SLICE_ARGS(value.bytes));
+    }
+    dbk_statement_free(statement);
+    return rc < 0 ? rc : DBK_OK;
+}
+
+int dbk_login_check_place(const struct dbk_placement_scope *scope, const char *identity,
+                          struct dbk_connection *connection, struct dbk_error *err)
+{
+    char found[DBK_LOGIN_IDENTITY_SIZE] = "";
+    int rc = dbk_login_identity(connection, found, err);
+    if (rc == DBK_OK && strcmp(found, identity) != 0)
+        rc = dbk_error_set(err, DBK_EBOOK, "it leads to another server or database than that of %s",
+                           scope->database);
+    return rc;
+}
+
+static int read_identity(const struct dbk_placement_scope *scope,
+                         char text_out[DBK_LOGIN_IDENTITY_SIZE], struct dbk_error *err)
 {
     struct dbk_connection *connection = NULL;
-    if (login->made)
-        return false;
-    int rc = dbk_connection_open(login->service->login, DBK_CONNECT_READ, &connection, failure);
+    int rc = dbk_connection_open(scope->address, DBK_CONNECT_READ, &connection, err);
+    if (rc == DBK_OK)
+        rc = dbk_login_identity(connection, text_out, err);
     dbk_connection_free(connection);
-    return rc == DBK_OK;
+    return rc;
+}
+
+/* 1: it lets the service in; 0: it does not, and the reason why is kept. DBK_EBOOK: elsewhere. */
+static int lets_in(const struct dbk_placement_scope *scope, const char *identity,
+                   const struct dbk_login *login, struct dbk_error *failure, struct dbk_error *err)
+{
+    struct dbk_connection *connection = NULL;
+    struct dbk_error wrong = {0};
+    if (login->made ||
+        dbk_connection_open(login->service->login, DBK_CONNECT_READ, &connection, failure) < 0)
+        return 0;
+    int rc = dbk_login_check_place(scope, identity, connection, &wrong);
+    dbk_connection_free(connection);
+    return rc < 0 ? dbk_error_set(err, rc, "%s: the `login`: %s", login->service->own->file,
+                                  wrong.message)
+                  : 1;
 }
 
 static int add_secret(struct dbk_placement *placement, const struct dbk_login *login,
@@ -104,8 +151,9 @@ static int add_secret(struct dbk_placement *placement, const struct dbk_login *l
 int dbk_logins_look(const struct dbk_placement_scope *scope, struct dbk_placement *placement,
                     struct dbk_login *logins, struct dbk_error *err)
 {
-    int rc = DBK_OK;
+    char identity[DBK_LOGIN_IDENTITY_SIZE] = "";
     size_t count = 0;
+    int rc = read_identity(scope, identity, err);
     for (size_t i = 0; rc == DBK_OK && i < scope->count; i++) {
         struct dbk_error failure = {0};
         struct dbk_difference difference = {.step = DBK_STEP_PASSWORD};
@@ -115,8 +163,11 @@ int dbk_logins_look(const struct dbk_placement_scope *scope, struct dbk_placemen
         count++;
         login->service = &scope->services[i];
         rc = read_login(scope, login, err);
-        if (rc < 0 || lets_in(login, &failure))
+        int in = rc < 0 ? rc : lets_in(scope, identity, login, &failure, err);
+        if (in != 0) {
+            rc = in < 0 ? in : rc;
             continue;
+        }
         if (login->password[0] == '\0')
             return dbk_error_set(err, DBK_EBOOK,
                                  "%s: the `login` has no password, and does not let the service in",

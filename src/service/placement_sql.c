@@ -6,9 +6,13 @@
 /*
  * service   each service: its role, and that role's oid where there is one
  * relation  tables, views and sequences
- * listed    tables that files name, found by the search_path as a connection of the book's does,
- *           else in the service's own schema
- * declared  those that are a service's; of one that is alone, all but Daybook's own
+ * lookup    the schemas in which the book's user looks, as its session began
+ * daybooks  the tables of the book's models and views, in all their generations
+ * others    schemas that are somebody's who is neither the book's nor the database's
+ * listed    tables that files name, found by that path as a connection of the book's does, else in
+ *           the service's own schema
+ * declared  those that are a service's; of one that is alone, all but Daybook's own, and those in
+ *           others' schemas
  * contract  columns that a service reads of others
  * sequence  those that declared tables number by; bound: owned through a column
  */
@@ -16,13 +20,14 @@ const char *const dbk_placement_sql_base[] = {
     "WITH input AS (SELECT ?1::jsonb AS j),\n"
     "me AS (SELECT oid, rolname AS name, rolsuper AS super FROM pg_roles WHERE rolname =\n"
     " current_user),\n"
-    "here AS (SELECT oid, datname AS name FROM pg_database WHERE datname =\n"
+    "here AS (SELECT oid, datname AS name, datdba AS owner FROM pg_database WHERE datname =\n"
     " current_database()),\n"
     "service AS (\n"
     " SELECT s->>'service' AS name, s->>'file' AS file, s->>'role' AS role, r.oid AS oid,\n"
-    "  (s->>'alone')::bool AS alone, format('daybook: service %s of %s', s->>'service',\n"
-    "   j->>'book') AS mark, s\n"
-    " FROM input, jsonb_array_elements(j->'services') s LEFT JOIN pg_roles r ON r.rolname\n"
+    "  (s->>'alone')::bool AS alone, format('daybook: service %s of %s in %s',\n"
+    "   s->>'service', j->>'book', here.name) AS mark, s\n"
+    " FROM here, input CROSS JOIN jsonb_array_elements(j->'services') s LEFT JOIN pg_roles r ON "
+    "r.rolname\n"
     "  = s->>'role'),\n"
     "relation AS (\n"
     " SELECT c.oid, c.relname, c.relkind, c.relowner AS owner, n.nspname AS schema,\n"
@@ -34,11 +39,23 @@ const char *const dbk_placement_sql_base[] = {
     " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace\n"
     " WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname !~\n"
     "  '^pg_(toast|temp)'),\n"
+    "lookup AS (\n"
+    " SELECT schema, nr FROM jsonb_array_elements_text(\n"
+    "  current_setting('daybook.search_path')::jsonb) WITH ORDINALITY p(schema, nr)),\n"
+    "daybooks AS (\n"
+    " SELECT r.oid FROM relation r, input, jsonb_array_elements_text(j->'own') o(name)\n"
+    " WHERE r.schema = (SELECT schema FROM lookup WHERE nr = 1) AND (r.relname = o.name OR\n"
+    "  left(r.relname, length(o.name) + 3) = o.name || '__g' AND\n"
+    "  substr(r.relname, length(o.name) + 4, 1) BETWEEN '0' AND '9')),\n"
+    "others AS (\n"
+    " SELECT n.nspname AS schema FROM pg_namespace n, me, here\n"
+    " WHERE n.nspowner NOT IN (10, me.oid, here.owner) AND n.nspowner NOT IN (SELECT oid\n"
+    "  FROM service WHERE oid IS NOT NULL) AND pg_get_userbyid(n.nspowner) <>\n"
+    "  'pg_database_owner'),\n"
     "listed AS (\n"
     " SELECT s.name AS service, s.role, s.file, t->>'table' AS \"table\", t->>'line' AS\n"
     "  line, t->>'column' AS place,\n"
-    "  (SELECT r.oid FROM relation r LEFT JOIN LATERAL unnest(current_schemas(false))\n"
-    "   WITH ORDINALITY p(schema, nr)\n"
+    "  (SELECT r.oid FROM relation r LEFT JOIN lookup p\n"
     "   ON p.schema = r.schema WHERE r.relname = t->>'table' AND r.relkind <> 'S' AND\n"
     "    (p.nr IS NOT NULL OR r.schema = s.role)\n"
     "   ORDER BY p.nr NULLS LAST LIMIT 1) AS oid\n"
@@ -47,7 +64,9 @@ const char *const dbk_placement_sql_base[] = {
     " SELECT l.service, l.role, r.* FROM listed l JOIN relation r ON r.oid = l.oid\n"
     " UNION\n"
     " SELECT s.name, s.role, r.* FROM service s, relation r\n"
-    " WHERE s.alone AND NOT r.system AND r.relkind <> 'S' AND r.relname !~ '^_daybook'),\n"
+    " WHERE s.alone AND NOT r.system AND r.relkind <> 'S' AND r.relname !~ '^_daybook'\n"
+    "  AND r.oid NOT IN (SELECT oid FROM daybooks) AND r.schema NOT IN (SELECT schema FROM\n"
+    "  others)),\n",
     "contract AS (\n"
     " SELECT s.name AS service, s.role, s.file, c->>'line' AS line, c->>'column' AS\n"
     "  place,\n"
@@ -113,7 +132,22 @@ const char *const dbk_placement_sql_faults[] = {
     " SELECT s.file, '1', '1',\n"
     "  format('the schema `%s` is to be the service''s own, and %s''s table %s is in it',\n"
     "  s.role, d.service, d.name)\n"
-    " FROM service s JOIN declared d ON d.schema = s.role AND d.service <> s.name)\n"
+    " FROM service s JOIN declared d ON d.schema = s.role AND d.service <> s.name\n"
+    " UNION ALL\n"
+    " SELECT s.file, '1', '1',\n"
+    "  format('the schema `%s` is to be the service''s own, and is %s''s: name another as '\n"
+    "  '`role`, or let ALTER SCHEMA %I OWNER TO %I say that it is to be taken', s.role,\n"
+    "  pg_get_userbyid(n.nspowner), n.nspname, me.name)\n"
+    " FROM service s JOIN pg_namespace n ON n.nspname = s.role JOIN others o ON o.schema =\n"
+    "  n.nspname, me\n"
+    " UNION ALL\n"
+    " SELECT s.file, '1', '1',\n"
+    "  format('the schema `%s` is to be the service''s own, and has %s in it: name another as '\n"
+    "  '`role`, or put that elsewhere', s.role, r.name)\n"
+    " FROM service s JOIN pg_namespace n ON n.nspname = s.role AND n.nspowner IS DISTINCT\n"
+    "  FROM s.oid JOIN relation r ON r.schema = s.role AND r.owner IS DISTINCT FROM s.oid\n"
+    "  CROSS JOIN me WHERE r.oid NOT IN (SELECT oid FROM own WHERE role = s.role) OR\n"
+    "  r.owner <> me.oid AND r.owner NOT IN (SELECT oid FROM service WHERE oid IS NOT NULL))\n"
     "SELECT DISTINCT format('%s:%s:%s: %s', file, line, place, what) FROM fault ORDER BY\n"
     " 1\n",
     NULL};

@@ -4,8 +4,9 @@
  *
  * Texts are pieces that are put behind one another, each list ended by NULL: `base` names what the
  * files say and finds it in the catalogs, `objects` lists every object that has privileges, those
- * that there are and those that should be; what stands behind asks for rows. ?1 is the services, as
- * dbk_placement_put_input writes them.
+ * that there are and those that should be; what stands behind asks for rows. ?1 is the services and
+ * the names of Daybook's own tables, as placement.c writes them; the session looks for names in
+ * pg_catalog alone, and its setting daybook.search_path has the schemas that it looked in before.
  *
  * Threads: constant.
  */

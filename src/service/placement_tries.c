@@ -223,12 +223,14 @@ const char *const dbk_placement_sql_attempts[] = {
     "  ORDER BY v.name LIMIT 1) e\n"
     " UNION ALL\n"
     " SELECT DISTINCT s.name, 'search_path', 'finds ' || l.\"table\", true, true,\n"
-    "  format('SELECT to_regclass(%L) = %s::oid', quote_ident(l.\"table\"), l.oid)\n"
+    "  format('SELECT pg_catalog.to_regclass(%L) OPERATOR(pg_catalog.=) %s::pg_catalog.oid',\n"
+    "  quote_ident(l.\"table\"), l.oid)\n"
     " FROM service s, (SELECT role, \"table\", oid FROM listed UNION SELECT role, \"table\",\n"
     "  oid FROM contract) l WHERE l.role = s.role\n"
     " UNION ALL\n"
     " SELECT s.name, 'search_path', 'begins with its own', true, true,\n"
-    "  format('SELECT (current_schemas(true))[2] = %L', s.role) FROM service s)\n"
+    "  format('SELECT (pg_catalog.current_schemas(true))[2] OPERATOR(pg_catalog.=) '\n"
+    "  '%L::pg_catalog.name', s.role) FROM service s)\n"
     "SELECT service, thing, action, expected::int, asked::int, sql FROM attempt ORDER BY\n"
     " service, thing, action\n",
     NULL};

@@ -8,12 +8,15 @@
 
 #include "base/assert.h"
 #include "service/placement.h"
+#include "service/placement_logins.h"
 #include "service/placement_sql.h"
 
 #define RETRIES 20
 #define NAME_SIZE 32
 /* A try waits for nobody for long, and stops nobody who waits behind it. */
-#define SESSION_SQL "SET lock_timeout = '250ms'; SET statement_timeout = '10s'"
+#define SESSION_SQL "SET lock_timeout = '250ms'; SET statement_timeout = '10s'; " DBK_PLACEMENT_PIN
+/* What a session finds by its own path is tried with it. */
+#define PATH "search_path"
 
 static int no_memory(struct dbk_error *err)
 {
@@ -90,7 +93,7 @@ static int remove_probes(const struct dbk_placement_scope *scope, struct dbk_con
     return rc;
 }
 
-/* schema: "" is the first of the session's path. */
+/* schema: "" is the first of the session's own path. */
 static int make_probes(struct dbk_connection *connection, const char *schema, const char *name,
                        struct dbk_error *err)
 {
@@ -99,13 +102,17 @@ static int make_probes(struct dbk_connection *connection, const char *schema, co
     if (*schema != '\0')
         (void)snprintf(place, sizeof(place), "\"%s\".", schema);
     (void)snprintf(sql, sizeof(sql),
+                   "BEGIN; " DBK_PLACEMENT_UNPIN ";"
                    "CREATE TABLE %s%s_table (id integer);"
                    "CREATE SEQUENCE %s%s_sequence;"
                    "CREATE VIEW %s%s_view AS SELECT 1 AS id;"
                    "CREATE FUNCTION %s%s_function() RETURNS integer LANGUAGE sql SECURITY DEFINER "
-                   "AS 'SELECT 1'",
+                   "AS 'SELECT 1'; COMMIT",
                    place, name, place, name, place, name, place, name);
-    return dbk_connection_run(connection, sql, err);
+    int rc = dbk_connection_run(connection, sql, err);
+    if (rc < 0)
+        dbk_ignore(dbk_connection_run(connection, "ROLLBACK", NULL));
+    return rc;
 }
 
 /* ---- Trying ---- */
@@ -131,6 +138,10 @@ static int try_once(struct dbk_connection *connection, struct dbk_attempt *attem
                     struct dbk_error *failure, struct dbk_error *err)
 {
     int rc = dbk_connection_begin(connection, DBK_BEGIN_WRITE, err);
+    if (rc < 0)
+        return rc;
+    if (strcmp(attempt->thing, PATH) == 0)
+        rc = dbk_connection_run(connection, DBK_PLACEMENT_UNPIN, err);
     if (rc < 0)
         return rc;
     rc = attempt->asked ? ask(connection, attempt->sql, &attempt->got, failure)
@@ -183,18 +194,33 @@ static int add_failure(struct dbk_attempts *attempts, const char *service, const
     return attempt.why == NULL ? no_memory(err) : add(attempts, &attempt, err);
 }
 
-static int log_in(const struct dbk_service_definition *service, struct dbk_attempts *attempts,
-                  struct dbk_connection **connection_out, struct dbk_error *err)
+/* As sure of the server as the book's own user is, and in the same database. */
+static int open_login(const struct dbk_placement_scope *scope,
+                      const struct dbk_service_definition *service, const char *identity,
+                      struct dbk_connection **connection_out, struct dbk_error *failure)
+{
+    const struct dbk_login_driver *driver = NULL;
+    int rc = dbk_login_driver_of(scope, &driver, failure);
+    if (rc == DBK_OK)
+        rc = driver->agree(scope->address, service->login, failure);
+    if (rc == DBK_OK)
+        rc = dbk_connection_open(service->login, 0, connection_out, failure);
+    if (rc == DBK_OK)
+        rc = dbk_connection_run(*connection_out, SESSION_SQL, failure);
+    return rc < 0 ? rc : dbk_login_check_place(scope, identity, *connection_out, failure);
+}
+
+static int log_in(const struct dbk_placement_scope *scope,
+                  const struct dbk_service_definition *service, const char *identity,
+                  struct dbk_attempts *attempts, struct dbk_connection **connection_out,
+                  struct dbk_error *err)
 {
     struct dbk_error failure = {0};
     if (service->login == NULL)
         return dbk_error_set(err, DBK_EBOOK,
                              "%s: `login` is missing: `daybook service apply` needs it, too",
                              service->own->file);
-    int rc = dbk_connection_open(service->login, 0, connection_out, &failure);
-    if (rc == DBK_OK)
-        rc = dbk_connection_run(*connection_out, SESSION_SQL, &failure);
-    if (rc == DBK_OK)
+    if (open_login(scope, service, identity, connection_out, &failure) == DBK_OK)
         return DBK_OK;
     dbk_connection_free(*connection_out);
     *connection_out = NULL;
@@ -213,13 +239,14 @@ static int begin_sessions(const struct verifying *verifying, const char *name,
                           struct dbk_error *err)
 {
     const struct dbk_placement_scope *scope = verifying->scope;
-    int rc = DBK_OK;
+    char identity[DBK_LOGIN_IDENTITY_SIZE] = "";
+    int rc = dbk_login_identity(verifying->own, identity, err);
     for (size_t i = 0; rc == DBK_OK && i < scope->count; i++) {
         const struct dbk_service_definition *service = &scope->services[i];
         struct dbk_error failure = {0};
         if (!dbk_placement_is_here(scope, service))
             continue;
-        rc = log_in(service, verifying->attempts, &verifying->sessions[i], err);
+        rc = log_in(scope, service, identity, verifying->attempts, &verifying->sessions[i], err);
         if (rc < 0 || verifying->sessions[i] == NULL)
             continue;
         if (make_probes(verifying->sessions[i], service->role, name, &failure) < 0)

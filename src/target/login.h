@@ -23,6 +23,11 @@ struct dbk_login_driver {
     /* The string of an address as it is for another user. */
     int (*make)(const char *address, const char *user, const char *password,
                 char text_out[DBK_LOGIN_TEXT_SIZE], struct dbk_error *err);
+    /*
+     * Whether a string makes as sure of the server as the other does: what that says of TLS and of
+     * certificates it says, too. DBK_EBOOK: it does not; the message names the setting.
+     */
+    int (*agree)(const char *address, const char *login, struct dbk_error *err);
     /* What stands for a password in ALTER ROLE, so that the server's log never has it. */
     int (*hide)(struct dbk_connection *connection, const char *user, const char *password,
                 char text_out[DBK_LOGIN_TEXT_SIZE], struct dbk_error *err);

@@ -244,6 +244,145 @@ def test_what_services_try_goes_as_expected(shop, server):
     assert shop.json("service", "verify", "--surprises") == []
 
 
+def test_a_hostile_path_runs_nothing_as_the_books_user(shop, server):
+    """Where the book's user looks for names somebody has put better matches than the server's."""
+    server.sql("DROP ROLE IF EXISTS mallory; CREATE ROLE mallory LOGIN; "
+               "GRANT CREATE ON SCHEMA public TO mallory; CREATE TABLE caught (what text); "
+               "GRANT ALL ON caught TO mallory", "shop")
+    trap = ("INSERT INTO public.caught VALUES (current_user); "
+            "EXECUTE ''ALTER ROLE mallory SUPERUSER''; EXCEPTION WHEN OTHERS THEN NULL; END")
+    text = "SET ROLE mallory; "
+    for name, arguments, returns, answer in (
+            ("format", "text, name, name", "text", "pg_catalog.format($1, $2, $3)"),
+            ("format", "text, name", "text", "pg_catalog.format($1, $2)"),
+            ("quote_ident", "name", "text", "pg_catalog.quote_ident($1::text)"),
+            ("pg_get_userbyid", "oid", "name", "pg_catalog.pg_get_userbyid($1)"),
+            ("same", "name, text", "boolean", "$1::text OPERATOR(pg_catalog.=) $2"),
+            ("same", "text, name", "boolean", "$1 OPERATOR(pg_catalog.=) $2::text")):
+        text += (f"CREATE FUNCTION public.{name}({arguments}) RETURNS {returns} LANGUAGE plpgsql "
+                 f"AS 'BEGIN BEGIN {trap}; RETURN {answer}; END'; ")
+    text += ("CREATE OPERATOR public.= (LEFTARG = name, RIGHTARG = text, FUNCTION = public.same); "
+             "CREATE OPERATOR public.= (LEFTARG = text, RIGHTARG = name, FUNCTION = public.same); "
+             # Instead of the server's own tables.
+             "CREATE VIEW public.pg_roles AS SELECT r.*, public.format('', '') "
+             "FROM pg_catalog.pg_roles r; "
+             "GRANT ALL ON public.pg_roles TO PUBLIC; RESET ROLE; "
+             f"ALTER ROLE postgres IN DATABASE shop SET search_path = public, pg_catalog")
+    server.sql(text, "shop")
+    try:
+        # The trap is one.
+        server.sql("SELECT format('%I', relname) FROM pg_catalog.pg_class LIMIT 1", "shop")
+        assert server.sql("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = 'mallory'",
+                          "shop") == [["t"]]
+        server.sql("ALTER ROLE mallory NOSUPERUSER; DELETE FROM caught", "shop")
+        shop.run("service", "check", status=1)
+        shop.run("service", "apply", "--yes")
+        shop.run("service", "verify", status=None)
+        assert shop.json("service", "check") == []
+        assert server.sql("SELECT * FROM caught", "shop") == []
+        assert server.sql("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = 'mallory'",
+                          "shop") == [["f"]]
+    finally:
+        server.sql("DROP DATABASE shop WITH (FORCE); ")
+        server.sql("DROP ROLE mallory")
+
+
+COMMANDS = {
+    "Who": "-- service: orders\nSELECT session_user AS session, current_user AS now;\n",
+    "Place": "-- service: orders\nINSERT INTO orders (person, total) VALUES (:person, :total) "
+             "RETURNING id;\n",
+    "Escape": "-- service: orders\nSELECT escape();\n",
+    "Both": "-- service: orders, users\nUPDATE people SET name = :name;\n"
+            "SELECT session_user AS session;\n",
+}
+
+
+def test_a_command_may_what_its_service_may(shop, server):
+    (shop.folder / "commands").mkdir()
+    for name, text in COMMANDS.items():
+        (shop.folder / "commands" / f"{name}.sql").write_text(text)
+    refused = shop.run("do", "Who", "{}", status=3)
+    assert "secrets/orders" in refused.errors and "`daybook service apply`" in refused.errors
+    shop.run("service", "apply", "--yes")
+    assert shop.json("do", "Who", "{}")["rows"] == [{"session": "orders", "now": "orders"}]
+    assert shop.json("do", "Both", "name=Ann")["rows"] == [{"session": "postgres"}]
+    placed = shop.json("do", "Place", '{"person": 1, "total": 2}', "--key", "k")
+    assert placed["rows"] == [{"id": 1}]
+    # A key's row is the service's own, which others cannot read.
+    assert shop.json("do", "Place", '{"person": 1, "total": 2}', "--key", "k")["known"] is True
+    assert psql(shop, "orders", "SELECT key FROM orders._daybook_commands") == (True, "k")
+    assert not psql(shop, "users", "SELECT key FROM orders._daybook_commands")[0]
+    # Nor does what it hangs on its own table get out of its role.
+    assert psql(shop, "orders", """
+        CREATE FUNCTION orders.escape() RETURNS text LANGUAGE plpgsql AS
+            'BEGIN RESET ROLE; RESET SESSION AUTHORIZATION;
+             RETURN (SELECT hash FROM passwords); END';
+        CREATE FUNCTION orders.tell() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN RESET ROLE; DELETE FROM passwords; RETURN new; END';
+        CREATE TRIGGER tell BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION orders.tell()
+        """)[0]
+    for command, body in (("Escape", "{}"), ("Place", '{"person": 1, "total": 2}')):
+        refused = shop.run("do", command, body, status=1)
+        assert f"commands/{command}.sql:2: permission denied for table passwords" in refused.errors
+
+
+def test_what_is_others_is_left(shop, server):
+    """Also where a service has the database to itself: others' schemas, models and views."""
+    (shop.folder / "services" / "orders.yaml").unlink()
+    (shop.folder / "services" / "users.yaml").write_text(
+        "database: shop\nevents: {append: [user]}\nlogin: file:secrets/users\n")
+    for name, text in {
+            "models/seen/model.yaml": "database: shop\nsync: events\nsource: [user]\n",
+            "models/seen/schema.sql": "CREATE TABLE seen (id integer PRIMARY KEY, name text);\n",
+            "models/seen/UserSeen.sql": "INSERT INTO seen VALUES (:id, :name);\n",
+            "views/counts.sql": "-- database: shop\n-- refresh: on demand\n"
+                                "SELECT count(*) AS count FROM seen;\n"}.items():
+        (shop.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (shop.folder / name).write_text(text)
+    shop.run("append", "user-1", "UserSeen", '{"id": 1, "name": "Ann"}')
+    shop.run("model", "rebuild", "seen")
+    shop.run("view", "refresh", "counts")
+    server.sql("CREATE ROLE reports; CREATE SCHEMA crm AUTHORIZATION reports; "
+               "CREATE TABLE crm.customers (id integer); "
+               "ALTER TABLE crm.customers OWNER TO reports", "shop")
+    shop.run("service", "apply", "--yes")
+    assert shop.json("service", "check") == []
+    assert shop.json("service", "verify", "--surprises") == []
+    owners = dict(server.sql("SELECT relname, pg_get_userbyid(relowner) FROM pg_class WHERE "
+                             "relkind IN ('r', 'v') AND relowner <> 10 OR relname ~ "
+                             "'^(seen|counts)' AND relkind IN ('r', 'v')", "shop"))
+    assert owners.pop("customers") == "reports"
+    assert {name for name, owner in owners.items() if owner == "postgres"} >= {
+        "seen", "counts"} and len([name for name in owners if "__g" in name]) >= 2
+    assert {name for name, owner in owners.items() if owner == "users"} == {
+        "people", "passwords", "orders", "nobodys"}
+    for table in ("seen", "counts", "crm.customers"):
+        assert not psql(shop, "users", f"SELECT * FROM {table}")[0], table
+    # A schema of the service's name that is somebody's, or that has something in it.
+    server.sql("DROP OWNED BY users CASCADE", "shop")
+    server.sql("CREATE SCHEMA users AUTHORIZATION reports", "shop")
+    assert "the schema `users` is to be the service's own, and is reports's" in \
+        shop.run("service", "apply", "--yes", status=1).errors
+    server.sql("ALTER SCHEMA users OWNER TO postgres; CREATE TABLE users.others (id integer); "
+               "ALTER TABLE users.others OWNER TO reports", "shop")
+    assert "and has users.others in it" in shop.run("service", "apply", "--yes", status=1).errors
+    server.sql("DROP TABLE users.others", "shop")
+    shop.run("service", "apply", "--yes")
+
+
+def test_a_role_is_of_one_database(shop, server):
+    """The same book beside it, with its own database on that server: its rehearsal."""
+    shop.run("service", "apply", "--yes")
+    server.sql("DROP DATABASE IF EXISTS rehearsal WITH (FORCE)")
+    (shop.folder / "secrets" / "shop").write_text(server.create("rehearsal"))
+    server.sql(TABLES, "rehearsal")
+    before = server.sql("SELECT rolname, rolpassword FROM pg_authid ORDER BY 1")
+    refused = shop.run("service", "apply", "--yes", status=1).errors
+    assert "the role `orders` exists, and is not this book's" in refused
+    assert "daybook: service orders of shop in rehearsal" in refused
+    assert server.sql("SELECT rolname, rolpassword FROM pg_authid ORDER BY 1") == before
+
+
 def test_what_cannot_be_is_refused_whole(shop, server):
     def refused(text, status=1):
         before = catalog(server)
@@ -278,6 +417,36 @@ def test_what_cannot_be_is_refused_whole(shop, server):
     (shop.folder / "secrets" / "other").write_text("user=postgres password=x")
     file.write_text(FILES["services/users.yaml"].replace("secrets/users", "secrets/other"))
     refused("the `login` is for the user `postgres`")
+
+
+def test_a_login_leads_to_the_database_and_makes_sure_of_it(shop, server):
+    shop.run("service", "apply", "--yes")
+    login = shop.folder / "secrets" / "orders"
+    own = shop.folder / "secrets" / "shop"
+    good = login.read_text()
+
+    def refused(text, words):
+        login.write_text(text)
+        for command in (["check"], ["apply", "--yes"]):
+            assert words in shop.run("service", *command, status=1).errors
+        tried = shop.run("service", "verify", "--surprises", "-o", "json", status=1).json
+        assert [(row["service"], row["action"]) for row in tried] == [("orders", "log in")]
+        assert words in tried[0]["why"]
+        login.write_text(good)
+
+    refused(good.replace("dbname='shop'", "dbname=postgres"), "another server or database than")
+    # Who makes sure of the server has its services make sure of it, too.
+    text = own.read_text()
+    own.write_text(text + " sslmode=prefer channel_binding=prefer gssencmode=disable")
+    other = shop.folder / "secrets" / "users"
+    other.write_text(other.read_text() + " channel_binding=prefer gssencmode=disable")
+    refused(good, "its channel_binding is not said, and must be prefer as the database's")
+    more = " channel_binding=prefer gssencmode=disable"
+    refused(good + more + " sslmode=allow", "its sslmode is allow, and must be prefer")
+    refused(good + " channel_binding=prefer", "its gssencmode is not said")
+    login.write_text(good + more)
+    assert shop.json("service", "check") == []
+    assert shop.json("service", "verify", "--surprises") == []
 
 
 def test_one_who_is_no_superuser_can_apply(shop, server):

@@ -146,6 +146,61 @@ def test_check_warns_of_the_price(shop):
     assert all("people" in fault["what"] for fault in faults)
 
 
+def test_a_command_of_one_keeps_to_its_contract(shop):
+    """Where a file knows nobody, SQLite tells what a command would do, also through a view, and
+    through a trigger that is made while the command has a session. What keys do is nobody's."""
+    if shop.kind == "postgres":
+        return
+    (shop.folder / "services/users.yaml").write_text(
+        "database: shop\ntables:\n  people: {public: [id, credit]}\n  secrets:\n")
+    (shop.folder / "services/orders.yaml").write_text(
+        "database: shop\ntables: {orders: }\n"
+        "reads: {users.people: {columns: [id, credit], version: 1}}\n")
+    for name, text in {
+            "Names": "SELECT name FROM everybody", "Ids": "SELECT id FROM ids",
+            "Count": "SELECT count(*) AS n FROM people", "Secrets": "SELECT count(*) FROM hidden",
+            "Move": "UPDATE orders SET person = 2 WHERE id = 'x'"}.items():
+        (shop.folder / "commands" / f"{name}.sql").write_text(f"-- service: orders\n{text};\n")
+    (shop.folder / "commands/Leave.sql").write_text(
+        "-- service: users\nDELETE FROM people WHERE id = 2;\n")
+    source = sqlite3.connect(shop.data / "shop.db", isolation_level=None)
+    source.executescript(
+        "CREATE TABLE secrets (id integer); CREATE VIEW hidden AS SELECT * FROM secrets; "
+        "CREATE VIEW everybody AS SELECT * FROM people; CREATE VIEW ids AS SELECT id FROM people; "
+        "CREATE TABLE visits (id integer REFERENCES orders ON DELETE CASCADE); "
+        "INSERT INTO orders VALUES ('x', 1, 5)")
+    assert len(shop.json("do", "Ids", "{}")["rows"]) == 3
+    assert shop.json("do", "Count", "{}")["rows"] == [{"n": 3}]
+    for command, what in (("Names", "people.name is users's, and in no contract of orders"),
+                          ("Secrets", "secrets.id is users's, and in no contract of orders")):
+        refused = shop.run("do", command, "{}", status=1)
+        assert f"commands/{command}.sql:2: {what}" in refused.errors
+    # The order's key is looked for at the owner's, and the person's among the orders.
+    shop.run("do", "Move", "{}")
+    assert "FOREIGN KEY" in shop.run("do", "Leave", "{}", status=1).errors
+    source.execute("CREATE TRIGGER pay AFTER UPDATE ON orders BEGIN "
+                   "UPDATE people SET credit = 0 WHERE id = new.person; END")
+    refused = shop.run("do", "Move", "{}", status=1)
+    assert "the table people is users's, and would be changed" in refused.errors
+    assert shop.rows("SELECT sum(credit) FROM people") == [("3000",)]
+    source.close()
+
+
+def test_a_new_trigger_is_seen_by_a_session_that_is_kept(shop, serve):
+    if shop.kind == "postgres":
+        return
+    (shop.folder / "commands/Move.sql").write_text(
+        "-- service: orders\nUPDATE orders SET person = 2;\n")
+    server = serve(shop)
+    assert server.post("/commands/Move", {}).status == 200
+    with sqlite3.connect(shop.data / "shop.db") as source:
+        source.execute("CREATE TRIGGER pay AFTER UPDATE ON orders BEGIN "
+                       "UPDATE people SET credit = 0; END")
+    answer = server.post("/commands/Move", {})
+    assert answer.status == 500 and "would be changed" in answer.json["detail"], answer
+    assert shop.rows("SELECT sum(credit) FROM people") == [("3000",)]
+
+
 def test_its_services_can_do_what_they_should(shop):
     if shop.kind == "sqlite":
         refused = shop.run("service", "apply", "--yes", status=1)
@@ -155,3 +210,8 @@ def test_its_services_can_do_what_they_should(shop):
     assert shop.json("service", "verify", "--surprises") == []
     answer = shop.run("do", "PlaceOrder", '{"id":"o1","person":1,"total":300}')
     assert answer.status == 0 and credits(shop)[0]["1"] == 700
+    # What only one of them may is refused by the server.
+    shop.postgres.sql("CREATE VIEW everybody AS SELECT * FROM people", "shop")
+    (shop.folder / "commands/Take.sql").write_text(
+        "-- service: orders\nSELECT name FROM everybody;\n")
+    assert "permission denied for view everybody" in shop.run("do", "Take", "{}", status=1).errors

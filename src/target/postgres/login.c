@@ -110,6 +110,59 @@ static int make_login(const char *address, const char *user, const char *passwor
     return rc;
 }
 
+/* The value of a setting; NULL: none is said. */
+static const char *value_of(const PQconninfoOption *options, const char *keyword)
+{
+    for (const PQconninfoOption *option = options; option->keyword != NULL; option++) {
+        if (strcmp(option->keyword, keyword) == 0)
+            return option->val == NULL || *option->val == '\0' ? NULL : option->val;
+    }
+    return NULL;
+}
+
+static size_t strength_of(const char *mode)
+{
+    static const char *const modes[] = {"disable", "allow",     "prefer",
+                                        "require", "verify-ca", "verify-full"};
+    size_t i = 0;
+    while (i < sizeof(modes) / sizeof(modes[0]) && (mode == NULL || strcmp(modes[i], mode) != 0))
+        i++;
+    return i < sizeof(modes) / sizeof(modes[0]) ? i : 2; /* libpq prefers TLS */
+}
+
+static int compare(const PQconninfoOption *wanted, const PQconninfoOption *got,
+                   struct dbk_error *err)
+{
+    static const char *const keywords[] = {
+        "sslmode",         "sslrootcert", "sslcrl",       "sslcrldir",
+        "channel_binding", "gssencmode",  "require_auth", "ssl_min_protocol_version"};
+    for (size_t i = 0; i < sizeof(keywords) / sizeof(keywords[0]); i++) {
+        const char *want = value_of(wanted, keywords[i]);
+        const char *has = value_of(got, keywords[i]);
+        bool good = want == NULL || (has != NULL && strcmp(want, has) == 0);
+        if (i == 0)
+            good = want == NULL || strength_of(has) >= strength_of(want);
+        if (!good)
+            return dbk_error_set(err, DBK_EBOOK, "its %s is %s, and must be %s as the database's",
+                                 keywords[i], has == NULL ? "not said" : has, want);
+    }
+    return DBK_OK;
+}
+
+static int agree(const char *address, const char *login, struct dbk_error *err)
+{
+    PQconninfoOption *wanted = NULL;
+    PQconninfoOption *got = NULL;
+    int rc = parse(address, &wanted, err);
+    if (rc == DBK_OK)
+        rc = parse(login, &got, err);
+    if (rc == DBK_OK)
+        rc = compare(wanted, got, err);
+    PQconninfoFree(wanted);
+    PQconninfoFree(got);
+    return rc;
+}
+
 static int hide_password(struct dbk_connection *connection, const char *user, const char *password,
                          char text_out[DBK_LOGIN_TEXT_SIZE], struct dbk_error *err)
 {
@@ -129,5 +182,6 @@ static int hide_password(struct dbk_connection *connection, const char *user, co
 __attribute__((visibility("default"))) const struct dbk_login_driver dbk_login_driver = {
     .read = read_login,
     .make = make_login,
+    .agree = agree,
     .hide = hide_password,
 };

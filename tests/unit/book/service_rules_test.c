@@ -213,7 +213,10 @@ static void test_book_service_rules__commands_keep_to_the_contract(void **state)
                  "commands/Do.sql:2:1: `secrets` is services/users.yaml's, and is read here "
                  "without a contract\n");
     assert_reach("-- service: orders\nDELETE FROM secrets;",
-                 "commands/Do.sql:2:1: warning: `secrets` is services/users.yaml's, and is changed "
+                 "commands/Do.sql:2:1: `secrets` is services/users.yaml's, and is changed here\n");
+    /* What is over both may do what both may; it is warned of what that costs. */
+    assert_reach("-- service: orders, users\nSELECT mail FROM people;\nDELETE FROM secrets;",
+                 "commands/Do.sql:3:1: warning: `secrets` is services/users.yaml's, and is changed "
                  "here\n");
     /* A WITH of that name is no table, and a column that may be another table's is not held
        against it. */

@@ -11,7 +11,9 @@
 #include "command/command.h"
 
 static const struct dbk_capture_service services[] = {
-    {.name = "posts", .database = "posts", .address = "/nowhere/posts.db"}};
+    {.name = "posts", .database = "posts", .address = "/nowhere/posts.db"},
+    {.name = "likes", .database = "posts", .address = "/nowhere/posts.db"},
+    {.name = "mail", .database = "mail", .address = "/nowhere/mail.db"}};
 
 struct reading {
     struct dbk_arena arena;
@@ -24,7 +26,7 @@ static void read_text(struct reading *reading, const char *text)
     struct dbk_error err = {0};
     dbk_arena_init(&reading->arena, 1 << 20);
     dbk_diagnostics_init(&reading->faults);
-    assert_ok(dbk_service_command_parse("Do", "commands/Do.sql", dbk_slice_of(text), services, 1,
+    assert_ok(dbk_service_command_parse("Do", "commands/Do.sql", dbk_slice_of(text), services, 3,
                                         &reading->arena, &reading->faults, &reading->command, &err),
               &err);
 }
@@ -84,6 +86,21 @@ static void test_command_statements__a_file_is_read(void **state)
     release(&reading);
 }
 
+static void test_command_statements__a_transaction_may_be_of_several(void **state)
+{
+    (void)state;
+    struct reading reading;
+    read_text(&reading, "-- service: posts , likes\nSELECT 1");
+    assert_int_equal(reading.faults.count, 0);
+    assert_string_equal(reading.command.service->name, "posts");
+    assert_int_equal(reading.command.other_count, 1);
+    assert_true(dbk_command_names(&reading.command, &services[0]));
+    assert_true(dbk_command_names(&reading.command, &services[1]));
+    assert_false(dbk_command_names(&reading.command, &services[2]));
+    assert_string_equal(reading.command.address, "/nowhere/posts.db");
+    release(&reading);
+}
+
 static void assert_fault(const char *text, unsigned line, unsigned column, const char *what)
 {
     struct reading reading;
@@ -116,12 +133,18 @@ static void test_command_statements__faults_have_their_place(void **state)
     assert_fault(HEAD "-- parameters: a text, a text\nSELECT :a", 2, 24, "twice");
     assert_fault(HEAD "-- parameters: a text b\nSELECT :a", 2, 16, "no parameter with its type");
     assert_fault("-- service: pots\nSELECT 1", 1, 13, "there is no service `pots`");
+    assert_fault("-- service: posts, like\nSELECT 1", 1, 20, "there is no service `like`");
+    assert_fault("-- service: posts,\nSELECT 1", 1, 19, "there is no service ``");
+    assert_fault("-- service: posts, likes, posts\nSELECT 1", 1, 27, "named twice");
+    assert_fault("-- service: posts, mail\nSELECT 1", 1, 20, "not in the database of the first");
+    assert_fault(HEAD "-- service: likes\nSELECT 1", 2, 13, "has a service");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_command_statements__a_file_is_read),
+        cmocka_unit_test(test_command_statements__a_transaction_may_be_of_several),
         cmocka_unit_test(test_command_statements__faults_have_their_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
