@@ -4,9 +4,10 @@
 
 int dbk_run_view_ls(const struct dbk_arguments *arguments)
 {
-    static const char *const columns[] = {"name",     "database", "refresh",   "as_of",
-                                          "position", "rows",     "last_mode", "duration_ms",
-                                          "next",     "changed",  "error",     NULL};
+    static const char *const columns[] = {
+        "name",        "database", "refresh",   "state", "blocked_by", "as_of",
+        "position",    "lag_ms",   "target_ms", "rows",  "bytes",      "last_mode",
+        "duration_ms", "next",     "changed",   "error", NULL};
     struct dbk_call call;
     dbk_call_init(&call, "GET", "/views");
     return dbk_data_answer(arguments, &call,

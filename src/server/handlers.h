@@ -121,6 +121,7 @@ int dbk_api_put_model(struct dbk_api_call *call, size_t index,
 int dbk_api_put_view(struct dbk_api_call *call, size_t index, struct dbk_error *err) DBK_MUST_CHECK;
 /* The models' part of /metrics. */
 int dbk_api_put_models_metrics(struct dbk_api_call *call, struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_api_put_views_metrics(struct dbk_api_call *call, struct dbk_error *err) DBK_MUST_CHECK;
 /* The captures' part of /healthz and /metrics. */
 int dbk_api_put_captures_health(struct dbk_api_call *call, bool *degraded,
                                 struct dbk_error *err) DBK_MUST_CHECK;

@@ -54,7 +54,16 @@ static int put_health(struct dbk_api_call *call, bool *degraded, struct dbk_erro
             break;
         dbk_buf_append_text(out, i == 0 ? "{" : ",{");
         dbk_put_text(out, &first, "name", dbk_slice_of(status.name));
+        *degraded = *degraded || status.late;
         dbk_put_u64(out, &first, "position", status.position);
+        dbk_put_u64(out, &first, "lag_ms", (uint64_t)(status.lag_us / 1000));
+        if (status.target_us != 0) {
+            dbk_put_ms(out, &first, "target_ms", status.target_us);
+            dbk_put_bool(out, &first, "late", status.late);
+        }
+        dbk_put_text(out, &first, "state", dbk_slice_of(status.state));
+        if (status.blocked_by != NULL)
+            dbk_put_text(out, &first, "blocked_by", dbk_slice_of(status.blocked_by));
         dbk_put_bool(out, &first, "failed", status.error.code != DBK_OK);
         dbk_buf_append_char(out, '}');
     }
@@ -276,6 +285,8 @@ int dbk_api_metrics(struct dbk_api_call *call, struct dbk_error *err)
     put_query_metrics(call);
     put_access_metrics(call);
     rc = dbk_api_put_models_metrics(call, err);
+    if (rc == DBK_OK)
+        rc = dbk_api_put_views_metrics(call, err);
     if (rc == DBK_OK)
         rc = put_group_metrics(call, err);
     if (rc == DBK_OK)

@@ -29,6 +29,12 @@ static void put_ms(struct dbk_buf *out, bool *first, const char *name, bool ther
     dbk_buf_append_text(out, "null");
 }
 
+static void put_name(struct dbk_buf *out, bool *first, const char *name, const char *value)
+{
+    if (value != NULL)
+        dbk_put_text(out, first, name, dbk_slice_of(value));
+}
+
 static void put_pace(struct dbk_buf *out, bool *first, const struct dbk_model_status *status)
 {
     bool measured = status->visible_count > 0;
@@ -112,7 +118,15 @@ int dbk_api_put_view(struct dbk_api_call *call, size_t index, struct dbk_error *
         dbk_put_text(out, &first, "full_because", dbk_slice_of(status.reason));
     dbk_put_u64(out, &first, "changes", status.changes);
     dbk_put_u64(out, &first, "rows", status.rows);
+    if (status.size != 0)
+        dbk_put_u64(out, &first, "bytes", status.size);
     dbk_put_time(out, &first, "next", status.next_us);
+    dbk_put_text(out, &first, "state", dbk_slice_of(status.state));
+    put_name(out, &first, "blocked_by", status.blocked_by);
+    put_name(out, &first, "waits_for", status.waits_for);
+    put_ms(out, &first, "lag_ms", status.generation != 0, status.lag_us);
+    put_ms(out, &first, "target_ms", status.target_us != 0, status.target_us);
+    dbk_put_bool(out, &first, "late", status.late);
     dbk_put_bool(out, &first, "refreshing", status.refreshing);
     dbk_put_bool(out, &first, "changed", status.changed);
     put_error(out, &first, &status.error);

@@ -4,6 +4,8 @@
  * `events`, and an empty table for each view already checked: SQLite itself says what does not fit.
  * A query is checked as a view without a name, behind all views.
  */
+#include "view/check.h"
+
 #include <strings.h>
 
 #include "base/assert.h"
@@ -419,6 +421,8 @@ int dbk_views_check(const struct dbk_view_definition *views, size_t view_count,
         if (!check.done[i])
             rc = check_database(&check, &views[i], err);
     }
+    if (rc == DBK_OK)
+        rc = dbk_views_check_timing(views, view_count, &check.arena, diagnostics);
     if (rc == DBK_ENOMEM)
         rc = dbk_error_set(err, rc, "views: %s", dbk_code_text(rc));
     dbk_arena_release(&check.arena);

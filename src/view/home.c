@@ -2,6 +2,8 @@
 /* SQLite as home of views, and the way to others. */
 #include "view/home.h"
 
+#include <stdio.h>
+
 #include "view/follow.h"
 #include "view/logged.h"
 
@@ -49,10 +51,41 @@ static int read_row(const struct dbk_view_definition *definition, struct dbk_vie
     return rc;
 }
 
+/* An SQLite without dbstat counts nothing. */
+static int read_size(const struct dbk_view_definition *definition, uint64_t generation,
+                     uint64_t *size_out, struct dbk_error *err)
+{
+    struct dbk_connection *connection = NULL;
+    char table[DBK_VIEW_TABLE_SIZE_MAX];
+    int64_t counts = 0;
+    int64_t size = 0;
+    (void)snprintf(table, sizeof(table), "%s__g%llu", definition->name,
+                   (unsigned long long)generation);
+    int rc = dbk_connection_open(definition->database_path, DBK_CONNECT_READ, &connection, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_integer(connection,
+                              "SELECT count(*) FROM pragma_module_list WHERE name = 'dbstat'", NULL,
+                              &counts, err);
+    if (rc == DBK_OK && counts != 0)
+        rc = dbk_view_integer(
+            connection,
+            "SELECT sum(d.pgsize) FROM sqlite_schema AS s CROSS JOIN dbstat AS d ON d.name = "
+            "s.name "
+            "WHERE d.aggregate = 1 AND s.rootpage <> 0 AND (s.tbl_name = ?1 OR (substr(s.tbl_name, "
+            "1, "
+            "length(?1) + 1) = ?1 || 'n' AND substr(s.tbl_name, length(?1) + 2) NOT GLOB "
+            "'*[^0-9]*'))",
+            table, &size, err);
+    dbk_connection_free(connection);
+    *size_out = (uint64_t)size;
+    return rc;
+}
+
 static const struct dbk_view_home sqlite = {
     .clean = clean,
     .settle = settle,
     .row = read_row,
+    .size = read_size,
     .refresh = dbk_view_refresh_run,
     .session_open = dbk_view_session_open,
     .session_free = dbk_view_session_free,

@@ -27,6 +27,10 @@ struct dbk_view_home {
     /* A view's row; zeros where there is none. */
     int (*row)(const struct dbk_view_definition *definition, struct dbk_view_row *row_out,
                struct dbk_error *err);
+    /* The room that a generation takes, with its indexes and what is stored beside it; 0: nobody
+       counts. */
+    int (*size)(const struct dbk_view_definition *definition, uint64_t generation,
+                uint64_t *size_out, struct dbk_error *err);
     /* As view/refresh.h and view/explain.h have them. */
     int (*refresh)(const struct dbk_view_refresh *refresh, struct dbk_error *err);
     int (*session_open)(struct dbk_view_session **session_out, struct dbk_error *err);

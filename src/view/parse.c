@@ -34,15 +34,20 @@ static struct dbk_slice trim(struct dbk_slice text)
 
 static int take_refresh(struct head *head, struct dbk_slice value)
 {
+    bool lag = dbk_slice_starts_with(value, DBK_SLICE_LITERAL("lag"));
+    head->definition->refresh_place = (size_t)(value.data - head->text.data);
     if (dbk_schedule_parse(value, &head->definition->schedule))
         return DBK_OK;
-    const char *what =
-        dbk_arena_format(head->arena, "\"%.*s\" is no schedule", DBK_SLICE_ARGS(value));
+    const char *what = dbk_arena_format(
+        head->arena, lag ? "\"%.*s\" is no lag" : "\"%.*s\" is no schedule", DBK_SLICE_ARGS(value));
     if (what == NULL)
         return DBK_ENOMEM;
-    return fault(
-        head, value.data, what, "the view would never be refreshed",
-        "write `on demand`, `continuous`, `every 5 minutes` or `every day at 02:00` (UTC)");
+    if (lag)
+        return fault(head, value.data, what, "how far behind the view may be is not said",
+                     "write `lag 10 s`, from 100 ms to 10 years; `continuous` follows at once");
+    return fault(head, value.data, what, "the view would never be refreshed",
+                 "write `on demand`, `continuous`, `lag 10 s`, `downstream`, `every 5 minutes` or "
+                 "`every day at 02:00` (UTC)");
 }
 
 static int take_index(struct head *head, struct dbk_slice value)

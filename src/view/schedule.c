@@ -11,6 +11,7 @@
 
 /* Ten years: past that a period is a slip of the pen. */
 #define PERIOD_US_MAX (3650 * US_PER_DAY)
+#define LAG_US_MIN (US_PER_SECOND / 10)
 
 static bool strip_prefix(struct dbk_slice *text, const char *prefix)
 {
@@ -42,6 +43,13 @@ bool dbk_schedule_parse(struct dbk_slice text, struct dbk_schedule *schedule_out
     }
     if (dbk_slice_equal_text(text, "continuous")) {
         schedule.kind = DBK_SCHEDULE_CONTINUOUS;
+    } else if (dbk_slice_equal_text(text, "downstream")) {
+        schedule.kind = DBK_SCHEDULE_DOWNSTREAM;
+    } else if (strip_prefix(&text, "lag ")) {
+        schedule.kind = DBK_SCHEDULE_LAG;
+        if (!dbk_duration_parse(text, &schedule.period_us) || schedule.period_us < LAG_US_MIN ||
+            schedule.period_us > PERIOD_US_MAX)
+            return false;
     } else if (strip_prefix(&text, "every day at ")) {
         schedule.kind = DBK_SCHEDULE_DAILY;
         if (!parse_time_of_day(text, &schedule.minute_of_day))
@@ -58,16 +66,30 @@ bool dbk_schedule_parse(struct dbk_slice text, struct dbk_schedule *schedule_out
     return true;
 }
 
-size_t dbk_schedule_format(const struct dbk_schedule *schedule, char *text, size_t size)
+/* "5 minutes", or "10 s" where the words are short. */
+static int format_duration(int64_t duration_us, bool is_short, char *text, size_t size)
 {
     static const struct {
         int64_t us;
         const char *name;
-    } units[] = {{US_PER_DAY, "day"},
-                 {60 * US_PER_MINUTE, "hour"},
-                 {US_PER_MINUTE, "minute"},
-                 {US_PER_SECOND, "second"},
-                 {1000, "ms"}};
+        const char *short_name;
+    } units[] = {{US_PER_DAY, "day", "d"},
+                 {60 * US_PER_MINUTE, "hour", "h"},
+                 {US_PER_MINUTE, "minute", "min"},
+                 {US_PER_SECOND, "second", "s"},
+                 {1000, "ms", "ms"}};
+    size_t i = 0;
+    while (duration_us % units[i].us != 0 && i + 1 < sizeof(units) / sizeof(units[0]))
+        i++;
+    long long count = duration_us / units[i].us;
+    bool plural = !is_short && count != 1 && units[i].us >= US_PER_SECOND;
+    return snprintf(text, size, "%lld %s%s", count, is_short ? units[i].short_name : units[i].name,
+                    plural ? "s" : "");
+}
+
+size_t dbk_schedule_format(const struct dbk_schedule *schedule, char *text, size_t size)
+{
+    char duration[32];
     int written = 0;
     switch (schedule->kind) {
     case DBK_SCHEDULE_ON_DEMAND:
@@ -76,28 +98,34 @@ size_t dbk_schedule_format(const struct dbk_schedule *schedule, char *text, size
     case DBK_SCHEDULE_CONTINUOUS:
         written = snprintf(text, size, "continuous");
         break;
+    case DBK_SCHEDULE_DOWNSTREAM:
+        written = snprintf(text, size, "downstream");
+        break;
+    case DBK_SCHEDULE_LAG:
+        (void)format_duration(schedule->period_us, true, duration, sizeof(duration));
+        written = snprintf(text, size, "lag %s", duration);
+        break;
     case DBK_SCHEDULE_DAILY:
         written = snprintf(text, size, "every day at %02d:%02d", schedule->minute_of_day / 60,
                            schedule->minute_of_day % 60);
         break;
     case DBK_SCHEDULE_EVERY:
-        for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
-            if (schedule->period_us % units[i].us != 0)
-                continue;
-            int64_t count = schedule->period_us / units[i].us;
-            bool plural = count != 1 && units[i].us >= US_PER_SECOND;
-            written = snprintf(text, size, "every %lld %s%s", (long long)count, units[i].name,
-                               plural ? "s" : "");
-            break;
-        }
+        (void)format_duration(schedule->period_us, false, duration, sizeof(duration));
+        written = snprintf(text, size, "every %s", duration);
         break;
     }
     return (size_t)written;
 }
 
+bool dbk_schedule_equal(const struct dbk_schedule *first, const struct dbk_schedule *second)
+{
+    return first->kind == second->kind && first->period_us == second->period_us &&
+           first->minute_of_day == second->minute_of_day;
+}
+
 int64_t dbk_schedule_next(const struct dbk_schedule *schedule, int64_t last_us)
 {
-    if (schedule->kind == DBK_SCHEDULE_ON_DEMAND || schedule->kind == DBK_SCHEDULE_CONTINUOUS)
+    if (schedule->kind != DBK_SCHEDULE_EVERY && schedule->kind != DBK_SCHEDULE_DAILY)
         return DBK_TIME_NONE;
     if (last_us == DBK_TIME_NONE)
         return DBK_TIME_MIN;

@@ -1,5 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The views' scheduler: one thread that refreshes what is due, sources first. */
+/*
+ * The views' scheduler: some threads, of which one at a time looks what is due, sources first.
+ *
+ *     wait --(nobody leads)--> lead --(nothing is due)--> sleep, lead again
+ *                               |
+ *                               +--(a view is due: held)--> hand over the lead, refresh, wait
+ *
+ * Nothing that takes long happens while a thread leads: a view whose models have not got there yet
+ * stays due and is looked at again, and a server is asked by whoever has given the lead away. Views
+ * of servers never take all threads.
+ */
 #include <time.h>
 
 #include "base/assert.h"
@@ -9,18 +19,19 @@
 #define SLEEP_US_MAX INT64_C(30000000)
 /* How often it is looked whether what continuous views stand on has moved. */
 #define LOOK_US INT64_C(10000)
-/* How often a continuous view of a server is looked at for what other writers changed. */
+/* How soon a view that is due and held up is looked at again. */
+#define HELD_UP_US INT64_C(50000)
+/* How often a view of a server is looked at for what other writers changed. */
 #define REMOTE_LOOK_US INT64_C(200000)
 /* When a refresh that failed is tried again, if it is due. */
 #define AGAIN_US (INT64_C(1) * 1000000)
 
-/* When a view is due. What it was refreshed for last counts, also by another process. */
-static int64_t due_us(struct dbk_views *views, struct dbk_view *view)
+static bool is_member(const struct dbk_views *views, const struct dbk_view *view, size_t index)
 {
-    struct dbk_view_row row;
-    if (dbk_views_row(views, view, &row, NULL) < 0)
-        row.tried_us = views->os->now_us(views->os); /* Looked at again one period later. */
-    return dbk_schedule_next(&view->definition.schedule, row.tried_us);
+    bool found = false;
+    for (size_t i = 0; i < view->together_count && !found; i++)
+        found = view->together[i] == index && index < views->count;
+    return found;
 }
 
 /* What of the log a view has yet to take, and what it would read otherwise by now. */
@@ -31,15 +42,16 @@ static uint64_t log_of(struct dbk_views *views)
     return dbk_store_last_position(views->store) + ((history.removed + history.forgotten) << 40);
 }
 
-/* A number that changes when what a view stands on does: with each position of a model, each
-   generation of one, each refresh of a view, and of the log. */
-static uint64_t sources_of(struct dbk_views *views, const struct dbk_view *view)
+/* True when a view is refreshed as soon as what it stands on has moved, or soon after. */
+static bool follows(const struct dbk_view *view)
 {
-    uint64_t sum = 1;
-    if (view->home->remote) /* Others write there, too. */
-        sum += (uint64_t)(views->os->monotonic_us(views->os) / REMOTE_LOOK_US) << 32;
-    if (view->source.log)
-        sum += log_of(views);
+    enum dbk_schedule_kind kind = view->definition.schedule.kind;
+    return kind == DBK_SCHEDULE_CONTINUOUS || kind == DBK_SCHEDULE_LAG;
+}
+
+static uint64_t sum_models(struct dbk_views *views, const struct dbk_view *view)
+{
+    uint64_t sum = 0;
     for (size_t i = 0; i < view->source.model_count; i++) {
         struct dbk_model_status status;
         size_t index = 0;
@@ -47,84 +59,259 @@ static uint64_t sources_of(struct dbk_views *views, const struct dbk_view *view)
             dbk_models_status(views->models, index, &status, NULL) == DBK_OK)
             sum += status.position + (status.generation << 48);
     }
-    for (size_t i = 0; i < view->source.view_count; i++) {
-        size_t index = 0;
-        if (dbk_views_find(views, view->source.views[i], &index, NULL) < 0)
-            continue;
-        (void)pthread_mutex_lock(&views->mutex);
-        sum += views->views[index].runs;
-        (void)pthread_mutex_unlock(&views->mutex);
+    return sum;
+}
+
+/* A number that changes when what a view stands on does, it and those that are refreshed with it:
+   with each position of a model, each generation of one, each refresh of another view, and of the
+   log. */
+static uint64_t sources_of(struct dbk_views *views, const struct dbk_view *view)
+{
+    uint64_t sum = 1;
+    if (view->home->remote) /* Others write there, too. */
+        sum += (uint64_t)(views->os->monotonic_us(views->os) / REMOTE_LOOK_US) << 32;
+    for (size_t i = 0; i < view->together_count; i++) {
+        const struct dbk_view *member = &views->views[view->together[i]];
+        sum += sum_models(views, member) + (member->source.log ? log_of(views) : 0);
+        for (size_t j = 0; j < member->source.view_count; j++) {
+            size_t index = 0;
+            if (dbk_views_find(views, member->source.views[j], &index, NULL) < 0 ||
+                is_member(views, view, index))
+                continue;
+            (void)pthread_mutex_lock(&views->mutex);
+            sum += views->views[index].runs;
+            (void)pthread_mutex_unlock(&views->mutex);
+        }
     }
     return sum;
 }
 
-/* When the scheduler looks at a view next; not later than now: it is to be refreshed.
-   DBK_TIME_NONE: never. */
-static int64_t turn_us(struct dbk_views *views, struct dbk_view *view, int64_t now_us)
+/* What is known of a turn, as it is now. */
+static struct dbk_turn turn_of(struct dbk_views *views, const struct dbk_view *view)
 {
-    int64_t turn = view->definition.schedule.kind != DBK_SCHEDULE_CONTINUOUS ? due_us(views, view)
-                   : sources_of(views, view) == view->seen                   ? now_us + LOOK_US
-                                                                             : now_us;
-    return turn != DBK_TIME_NONE && turn < view->not_before_us ? view->not_before_us : turn;
+    (void)pthread_mutex_lock(&views->mutex);
+    struct dbk_turn turn = view->turn;
+    (void)pthread_mutex_unlock(&views->mutex);
+    return turn;
 }
 
-/* True when a view that this one reads is due, too, and so goes first. A continuous one is nearly
-   always due: it goes first once. */
+/* When a view whose sources have moved would be further behind than it may. */
+static int64_t lag_due_us(struct dbk_views *views, struct dbk_view *view, int64_t now_us)
+{
+    struct dbk_view_row row;
+    int64_t lag_us = 0;
+    int64_t since_us = 0;
+    if (dbk_views_row(views, view, &row, NULL) < 0 || row.generation == 0 ||
+        strcmp(row.fingerprint, view->fingerprint) != 0 ||
+        dbk_view_lag(views, view, &row, &lag_us, &since_us, NULL) < 0)
+        return now_us;
+    return lag_us == 0 ? now_us + LOOK_US : dbk_view_lag_due(view, &row, since_us);
+}
+
+/* When the scheduler looks at a view next; not later than now: it is to be refreshed.
+   DBK_TIME_NONE: never. What it was refreshed for last counts, also by another process. */
+static int64_t turn_us(struct dbk_views *views, struct dbk_view *view, int64_t now_us)
+{
+    const struct dbk_turn turn = turn_of(views, view);
+    struct dbk_view_row row;
+    int64_t due_us = now_us;
+    if (turn.wanted != 0)
+        due_us = now_us;
+    else if (follows(view) && sources_of(views, view) == turn.seen)
+        due_us = now_us + LOOK_US;
+    else if (view->definition.schedule.kind == DBK_SCHEDULE_LAG)
+        due_us = lag_due_us(views, view, now_us);
+    else if (!follows(view)) {
+        if (dbk_views_row(views, view, &row, NULL) < 0)
+            row.tried_us = now_us; /* Looked at again one period later. */
+        due_us = dbk_schedule_next(&view->definition.schedule, row.tried_us);
+    }
+    return due_us != DBK_TIME_NONE && due_us < turn.not_before_us ? turn.not_before_us : due_us;
+}
+
+/* True when a view that this one reads is due, too, and so goes first; but for those that are
+   refreshed with it, and those that are held up. One that follows is nearly always due: it goes
+   first once. */
 static bool source_is_due(struct dbk_views *views, const struct dbk_view *view, int64_t now_us)
 {
     for (size_t i = 0; i < view->source.view_count; i++) {
         size_t index = 0;
-        if (dbk_views_find(views, view->source.views[i], &index, NULL) < 0)
+        if (dbk_views_find(views, view->source.views[i], &index, NULL) < 0 ||
+            is_member(views, view, index))
             continue;
         struct dbk_view *source = &views->views[index];
-        bool settled =
-            source->definition.schedule.kind == DBK_SCHEDULE_CONTINUOUS && source->seen != 0;
-        int64_t turn = settled ? DBK_TIME_NONE : turn_us(views, source, now_us);
-        if (turn != DBK_TIME_NONE && turn <= now_us)
+        const struct dbk_turn turn = turn_of(views, source);
+        if (turn.held)
+            return true;
+        if (turn.waits_for != 0 || (follows(source) && turn.seen != 0))
+            continue;
+        int64_t due_us = turn_us(views, source, now_us);
+        if (due_us != DBK_TIME_NONE && due_us <= now_us)
             return true;
     }
     return false;
 }
 
-/* A continuous view takes what there is, and waits for no model. */
-static void take_turn(struct dbk_views *views, struct dbk_view *view)
-{
-    bool continuous = view->definition.schedule.kind == DBK_SCHEDULE_CONTINUOUS;
-    uint64_t sources = continuous ? sources_of(views, view) : 0;
-    bool failed = dbk_views_refresh(views, view->definition.name,
-                                    continuous ? DBK_VIEW_AS_IT_IS : 0, NULL, NULL, NULL) < 0;
-    view->seen = failed ? 0 : sources;
-    view->not_before_us = failed ? views->os->now_us(views->os) + AGAIN_US : 0;
-}
-
-static bool is_stopping(struct dbk_views *views)
+static bool is_blocked(struct dbk_views *views, const struct dbk_view *view)
 {
     (void)pthread_mutex_lock(&views->mutex);
-    bool stopping = views->stopping;
+    bool blocked = dbk_view_blocker(views, view) != NULL;
     (void)pthread_mutex_unlock(&views->mutex);
-    return stopping;
+    return blocked;
 }
 
-/* Refreshes what is due, sources first; returns how long there is nothing to do. */
-static int64_t run_due(struct dbk_views *views)
+/* Which of a view's models has not posted what the log held when the view became due; 0: none, or
+   it takes what there is. */
+static size_t lacking(struct dbk_views *views, const struct dbk_view *view, uint64_t wanted)
+{
+    for (size_t i = 0; !follows(view) && i < view->source.model_count; i++) {
+        struct dbk_model_status status;
+        size_t index = 0;
+        if (dbk_models_find(views->models, view->source.models[i], &index, NULL) < 0 ||
+            dbk_models_status(views->models, index, &status, NULL) < 0 || status.position < wanted)
+            return i + 1;
+    }
+    return 0;
+}
+
+/* Whether a view that is due can be refreshed at once; else it is looked at again soon. */
+static bool is_ready(struct dbk_views *views, struct dbk_view *view, int64_t now_us)
+{
+    struct dbk_turn turn = turn_of(views, view);
+    if (is_blocked(views, view))
+        return false;
+    if (turn.wanted == 0)
+        turn.wanted = dbk_store_last_position(views->store);
+    turn.waits_for = lacking(views, view, turn.wanted);
+    (void)pthread_mutex_lock(&views->mutex);
+    view->turn.wanted = turn.wanted;
+    view->turn.waits_for = turn.waits_for;
+    (void)pthread_mutex_unlock(&views->mutex);
+    return turn.waits_for == 0 && !source_is_due(views, view, now_us);
+}
+
+/* A row of a server that is not known is asked for without the lead. */
+static bool is_unknown(struct dbk_views *views, const struct dbk_view *view)
+{
+    (void)pthread_mutex_lock(&views->mutex);
+    bool unknown = view->home->remote && !dbk_view_row_is_known(views, view);
+    (void)pthread_mutex_unlock(&views->mutex);
+    return unknown && view->definition.schedule.kind != DBK_SCHEDULE_ON_DEMAND &&
+           view->definition.schedule.kind != DBK_SCHEDULE_DOWNSTREAM &&
+           view->definition.schedule.kind != DBK_SCHEDULE_CONTINUOUS;
+}
+
+/* Takes a view for this thread. */
+static bool hold(struct dbk_views *views, struct dbk_view *view)
+{
+    (void)pthread_mutex_lock(&views->mutex);
+    bool free = !view->turn.held && !view->refreshing &&
+                (!view->home->remote || views->busy < DBK_VIEW_THREADS / 2);
+    if (free) {
+        view->turn.held = true;
+        views->busy += view->home->remote ? 1 : 0;
+    }
+    (void)pthread_mutex_unlock(&views->mutex);
+    return free;
+}
+
+/* Finds what is due, and holds it; NULL: nothing, for so long. The row of what is held is still to
+   be asked for where refresh_out is false. */
+static struct dbk_view *find_due(struct dbk_views *views, bool *refresh_out, int64_t *sleep_us_out)
 {
     int64_t now_us = views->os->now_us(views->os);
-    int64_t sleep_us = SLEEP_US_MAX;
-    for (size_t i = 0; i < views->count && !is_stopping(views); i++) {
+    *sleep_us_out = SLEEP_US_MAX;
+    for (size_t i = 0; i < views->count; i++) {
         struct dbk_view *view = &views->views[i];
-        int64_t turn = turn_us(views, view, now_us);
-        if (turn == DBK_TIME_NONE)
+        bool unknown = is_unknown(views, view);
+        int64_t due_us = unknown ? now_us : turn_us(views, view, now_us);
+        if (due_us == DBK_TIME_NONE)
             continue;
-        if (turn > now_us) {
-            if (turn - now_us < sleep_us)
-                sleep_us = turn - now_us;
-            continue;
+        bool ready = due_us <= now_us && (unknown || is_ready(views, view, now_us));
+        if (ready && hold(views, view)) {
+            *refresh_out = !unknown;
+            return view;
         }
-        sleep_us = 0;
-        if (!source_is_due(views, view, now_us))
-            take_turn(views, view);
+        int64_t wait_us = due_us <= now_us ? HELD_UP_US : due_us - now_us;
+        *sleep_us_out = wait_us < *sleep_us_out ? wait_us : *sleep_us_out;
     }
-    return sleep_us;
+    return NULL;
+}
+
+/* Notes how far the sources of all that go with a view are, before it is refreshed. */
+static void look_at_sources(struct dbk_views *views, const struct dbk_view *view)
+{
+    for (size_t i = 0; i < view->together_count; i++) {
+        struct dbk_view *member = &views->views[view->together[i]];
+        uint64_t sources = follows(member) ? sources_of(views, member) : 0;
+        (void)pthread_mutex_lock(&views->mutex);
+        member->turn.before = sources;
+        (void)pthread_mutex_unlock(&views->mutex);
+    }
+}
+
+/* With the mutex. */
+static void end_turns(struct dbk_views *views, const struct dbk_view *view)
+{
+    int64_t now_us = views->os->now_us(views->os);
+    for (size_t i = 0; i < view->together_count; i++) {
+        struct dbk_view *member = &views->views[view->together[i]];
+        bool failed = member->result.code != DBK_OK;
+        member->turn.seen = failed ? 0 : member->turn.before;
+        member->turn.not_before_us = failed ? now_us + AGAIN_US : 0;
+    }
+}
+
+/* A view that follows takes what there is, and waits for no model. Of others it was waited until
+   the models are there. */
+static void take_turn(struct dbk_views *views, struct dbk_view *view, bool refresh)
+{
+    struct dbk_view_row row;
+    if (refresh) {
+        look_at_sources(views, view);
+        dbk_ignore(
+            dbk_views_refresh(views, view->definition.name, DBK_VIEW_AS_IT_IS, NULL, NULL, NULL));
+    } else {
+        dbk_ignore(dbk_views_row(views, view, &row, NULL));
+    }
+    (void)pthread_mutex_lock(&views->mutex);
+    if (refresh)
+        end_turns(views, view);
+    view->turn.held = false;
+    views->busy -= view->home->remote ? 1 : 0;
+    (void)pthread_cond_broadcast(&views->changed);
+    (void)pthread_mutex_unlock(&views->mutex);
+}
+
+/* With the mutex; ends earlier when something changes. */
+static void sleep_us(struct dbk_views *views, int64_t duration_us)
+{
+    struct timespec until;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    int64_t nanoseconds = until.tv_nsec + duration_us % 1000000 * 1000;
+    until.tv_sec += duration_us / 1000000 + nanoseconds / 1000000000;
+    until.tv_nsec = nanoseconds % 1000000000;
+    (void)pthread_cond_timedwait(&views->changed, &views->mutex, &until);
+}
+
+/* With the mutex, and nobody leads. */
+static void lead(struct dbk_views *views)
+{
+    bool refresh = false;
+    int64_t duration_us = 0;
+    views->led = true;
+    (void)pthread_mutex_unlock(&views->mutex);
+    struct dbk_view *view = find_due(views, &refresh, &duration_us);
+    (void)pthread_mutex_lock(&views->mutex);
+    if (view == NULL && !views->stopping)
+        sleep_us(views, duration_us);
+    views->led = false;
+    (void)pthread_cond_broadcast(&views->changed);
+    if (view == NULL)
+        return;
+    (void)pthread_mutex_unlock(&views->mutex);
+    take_turn(views, view, refresh);
+    (void)pthread_mutex_lock(&views->mutex);
 }
 
 static void *schedule(void *context)
@@ -132,30 +319,59 @@ static void *schedule(void *context)
     struct dbk_views *views = context;
     (void)pthread_mutex_lock(&views->mutex);
     while (!views->stopping) {
-        (void)pthread_mutex_unlock(&views->mutex);
-        dbk_view_remotes_settle(&views->remotes, views->os, views->count, dbk_views_names_in,
-                                views);
-        int64_t sleep_us = run_due(views);
-        (void)pthread_mutex_lock(&views->mutex);
-        if (sleep_us <= 0 || views->stopping)
-            continue;
-        struct timespec until;
-        (void)clock_gettime(CLOCK_MONOTONIC, &until);
-        int64_t nanoseconds = until.tv_nsec + sleep_us % 1000000 * 1000;
-        until.tv_sec += sleep_us / 1000000 + nanoseconds / 1000000000;
-        until.tv_nsec = nanoseconds % 1000000000;
-        (void)pthread_cond_timedwait(&views->changed, &views->mutex, &until);
+        if (views->led)
+            (void)pthread_cond_wait(&views->changed, &views->mutex);
+        else
+            lead(views);
     }
     (void)pthread_mutex_unlock(&views->mutex);
     return NULL;
 }
 
-int dbk_views_start(struct dbk_views *views, struct dbk_error *err)
+/* What views left behind in servers is ended beside the schedules: a server may be down. */
+static void *settle(void *context)
 {
-    dbk_assert(!views->scheduled);
-    int failure = pthread_create(&views->scheduler, NULL, schedule, views);
+    struct dbk_views *views = context;
+    (void)pthread_mutex_lock(&views->mutex);
+    while (!views->stopping && views->remotes.count > 0) {
+        (void)pthread_mutex_unlock(&views->mutex);
+        dbk_view_remotes_settle(&views->remotes, views->os, views->count, dbk_views_names_in,
+                                views);
+        (void)pthread_mutex_lock(&views->mutex);
+        if (!views->stopping && views->remotes.count > 0)
+            sleep_us(views, SLEEP_US_MAX);
+    }
+    (void)pthread_mutex_unlock(&views->mutex);
+    return NULL;
+}
+
+static int begin(struct dbk_views *views, void *(*run)(void *), struct dbk_error *err)
+{
+    int failure = pthread_create(&views->threads[views->thread_count], NULL, run, views);
     if (failure != 0)
         return dbk_error_set_errno(err, failure, "views: the scheduler does not start");
-    views->scheduled = true;
+    views->thread_count++;
     return DBK_OK;
+}
+
+int dbk_views_start(struct dbk_views *views, struct dbk_error *err)
+{
+    dbk_assert(views->thread_count == 0);
+    int rc = DBK_OK;
+    for (size_t i = 0; rc == DBK_OK && i < DBK_VIEW_THREADS && i < views->count; i++)
+        rc = begin(views, schedule, err);
+    if (rc == DBK_OK && views->remotes.count > 0)
+        rc = begin(views, settle, err);
+    return rc;
+}
+
+void dbk_views_stop(struct dbk_views *views)
+{
+    (void)pthread_mutex_lock(&views->mutex);
+    views->stopping = true;
+    (void)pthread_cond_broadcast(&views->changed);
+    (void)pthread_mutex_unlock(&views->mutex);
+    for (size_t i = 0; i < views->thread_count; i++)
+        (void)pthread_join(views->threads[i], NULL);
+    views->thread_count = 0;
 }

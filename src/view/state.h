@@ -3,8 +3,11 @@
  * state -- the views of an open book, between view.c and their scheduler.
  *
  * A view is idle or refreshing; `refreshing` is set and cleared under the mutex by
- * dbk_views_refresh, and whoever asks for a refresh meanwhile joins the one under way and gets its
- * outcome.
+ * dbk_views_refresh (refreshing.c), for all views that are refreshed together, and whoever asks for
+ * a refresh of one of them meanwhile joins the one under way and gets its outcome.
+ *
+ * A view whose last refresh failed blocks those that stand on it: they are not refreshed, and their
+ * status names it. One that waits for a model, or is blocked itself, has not failed.
  */
 #ifndef DBK_VIEW_STATE_H
 #define DBK_VIEW_STATE_H
@@ -14,21 +17,41 @@
 #include "view/home.h"
 #include "view/view.h"
 
+/* How many views the scheduler refreshes at the same time, those of servers half as many. */
+#define DBK_VIEW_THREADS 4
+
+/* What the scheduler knows of a view. */
+struct dbk_turn {
+    bool held;             /* one of its threads looks at it, or refreshes it */
+    uint64_t seen;         /* how far the sources were at its last refresh; 0: that failed */
+    uint64_t before;       /* and where they are while it is refreshed */
+    uint64_t wanted;       /* it is due, and waits for its models to get there; 0: it does not */
+    size_t waits_for;      /* of its sources' models the one that has not, and 1; 0: none */
+    int64_t not_before_us; /* it failed, and is tried again then */
+};
+
 struct dbk_view {
     struct dbk_view_definition definition;
     struct dbk_view_source source;
     char fingerprint[DBK_VIEW_FINGERPRINT_SIZE];
     const struct dbk_view_home *home;
     struct dbk_view_session *session; /* of whoever refreshes; NULL: none is kept */
+    size_t *together; /* it and those that are refreshed with it, each behind what it reads */
+    size_t together_count;
     bool refreshing;
+    bool failed;              /* its last refresh did, also one before this process */
     uint64_t runs;            /* refreshes ended */
-    uint64_t seen;            /* of the scheduler: how far the sources were at its last refresh */
-    int64_t not_before_us;    /* of the scheduler: it failed, and is tried again then */
-    struct dbk_error outcome; /* of the last one */
-    /* Of a remote home: what it said last, or why it did not. */
+    struct dbk_error result;  /* of the last one, as those who joined get it */
+    struct dbk_error outcome; /* of the last one that was begun */
+    struct dbk_turn turn;
+    /* What its home said last, or why it did not. */
     struct dbk_view_row row;
     struct dbk_error row_failure;
     int64_t row_us; /* when; 0: ask it */
+    /* And of a generation's size. */
+    uint64_t size;
+    uint64_t size_generation;
+    int64_t size_us;
 };
 
 struct dbk_views {
@@ -38,17 +61,41 @@ struct dbk_views {
     struct dbk_arena arena;
     struct dbk_view *views;
     size_t count;
+    bool writer;
     struct dbk_view_remotes remotes; /* of the scheduler, once it runs */
-    pthread_mutex_t mutex;           /* guards refreshing, runs, outcome, rows, stopping */
+    pthread_mutex_t mutex;           /* guards what changes of views, led, busy and stopping */
     pthread_cond_t changed;
-    pthread_t scheduler;
-    bool scheduled;
+    pthread_t threads[DBK_VIEW_THREADS + 1]; /* and one for what is left in servers */
+    size_t thread_count;
+    bool led;    /* one of the threads looks what is due */
+    size_t busy; /* views of servers that threads hold */
     bool stopping;
 };
 
+/* Finds which views are refreshed together (together.c), when all are there or one more is.
+   DBK_ENOMEM */
+int dbk_views_join(struct dbk_views *views) DBK_MUST_CHECK;
+/* The view that failed and on which this one stands; NULL: none has. With the mutex. */
+const struct dbk_view *dbk_view_blocker(struct dbk_views *views, const struct dbk_view *view);
+/*
+ * How old the oldest event is that the stored rows lack, or, of a view that stands on no model and
+ * no view, the rows themselves. Zeros: nothing is missing. since_us_out: when that began.
+ */
+int dbk_view_lag(struct dbk_views *views, const struct dbk_view *view,
+                 const struct dbk_view_row *row, int64_t *lag_us_out, int64_t *since_us_out,
+                 struct dbk_error *err) DBK_MUST_CHECK;
+/* When a view with a lag is to be refreshed, so that it keeps it: there is a tenth of it, and twice
+   what the last refresh took, left. */
+int64_t dbk_view_lag_due(const struct dbk_view *view, const struct dbk_view_row *row,
+                         int64_t since_us);
+/* Ends the scheduler's threads after the refreshes they are in. */
+void dbk_views_stop(struct dbk_views *views);
+
 /* The names of the views that lie in a database; `context` is a struct dbk_views. */
 size_t dbk_views_names_in(void *context, const char *address, const char **names);
-/* A view's row; of a server what it said lately, where that is not long ago. */
+/* Whether what was read of a view's row lately is taken for true. With the mutex. */
+bool dbk_view_row_is_known(const struct dbk_views *views, const struct dbk_view *view);
+/* A view's row; what was read of it lately, where that is not long ago. */
 int dbk_views_row(struct dbk_views *views, struct dbk_view *view, struct dbk_view_row *row_out,
                   struct dbk_error *err) DBK_MUST_CHECK;
 

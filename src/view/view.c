@@ -8,13 +8,11 @@
 #include "view/state.h"
 
 #define VIEWS_MEMORY_MAX ((size_t)64 << 20)
-/* How long a refresh waits for the models it reads. */
-#define WAIT_US INT64_C(60000000)
 /* How often a comparison is tried again because the sources changed. */
 #define VERIFY_TRIES 100
 /* Up to which period a view keeps its connection between refreshes. */
 #define KEEP_US_MAX INT64_C(60000000)
-/* How long what a server has said of a view's row is taken for true; each refresh ends it. */
+/* How long what was read of a view's row is taken for true; each refresh ends it. */
 #define ROW_US INT64_C(1000000)
 
 int dbk_views_open(struct dbk_store *store, struct dbk_models *models, struct dbk_os *os,
@@ -41,16 +39,13 @@ void dbk_views_free(struct dbk_views *views)
 {
     if (views == NULL)
         return;
-    (void)pthread_mutex_lock(&views->mutex);
-    views->stopping = true;
-    (void)pthread_cond_broadcast(&views->changed);
-    (void)pthread_mutex_unlock(&views->mutex);
-    if (views->scheduled)
-        (void)pthread_join(views->scheduler, NULL);
+    dbk_views_stop(views);
     (void)pthread_cond_destroy(&views->changed);
     (void)pthread_mutex_destroy(&views->mutex);
-    for (size_t i = 0; i < views->count; i++)
+    for (size_t i = 0; i < views->count; i++) {
         views->views[i].home->session_free(views->views[i].session);
+        dbk_free(views->views[i].together);
+    }
     dbk_free(views->views);
     dbk_arena_release(&views->arena);
     dbk_free(views);
@@ -122,9 +117,17 @@ static int find_sources(struct dbk_views *views, struct dbk_view *view,
 /* True when a view is refreshed so often that its connection is worth keeping. */
 static bool is_frequent(const struct dbk_view_definition *definition)
 {
-    return definition->schedule.kind == DBK_SCHEDULE_CONTINUOUS ||
-           (definition->schedule.kind == DBK_SCHEDULE_EVERY &&
-            definition->schedule.period_us <= KEEP_US_MAX);
+    const struct dbk_schedule *schedule = &definition->schedule;
+    bool periodic = schedule->kind == DBK_SCHEDULE_EVERY || schedule->kind == DBK_SCHEDULE_LAG;
+    return schedule->kind == DBK_SCHEDULE_CONTINUOUS ||
+           (periodic && schedule->period_us <= KEEP_US_MAX);
+}
+
+/* Whether the last refresh of an earlier process failed; of a server it is seen later. */
+static int look_for_failure(struct dbk_views *views, struct dbk_view *view, struct dbk_error *err)
+{
+    struct dbk_view_row row;
+    return view->home->remote ? DBK_OK : dbk_views_row(views, view, &row, err);
 }
 
 int dbk_views_add(struct dbk_views *views, const struct dbk_view_definition *definition,
@@ -152,9 +155,13 @@ int dbk_views_add(struct dbk_views *views, const struct dbk_view_definition *def
         rc = view->home->clean(&view->definition, err);
     if (rc == DBK_OK && writer && is_frequent(definition))
         rc = view->home->session_open(&view->session, err);
-    if (rc == DBK_OK)
-        views->count++;
-    return rc;
+    if (rc < 0)
+        return rc;
+    views->count++;
+    views->writer = writer;
+    rc = dbk_views_join(views);
+    return rc < 0 ? dbk_error_set(err, rc, "view %s: %s", definition->name, dbk_code_text(rc))
+                  : look_for_failure(views, view, err);
 }
 
 size_t dbk_views_names_in(void *context, const char *address, const char **names)
@@ -197,59 +204,6 @@ int dbk_views_find(struct dbk_views *views, const char *name, size_t *index_out,
     return dbk_error_set(err, DBK_ENOTFOUND, "no view is named %s", name);
 }
 
-/* Waits for the models the view reads, then refreshes. Without the mutex. */
-static int refresh_view(struct dbk_views *views, const struct dbk_view *view, uint64_t after,
-                        dbk_progress_fn progress, void *context, struct dbk_error *err)
-{
-    uint64_t wanted = after != 0 ? after : dbk_store_last_position(views->store);
-    for (size_t i = 0; after != DBK_VIEW_AS_IT_IS && i < view->source.model_count; i++) {
-        int rc = dbk_models_wait(views->models, view->source.models[i], wanted, WAIT_US, err);
-        if (rc < 0)
-            return rc;
-    }
-    const struct dbk_view_refresh refresh = {.definition = &view->definition,
-                                             .source = &view->source,
-                                             .fingerprint = view->fingerprint,
-                                             .store = views->store,
-                                             .os = views->os,
-                                             .progress = progress,
-                                             .context = context,
-                                             .session = view->session};
-    return view->home->refresh(&refresh, err);
-}
-
-int dbk_views_refresh(struct dbk_views *views, const char *name, uint64_t after,
-                      dbk_progress_fn progress, void *context, struct dbk_error *err)
-{
-    size_t index = 0;
-    struct dbk_error outcome = {0};
-    int rc = dbk_views_find(views, name, &index, err);
-    if (rc < 0)
-        return rc;
-    struct dbk_view *view = &views->views[index];
-    (void)pthread_mutex_lock(&views->mutex);
-    if (view->refreshing) {
-        uint64_t runs = view->runs;
-        while (view->runs == runs)
-            (void)pthread_cond_wait(&views->changed, &views->mutex);
-        outcome = view->outcome;
-        (void)pthread_mutex_unlock(&views->mutex);
-    } else {
-        view->refreshing = true;
-        (void)pthread_mutex_unlock(&views->mutex);
-        dbk_ignore(refresh_view(views, view, after, progress, context, &outcome));
-        (void)pthread_mutex_lock(&views->mutex);
-        view->refreshing = false;
-        view->runs++;
-        view->row_us = 0;
-        view->outcome = outcome;
-        (void)pthread_cond_broadcast(&views->changed);
-        (void)pthread_mutex_unlock(&views->mutex);
-    }
-    return outcome.code == DBK_OK ? DBK_OK
-                                  : dbk_error_set(err, outcome.code, "%s", outcome.message);
-}
-
 int dbk_views_explain(struct dbk_views *views, const char *name, bool writer, struct dbk_buf *out,
                       struct dbk_error *err)
 {
@@ -274,7 +228,7 @@ int dbk_views_verify(struct dbk_views *views, const char *name, uint64_t *rows_o
     int rc = dbk_views_find(views, name, &index, err);
     if (rc < 0)
         return rc;
-    const struct dbk_view *view = &views->views[index];
+    struct dbk_view *view = &views->views[index];
     const struct dbk_view_refresh refresh = {.definition = &view->definition,
                                              .source = &view->source,
                                              .fingerprint = view->fingerprint,
@@ -288,8 +242,12 @@ int dbk_views_verify(struct dbk_views *views, const char *name, uint64_t *rows_o
         if (refreshed < 0)
             return refreshed;
     }
-    if (rc == DBK_ECORRUPT)
+    if (rc == DBK_ECORRUPT) {
         dbk_ignore(view->home->distrust(&view->definition, &failure, NULL));
+        (void)pthread_mutex_lock(&views->mutex);
+        view->row_us = 0;
+        (void)pthread_mutex_unlock(&views->mutex);
+    }
     return rc < 0 ? dbk_error_set(err, rc, "view %s: %s", name, failure.message) : rc;
 }
 
@@ -342,15 +300,19 @@ int dbk_views_checkpoint(struct dbk_views *views, struct dbk_error *err)
     return rc;
 }
 
+/* Where another process is the book's writer, it changes the rows of databases here, too. */
+bool dbk_view_row_is_known(const struct dbk_views *views, const struct dbk_view *view)
+{
+    return (views->writer || view->home->remote) && view->row_us != 0 &&
+           views->os->monotonic_us(views->os) - view->row_us < ROW_US;
+}
+
 int dbk_views_row(struct dbk_views *views, struct dbk_view *view, struct dbk_view_row *row_out,
                   struct dbk_error *err)
 {
     struct dbk_error failure = {0};
-    if (!view->home->remote)
-        return view->home->row(&view->definition, row_out, err);
-    int64_t now_us = views->os->monotonic_us(views->os);
     (void)pthread_mutex_lock(&views->mutex);
-    bool known = view->row_us != 0 && now_us - view->row_us < ROW_US;
+    bool known = dbk_view_row_is_known(views, view);
     uint64_t runs = view->runs;
     *row_out = view->row;
     failure = view->row_failure;
@@ -366,53 +328,9 @@ int dbk_views_row(struct dbk_views *views, struct dbk_view *view, struct dbk_vie
         view->row = *row_out;
         view->row_failure = failure;
         view->row_us = views->os->monotonic_us(views->os);
+        if (rc == DBK_OK && view->outcome.code == DBK_OK)
+            view->failed = row_out->error[0] != '\0';
     }
     (void)pthread_mutex_unlock(&views->mutex);
     return rc < 0 ? dbk_error_set(err, rc, "%s", failure.message) : DBK_OK;
-}
-
-int dbk_views_status(struct dbk_views *views, size_t index, struct dbk_view_status *status_out,
-                     struct dbk_error *err)
-{
-    dbk_assert(index < views->count);
-    struct dbk_view *view = &views->views[index];
-    struct dbk_view_row row;
-    struct dbk_error failure = {0};
-    int rc = dbk_views_row(views, view, &row, &failure);
-    if (rc < 0 && !view->home->remote)
-        return dbk_error_set(err, rc, "%s", failure.message);
-    if (rc < 0) /* A server that is down is the view's failure, and no other's. */
-        row = (struct dbk_view_row){.tried_us = views->os->now_us(views->os)};
-    struct dbk_view_status status = {
-        .name = view->definition.name,
-        .database = view->definition.database,
-        .generation = row.generation,
-        .position = row.position,
-        .as_of_us = row.as_of_us,
-        .duration_us = row.duration_us,
-        .rows = row.rows,
-        .next_us = dbk_schedule_next(&view->definition.schedule, row.tried_us),
-        .mode = view->definition.mode,
-        .refreshed = row.refreshed,
-        .changes = row.changes,
-        .full_us = row.full_us,
-        .incremental_us = row.incremental_us,
-        .incremental_changes = row.incremental_changes,
-        .changed = row.generation != 0 && strcmp(row.fingerprint, view->fingerprint) != 0,
-    };
-    (void)snprintf(status.reason, sizeof(status.reason), "%s", row.reason);
-    if (status.next_us == DBK_TIME_MIN)
-        status.next_us = views->os->now_us(views->os);
-    (void)dbk_schedule_format(&view->definition.schedule, status.refresh, sizeof(status.refresh));
-    if (row.error[0] != '\0')
-        dbk_ignore(dbk_error_set(&status.error, DBK_ESCRIPT, "%s", row.error));
-    (void)pthread_mutex_lock(&views->mutex);
-    status.refreshing = view->refreshing;
-    if (view->outcome.code != DBK_OK)
-        status.error = view->outcome;
-    if (rc < 0)
-        status.error = failure;
-    (void)pthread_mutex_unlock(&views->mutex);
-    *status_out = status;
-    return DBK_OK;
 }

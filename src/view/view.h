@@ -4,7 +4,8 @@
  *
  * `views/<name>.sql` is a comment head and one SELECT:
  *
- *     -- refresh: every day at 02:00 | every 5 minutes | on demand | continuous
+ *     -- refresh: every day at 02:00 | every 5 minutes | on demand | continuous | lag 10 s |
+ *                 downstream
  *     -- mode: auto | full | incremental
  *     -- database: reading
  *     SELECT …
@@ -20,7 +21,8 @@
  * keeps the old one and says why. `_daybook_views` holds generation, position, times, duration,
  * rows and the last error.
  *
- * A refresh brings the views that it stands on no further.
+ * A refresh brings the views that it stands on no further, but for those that go with it
+ * (dbk_views_refresh).
  *
  * Threads: all functions from any thread.
  */
@@ -47,6 +49,7 @@ struct dbk_view_definition {
     const char *database_path;
     struct dbk_schedule schedule;
     enum dbk_view_mode mode;
+    size_t refresh_place;       /* of the schedule in the file */
     size_t mode_place;          /* of its value in the file */
     struct dbk_slice sql;       /* the whole file: the head is comments */
     const char *const *indexes; /* column lists */
@@ -93,7 +96,7 @@ struct dbk_views;
 /* store, models and os are kept until free. */
 int dbk_views_open(struct dbk_store *store, struct dbk_models *models, struct dbk_os *os,
                    struct dbk_views **views_out, struct dbk_error *err) DBK_MUST_CHECK;
-/* Stops the scheduler after the refresh it is in. */
+/* Stops the scheduler after the refreshes it is in. */
 void dbk_views_free(struct dbk_views *views);
 /*
  * Adds a view; the definition is copied. models are the book's definitions: those of the same
@@ -107,8 +110,8 @@ int dbk_views_add(struct dbk_views *views, const struct dbk_view_definition *def
    scheduler runs and reaches it. In a writing process, when all views have been added. */
 int dbk_views_settle(struct dbk_views *views, const char *database_path,
                      struct dbk_error *err) DBK_MUST_CHECK;
-/* Starts the scheduler thread: one refresh of a view at a time; a run missed while nothing ran is
-   made up for once. */
+/* Starts the scheduler: one refresh of a view at a time, of different ones some at a time; a run
+   missed while nothing ran is made up for once. */
 int dbk_views_start(struct dbk_views *views, struct dbk_error *err) DBK_MUST_CHECK;
 
 /* As `after`: with what there is. */
@@ -116,7 +119,10 @@ int dbk_views_start(struct dbk_views *views, struct dbk_error *err) DBK_MUST_CHE
 
 /*
  * Refreshes now: first waits until the models it reads have posted up to `after` (0: what the log
- * holds now). Joins a refresh of the same view that is under way.
+ * holds now). With it are refreshed those that it stands on by `refresh: downstream`, and those
+ * with its schedule that read the same source as it does by another way. Joins a refresh of the
+ * same view that is under way.
+ * DBK_EREFUSED  a view on which it stands failed when it was last refreshed
  * DBK_ENOTFOUND; DBK_ETIMEOUT; DBK_ESCRIPT and others: the SELECT failed, the old result stays
  */
 int dbk_views_refresh(struct dbk_views *views, const char *name, uint64_t after,
@@ -138,13 +144,20 @@ int dbk_views_verify(struct dbk_views *views, const char *name, uint64_t *rows_o
 struct dbk_view_status {
     const char *name;
     const char *database;
-    char refresh[64];    /* the schedule in words */
-    uint64_t generation; /* 0: never refreshed */
+    char refresh[DBK_SCHEDULE_TEXT_SIZE]; /* the schedule in words */
+    uint64_t generation;                  /* 0: never refreshed */
     uint64_t position;   /* the result is as of this position: 'as of' with every answer */
     int64_t as_of_us;    /* when its read snapshot was taken */
     int64_t duration_us; /* of the last refresh */
     uint64_t rows;
-    int64_t next_us; /* next run; DBK_TIME_NONE: on demand */
+    uint64_t size;          /* bytes, with indexes, as counted a minute ago at most; 0: not known */
+    int64_t next_us;        /* next run; DBK_TIME_NONE: no clock says when */
+    int64_t lag_us;         /* how old the oldest event is that it lacks; 0: none */
+    int64_t target_us;      /* what `refresh: lag` allows; 0: it says nothing */
+    bool late;              /* lag_us is past it */
+    const char *state;      /* "ready", "empty", "refreshing", "failed", "blocked" or "waiting" */
+    const char *blocked_by; /* the view on which it stands and that failed; NULL: none */
+    const char *waits_for;  /* the model for which a refresh that is due waits; NULL: none */
     bool refreshing;
     enum dbk_view_mode mode;      /* of the head */
     enum dbk_view_mode refreshed; /* how the last refresh was done: FULL or INCREMENTAL */

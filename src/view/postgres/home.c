@@ -124,6 +124,28 @@ static int read_row(const struct dbk_view_definition *definition, struct dbk_vie
     return rc;
 }
 
+static int read_size(const struct dbk_view_definition *definition, uint64_t generation,
+                     uint64_t *size_out, struct dbk_error *err)
+{
+    struct dbk_connection *connection = NULL;
+    char table[DBK_VIEW_TABLE_SIZE_MAX];
+    int64_t size = 0;
+    (void)snprintf(table, sizeof(table), "%s__g%llu", definition->name,
+                   (unsigned long long)generation);
+    int rc = dbk_pgview_open(definition, DBK_CONNECT_READ, &connection, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_integer(
+            connection,
+            "SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class WHERE relkind = 'r' AND "
+            "relnamespace = to_regnamespace(quote_ident(current_schema())) AND (relname = ?1 OR "
+            "(left(relname, length(?1) + 1) = ?1 || 'n' AND substr(relname, length(?1) + 2) ~ "
+            "'^[0-9]+$'))",
+            table, &size, err);
+    dbk_connection_free(connection);
+    *size_out = (uint64_t)size;
+    return rc;
+}
+
 static int explain(const struct dbk_view_refresh *refresh, bool writer, struct dbk_buf *out,
                    struct dbk_error *err)
 {
@@ -180,6 +202,7 @@ const struct dbk_view_home dbk_view_home = {
     .clean = clean,
     .settle = settle,
     .row = read_row,
+    .size = read_size,
     .refresh = dbk_pgview_refresh,
     .session_open = dbk_pgview_session_open,
     .session_free = dbk_pgview_session_free,

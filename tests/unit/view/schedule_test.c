@@ -13,10 +13,21 @@
 static void test_view_schedule__words_are_read_and_written_back(void **state)
 {
     (void)state;
-    static const char *const cases[] = {
-        "on demand",       "every day at 02:00", "every day at 23:59",
-        "every 5 minutes", "every 1 second",     "every 90 seconds",
-        "every 2 hours",   "every 1 day",        "continuous"};
+    static const char *const cases[] = {"on demand",
+                                        "every day at 02:00",
+                                        "every day at 23:59",
+                                        "every 5 minutes",
+                                        "every 1 second",
+                                        "every 90 seconds",
+                                        "every 2 hours",
+                                        "every 1 day",
+                                        "continuous",
+                                        "downstream",
+                                        "lag 10 s",
+                                        "lag 100 ms",
+                                        "lag 5 min",
+                                        "lag 2 h",
+                                        "lag 1 d"};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct dbk_schedule schedule;
         char text[64];
@@ -41,7 +52,14 @@ static void test_view_schedule__other_words_are_refused(void **state)
                                         "every 10 ms",
                                         "every 99999 days",
                                         "every -5 minutes",
-                                        "on demand please"};
+                                        "on demand please",
+                                        "downstream x",
+                                        "lag",
+                                        "lag 10",
+                                        "lag 99 ms",
+                                        "lag 0 s",
+                                        "lag -1 s",
+                                        "lag 99999 days"};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct dbk_schedule schedule = {.minute_of_day = 42};
         assert_false(dbk_schedule_parse(dbk_slice_of(cases[i]), &schedule));

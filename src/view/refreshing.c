@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A refresh of a view, with those that go with it (together.c): who may begin, and who is blocked.
+ *
+ * All of them are claimed at once, so that nobody holds a part and waits for the rest. What fails
+ * blocks what stands on it, and nothing else.
+ */
+#include "base/assert.h"
+#include "view/state.h"
+
+/* How long a refresh waits for the models it reads. */
+#define WAIT_US INT64_C(60000000)
+
+static struct dbk_view *find(struct dbk_views *views, const char *name)
+{
+    size_t index = 0;
+    return dbk_views_find(views, name, &index, NULL) == DBK_OK ? &views->views[index] : NULL;
+}
+
+const struct dbk_view *dbk_view_blocker(struct dbk_views *views, const struct dbk_view *view)
+{
+    for (size_t i = 0; i < view->source.view_count; i++) {
+        const struct dbk_view *source = find(views, view->source.views[i]);
+        if (source == NULL || source == view)
+            continue;
+        const struct dbk_view *blocker = source->failed ? source : dbk_view_blocker(views, source);
+        if (blocker != NULL)
+            return blocker;
+    }
+    return NULL;
+}
+
+/* One refresh of several views. */
+struct round {
+    struct dbk_views *views;
+    const struct dbk_view *asked;
+    uint64_t after;
+    dbk_progress_fn progress;
+    void *context;
+    struct dbk_error *results; /* of each, in their order */
+    bool *done;                /* it succeeded */
+    bool *tried;               /* it was begun, so that the result is one of the view itself */
+};
+
+static struct dbk_view *member(const struct round *round, size_t index)
+{
+    return &round->views->views[round->asked->together[index]];
+}
+
+/* Whether one reads another of the round. */
+static bool reads(const struct dbk_view *view, const struct dbk_view *other)
+{
+    bool found = false;
+    for (size_t i = 0; i < view->source.view_count && !found; i++)
+        found = strcmp(view->source.views[i], other->definition.name) == 0;
+    return found;
+}
+
+/* The view for whose failure one is not refreshed; NULL: there is none. Those of the round before
+   it have been refreshed, or not. */
+static const struct dbk_view *find_blocker(const struct round *round, size_t index)
+{
+    const struct dbk_view *view = member(round, index);
+    for (size_t i = 0; i < index; i++) {
+        if (!round->done[i] && reads(view, member(round, i)))
+            return member(round, i);
+    }
+    for (size_t i = 0; i < view->source.view_count; i++) {
+        const struct dbk_view *source = find(round->views, view->source.views[i]);
+        bool inside = source == NULL || source == view;
+        for (size_t j = 0; j < round->asked->together_count && !inside; j++)
+            inside = member(round, j) == source;
+        if (inside)
+            continue;
+        (void)pthread_mutex_lock(&round->views->mutex);
+        const struct dbk_view *blocker =
+            source->failed ? source : dbk_view_blocker(round->views, source);
+        (void)pthread_mutex_unlock(&round->views->mutex);
+        if (blocker != NULL)
+            return blocker;
+    }
+    return NULL;
+}
+
+static bool is_blocked(const struct round *round, size_t index)
+{
+    const struct dbk_view *blocker = find_blocker(round, index);
+    const char *name = member(round, index)->definition.name;
+    if (blocker != NULL)
+        dbk_ignore(dbk_error_set(&round->results[index], DBK_EREFUSED,
+                                 "view %s is blocked: %s, on which it stands, failed when it was "
+                                 "refreshed; refresh that first",
+                                 name, blocker->definition.name));
+    return blocker != NULL;
+}
+
+static void refresh_one(const struct round *round, size_t index)
+{
+    const struct dbk_view *view = member(round, index);
+    const struct dbk_view_refresh refresh = {.definition = &view->definition,
+                                             .source = &view->source,
+                                             .fingerprint = view->fingerprint,
+                                             .store = round->views->store,
+                                             .os = round->views->os,
+                                             .progress =
+                                                 view == round->asked ? round->progress : NULL,
+                                             .context = round->context,
+                                             .session = view->session};
+    round->tried[index] = true;
+    round->done[index] = view->home->refresh(&refresh, &round->results[index]) == DBK_OK;
+}
+
+/* Waits for the models that they read. */
+static int wait_models(const struct round *round, struct dbk_error *err)
+{
+    uint64_t wanted =
+        round->after != 0 ? round->after : dbk_store_last_position(round->views->store);
+    for (size_t i = 0; i < round->asked->together_count; i++) {
+        const struct dbk_view_source *source = &member(round, i)->source;
+        for (size_t j = 0; j < source->model_count; j++) {
+            int rc = dbk_models_wait(round->views->models, source->models[j], wanted, WAIT_US, err);
+            if (rc < 0)
+                return rc;
+        }
+    }
+    return DBK_OK;
+}
+
+static void run(const struct round *round)
+{
+    struct dbk_error failure = {0};
+    size_t count = round->asked->together_count;
+    if (round->after != DBK_VIEW_AS_IT_IS && wait_models(round, &failure) < 0) {
+        for (size_t i = 0; i < count; i++)
+            round->results[i] = failure;
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!is_blocked(round, i))
+            refresh_one(round, i);
+    }
+}
+
+static bool is_taken(const struct round *round)
+{
+    bool taken = false;
+    for (size_t i = 0; i < round->asked->together_count && !taken; i++)
+        taken = member(round, i)->refreshing;
+    return taken;
+}
+
+/* With the mutex. */
+static void end(const struct round *round)
+{
+    for (size_t i = 0; i < round->asked->together_count; i++) {
+        struct dbk_view *view = member(round, i);
+        view->refreshing = false;
+        view->runs++;
+        view->row_us = 0;
+        view->result = round->results[i];
+        if (!round->tried[i])
+            continue;
+        view->turn.wanted = 0;
+        view->turn.waits_for = 0;
+        view->outcome = view->result;
+        view->failed = view->outcome.code != DBK_OK;
+    }
+    (void)pthread_cond_broadcast(&round->views->changed);
+}
+
+/* Claims them, or joins a refresh of the one that was asked for; with the mutex. */
+static bool claim(const struct round *round, struct dbk_error *outcome_out)
+{
+    const struct dbk_view *view = round->asked;
+    while (!view->refreshing && is_taken(round))
+        (void)pthread_cond_wait(&round->views->changed, &round->views->mutex);
+    if (!view->refreshing) {
+        for (size_t i = 0; i < round->asked->together_count; i++)
+            member(round, i)->refreshing = true;
+        return true;
+    }
+    uint64_t runs = view->runs;
+    while (view->runs == runs)
+        (void)pthread_cond_wait(&round->views->changed, &round->views->mutex);
+    *outcome_out = view->result;
+    return false;
+}
+
+static int refresh(struct round *round, struct dbk_error *err)
+{
+    struct dbk_error outcome = {0};
+    (void)pthread_mutex_lock(&round->views->mutex);
+    bool claimed = claim(round, &outcome);
+    (void)pthread_mutex_unlock(&round->views->mutex);
+    if (claimed) {
+        run(round);
+        (void)pthread_mutex_lock(&round->views->mutex);
+        end(round);
+        (void)pthread_mutex_unlock(&round->views->mutex);
+        for (size_t i = 0; i < round->asked->together_count; i++) {
+            if (member(round, i) == round->asked)
+                outcome = round->results[i];
+        }
+    }
+    return outcome.code == DBK_OK ? DBK_OK
+                                  : dbk_error_set(err, outcome.code, "%s", outcome.message);
+}
+
+int dbk_views_refresh(struct dbk_views *views, const char *name, uint64_t after,
+                      dbk_progress_fn progress, void *context, struct dbk_error *err)
+{
+    size_t index = 0;
+    int rc = dbk_views_find(views, name, &index, err);
+    if (rc < 0)
+        return rc;
+    const struct dbk_view *view = &views->views[index];
+    size_t count = view->together_count;
+    struct round round = {.views = views,
+                          .asked = view,
+                          .after = after,
+                          .progress = progress,
+                          .context = context,
+                          .results = dbk_alloc_zero(count, sizeof(*round.results)),
+                          .done = dbk_alloc_zero(count, sizeof(*round.done)),
+                          .tried = dbk_alloc_zero(count, sizeof(*round.tried))};
+    if (round.results == NULL || round.done == NULL || round.tried == NULL)
+        rc = dbk_error_set(err, DBK_ENOMEM, "view %s: %s", name, dbk_code_text(DBK_ENOMEM));
+    else
+        rc = refresh(&round, err);
+    dbk_free(round.results);
+    dbk_free(round.done);
+    dbk_free(round.tried);
+    return rc;
+}
