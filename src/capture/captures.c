@@ -405,7 +405,8 @@ static int connect_source(struct session *session, const struct dbk_source_drive
                                      .last_position = last_position,
                                      .live = live,
                                      .note = note,
-                                     .context = session},
+                                     .context = session,
+                                     .doubted_us = &capture->doubted_us},
         &session->source, err);
     dbk_free(copy);
     return rc;

@@ -111,6 +111,9 @@ struct dbk_source_options {
        of should this process end. */
     int (*note)(void *context, struct dbk_slice state, struct dbk_error *err);
     void *context;
+    /* Since when the source has doubted that its server is the one that was captured; 0: it does
+       not. Lives on from one open to the next. */
+    int64_t *doubted_us;
 };
 
 #define DBK_SOURCE_VERSION 3

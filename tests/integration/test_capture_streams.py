@@ -329,11 +329,154 @@ def test_what_was_lost_stops_it_and_a_new_snapshot_makes_it_good(mongod, make, s
     book.run("capture", "resnapshot", "shop")
     begin(server)
     settle(server, mongod)
-    # A server that was restored from before.
+
+
+@pytest.mark.parametrize("code,what", [
+    (286, "does not keep what was changed since it was read last"),
+    (40576, "does not keep what was changed since it was read last"),
+    (40585, "does not have what was read of it last")])
+def test_each_word_for_a_history_that_is_lost(mongod, make, serve, code, what):
+    """The last two are those of servers from before 4.2, and of some since."""
+    server = serve(make(mongod.connection()))
+    begin(server)
     server.stop()
-    mongod.now = (mongod.now[0] - 1000, 1)
+    refused = []
+
+    def before(command):
+        if "aggregate" in command:
+            refused.append(command)
+            raise Refused(code, f"Location{code}", "resume was not possible")
+    mongod.before = before
+    server = serve(server.book)
+    assert f"{what}" in wait_for(lambda: status(server)["error"])
+    assert ("daybook capture resnapshot shop" in status(server)["error"]) == (code != 40585)
+    assert status(server)["state"] == ("waiting" if code == 40585 else "failed")
+
+
+def with_another_table(mongod, book, server):
+    """What is read of it moves the stream's token to a time without an event, and stores it."""
+    mongod.tick()
+    mongod.command({"create": "drafts"})
+    server.stop()
+    write_book(book.folder, mongod.connection(), more="  drafts:\n    capture: cdc\n")
+
+
+def test_a_set_that_was_restored_is_noticed_also_when_its_clock_has_gone_on(mongod, make, serve):
+    book = make(mongod.connection())
     server = serve(book)
-    assert "is from before what the book has of it" in failure(server)
+    mongod.command(put(1, n=1))
+    backup = (mongod.collections, list(mongod.oplog))
+    settle(server, mongod)
+    mongod.command(put(2, n=2))
+    settle(server, mongod)
+    with_another_table(mongod, book, server)
+    server = serve(book)
+    begin(server)
+    server.stop()
+    looks = []
+    mongod.before = lambda command: looks.append(command) if "aggregate" in command else None
+    server = serve(book)
+    begin(server)  # the same server: its last event is looked for, and is there
+    assert len(looks) == 2 and "startAtOperationTime" in str(looks[0])
+    server.stop()
+    # That it is not kept any more says nothing.
+    kept, mongod.cut = mongod.cut, len(mongod.oplog)
+    server = serve(book)
+    begin(server)
+    server.stop()
+    mongod.cut = kept
+
+    # Where looking takes long it is asked in another way, of a server that has it, and of one that
+    # was restored.
+    def slow(command):
+        if "maxTimeMS" in command and "aggregate" in command:
+            raise Refused(50, "MaxTimeMSExpired", "operation exceeded time limit")
+    mongod.before = slow
+    server = serve(book)
+    begin(server)
+    server.stop()
+    mongod.collections, mongod.oplog = backup
+    mongod.now = (mongod.now[0] + 50, 1)
+    for _ in range(3):
+        mongod.command(put(3, n=3))
+    server = serve(book)
+    assert "was restored" in wait_for(lambda: status(server)["error"])
+    server.stop()
+    mongod.before = None
+    server = serve(book)
+    assert "was restored: or a primary that was replaced" in wait_for(
+        lambda: status(server)["error"])
+    assert status(server)["state"] == "waiting"
+    assert "does not have what was read of it last: it was restored: `daybook capture " \
+        "resnapshot shop`" in failure(server)
+    assert [row["_id"] for row in book_rows(book)] == [1, 2]
+    book.run("capture", "resnapshot", "shop")
+    settle(server, mongod)
+
+
+def test_a_stale_primary_does_not_stop_it(mongod, make, serve):
+    """One by its clock, one by its elections: each steps down, and the capture goes on."""
+    book = make(mongod.connection())
+    server = serve(book)
+    mongod.command(put(1, n=1))
+    settle(server, mongod)
+    for stale, fresh in [(lambda: setattr(mongod, "now", (mongod.now[0] - 1000, 1)),
+                          lambda: setattr(mongod, "now", (mongod.now[0] + 1000, 9))),
+                         (lambda: setattr(mongod, "term", 6), lambda: setattr(mongod, "term", 8)),
+                         (lambda: setattr(mongod, "oplog", mongod.oplog[:-1]),
+                          lambda: setattr(mongod, "oplog", history))]:
+        history = list(mongod.oplog)
+        server.stop()
+        stale()
+        server = serve(book)
+        assert "a primary that was replaced" in wait_for(lambda: status(server)["error"])
+        assert status(server)["state"] == "waiting"
+        fresh()
+        mongod.command(put(2, n=mongod.now[1]))
+        settle(server, mongod)
+        begin(server)
+
+
+def test_a_member_that_stepped_down_is_left(mongod, make, serve):
+    other = mongod.add_member()
+    server = serve(make(f"mongodb://127.0.0.1:{mongod.port},127.0.0.1:{other}/documents"
+                        "?replicaSet=rs0"))
+    asked = {}
+
+    def before(command):
+        if "getMore" in command:
+            asked[mongod.here.port] = asked.get(mongod.here.port, 0) + 1
+    mongod.before = before
+    mongod.command(put(1, n=1))
+    settle(server, mongod)
+    assert set(asked) == {mongod.port}
+    mongod.elect(other)  # its cursors, and that of the stream, stay
+    wait_for(lambda: other in asked, 25)
+    count = asked[mongod.port]
+    mongod.command(put(2, n=2))
+    settle(server, mongod)
+    assert asked[mongod.port] == count
+    # With one host alone the primary is not found: that is said.
+    server.stop()
+    secret = server.book.folder / "secrets" / "shop"
+    secret.write_text(mongod.connection() + "\n", encoding="utf-8")
+    server = serve(server.book)
+    assert (f"is not at the primary of its replica set, which is 127.0.0.1:{other}: it is looked "
+            "for again, by all hosts of the connection string with replicaSet= in it"
+            ) in wait_for(lambda: status(server)["error"])
+    assert status(server)["state"] == "waiting"
+
+
+def test_a_server_that_is_too_old_is_named(mongod, make, serve):
+    """4.0 has change streams, but none that go on behind their end."""
+    hello = mongod.hello
+    mongod.hello = lambda: hello() | {"maxWireVersion": Int32(7)}
+    server = serve(make(mongod.connection()))
+    assert "MongoDB 4.2 or later is needed, or write `capture: polling`" in failure(server)
+    server.stop()
+    mongod.hello = lambda: hello() | {"maxWireVersion": Int32(8)}
+    server = serve(server.book)
+    begin(server)
 
 
 def test_what_has_no_change_streams_is_named(make, serve):

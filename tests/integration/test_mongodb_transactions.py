@@ -153,6 +153,28 @@ def test_a_handler_that_fails_takes_its_event_back(book, mongod):
         assert server.stop() == 0
 
 
+def test_a_collection_that_no_transaction_writes_to_stops_the_model(book, mongod):
+    """A capped one, say. It is no fault of the event, which does not become a letter."""
+    path = book.folder / "models" / "accounts" / "model.yaml"
+    path.write_text(path.read_text(encoding="utf-8") + "on_error: set-aside\n", encoding="utf-8")
+
+    def before(command):
+        if command.get("update", "").startswith("accounts__"):
+            raise Refused(263, "OperationNotSupportedInTransaction",
+                          "Collection 'documents.x' is a capped collection. Writes in "
+                          "transactions are not allowed on capped collections.")
+    mongod.before = before
+    server = Server(book)
+    try:
+        append(server, events_of(3, count=5))
+        wait_for(lambda: status_of(server)["error"])
+        error = status_of(server)["error"]
+        assert "create it in the model's schema.json, without `capped`" in error, error
+        assert status_of(server)["state"] == "stopped" and status_of(server)["letters"] == 0
+    finally:
+        assert server.stop() == 0
+
+
 def test_a_batch_cut_without_transactions_is_finished_with_them(book, mongod):
     events = events_of(15, count=80)
     mongod.transactions = False
@@ -351,6 +373,13 @@ def test_all_that_writes_says_how_it_is_to_be_confirmed(book, mongod, transactio
     assert {"accounts__g1_Account", "accounts__g2_Account", "_daybook_models"} <= {
         one.get("update") for one in (within if transactions else alone)}
     assert [one for one in alone + commits if one.get("writeConcern") != concern] == []
+    # Of the model's own documents what a majority has is read, where it confirms what is written;
+    # but for whether a probe was kept.
+    reads = [one for one in sent if one.get("find", "").startswith("_daybook_") and
+             "probe:" not in str(one["filter"])]
+    majority = {"level": "majority"} if transactions and concern["w"] == "majority" else None
+    assert {one["find"] for one in reads} == {"_daybook_models", "_daybook_serving"}
+    assert [one for one in reads if one.get("readConcern") != majority] == []
 
 
 UNCONFIRMED = {"code": 64, "codeName": "WriteConcernFailed",

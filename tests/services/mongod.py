@@ -9,9 +9,10 @@ server on its own: it knows sessions, and refuses transactions with MongoDB's co
 """
 import copy
 import socket
+import struct
 import threading
 
-from services.bson import Int32, command_of, read_message, reply_to
+from services.bson import Int32, Raw, command_of, read_message, reply_to
 
 
 class Refused(Exception):
@@ -75,6 +76,10 @@ class Mongod:
         self.sockets = set()
         self.listener = None
         self.port = 0
+        self.other = None      # the listener of another member of the set, if there is one
+        self.primary = None    # the member that is it now, by its port
+        self.term = 7          # counts elections
+        self.here = threading.local()
         self.start()
 
     # ---- Life ----
@@ -85,7 +90,17 @@ class Mongod:
         self.listener.bind(("127.0.0.1", self.port))
         self.listener.listen(64)
         self.port = self.listener.getsockname()[1]
+        self.primary = self.primary or self.port
         threading.Thread(target=self._accept, args=(self.listener,), daemon=True).start()
+
+    def add_member(self):
+        """Another one, with the same documents, at its own port."""
+        self.other = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self._accept, args=(self.other,), daemon=True).start()
+        return self.other.getsockname()[1]
+
+    def elect(self, port):
+        self.primary, self.term = port, self.term + 1
 
     def kill(self):
         """Open transactions are lost, as are connections; what was committed stays."""
@@ -102,6 +117,9 @@ class Mongod:
 
     def close(self):
         self.kill()
+        if self.other:
+            self.other.shutdown(socket.SHUT_RDWR)
+            self.other.close()
 
     def clear(self):
         with self.lock:
@@ -125,6 +143,7 @@ class Mongod:
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client):
+        self.here.port = client.getsockname()[1]
         try:
             while message := read_message(client):
                 request, opcode, command = command_of(message)
@@ -151,9 +170,15 @@ class Mongod:
                  "maxWriteBatchSize": Int32(100000), "minWireVersion": Int32(0),
                  "logicalSessionTimeoutMinutes": Int32(30), "maxWireVersion": Int32(17), "ok": 1.0}
         if self.transactions:
-            me = f"127.0.0.1:{self.port}"
-            reply |= {"setName": "rs0", "hosts": [me], "me": me, "primary": me,
+            here = getattr(self.here, "port", self.port)
+            ports = [self.port] + ([self.other.getsockname()[1]] if self.other else [])
+            reply |= {"setName": "rs0", "hosts": [f"127.0.0.1:{port}" for port in ports],
+                      "me": f"127.0.0.1:{here}", "primary": f"127.0.0.1:{self.primary}",
                       "setVersion": Int32(1)}
+            if here == self.primary:
+                reply["electionId"] = Raw(0x07, struct.pack(">IQ", 0x7fffffff, self.term))
+            else:
+                reply |= {"isWritablePrimary": False, "ismaster": False, "secondary": True}
         return reply
 
     def state_of(self, command):

@@ -178,24 +178,35 @@ class StreamingMongod(Mongod):
             raise Refused(40573, "Location40573", "The $changeStream stage is only supported on "
                           "replica sets")
         stream = command["pipeline"][0]["$changeStream"]
-        assert stream["fullDocument"] == "updateLookup"
+        match = (command["pipeline"][1:] or [{"$match": {}}])[0]["$match"]
         after = stream.get("startAfter") or stream.get("resumeAfter")
         at = len(self.oplog)
         if after is not None:
-            at = next((i for i, (when, number, _) in enumerate(self.oplog)
-                       if token(when, number)["_data"] > after["_data"]), at)
-            ended = [token(w, n) for w, n, e in self.oplog if e["operationType"] == "invalidate"]
-            if "resumeAfter" in stream and after in ended:
-                raise Refused(260, "InvalidResumeToken", "Attempting to resume a change stream "
-                              "using 'resumeAfter' is not allowed from an invalidate notification")
-            if at < self.cut:
-                raise Refused(286, "ChangeStreamHistoryLost", "Resume of change stream was not "
-                              "possible, as the resume point may no longer be in the oplog.")
+            at = self.place_of(after, "resumeAfter" in stream)
+        elif "startAtOperationTime" in stream:
+            time = time_of(stream["startAtOperationTime"])
+            at = next((i for i, (when, _, _) in enumerate(self.oplog) if when >= time), at)
+        if at < self.cut:
+            raise Refused(286, "ChangeStreamHistoryLost", "Resume of change stream was not "
+                          "possible, as the resume point may no longer be in the oplog.")
         self.count += 1
         number = 1 << 40 | self.count
-        self.cursors[number] = {"at": at, "match": command["pipeline"][1]["$match"],
-                                "db": command["$db"], "last": after or token(self.now)}
-        return self.batch(number, "firstBatch", 1000)
+        self.cursors[number] = {"at": at, "match": match, "db": command["$db"],
+                                "last": after or token(self.now)}
+        return self.batch(number, "firstBatch", command["cursor"]["batchSize"])
+
+    def place_of(self, after, resumes):
+        """What follows a token. That of an event must be an event's here, where it is kept."""
+        tokens = [token(when, number)["_data"] for when, number, _ in self.oplog]
+        at = next((i for i, one in enumerate(tokens) if one > after["_data"]), len(tokens))
+        if not after["_data"].endswith("0000") and at >= self.cut and after["_data"] not in tokens:
+            raise Refused(280, "ChangeStreamFatalError",
+                          "cannot resume stream; the resume token was not found.")
+        if resumes and at and tokens[at - 1] == after["_data"] and (
+                self.oplog[at - 1][2]["operationType"] == "invalidate"):
+            raise Refused(260, "InvalidResumeToken", "Attempting to resume a change stream "
+                          "using 'resumeAfter' is not allowed from an invalidate notification")
+        return at
 
     def more(self, command):
         cursor = self.cursors.get(command["getMore"])
@@ -213,9 +224,9 @@ class StreamingMongod(Mongod):
             at, count, event = self.oplog[cursor["at"]]
             cursor["at"] += 1
             kept = (event["ns"]["db"], event["ns"]["coll"])
+            event = {"_id": token(at, count), **event}
             if kept[0] != cursor["db"] or not satisfies(event, cursor["match"]):
                 continue
-            event = {"_id": token(at, count), **event}
             if event["operationType"] == "update":
                 found = self.collections.get(kept, {}).get(repr(event["documentKey"]["_id"]))
                 event["fullDocument"] = copy.deepcopy(found)

@@ -15,6 +15,8 @@
 #define WAIT_SHORT_MS 1
 #define IDLE_US (INT64_C(10) * 1000000)
 #define PROGRESS_US (INT64_C(1) * 1000000)
+/* How often it is asked whether the server is the primary still: cursors outlive that. */
+#define GREET_US (INT64_C(10) * 1000000)
 
 extern const struct dbk_driver dbk_driver;
 
@@ -28,14 +30,26 @@ static const struct dbk_stream *of_const(const struct dbk_source *source)
     return (const struct dbk_stream *)source;
 }
 
-static int64_t now_us(const struct dbk_stream *stream)
+int64_t dbk_stream_now_us(const struct dbk_stream *stream)
 {
     return stream->options.os->monotonic_us(stream->options.os);
 }
 
-static struct dbk_mongodb_session *session_of(const struct dbk_stream *stream)
+void dbk_stream_set_token(struct dbk_stream *stream, bson_t *token, bool at_event)
 {
-    return (struct dbk_mongodb_session *)stream->connection;
+    bson_t *left = stream->token;
+    if (at_event || stream->at_event) {
+        bson_destroy(stream->event_token);
+        stream->event_token = NULL;
+    }
+    if (!at_event && stream->at_event) {
+        stream->event_token = left;
+        left = NULL;
+    }
+    bson_destroy(left);
+    stream->token = token;
+    stream->at_event = at_event;
+    stream->moved = true;
 }
 
 int dbk_stream_no_memory(const struct dbk_stream *stream, struct dbk_error *err)
@@ -62,130 +76,7 @@ struct dbk_stream_table *dbk_stream_table(struct dbk_stream *stream, const char 
     return NULL;
 }
 
-/* ---- What the server refuses ---- */
-
-static int lost(const struct dbk_stream *stream, const char *what, struct dbk_error *err)
-{
-    char fix[256];
-    (void)snprintf(fix, sizeof(fix),
-                   "`daybook capture resnapshot %.100s` reads its collections again; a larger "
-                   "oplog keeps more",
-                   stream->options.service->name);
-    return dbk_stream_refuse(stream, DBK_EDENIED, what, fix, err);
-}
-
-/* Source: MongoDB's error_codes.yml, and what FerretDB 1.24 answers. */
-static int failed(const struct dbk_stream *stream, const bson_error_t *error, const bson_t *reply,
-                  struct dbk_error *err)
-{
-    char text[600];
-    bool server = error->domain == MONGOC_ERROR_SERVER || error->domain == MONGOC_ERROR_QUERY;
-    if (server && error->code == 40573)
-        return dbk_stream_refuse(stream, DBK_EINVAL,
-                                 "is a server on its own, which has no change streams",
-                                 "make it a replica set of one (rs.initiate()), or write `capture: "
-                                 "polling`",
-                                 err);
-    if (server && (error->code == 238 || error->code == 40324))
-        return dbk_stream_refuse(stream, DBK_EINVAL, "has no change streams",
-                                 "write `capture: polling`", err);
-    if (server && (error->code == 286 || error->code == 280 || error->code == 260)) {
-        (void)snprintf(text, sizeof(text),
-                       "does not keep what was changed since it was read last (%.400s)",
-                       error->message);
-        return lost(stream, text, err);
-    }
-    if (server && error->code == 10334)
-        return dbk_stream_refuse(stream, DBK_EDENIED,
-                                 "has an event that is larger than the server's replies (16 MB)",
-                                 "make the document smaller, then read the collections again by "
-                                 "`daybook capture resnapshot`, or write `capture: polling`",
-                                 err);
-    /* What the server says will work again, and what one before 4.4, without labels, says then. */
-    bool again = error->code == 63 || error->code == 133 || error->code == 150 ||
-                 error->code == 234 || error->code == 13388 ||
-                 (reply != NULL && mongoc_error_has_label(reply, "ResumableChangeStreamError"));
-    if (server && again)
-        return dbk_error_set(err, DBK_ECONNECT, "MongoDB: %.700s", error->message);
-    return dbk_mongodb_fault(error, reply, err);
-}
-
-int dbk_stream_ask(struct dbk_stream *stream, const bson_t *command, bson_t *reply,
-                   struct dbk_error *err)
-{
-    struct dbk_mongodb_session *session = session_of(stream);
-    bson_t options = BSON_INITIALIZER;
-    bson_error_t error = {0};
-    if (stream->server != 0)
-        BSON_APPEND_INT32(&options, "serverId", (int32_t)stream->server);
-    bool good =
-        stream->session == NULL || mongoc_client_session_append(stream->session, &options, &error);
-    if (!good)
-        bson_init(reply);
-    good = good && mongoc_client_command_with_opts(session->client, session->database, command,
-                                                   NULL, &options, reply, &error);
-    bson_destroy(&options);
-    return good ? DBK_OK : failed(stream, &error, reply, err);
-}
-
 /* ---- Opening ---- */
-
-/* Its primary; what is asked later is asked there. */
-static int choose_server(struct dbk_stream *stream, struct dbk_error *err)
-{
-    bson_error_t error = {0};
-    mongoc_client_t *client = session_of(stream)->client;
-    mongoc_server_description_t *server = mongoc_client_select_server(client, true, NULL, &error);
-    if (server == NULL)
-        return dbk_mongodb_fault(&error, NULL, err);
-    stream->server = mongoc_server_description_id(server);
-    mongoc_server_description_destroy(server);
-    mongoc_session_opt_t *options = mongoc_session_opts_new();
-    mongoc_session_opts_set_causal_consistency(options, false);
-    stream->session = mongoc_client_start_session(client, options, NULL);
-    mongoc_session_opts_destroy(options);
-    return DBK_OK;
-}
-
-/* A server that knows less than was read from it is another one, or was restored. */
-static int compare(struct dbk_stream *stream, const char *set, dbk_cluster_time time,
-                   struct dbk_error *err)
-{
-    dbk_cluster_time last = 0;
-    if (stream->token != NULL && strcmp(stream->set, set) != 0)
-        return lost(stream, "is not the replica set that was captured", err);
-    if (stream->token != NULL && dbk_cluster_time_of_token(stream->token, &last) && time != 0 &&
-        time < last)
-        return lost(stream, "is from before what the book has of it: it was restored", err);
-    if (strlen(set) >= sizeof(stream->set))
-        return dbk_stream_refuse(stream, DBK_ELIMIT, "has a replica set's name that is too long",
-                                 "write `capture: polling`", err);
-    (void)snprintf(stream->set, sizeof(stream->set), "%s", set);
-    return DBK_OK;
-}
-
-static int greet(struct dbk_stream *stream, struct dbk_error *err)
-{
-    bson_t *command = BCON_NEW("isMaster", BCON_INT32(1));
-    bson_t reply;
-    bson_iter_t at;
-    int rc = dbk_stream_ask(stream, command, &reply, err);
-    if (rc == DBK_OK && session_of(stream)->is_ferretdb)
-        rc = dbk_stream_refuse(stream, DBK_EINVAL, "is of FerretDB, which has no change streams",
-                               "write `capture: polling`", err);
-    if (rc == DBK_OK && bson_iter_init_find(&at, &reply, "msg") && BSON_ITER_HOLDS_UTF8(&at))
-        rc = dbk_stream_refuse(stream, DBK_EINVAL,
-                               "is a sharded cluster, whose change streams are not followed",
-                               "write `capture: polling`", err);
-    if (rc == DBK_OK) {
-        bool named = bson_iter_init_find(&at, &reply, "setName") && BSON_ITER_HOLDS_UTF8(&at);
-        rc = compare(stream, named ? bson_iter_utf8(&at, NULL) : "",
-                     dbk_cluster_time_of(&reply, "operationTime"), err);
-    }
-    bson_destroy(&reply);
-    bson_destroy(command);
-    return rc;
-}
 
 /* The stream is open: what is changed from here on is told by it. */
 static int begin_tables(struct dbk_stream *stream, struct dbk_error *err)
@@ -195,7 +86,8 @@ static int begin_tables(struct dbk_stream *stream, struct dbk_error *err)
         struct dbk_stream_table *table = &stream->tables[i];
         if (!table->captured || table->phase != DBK_STREAM_NEW)
             continue;
-        rc = dbk_collection_check(session_of(stream), &table->documents, err);
+        rc = dbk_collection_check((struct dbk_mongodb_session *)stream->connection,
+                                  &table->documents, err);
         table->phase = DBK_STREAM_READ;
         table->until = stream->options.last_position(stream->options.context);
     }
@@ -211,6 +103,7 @@ static void close_stream(struct dbk_source *base)
         bson_destroy(stream->tables[i].cursor);
     }
     bson_destroy(stream->token);
+    bson_destroy(stream->event_token);
     bson_destroy(stream->last);
     bson_destroy(stream->batch);
     if (stream->session != NULL)
@@ -249,7 +142,7 @@ static int open_stream(const struct dbk_source_options *options, struct dbk_sour
         return dbk_error_set(err, DBK_ENOMEM, "out of memory capturing %s", options->service->name);
     stream->base.driver = &dbk_source_driver;
     stream->options = *options;
-    stream->moved_us = now_us(stream);
+    stream->moved_us = dbk_stream_now_us(stream);
     dbk_arena_init(&stream->arena, (size_t)16 << 20);
     dbk_arena_init(&stream->row, ROW_ARENA_MAX);
     dbk_arena_init(&stream->list, (size_t)16 << 20);
@@ -259,9 +152,11 @@ static int open_stream(const struct dbk_source_options *options, struct dbk_sour
         rc = dbk_driver.open(strchr(options->service->address, ':') + 1, DBK_CONNECT_READ,
                              &stream->connection, err);
     if (rc == DBK_OK)
-        rc = choose_server(stream, err);
+        rc = dbk_stream_choose_server(stream, err);
     if (rc == DBK_OK)
-        rc = greet(stream, err);
+        rc = dbk_stream_greet(stream, err);
+    if (rc == DBK_OK)
+        rc = dbk_stream_check_event(stream, err);
     if (rc == DBK_OK)
         rc = dbk_stream_open_cursor(stream, err);
     if (rc == DBK_OK)
@@ -294,14 +189,12 @@ static int leave_event(struct dbk_stream *stream, struct dbk_error *err)
     return stream->last == NULL ? dbk_stream_no_memory(stream, err) : DBK_OK;
 }
 
-/* The stream is behind the last event that was left. */
-static void settle(struct dbk_stream *stream)
+/* The stream is behind the last event that was left, or its end. */
+static void settle(struct dbk_stream *stream, bool ended)
 {
-    bson_destroy(stream->token);
-    stream->token = stream->last;
+    dbk_stream_set_token(stream, stream->last, !ended);
     stream->last = NULL;
-    stream->ended = false;
-    stream->moved = true;
+    stream->ended = ended;
 }
 
 static int begin(struct dbk_stream *stream, struct dbk_change *change_out)
@@ -327,7 +220,7 @@ static int begin(struct dbk_stream *stream, struct dbk_change *change_out)
 
 static int end(struct dbk_stream *stream, struct dbk_change *change_out)
 {
-    settle(stream);
+    settle(stream, false);
     stream->time = stream->next_time;
     stream->same = stream->next_same;
     stream->at = DBK_STREAM_BETWEEN;
@@ -405,9 +298,8 @@ static int pass_event(struct dbk_stream *stream, struct dbk_error *err)
     int rc = leave_event(stream, err);
     if (rc < 0)
         return rc;
-    settle(stream);
+    settle(stream, ended);
     if (ended) {
-        stream->ended = true;
         stream->cursor = 0;
         stream->urgent = true;
     }
@@ -460,6 +352,11 @@ static int wait_stream(struct dbk_source *base, int64_t timeout_us, struct dbk_e
     if (look.revents != 0)
         return DBK_OK;
     stream->hurried = false;
+    if (dbk_stream_now_us(stream) - stream->greeted_us >= GREET_US) {
+        int rc = dbk_stream_greet(stream, err);
+        if (rc < 0)
+            return rc;
+    }
     if (stream->cursor != 0)
         return dbk_stream_get_more(stream, soon || wait_ms < 1 ? WAIT_SHORT_MS : wait_ms, err);
     if (within)
@@ -478,7 +375,7 @@ static void put_state(const struct dbk_source *base, struct dbk_buf *out)
 static bool moved(const struct dbk_source *base)
 {
     const struct dbk_stream *stream = of_const(base);
-    int64_t since_us = now_us(stream) - stream->moved_us;
+    int64_t since_us = dbk_stream_now_us(stream) - stream->moved_us;
     if (stream->at != DBK_STREAM_BETWEEN || stream->token == NULL)
         return false;
     if (stream->urgent)
@@ -493,7 +390,7 @@ static int stored(struct dbk_source *base, struct dbk_error *err)
     struct dbk_stream *stream = of(base);
     (void)err;
     stream->moved = stream->urgent = stream->progress = false;
-    stream->moved_us = now_us(stream);
+    stream->moved_us = dbk_stream_now_us(stream);
     return DBK_OK;
 }
 

@@ -23,6 +23,12 @@
  * document any more is told as gone, which the stream says later: so each event is one change,
  * whenever it is read.
  *
+ * A set that was restored from before, and has gone on since, takes a token of a time in which
+ * there was no event as if nothing had happened: such a token only has to lie within its oplog. So
+ * the token of the last event is kept, too, which must be there, exactly so, as long as the oplog
+ * reaches back to it. A primary that was replaced, and does not know it yet, looks the same as a
+ * restored set, but steps down soon: only what stays so ends the capture (dbk_stream_doubt).
+ *
  * Events of a transaction come together, with its lsid and txnNumber, and may come in several
  * replies: it has ended when another event follows, or a reply has none.
  *
@@ -118,6 +124,9 @@ struct dbk_stream {
 
     /* As of the last END. */
     bson_t *token;
+    bool at_event;         /* the token is an event's, no time's and no end's; */
+    bson_t *event_token;   /* if not: that of the last event before it; NULL: there was none */
+    uint64_t term;         /* the set's, of elections, when it was looked last; 0: not known */
     dbk_cluster_time time; /* of the last transaction, */
     uint64_t same;         /* and how many before it had the same */
     dbk_cluster_time passed;
@@ -150,19 +159,44 @@ struct dbk_stream {
     bool urgent;
     bool progress; /* a piece was told since something was stored */
     int64_t moved_us;
+    int64_t greeted_us; /* when the server was last asked who it is */
 };
 
 /* ---- stream.c ---- */
+
+int64_t dbk_stream_now_us(const struct dbk_stream *stream);
+/* Takes a token, which may be NULL: out of memory. */
+void dbk_stream_set_token(struct dbk_stream *stream, bson_t *token, bool at_event);
 
 int dbk_stream_no_memory(const struct dbk_stream *stream, struct dbk_error *err);
 /* "services/shop.yaml: the database `documents` <what>: <fix>" */
 int dbk_stream_refuse(const struct dbk_stream *stream, int code, const char *what, const char *fix,
                       struct dbk_error *err);
+/* The captured table of a collection's name; NULL: none. */
+struct dbk_stream_table *dbk_stream_table(struct dbk_stream *stream, const char *name);
+
+/* ---- stream_server.c ---- */
+
+/*
+ * The server may be another than what the book has of it says: DBK_ECONNECT at first, so that it
+ * is looked for again, and DBK_EDENIED once that has stayed so for longer than a replaced primary
+ * needs to step down. `what` says it of the database.
+ */
+int dbk_stream_doubt(const struct dbk_stream *stream, const char *what, struct dbk_error *err);
+/* Finds the primary; what is asked later is asked there. */
+int dbk_stream_choose_server(struct dbk_stream *stream, struct dbk_error *err) DBK_MUST_CHECK;
+/*
+ * Asks it who it is, and compares that with the state.
+ *
+ * DBK_ECONNECT  it is not the primary, or in doubt
+ * DBK_EINVAL    it has no change streams that can be followed
+ */
+int dbk_stream_greet(struct dbk_stream *stream, struct dbk_error *err) DBK_MUST_CHECK;
+/* Looks whether the last event is in the oplog, where the token is not its own. */
+int dbk_stream_check_event(struct dbk_stream *stream, struct dbk_error *err) DBK_MUST_CHECK;
 /* Asks the server that has the cursor. The reply is to be destroyed, also when it failed. */
 int dbk_stream_ask(struct dbk_stream *stream, const bson_t *command, bson_t *reply,
                    struct dbk_error *err) DBK_MUST_CHECK;
-/* The captured table of a collection's name; NULL: none. */
-struct dbk_stream_table *dbk_stream_table(struct dbk_stream *stream, const char *name);
 
 /* ---- stream_cursor.c ---- */
 

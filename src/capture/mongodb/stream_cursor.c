@@ -80,7 +80,7 @@ static void put_stream(const struct dbk_stream *stream, bson_t *pipeline)
 static int bad_reply(const struct dbk_stream *stream, struct dbk_error *err)
 {
     return dbk_stream_refuse(stream, DBK_EINVAL, "does not say where its change stream is",
-                             "MongoDB 4.0.7 or later is needed, or write `capture: polling`", err);
+                             "MongoDB 4.2 or later is needed, or write `capture: polling`", err);
 }
 
 static bool find_in(const bson_t *reply, const char *path, bson_iter_t *value_out)
@@ -108,10 +108,8 @@ static int take_token(struct dbk_stream *stream, struct dbk_error *err)
     if (stream->at != DBK_STREAM_BETWEEN ||
         (stream->token != NULL && bson_equal(stream->token, &token)))
         return DBK_OK;
-    bson_destroy(stream->token);
-    stream->token = bson_copy(&token);
+    dbk_stream_set_token(stream, bson_copy(&token), false);
     stream->ended = false;
-    stream->moved = true;
     return stream->token == NULL ? dbk_stream_no_memory(stream, err) : DBK_OK;
 }
 
@@ -203,5 +201,7 @@ int dbk_stream_get_more(struct dbk_stream *stream, int64_t wait_ms, struct dbk_e
     BSON_APPEND_INT64(&command, "maxTimeMS", wait_ms);
     int rc = ask(stream, &command, "cursor.nextBatch", err);
     bson_destroy(&command);
+    if (rc == DBK_OK)
+        *stream->options.doubted_us = 0;
     return rc;
 }

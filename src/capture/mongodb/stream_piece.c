@@ -61,8 +61,7 @@ static int ask(struct dbk_stream *stream, const bson_t *command, struct dbk_erro
     return piece->time > 0
                ? DBK_OK
                : dbk_stream_refuse(stream, DBK_EINVAL, "does not say of what time its answers are",
-                                   "MongoDB 4.0.7 or later is needed, or write "
-                                   "`capture: polling`",
+                                   "MongoDB 4.2 or later is needed, or write `capture: polling`",
                                    err);
 }
 

@@ -121,6 +121,8 @@ void dbk_stream_put_state(const struct dbk_stream *stream, struct dbk_buf *out)
                           ",\"position\":\"%s\",\"time\":\"%s\",\"same\":%" PRIu64 ",\"ended\":%s",
                           passed, time, stream->same, stream->ended ? "true" : "false");
     put_document("token", stream->token, out);
+    put_document("event", stream->at_event ? stream->token : stream->event_token, out);
+    dbk_buf_append_format(out, ",\"term\":%" PRIu64, stream->term);
     dbk_buf_append_text(out, ",\"tables\":{");
     for (size_t i = 0; i < stream->table_count; i++) {
         if (!stream->tables[i].captured)
@@ -203,6 +205,14 @@ static int parse(struct dbk_stream *stream, const struct dbk_json_node *root)
     int rc = read_document(dbk_json_member(root, "token"), "_data", &stream->token);
     if (rc < 0 || stream->token == NULL || !dbk_cluster_time_of_token(stream->token, &unused))
         return DBK_ECORRUPT;
+    /* One of a book that was made before there was `event` has none, and no `term`. */
+    rc = read_document(dbk_json_member(root, "event"), "_data", &stream->event_token);
+    if (rc < 0 ||
+        (stream->event_token != NULL && !dbk_cluster_time_of_token(stream->event_token, &unused)))
+        return DBK_ECORRUPT;
+    stream->at_event =
+        stream->event_token != NULL && bson_equal(stream->event_token, stream->token);
+    stream->term = count_of(root, "term");
     for (size_t i = 0; i < stream->table_count && rc == DBK_OK; i++) {
         struct dbk_stream_table *table = &stream->tables[i];
         const struct dbk_json_node *node = dbk_json_member(tables, table->documents.table->name);

@@ -60,9 +60,14 @@ static int find_one(struct dbk_mongodb_session *session, const char *name, bson_
     return rc;
 }
 
-static bson_t *one(void)
+/* What a majority has: else it may be taken back, and with it a mark or a position that the book
+   was told of. */
+static bson_t *one(const struct dbk_mongodb_session *session)
 {
-    return BCON_NEW("limit", BCON_INT64(1));
+    bson_t *options = BCON_NEW("limit", BCON_INT64(1));
+    if (session->majority)
+        BCON_APPEND(options, "readConcern", "{", "level", BCON_UTF8("majority"), "}");
+    return options;
 }
 
 /* Runs a command, which is taken, and that must succeed (or fail so). */
@@ -114,7 +119,7 @@ int dbk_mongodb_serving(struct dbk_mongodb_session *session, struct dbk_slice mo
     bson_t *found = NULL;
     bson_t *filter = bson_new();
     bson_append_utf8(filter, "_id", 3, model.data, (int)model.size);
-    int rc = find_one(session, DBK_MONGODB_SERVING, filter, one(), &found, err);
+    int rc = find_one(session, DBK_MONGODB_SERVING, filter, one(session), &found, err);
     *generation_out = rc == 1 ? dbk_mongodb_integer(found, "generation") : 0;
     bson_destroy(found);
     return rc < 0 ? rc : DBK_OK;
@@ -124,8 +129,8 @@ int dbk_mongodb_position(struct dbk_mongodb_session *session, const char *key,
                          int64_t *position_out, struct dbk_error *err)
 {
     bson_t *found = NULL;
-    int rc =
-        find_one(session, DBK_MONGODB_MODELS, BCON_NEW("_id", BCON_UTF8(key)), one(), &found, err);
+    int rc = find_one(session, DBK_MONGODB_MODELS, BCON_NEW("_id", BCON_UTF8(key)), one(session),
+                      &found, err);
     if (rc == 1)
         *position_out = dbk_mongodb_integer(found, "position");
     bson_destroy(found);
@@ -142,7 +147,7 @@ static int find_generation(struct dbk_mongodb_session *session, struct dbk_slice
     if (generation != 0) {
         write_key(model, generation, key);
         BSON_APPEND_UTF8(filter, "_id", key);
-        return find_one(session, DBK_MONGODB_MODELS, filter, one(), found_out, err);
+        return find_one(session, DBK_MONGODB_MODELS, filter, one(session), found_out, err);
     }
     bson_append_utf8(filter, "model", 5, model.data, (int)model.size);
     if (but != 0) {
@@ -151,10 +156,9 @@ static int find_generation(struct dbk_mongodb_session *session, struct dbk_slice
         BSON_APPEND_INT64(&condition, "$ne", but);
         bson_append_document_end(filter, &condition);
     }
-    return find_one(
-        session, DBK_MONGODB_MODELS, filter,
-        BCON_NEW("limit", BCON_INT64(1), "sort", "{", "generation", BCON_INT32(-1), "}"), found_out,
-        err);
+    bson_t *newest = one(session);
+    BCON_APPEND(newest, "sort", "{", "generation", BCON_INT32(-1), "}");
+    return find_one(session, DBK_MONGODB_MODELS, filter, newest, found_out, err);
 }
 
 static int find(struct dbk_mongodb_session *session, const struct dbk_value *values,
@@ -377,8 +381,9 @@ static int probe_document(struct dbk_mongodb_session *session, const char *id, b
                           struct dbk_error *err)
 {
     bson_t *found = NULL;
-    int rc =
-        find_one(session, DBK_MONGODB_MODELS, BCON_NEW("_id", BCON_UTF8(id)), one(), &found, err);
+    /* Not as one() asks: what such a server keeps may be no majority's yet. */
+    int rc = find_one(session, DBK_MONGODB_MODELS, BCON_NEW("_id", BCON_UTF8(id)),
+                      BCON_NEW("limit", BCON_INT64(1)), &found, err);
     bson_destroy(found);
     *kept_out = rc == 1;
     if (rc == 1)

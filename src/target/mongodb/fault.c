@@ -38,6 +38,9 @@ static const struct known known[] = {
     {13436, DBK_ECONNECT, NULL},
     {251, DBK_EBUSY, NULL}, /* its transaction is gone */
     {11000, DBK_EREFUSED, NULL},
+    {263, DBK_EDENIED,
+     "transactions write neither to capped collections nor to such that they would have to make: "
+     "create it in the model's schema.json, without `capped`"},
     {14031, DBK_EFULL, "free space on the server's disk"},
 };
 

@@ -143,6 +143,13 @@ static int make_client(struct dbk_mongodb_session *session, const char *secret,
     return be_durable(session, err);
 }
 
+/* Where writes are confirmed by fewer, what a majority has is older than what was just done. */
+static bool waits_for_majority(const struct dbk_mongodb_session *session)
+{
+    const mongoc_write_concern_t *concern = mongoc_client_get_write_concern(session->client);
+    return mongoc_write_concern_get_w(concern) == MONGOC_WRITE_CONCERN_W_MAJORITY;
+}
+
 /* What libmongoc would still try to speak with has no OP_MSG, which sessions are in. */
 static int check_version(struct dbk_mongodb_session *session, struct dbk_error *err)
 {
@@ -151,8 +158,10 @@ static int check_version(struct dbk_mongodb_session *session, struct dbk_error *
         mongoc_client_select_server(session->client, true, NULL, &error);
     if (server == NULL)
         return dbk_mongodb_fault(&error, NULL, err);
-    int64_t wire =
-        dbk_mongodb_integer(mongoc_server_description_hello_response(server), "maxWireVersion");
+    const bson_t *hello = mongoc_server_description_hello_response(server);
+    int64_t wire = dbk_mongodb_integer(hello, "maxWireVersion");
+    session->majority = waits_for_majority(session) &&
+                        (bson_has_field(hello, "setName") || bson_has_field(hello, "msg"));
     mongoc_server_description_destroy(server);
     return wire >= WIRE_VERSION_MIN
                ? DBK_OK

@@ -61,6 +61,7 @@ struct dbk_mongodb_session {
     int64_t limit_us; /* of a query; 0: none */
     enum dbk_mongodb_mode mode;
     bool is_ferretdb;
+    bool majority; /* what is read of the model itself is what a majority has */
     atomic_bool interrupted;
     bool in_transaction;
     mongoc_client_session_t *transaction; /* of the server's, when one is open */
