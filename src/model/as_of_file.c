@@ -48,15 +48,20 @@ int dbk_as_of_mark_read(struct dbk_connection *connection, struct dbk_as_of_mark
 {
     int64_t objects = 0;
     int64_t own = 0;
+    int64_t view = 0;
     int rc =
         dbk_generation_integer(connection, &objects, err, "SELECT count(*) FROM sqlite_schema");
     if (rc == DBK_OK)
         rc = dbk_generation_integer(connection, &own, err,
                                     "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND "
                                     "name IN ('_daybook_as_of', '_daybook_models')");
+    if (rc == DBK_OK)
+        rc = dbk_generation_integer(connection, &view, err,
+                                    "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND "
+                                    "name = '_daybook_views'");
     if (rc < 0 || objects == 0)
         return rc;
-    *mark_out = (struct dbk_as_of_mark){0};
+    *mark_out = (struct dbk_as_of_mark){.view = view != 0};
     if (own == 2)
         rc = read_row(connection, mark_out, err);
     return own == 2 && rc != 0 ? rc
@@ -91,12 +96,10 @@ static int write_row(struct dbk_connection *connection, const struct dbk_as_of_m
     return rc;
 }
 
-int dbk_as_of_mark_write(struct dbk_connection *connection, const struct dbk_as_of_mark *mark,
-                         struct dbk_error *err)
+int dbk_as_of_mark_put(struct dbk_connection *connection, const struct dbk_as_of_mark *mark,
+                       struct dbk_error *err)
 {
-    int rc = dbk_connection_begin(connection, DBK_BEGIN_WRITE, err);
-    if (rc == DBK_OK)
-        rc = dbk_generation_catalog(connection, err);
+    int rc = dbk_generation_catalog(connection, err);
     if (rc == DBK_OK)
         rc = dbk_connection_run(connection,
                                 "CREATE TABLE IF NOT EXISTS _daybook_as_of (id INTEGER PRIMARY "
@@ -104,8 +107,15 @@ int dbk_as_of_mark_write(struct dbk_connection *connection, const struct dbk_as_
                                 "NOT NULL, occurred INTEGER NOT NULL, time INTEGER NOT NULL, "
                                 "target INTEGER NOT NULL)",
                                 err);
+    return rc == DBK_OK ? write_row(connection, mark, err) : rc;
+}
+
+int dbk_as_of_mark_write(struct dbk_connection *connection, const struct dbk_as_of_mark *mark,
+                         struct dbk_error *err)
+{
+    int rc = dbk_connection_begin(connection, DBK_BEGIN_WRITE, err);
     if (rc == DBK_OK)
-        rc = write_row(connection, mark, err);
+        rc = dbk_as_of_mark_put(connection, mark, err);
     if (rc == DBK_OK)
         rc = dbk_connection_run(connection, "COMMIT", err);
     if (rc < 0 && dbk_connection_in_transaction(connection))
@@ -115,7 +125,7 @@ int dbk_as_of_mark_write(struct dbk_connection *connection, const struct dbk_as_
 
 bool dbk_as_of_mark_same(const struct dbk_as_of_mark *a, const struct dbk_as_of_mark *b)
 {
-    return strcmp(a->book, b->book) == 0 && strcmp(a->model, b->model) == 0 &&
+    return a->view == b->view && strcmp(a->book, b->book) == 0 && strcmp(a->model, b->model) == 0 &&
            strcmp(a->fingerprint, b->fingerprint) == 0 && a->time.occurred == b->time.occurred &&
            (a->time.occurred ? a->time.time_us == b->time.time_us : a->target == b->target);
 }
@@ -142,8 +152,9 @@ int dbk_as_of_path(const char *folder, const struct dbk_as_of_mark *mark,
         (void)snprintf(when, sizeof(when), "occurred-%s", time);
     else
         (void)snprintf(when, sizeof(when), "at-%ju", (uintmax_t)mark->target);
-    int size = snprintf(path_out, DBK_AS_OF_PATH_SIZE, "%s/%s-%s-%.*s" SUFFIX, folder, mark->model,
-                        when, FINGERPRINT_DIGITS, mark->fingerprint);
+    int size =
+        snprintf(path_out, DBK_AS_OF_PATH_SIZE, "%s/%s-%s%s-%.*s" SUFFIX, folder, mark->model,
+                 mark->view ? "view-" : "", when, FINGERPRINT_DIGITS, mark->fingerprint);
     return size < DBK_AS_OF_PATH_SIZE
                ? DBK_OK
                : dbk_error_set(err, DBK_ELIMIT, "a file in %s would have a name past %d bytes",
@@ -232,14 +243,17 @@ static int list_one(const char *name, void *context)
     dbk_connection_free(connection);
     if (rc == DBK_ENOTFOUND || rc == DBK_ENOMEM)
         return rc == DBK_ENOMEM ? rc : DBK_OK;
-    return listing->each(&(struct dbk_as_of_file){.name = name,
-                                                  .model = mark.model,
-                                                  .time = mark.time,
-                                                  .position = mark.position,
-                                                  .target = mark.target,
-                                                  .size = size_of(listing->os, path),
-                                                  .current = is_current(listing->models, &mark)},
-                         listing->context);
+    return listing->each(
+        &(struct dbk_as_of_file){.name = name,
+                                 .model = mark.model,
+                                 .fingerprint = mark.fingerprint,
+                                 .view = mark.view,
+                                 .time = mark.time,
+                                 .position = mark.position,
+                                 .target = mark.target,
+                                 .size = size_of(listing->os, path),
+                                 .current = !mark.view && is_current(listing->models, &mark)},
+        listing->context);
 }
 
 int dbk_models_as_of_list(struct dbk_models *models, struct dbk_os *os, const char *folder,
@@ -273,6 +287,8 @@ static int note(const struct dbk_as_of_file *file, void *context)
     const struct dbk_as_of_removal *removal = removing->removal;
     const struct dbk_as_of_time *time = removal->time;
     bool meant = removal->model == NULL || strcmp(removal->model, file->model) == 0;
+    if (removal->kind != DBK_AS_OF_ANY)
+        meant = meant && file->view == (removal->kind == DBK_AS_OF_VIEWS);
     if (time != NULL)
         meant = meant && time->occurred == file->time.occurred &&
                 (time->occurred ? time->time_us == file->time.time_us

@@ -17,6 +17,7 @@ struct dbk_as_of_mark {
     char book[DBK_UUID_TEXT_SIZE];
     char model[DBK_AS_OF_MODEL_SIZE];
     char fingerprint[DBK_FINGERPRINT_SIZE];
+    bool view; /* of a view, whose catalog is in the file; else of a model */
     struct dbk_as_of_time time;
     uint64_t target;
     uint64_t position; /* read only */
@@ -28,6 +29,9 @@ int dbk_as_of_mark_read(struct dbk_connection *connection, struct dbk_as_of_mark
 /* Makes the catalogs where they are missing, and the row; in one transaction. */
 int dbk_as_of_mark_write(struct dbk_connection *connection, const struct dbk_as_of_mark *mark,
                          struct dbk_error *err) DBK_MUST_CHECK;
+/* The same inside of a transaction. */
+int dbk_as_of_mark_put(struct dbk_connection *connection, const struct dbk_as_of_mark *mark,
+                       struct dbk_error *err) DBK_MUST_CHECK;
 /* True when both are of one model of one book at one time, as it is defined: only how far they
    got may differ. */
 bool dbk_as_of_mark_same(const struct dbk_as_of_mark *a, const struct dbk_as_of_mark *b);
