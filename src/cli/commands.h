@@ -100,6 +100,7 @@ int dbk_run_capture_ls(const struct dbk_arguments *arguments);
 int dbk_run_capture_resnapshot(const struct dbk_arguments *arguments);
 int dbk_run_capture_wait(const struct dbk_arguments *arguments);
 int dbk_run_model_as_of(const struct dbk_arguments *arguments);
+int dbk_run_view_as_of(const struct dbk_arguments *arguments);
 int dbk_run_model_drop(const struct dbk_arguments *arguments);
 int dbk_run_model_letters(const struct dbk_arguments *arguments);
 int dbk_run_model_ls(const struct dbk_arguments *arguments);

@@ -160,6 +160,25 @@ static const struct dbk_cli_command commands[] = {
      .positional_max = 1,
      .book = true,
      .run = dbk_run_view_refresh},
+    {.name = "view as-of",
+     .positional = "[VIEW [TIME]]",
+     .summary = "a view as it was at a time or a position, in a file of its own",
+     .details =
+         "Its SELECT over the log up to TIME and over its models as of then, which are built\n"
+         "first (see `model as-of`), into a SQLite file, which is kept and found again. The view\n"
+         "itself is left alone. Without TIME it lists the files there are.",
+     .examples = EXAMPLES("daybook view as-of daily_sales_summary 2011-03-01",
+                          "daybook view as-of daily_sales_summary --position 1000",
+                          "daybook view as-of", "daybook view as-of --rm"),
+     .options =
+         OPTIONS(OPTION("at", TIME, "TIME", "the same as TIME"),
+                 OPTION("occurred-at", TIME, "TIME", "only events that had occurred at this time"),
+                 OPTION("position", NUMBER, "N", "up to this event, whenever it was recorded"),
+                 OPTION("out", TEXT, "FILE", "build this file, which is not listed"),
+                 FLAG("rm", "remove the view's files; without VIEW those of all")),
+     .positional_max = 2,
+     .book = true,
+     .run = dbk_run_view_as_of},
 };
 
 const struct dbk_cli_family dbk_cli_commands_derive = DBK_CLI_FAMILY(commands);

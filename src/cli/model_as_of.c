@@ -116,6 +116,8 @@ static int list_one(const struct dbk_as_of_file *file, void *context)
     struct dbk_buf *row = &listing->row;
     const struct dbk_json_node *root = NULL;
     bool first = true;
+    if (file->view)
+        return DBK_OK;
     if (listing->wish->model != NULL && strcmp(listing->wish->model, file->model) != 0)
         return DBK_OK;
     dbk_buf_reset(row);
@@ -181,8 +183,10 @@ static int remove_files(const struct dbk_arguments *arguments, struct dbk_link *
     struct dbk_buf out;
     uint64_t count = 0;
     bool first = true;
-    int rc = dbk_engine_as_of_remove(dbk_link_engine(link), wish->model,
-                                     wish->timed ? &wish->time : NULL, &count, err);
+    /* Without a model also those that cannot be read; those of views are made of models. */
+    int rc = dbk_engine_as_of_remove(dbk_link_engine(link),
+                                     wish->model == NULL ? DBK_AS_OF_ANY : DBK_AS_OF_MODELS,
+                                     wish->model, wish->timed ? &wish->time : NULL, &count, err);
     if (rc < 0)
         return rc;
     dbk_buf_init(&out, ROW_SIZE_MAX);

@@ -21,20 +21,44 @@ int dbk_engine_as_of(struct dbk_engine *engine, const struct dbk_as_of_options *
     return dbk_models_as_of(engine->models, &own, as_of_out, err);
 }
 
+struct listing {
+    const struct dbk_engine *engine;
+    dbk_as_of_each_fn each;
+    void *context;
+};
+
+/* What views' definitions are now the models do not know. */
+static int list_one(const struct dbk_as_of_file *file, void *context)
+{
+    const struct listing *listing = context;
+    const struct dbk_book *book = listing->engine->book;
+    struct dbk_as_of_file own = *file;
+    for (size_t i = 0; file->view && i < book->view_count; i++) {
+        char fingerprint[DBK_VIEW_FINGERPRINT_SIZE];
+        if (strcmp(book->views[i].name, file->model) != 0)
+            continue;
+        dbk_engine_view_fingerprint(listing->engine, &book->views[i], fingerprint);
+        own.current = strcmp(fingerprint, file->fingerprint) == 0;
+    }
+    return listing->each(&own, listing->context);
+}
+
 int dbk_engine_as_of_list(struct dbk_engine *engine, dbk_as_of_each_fn each, void *context,
                           struct dbk_error *err)
 {
-    return dbk_models_as_of_list(engine->models, engine->os, engine->as_of, each, context, err);
+    struct listing listing = {engine, each, context};
+    return dbk_models_as_of_list(engine->models, engine->os, engine->as_of, list_one, &listing,
+                                 err);
 }
 
-int dbk_engine_as_of_remove(struct dbk_engine *engine, const char *model,
+int dbk_engine_as_of_remove(struct dbk_engine *engine, enum dbk_as_of_kind kind, const char *model,
                             const struct dbk_as_of_time *time, uint64_t *count_out,
                             struct dbk_error *err)
 {
     return dbk_models_as_of_remove(
         engine->models,
         &(struct dbk_as_of_removal){
-            .os = engine->os, .folder = engine->as_of, .model = model, .time = time},
+            .os = engine->os, .folder = engine->as_of, .kind = kind, .model = model, .time = time},
         count_out, err);
 }
 
@@ -213,6 +237,8 @@ int dbk_rows_open_as_of(struct dbk_engine *engine, const struct dbk_rows_options
 {
     struct needs needs = {0};
     int rc = dbk_models_as_of_position(engine->store, options->at, &rows->position, err);
+    if (options->position_max != 0 && options->position_max < rows->position)
+        rows->position = options->position_max;
     if (rc == DBK_OK)
         rc = find_needs(engine, options, rows, &needs, err);
     if (rc == DBK_OK)
@@ -225,6 +251,8 @@ int dbk_rows_open_as_of(struct dbk_engine *engine, const struct dbk_rows_options
         rc = lead_names(engine, &needs, rows, err);
     if (rc == DBK_OK)
         rc = dbk_target_attach_events(rows->connection, engine->store, err);
+    if (rc == DBK_OK && options->position_max != 0) /* A view reads the log as the book is. */
+        dbk_target_whole_events(rows->connection);
     if (rc == DBK_OK)
         rc = dbk_connection_begin(rows->connection, DBK_BEGIN_READ, err);
     if (rc == DBK_OK)

@@ -162,6 +162,7 @@ struct dbk_rows_options {
     /* As it all was at a time: models are built as of then (progress may be NULL), views computed.
        NULL: now. Not with `database` and `after`. */
     const struct dbk_as_of_time *at;
+    uint64_t position_max; /* with `at`: nothing past it; 0: none */
     dbk_progress_fn progress;
     void *context;
 };
@@ -176,9 +177,35 @@ int dbk_engine_as_of(struct dbk_engine *engine, const struct dbk_as_of_options *
                      struct dbk_as_of *as_of_out, struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_engine_as_of_list(struct dbk_engine *engine, dbk_as_of_each_fn each, void *context,
                           struct dbk_error *err) DBK_MUST_CHECK;
-int dbk_engine_as_of_remove(struct dbk_engine *engine, const char *model,
+int dbk_engine_as_of_remove(struct dbk_engine *engine, enum dbk_as_of_kind kind, const char *model,
                             const struct dbk_as_of_time *time, uint64_t *count_out,
                             struct dbk_error *err) DBK_MUST_CHECK;
+
+/* A view as it was, in a file of its own beside those of the models that it is made of. */
+struct dbk_view_as_of_options {
+    const char *view;
+    struct dbk_as_of_time time;
+    uint64_t position;        /* as of this one instead of a time; 0: by the time */
+    const char *file;         /* build this one instead of one in the folder; NULL: none */
+    dbk_progress_fn progress; /* may be NULL; false ends the build */
+    void *context;
+};
+struct dbk_view_as_of {
+    char file[DBK_AS_OF_PATH_SIZE];
+    uint64_t position;        /* everything up to it is in, as far as it belongs to the time */
+    int64_t position_time_us; /* when that event was recorded; DBK_TIME_NONE: there is none */
+    uint64_t rows;
+    bool found; /* the file was whole already */
+};
+/*
+ * Builds it, or finds it.
+ *
+ * DBK_ENOTFOUND  no such view
+ * DBK_EINVAL     the view does not stand on the log; or the log has no such position
+ * and as dbk_models_as_of and dbk_engine_rows
+ */
+int dbk_engine_view_as_of(struct dbk_engine *engine, const struct dbk_view_as_of_options *options,
+                          struct dbk_view_as_of *as_of_out, struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_rows_column_count(const struct dbk_rows *rows);
 const char *dbk_rows_column_name(const struct dbk_rows *rows, int column);
 /* 1: a row; 0: the end; negative: an error. Values are valid until the next call. */

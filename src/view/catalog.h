@@ -31,7 +31,6 @@
 
 #include "view/view.h"
 
-#define DBK_VIEW_FINGERPRINT_SIZE 65 /* with its NUL */
 /* A stored table's name with its NUL. */
 #define DBK_VIEW_TABLE_SIZE_MAX 256
 

@@ -62,6 +62,9 @@ int dbk_view_parse(const char *name, const char *file, struct dbk_slice text,
                    struct dbk_view_definition *definition_out, struct dbk_diagnostics *diagnostics,
                    struct dbk_error *err) DBK_MUST_CHECK;
 
+/* SHA-256 of the file, in hexadecimal: whose rows are stored. */
+#define DBK_VIEW_FINGERPRINT_SIZE 65 /* with its NUL */
+
 /* Copies a definition into an arena. DBK_ENOMEM */
 int dbk_view_definition_copy(struct dbk_arena *arena, const struct dbk_view_definition *from,
                              struct dbk_view_definition *to) DBK_MUST_CHECK;
@@ -179,5 +182,26 @@ int dbk_views_status(struct dbk_views *views, size_t index, struct dbk_view_stat
                      struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_views_find(struct dbk_views *views, const char *name, size_t *index_out,
                    struct dbk_error *err) DBK_MUST_CHECK;
+
+/* What a view gives, into a plain table of its name. */
+struct dbk_view_copy {
+    const char *name;
+    const char *fingerprint;
+    uint64_t position; /* that the rows are as of */
+    int64_t as_of_us;  /* when they are read */
+    int column_count;
+    const char *(*column)(void *context, int column);
+    int (*next)(void *context, struct dbk_error *err); /* 1: a row; 0: the end; or an error */
+    struct dbk_value (*value)(void *context, int column);
+    void *context;
+    dbk_progress_fn progress; /* may be NULL; false ends it: DBK_ESTOPPED */
+    void *progress_context;
+};
+/* Makes the table, and the catalog with the view's row, inside of a transaction. */
+int dbk_view_copy_rows(struct dbk_connection *connection, const struct dbk_view_copy *copy,
+                       uint64_t *rows_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* How many rows such a file's view has. */
+int dbk_view_copied(const char *file, const char *name, uint64_t *rows_out,
+                    struct dbk_error *err) DBK_MUST_CHECK;
 
 #endif

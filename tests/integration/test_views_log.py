@@ -5,12 +5,13 @@ import collections
 import decimal
 import json
 import shutil
+import sqlite3
 import subprocess
 import time
 
 import pytest
 
-from conftest import ROOT, SHOP, Book, clean_environment
+from conftest import ROOT, SHOP, Book, clean_environment, killed_at
 from test_forget import NAME, fill
 from test_upcasting import TO_CENTS, VERSIONS, write
 
@@ -131,3 +132,101 @@ def test_daily_sales_while_an_import_runs(sales, serve, tmp_path):
         assert rows == sales_of(events, position), position
     shown = sales.json("view", "show", "daily_sales_summary")
     assert shown["last_mode"] == "incremental"
+
+
+# ---- As of a time ----
+
+@pytest.fixture(scope="module")
+def filled(binary, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("filled")
+    book = Book(binary, SHOP, folder / "data")
+    (folder / "retail.csv").write_text(retail(600))
+    book.run("import", folder / "retail.csv", "--as", "online_retail", "--batch", 100)
+    book.events = book.run("read", "-o", "jsonl").lines
+    return book
+
+
+def sales_in(file):
+    with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as database:
+        return {(date, region, category): round(sales * 1000) for date, region, category, sales in
+                database.execute("SELECT date, region, category, sales FROM daily_sales_summary")}
+
+
+def test_a_view_as_of_a_position(filled):
+    last = filled.events[-1]["position"]
+    for position in (1, 2, 57, 300, last - 1, last):
+        built = filled.json("view", "as-of", "daily_sales_summary", "--position", position)
+        rows = sales_of(filled.events, position)
+        assert (built["position"], built["rows"], built["built"]) == (position, len(rows), "now")
+        assert sales_in(built["file"]) == rows
+        again = filled.json("view", "as-of", "daily_sales_summary", "--position", position)
+        assert again == built | {"built": "before"}
+    listed = filled.json("view", "as-of")
+    assert {row["position"] for row in listed} == {1, 2, 57, 300, last - 1, last}
+    assert {row["state"] for row in listed} == {"whole"}
+    assert filled.json("model", "as-of") == []
+    assert filled.json("view", "as-of", "--rm") == {"removed": 6}
+    assert filled.json("view", "as-of") == []
+
+
+def test_a_view_as_of_a_time(filled, tmp_path):
+    """By the clock of the book, by that of what happened, and through a read model."""
+    event = filled.events[400]
+    upto = max(e["position"] for e in filled.events if e["time"] <= event["time"])
+    built = filled.json("view", "as-of", "daily_sales_summary", event["time"],
+                        "--out", tmp_path / "then.db")
+    assert built["file"] == str(tmp_path / "then.db")
+    assert sales_in(built["file"]) == sales_of(filled.events, upto)
+    built = filled.json("view", "as-of", "daily_sales_summary", "--occurred-at",
+                        filled.events[50]["occurred"])
+    occurred = [e for e in filled.events if e["occurred"] <= filled.events[50]["occurred"]]
+    assert sales_in(built["file"]) == sales_of(occurred, len(filled.events))
+    built = filled.json("view", "as-of", "daily_orders", "--position", 300)
+    placed = collections.Counter(
+        (e["occurred"][:10], e["data"]["country"]) for e in filled.events[:300]
+        if e["type"] in ("OrderPlaced", "ReturnPlaced"))
+    with sqlite3.connect(f"file:{built['file']}?mode=ro", uri=True) as database:
+        assert {(d, r): n for d, r, n in database.execute(
+            "SELECT date, region, orders FROM daily_orders")} == placed
+    filled.run("model", "as-of", "--rm")
+    assert filled.json("view", "as-of") == []
+
+
+def test_what_a_view_as_of_a_time_refuses(filled, tmp_path, binary):
+    def errors(*arguments, status=1):
+        return filled.run("view", "as-of", *arguments, status=status).errors
+    last = filled.events[-1]["position"]
+    assert "no view is named daily_ordres; did you mean daily_orders?" in \
+        errors("daily_ordres", "--position", 1)
+    assert f"there is no position {last + 1}: the log ends at {last}" in \
+        errors("daily_orders", "--position", last + 1)
+    other = tmp_path / "other.db"
+    with sqlite3.connect(other) as database:
+        database.execute("CREATE TABLE mine (a)")
+    assert "it holds something else" in \
+        errors("daily_orders", "--position", 5, "--out", other)
+    assert "takes one of TIME" in errors("daily_orders", "2011-01-01", "--position", 5, status=2)
+    folder = tmp_path / "book"
+    (tmp_path / "link").write_text("host=/nowhere")
+    write(folder, {"book.yaml": "book: away\ndatabases:\n  away: postgres:file:../link\n",
+                   "views/theirs.sql": "-- refresh: on demand\n-- database: away\nSELECT 1 AS a\n"})
+    away = Book(binary, folder, tmp_path / "data")
+    assert "view theirs does not stand on the log: it is a SELECT of the server `away`" in \
+        away.run("view", "as-of", "theirs", "2011-01-01", status=None).errors
+
+
+def test_a_build_that_was_cut_short(filled, kill_at):
+    """Killed at any of its writes, it is whole with the next, and nothing else is shown."""
+    filled.run("view", "as-of", "--rm")
+    ask = ("view", "as-of", "daily_sales_summary", "--position", 500, "-o", "json")
+    expected = sales_of(filled.events, 500)
+    for number in range(1, 400, 7):
+        done = killed_at(kill_at, filled.command(*ask), number).returncode == 0
+        listed = filled.json("view", "as-of")
+        assert [row["position"] for row in listed] in ([], [500])
+        built = filled.json(*ask[:-2])
+        assert sales_in(built["file"]) == expected
+        filled.run("view", "as-of", "--rm")
+        if done:
+            return
+    pytest.fail("it never ended by itself")
