@@ -39,28 +39,29 @@ extern "C" {
 /* Values are stable. */
 enum daybook_code {
     DAYBOOK_OK = 0,
-    DAYBOOK_EINVAL = -1,     /* invalid argument */
-    DAYBOOK_ENOMEM = -2,     /* out of memory */
-    DAYBOOK_EIO = -3,        /* input or output failed */
-    DAYBOOK_ECORRUPT = -4,   /* stored data is damaged */
-    DAYBOOK_ENOTFOUND = -5,  /* not found */
-    DAYBOOK_EEXISTS = -6,    /* exists already */
-    DAYBOOK_ECONFLICT = -7,  /* a condition of the append does not hold */
-    DAYBOOK_ELIMIT = -8,     /* a limit is exceeded */
-    DAYBOOK_EFULL = -9,      /* no space left on the disk */
-    DAYBOOK_EBUSY = -10,     /* held by another process */
-    DAYBOOK_EFORMAT = -11,   /* written by a newer version of Daybook */
-    DAYBOOK_EUNKNOWN = -12,  /* the outcome is unknown */
-    DAYBOOK_ESTOPPED = -13,  /* stopped after an earlier failure */
-    DAYBOOK_ETIMEOUT = -14,  /* took too long */
-    DAYBOOK_EREFUSED = -15,  /* refused by a command or a constraint */
-    DAYBOOK_ESCRIPT = -16,   /* a script or handler failed */
-    DAYBOOK_EDENIED = -17,   /* not allowed */
-    DAYBOOK_ECONNECT = -18,  /* cannot connect */
-    DAYBOOK_EBOOK = -19,     /* the book's definitions have faults */
-    DAYBOOK_ESTALE = -20,    /* further behind than its max_lag */
-    DAYBOOK_EKEY = -21,      /* no good API key: of a server, not of this library */
-    DAYBOOK_ETHROTTLED = -22 /* more requests than a key's limit: likewise */
+    DAYBOOK_EINVAL = -1,      /* invalid argument */
+    DAYBOOK_ENOMEM = -2,      /* out of memory */
+    DAYBOOK_EIO = -3,         /* input or output failed */
+    DAYBOOK_ECORRUPT = -4,    /* stored data is damaged */
+    DAYBOOK_ENOTFOUND = -5,   /* not found */
+    DAYBOOK_EEXISTS = -6,     /* exists already */
+    DAYBOOK_ECONFLICT = -7,   /* a condition of the append does not hold */
+    DAYBOOK_ELIMIT = -8,      /* a limit is exceeded */
+    DAYBOOK_EFULL = -9,       /* no space left on the disk */
+    DAYBOOK_EBUSY = -10,      /* held by another process */
+    DAYBOOK_EFORMAT = -11,    /* written by a newer version of Daybook */
+    DAYBOOK_EUNKNOWN = -12,   /* the outcome is unknown */
+    DAYBOOK_ESTOPPED = -13,   /* stopped after an earlier failure */
+    DAYBOOK_ETIMEOUT = -14,   /* took too long */
+    DAYBOOK_EREFUSED = -15,   /* refused by a command or a constraint */
+    DAYBOOK_ESCRIPT = -16,    /* a script or handler failed */
+    DAYBOOK_EDENIED = -17,    /* not allowed */
+    DAYBOOK_ECONNECT = -18,   /* cannot connect */
+    DAYBOOK_EBOOK = -19,      /* the book's definitions have faults */
+    DAYBOOK_ESTALE = -20,     /* further behind than its max_lag */
+    DAYBOOK_EKEY = -21,       /* no good API key: of a server, not of this library */
+    DAYBOOK_ETHROTTLED = -22, /* more requests than a key's limit: likewise */
+    DAYBOOK_EGONE = -23       /* no longer kept: likewise */
 };
 
 struct daybook_error {

@@ -49,7 +49,8 @@ static inline void dbk_ignore(int rc)
     X(EBOOK, -19, "book", "the book's definitions have faults")                                    \
     X(ESTALE, -20, "stale", "further behind than its max_lag")                                     \
     X(EKEY, -21, "unauthorized", "no good API key")                                                \
-    X(ETHROTTLED, -22, "throttled", "more requests than the API key's limit")
+    X(ETHROTTLED, -22, "throttled", "more requests than the API key's limit")                      \
+    X(EGONE, -23, "gone", "no longer kept")
 
 enum dbk_code {
     DBK_OK = 0,

@@ -155,15 +155,20 @@ static const struct dbk_cli_command commands[] = {
      .run = dbk_run_read},
     {.name = "tail",
      .positional = "",
-     .summary = "follow the book: what is stored, then what comes",
-     .details = "Without --after and --from-time it begins with what comes next. Ctrl-C ends it.",
+     .summary = "follow the book, or a view: what is stored, then what comes",
+     .details =
+         "Without --after and --from-time it begins with what comes next. With --view it begins "
+         "with the\nview's rows (=), and goes on with the rows that come (+), go (-) and change "
+         "(~); "
+         "--after goes on\nbehind the `id` of a change, as -o json shows it. Ctrl-C ends it.",
      .examples = EXAMPLES("daybook tail", "daybook tail --category order --after 0 -o jsonl",
-                          "daybook tail --from-time \"2011-03-01 08:26\""),
+                          "daybook tail --from-time \"2011-03-01 08:26\"",
+                          "daybook tail --view sales -o jsonl"),
      .options =
-         OPTIONS(FILTERS, CORRELATION,
-                 OPTION("after", TEXT, "POSITION|now", "begin behind this position (now)"),
+         OPTIONS(FILTERS, CORRELATION, OPTION("view", TEXT, "VIEW", "the changes of this view"),
+                 OPTION("after", TEXT, "POSITION|now", "begin behind this position (now), or id"),
                  OPTION("from-time", TIME, "TIME", "begin with what was recorded then or later"),
-                 OPTION("limit", NUMBER, "N", "end after so many events"),
+                 OPTION("limit", NUMBER, "N", "end after so many events or changes"),
                  FLAG("no-follow", "end where the book ends"),
                  FLAG("raw", "as stored: in the schema version it was written in")),
      .book = true,

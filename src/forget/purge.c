@@ -9,6 +9,7 @@
 
 #include "base/assert.h"
 #include "forget/state.h"
+#include "view/changes.h"
 
 /* How long a model may take to get to where its subject was forgotten. */
 #define MODEL_TIMEOUT_US (INT64_C(60) * 1000000)
@@ -110,6 +111,9 @@ static int refresh_view(struct purging *purging, size_t index, struct dbk_error 
         if (rc == DBK_OK)
             rc = dbk_views_status(views, index, &status, err);
     }
+    /* What its refreshes changed may hold what was purged. */
+    if (rc == DBK_OK)
+        rc = dbk_views_forget_changes(views, status.name, err);
     purging->counts.views += rc == DBK_OK;
     return rc;
 }

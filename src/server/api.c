@@ -128,6 +128,10 @@ const struct dbk_route dbk_routes[] = {
     {"GET", "/views/{view}", dbk_api_view_rows, "after timeout_ms limit",
      "A view's rows, and as of when they are", false},
     {"GET", "/views/{view}/status", dbk_api_view, "", "A view's status", false},
+    {"GET", "/views/{view}/changes", dbk_api_view_changes, "after limit wait_ms",
+     "A view's rows and what its refreshes change of them, or behind `after` only these: live as "
+     "text/event-stream, else what there is, a line a change",
+     false},
     {"GET", "/views/{view}/explain", dbk_api_view_explain, "", "How a view is maintained", false},
     {"POST", "/views/{view}/verify", dbk_api_view_verify, "",
      "Compares a view's rows with its SELECT", false},
@@ -172,6 +176,8 @@ int dbk_api_status(int code)
     case DBK_ECONFLICT:
     case DBK_EEXISTS:
         return 409;
+    case DBK_EGONE:
+        return 410;
     case DBK_ELIMIT:
         return 413;
     case DBK_EREFUSED:

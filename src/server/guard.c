@@ -84,6 +84,7 @@ static const struct rule rules[] = {
     {"GET", "/views", LISTED, DBK_SCOPE_VIEW, 0},
     {"GET", "/views/{view}", SCOPE, DBK_SCOPE_VIEW, 1},
     {"GET", "/views/{view}/status", SCOPE, DBK_SCOPE_VIEW, 1},
+    {"GET", "/views/{view}/changes", SCOPE, DBK_SCOPE_VIEW, 1},
     {"GET", "/views/{view}/explain", SCOPE, DBK_SCOPE_VIEW, 1},
     {"POST", "/views/{view}/verify", SCOPE, DBK_SCOPE_OPERATE, 1},
     {"POST", "/views/{view}/refresh", SCOPE, DBK_SCOPE_OPERATE, 1},

@@ -79,6 +79,7 @@ int dbk_api_capture_resnapshot(struct dbk_api_call *call, struct dbk_error *err)
 int dbk_api_views(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_view(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_view_rows(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_view_changes(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_view_explain(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_view_verify(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_view_refresh(struct dbk_api_call *call, struct dbk_error *err);

@@ -180,6 +180,27 @@ static int check_columns(struct check *check, const struct dbk_view_definition *
     return DBK_OK;
 }
 
+/* Those by which a row is known must be of the result. */
+static int check_key(struct check *check, const struct dbk_view_definition *view,
+                     struct dbk_statement *statement)
+{
+    int count = dbk_statement_column_count(statement);
+    int rc = DBK_OK;
+    for (size_t i = 0; rc == DBK_OK && i < view->key_count; i++) {
+        bool found = false;
+        for (int j = 0; j < count && !found; j++)
+            found = strcmp(view->key[i], dbk_statement_column_name(statement, j)) == 0;
+        if (found)
+            continue;
+        const struct dbk_diagnostic texts = {
+            .what = dbk_arena_format(&check->arena, "the view has no column `%s`", view->key[i]),
+            .why = "rows could not be known by it",
+            .fix = "name columns of the SELECT, as they are written there"};
+        rc = texts.what == NULL ? DBK_ENOMEM : fault(check, view, view->key_place, &texts);
+    }
+    return rc;
+}
+
 /* Enters the view as an empty table, for the views that stand on it and for its indexes. */
 static int enter(struct check *check, struct dbk_connection *connection,
                  const struct dbk_view_definition *view, struct dbk_statement *statement)
@@ -308,6 +329,8 @@ static int check_view(struct check *check, struct dbk_connection *connection,
         rc = check_columns(check, view, statement);
         if (rc == DBK_OK && view->name != NULL)
             rc = check_parameters(check, view);
+        if (rc == DBK_OK && view->name != NULL)
+            rc = check_key(check, view, statement);
         if (rc == DBK_OK && view->name != NULL)
             rc = check_mode(check, connection, view);
         if (rc == DBK_OK && view->name != NULL)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "view/catalog.h"
+#include "view/difference.h"
 
 int dbk_delta_run_values(struct dbk_delta *delta, const struct dbk_value *values, size_t count,
                          struct dbk_error *err)
@@ -291,22 +292,46 @@ static int apply_window(struct dbk_delta *delta, const struct dbk_relation *wind
     return rc == DBK_OK ? dbk_delta_note(delta, window, "x", 1, err) : rc;
 }
 
-int dbk_delta_note(struct dbk_delta *delta, const struct dbk_relation *relation, const char *keys,
-                   int weight, struct dbk_error *err)
+/* FROM and WHERE of the rows of touched keys. */
+static void append_touched(struct dbk_delta *delta, const struct dbk_relation *relation,
+                           const char *keys)
 {
     struct dbk_buf *sql = &delta->sql;
     const char *prefix = strcmp(keys, "g") == 0 ? "_daybook_" : "";
-    if (!relation->stored)
-        return DBK_OK;
-    dbk_buf_append_format(sql, "INSERT INTO temp.d%zu SELECT %d, v.rowid", relation->number,
-                          weight);
-    for (size_t i = 0; i < relation->column_count; i++)
-        dbk_buf_append_format(sql, ", v.%s", relation->columns[i]);
     dbk_buf_append_format(sql, " FROM temp.%s AS x CROSS JOIN ", keys);
     dbk_emit_name(sql, delta->table);
     dbk_buf_append_text(sql, " AS v ON 1");
     for (size_t i = 0; i < relation->key_count; i++)
         dbk_buf_append_format(sql, " AND v._daybook_k%zu IS x.%sk%zu", i, prefix, i);
+}
+
+/* Those that the view shows of them, for who follows it. */
+static int note_shown(struct dbk_delta *delta, const struct dbk_relation *root, const char *keys,
+                      int weight, struct dbk_error *err)
+{
+    const struct dbk_difference *difference = delta->difference;
+    struct dbk_buf *sql = &delta->sql;
+    if (difference == NULL || dbk_difference_is_whole(difference))
+        return DBK_OK;
+    dbk_buf_append_format(sql, "INSERT INTO temp.r SELECT %d, ", weight);
+    dbk_buf_append(sql, dbk_buf_slice(&difference->columns));
+    append_touched(delta, root, keys);
+    if (root->kind == DBK_RELATION_GROUP && root->having != NULL)
+        dbk_buf_append_text(sql, " AND v._daybook_shown = 1");
+    return dbk_delta_run(delta, err);
+}
+
+int dbk_delta_note(struct dbk_delta *delta, const struct dbk_relation *relation, const char *keys,
+                   int weight, struct dbk_error *err)
+{
+    struct dbk_buf *sql = &delta->sql;
+    if (!relation->stored)
+        return note_shown(delta, relation, keys, weight, err);
+    dbk_buf_append_format(sql, "INSERT INTO temp.d%zu SELECT %d, v.rowid", relation->number,
+                          weight);
+    for (size_t i = 0; i < relation->column_count; i++)
+        dbk_buf_append_format(sql, ", v.%s", relation->columns[i]);
+    append_touched(delta, relation, keys);
     return dbk_delta_run(delta, err);
 }
 

@@ -27,6 +27,8 @@
 
 #include "view/layout.h"
 
+struct dbk_difference;
+
 struct dbk_delta {
     struct dbk_connection *connection; /* inside a write transaction */
     const struct dbk_algebra *tree;
@@ -35,6 +37,7 @@ struct dbk_delta {
     bool *changed;             /* by relation's number: the table has a difference */
     bool all;                  /* all are thought to have one: for an explanation */
     int64_t rows;              /* that the view shows: those that came, less those that went */
+    const struct dbk_difference *difference; /* gets the touched rows; NULL: nobody wants them */
     /* of the relation under way: */
     const char *table;        /* its rows */
     const char *const *names; /* of its outputs */

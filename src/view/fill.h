@@ -8,8 +8,8 @@
 #ifndef DBK_VIEW_FILL_H
 #define DBK_VIEW_FILL_H
 
+#include "view/difference.h"
 #include "view/logged.h"
-#include "view/plan.h"
 #include "view/refresh.h"
 
 #define DBK_FILL_MEMORY_MAX ((size_t)256 << 20) /* of rows read and not yet written */
@@ -32,6 +32,7 @@ struct dbk_fill {
     struct dbk_buf fill;      /* the SELECT of all that is stored, where the plan is incremental */
     int64_t *cursors;         /* of the plan's relations, in the snapshot */
     struct dbk_logged logged; /* what the snapshot has of the log */
+    struct dbk_recording recording;
 };
 
 /* Makes the table of row.generation with its indexes, and opens `insert`. */

@@ -6,6 +6,7 @@
 
 #include "view/follow.h"
 #include "view/logged.h"
+#include "view/record.h"
 
 static int clean(const struct dbk_view_definition *definition, struct dbk_error *err)
 {
@@ -20,6 +21,10 @@ static int clean(const struct dbk_view_definition *definition, struct dbk_error 
         rc = dbk_view_refresh_clean(connection, definition->name, row.generation, err);
     if (rc == DBK_OK)
         rc = dbk_follow_release(connection, definition->name, err);
+    if (rc == DBK_OK)
+        rc = dbk_record_create(connection, err);
+    if (rc == DBK_OK)
+        rc = dbk_record_clean(connection, definition->name, err);
     dbk_connection_free(connection);
     return rc;
 }
@@ -82,6 +87,7 @@ static int read_size(const struct dbk_view_definition *definition, uint64_t gene
 }
 
 static const struct dbk_view_home sqlite = {
+    .records = true,
     .clean = clean,
     .settle = settle,
     .row = read_row,

@@ -19,6 +19,7 @@
 struct dbk_view_home {
     /* A server: asking it costs a connection, and it may be down while the book is open. */
     bool remote;
+    bool records; /* views there can be followed (view/changes.h) */
     /* Makes the catalog, and removes what a refresh that a crash cut short has left behind. */
     int (*clean)(const struct dbk_view_definition *definition, struct dbk_error *err);
     /* Ends in a database what views needed that are not among these names. */

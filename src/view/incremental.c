@@ -4,8 +4,8 @@
  */
 #include <stdio.h>
 
+#include "view/difference.h"
 #include "view/logged.h"
-#include "view/plan.h"
 
 #define SQL_SIZE_MAX ((size_t)4 << 20)
 /* What a changed row is thought to take where none was measured. */
@@ -26,6 +26,8 @@ struct apply {
     struct dbk_logged stored; /* what the view has of the log */
     struct dbk_logged now;    /* and what it will have */
     struct dbk_delta delta;
+    struct dbk_recording recording; /* for those who follow the view */
+    struct dbk_difference difference;
 };
 
 static int give_up(struct apply *apply, const char *format, ...) DBK_PRINTF(2, 3);
@@ -228,20 +230,28 @@ static int move_cursors(struct apply *apply, struct dbk_error *err)
     return rc;
 }
 
+/* Up to where the view is fresh with this refresh. */
+static int find_position(struct apply *apply, uint64_t *position_out, struct dbk_error *err)
+{
+    uint64_t position = 0;
+    bool found = false;
+    int rc = dbk_view_position(apply->connection, apply->refresh->source, &position, &found, err);
+    if (rc < 0)
+        return rc;
+    *position_out = apply->reads_log ? apply->now.position
+                    : found          ? position
+                                     : apply->row->position;
+    return DBK_OK;
+}
+
 static int write_row(struct apply *apply, int64_t begun_us, struct dbk_error *err)
 {
     const struct dbk_view_refresh *refresh = apply->refresh;
     struct dbk_view_row *row = apply->row;
-    uint64_t position = 0;
-    bool found = false;
-    int rc = dbk_view_position(apply->connection, refresh->source, &position, &found, err);
+    int rc = find_position(apply, &row->position, err);
     if (rc < 0)
         return rc;
     row->rows = (uint64_t)((int64_t)row->rows + apply->delta.rows);
-    if (apply->reads_log)
-        row->position = apply->now.position;
-    else if (found)
-        row->position = position;
     row->as_of_us = refresh->os->now_us(refresh->os);
     row->tried_us = row->as_of_us;
     row->duration_us = refresh->os->monotonic_us(refresh->os) - begun_us;
@@ -273,6 +283,48 @@ static int judge(struct apply *apply, int rc, const struct dbk_error *failure,
     return is_trouble(rc) ? dbk_error_set(err, rc, "%s", why) : give_up(apply, "%s", why);
 }
 
+/* Where the view is recorded, its rows of before are noted, and the touched ones will be. */
+static int begin_recording(struct apply *apply, struct dbk_error *err)
+{
+    const struct dbk_view_plan *plan = apply->plan;
+    struct dbk_difference *difference = &apply->difference;
+    int rc = dbk_recording_begin(&apply->recording, apply->connection, apply->refresh->definition,
+                                 apply->refresh->os, err);
+    if (rc < 0 || apply->recording.record.epoch[0] == '\0' || apply->attempt->changes == 0)
+        return rc;
+    rc = find_position(apply, &apply->recording.position, err);
+    *difference = (struct dbk_difference){.connection = apply->connection,
+                                          .definition = apply->refresh->definition,
+                                          .plan = plan,
+                                          .names = plan->names,
+                                          .name_count = plan->name_count};
+    if (rc == DBK_OK)
+        rc = dbk_difference_init(difference, true, err);
+    if (rc == DBK_OK)
+        rc = dbk_difference_make(difference, apply->delta.view, err);
+    if (rc == DBK_OK && dbk_difference_is_whole(difference))
+        rc = dbk_difference_whole(difference, apply->row->generation, -1, err);
+    apply->delta.difference = difference;
+    return rc;
+}
+
+static int record(struct apply *apply, struct dbk_error *err)
+{
+    struct dbk_statement *select = NULL;
+    struct dbk_difference *difference = &apply->difference;
+    if (apply->delta.difference == NULL)
+        return DBK_OK;
+    int rc = dbk_difference_is_whole(difference)
+                 ? dbk_difference_whole(difference, apply->row->generation, 1, err)
+                 : DBK_OK;
+    if (rc == DBK_OK)
+        rc = dbk_difference_open(difference, &select, err);
+    if (rc == DBK_OK)
+        rc = dbk_recording_take(&apply->recording, select, SIZE_MAX, err);
+    dbk_statement_free(select);
+    return rc < 0 ? rc : DBK_OK;
+}
+
 /* The difference, taken and applied. */
 static int apply_difference(struct apply *apply, struct dbk_error *err)
 {
@@ -280,8 +332,12 @@ static int apply_difference(struct apply *apply, struct dbk_error *err)
     int rc = collect(apply, &failure);
     if (rc == DBK_OK)
         rc = choose(apply);
+    if (rc == DBK_OK)
+        rc = begin_recording(apply, &failure);
     if (rc == DBK_OK && apply->attempt->changes != 0)
         rc = dbk_delta_apply(&apply->delta, &failure);
+    if (rc == DBK_OK)
+        rc = record(apply, &failure);
     if (rc == DBK_OK)
         rc = dbk_delta_clear(&apply->delta, &failure);
     return judge(apply, rc, &failure, err);
@@ -318,6 +374,9 @@ static int run_write(struct apply *apply, int64_t gathering_us, struct dbk_error
         rc = move_cursors(apply, err);
     if (rc == DBK_OK)
         rc = write_row(apply, begun_us, err);
+    if (rc == DBK_OK)
+        rc = dbk_recording_end(&apply->recording, err);
+    apply->attempt->left = apply->attempt->left || apply->recording.left;
     return rc < 0 ? rc : dbk_connection_run(apply->connection, "COMMIT", err);
 }
 
@@ -364,6 +423,8 @@ int dbk_view_apply(const struct dbk_view_refresh *refresh, const struct dbk_view
     dbk_buf_init(&apply.delta.sql, SQL_SIZE_MAX);
     int rc = run(&apply, err);
     dbk_buf_release(&apply.delta.sql);
+    dbk_difference_release(&apply.difference);
+    dbk_recording_release(&apply.recording);
     if (rc == DBK_OK)
         attempt->done = true;
     return rc == DBK_EREFUSED && attempt->reason[0] != '\0' ? DBK_OK : rc;

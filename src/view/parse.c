@@ -2,9 +2,12 @@
 /* The comment head of a view's file: `-- key: value` lines before the SELECT. */
 #include "view/view.h"
 
-static const char *const head_keys[] = {"refresh", "database", "index", "mode"};
-#define HEAD_KEY_COUNT (sizeof(head_keys) / sizeof(head_keys[0]))
+enum head_key { REFRESH, DATABASE, INDEX, MODE, KEY, CHANGES, HEAD_KEY_COUNT };
+static const char *const head_keys[] = {"refresh", "database", "index", "mode", "key", "changes"};
 #define INDEXES_MAX 16
+#define KEY_COLUMNS_MAX 16
+#define CHANGES_MAX UINT64_C(100000000)
+#define CHANGE_MEBIBYTES_MAX UINT64_C(1048576)
 
 struct head {
     const char *file;
@@ -90,8 +93,95 @@ static int take_mode(struct head *head, struct dbk_slice value)
                  "write `auto`, `full` or `incremental`");
 }
 
+/* `-- key: date, region` */
+static int take_key(struct head *head, struct dbk_slice value)
+{
+    struct dbk_view_definition *definition = head->definition;
+    const char **columns = dbk_arena_alloc(head->arena, KEY_COLUMNS_MAX * sizeof(*columns));
+    if (columns == NULL)
+        return DBK_ENOMEM;
+    definition->key_place = (size_t)(value.data - head->text.data);
+    for (size_t at = 0; at <= value.size;) {
+        const char *comma = at == value.size ? NULL : memchr(value.data + at, ',', value.size - at);
+        size_t end = comma == NULL ? value.size : (size_t)(comma - value.data);
+        struct dbk_slice name = trim(dbk_slice(value.data + at, end - at));
+        if (name.size == 0 || definition->key_count == KEY_COLUMNS_MAX)
+            return fault(head, value.data + at, "a key is columns with commas between, at most 16",
+                         "by what a row is known would not be said",
+                         "write `-- key: date, region`");
+        columns[definition->key_count] = dbk_arena_copy(head->arena, name).data;
+        if (columns[definition->key_count++] == NULL)
+            return DBK_ENOMEM;
+        at = end + 1;
+    }
+    definition->key = columns;
+    return DBK_OK;
+}
+
+static bool strip(struct dbk_slice *text, const char *word)
+{
+    struct dbk_slice wanted = dbk_slice_of(word);
+    if (!dbk_slice_starts_with(*text, wanted))
+        return false;
+    *text = trim(dbk_slice(text->data + wanted.size, text->size - wanted.size));
+    return true;
+}
+
+static bool take_number(struct dbk_slice *text, uint64_t *number)
+{
+    size_t digits = 0;
+    while (digits < text->size && text->data[digits] >= '0' && text->data[digits] <= '9')
+        digits++;
+    if (!dbk_slice_to_u64(dbk_slice(text->data, digits), number) || *number == 0)
+        return false;
+    *text = trim(dbk_slice(text->data + digits, text->size - digits));
+    return true;
+}
+
+/* "keep", "keep 500000 rows", "keep 500000 rows, 256 MiB" */
+static bool parse_changes(struct dbk_slice text, struct dbk_view_definition *definition)
+{
+    uint64_t mebibytes = 0;
+    if (!strip(&text, "keep"))
+        return false;
+    definition->keeps_changes = true;
+    if (text.size == 0)
+        return true;
+    if (!take_number(&text, &definition->changes_max) || !strip(&text, "rows") ||
+        definition->changes_max > CHANGES_MAX)
+        return false;
+    if (text.size == 0)
+        return true;
+    if (!strip(&text, ",") || !take_number(&text, &mebibytes) || !strip(&text, "MiB") ||
+        mebibytes > CHANGE_MEBIBYTES_MAX)
+        return false;
+    definition->change_bytes_max = mebibytes << 20;
+    return text.size == 0;
+}
+
+static int take_changes(struct head *head, struct dbk_slice value)
+{
+    if (parse_changes(value, head->definition))
+        return DBK_OK;
+    const char *what = dbk_arena_format(head->arena, "\"%.*s\" does not say what changes to keep",
+                                        DBK_SLICE_ARGS(value));
+    if (what == NULL)
+        return DBK_ENOMEM;
+    return fault(head, value.data, what, "who follows the view could not go on where it was",
+                 "write `keep`, `keep 500000 rows` or `keep 500000 rows, 256 MiB`, at most "
+                 "100000000 rows and 1048576 MiB");
+}
+
+static int take_database(struct head *head, struct dbk_slice value)
+{
+    head->definition->database = dbk_arena_copy(head->arena, value).data;
+    return head->definition->database == NULL ? DBK_ENOMEM : DBK_OK;
+}
+
 static int take_pair(struct head *head, struct dbk_slice key, struct dbk_slice value)
 {
+    static int (*const take[])(struct head * head, struct dbk_slice value) = {
+        take_refresh, take_database, take_index, take_mode, take_key, take_changes};
     size_t which = 0;
     while (which < HEAD_KEY_COUNT && !dbk_slice_equal_text(key, head_keys[which]))
         which++;
@@ -107,21 +197,14 @@ static int take_pair(struct head *head, struct dbk_slice key, struct dbk_slice v
             return DBK_ENOMEM;
         return fault(head, key.data, what, "it would be taken for a comment", fix);
     }
-    if (head->seen[which] && which != 2)
+    if (head->seen[which] && which != INDEX)
         return fault(head, key.data, "this key stands twice in the head", "one of them is lost",
                      "keep one");
     head->seen[which] = true;
     if (value.size == 0)
         return fault(head, key.data, "this key has no value", "nothing can be done with it",
                      "write its value behind the colon");
-    if (which == 0)
-        return take_refresh(head, value);
-    if (which == 2)
-        return take_index(head, value);
-    if (which == 3)
-        return take_mode(head, value);
-    head->definition->database = dbk_arena_copy(head->arena, value).data;
-    return head->definition->database == NULL ? DBK_ENOMEM : DBK_OK;
+    return take[which](head, value);
 }
 
 /* A head line is `-- key: value`, the key one word of small letters. */
@@ -164,7 +247,7 @@ int dbk_view_parse(const char *name, const char *file, struct dbk_slice text,
             rc = take_line(&head, line);
         offset += size + 1;
     }
-    if (rc == DBK_OK && !head.seen[0])
+    if (rc == DBK_OK && !head.seen[REFRESH])
         rc = fault(&head, text.data, "the view does not say when it is refreshed",
                    "its result would stay empty",
                    "begin the file with `-- refresh: on demand` or another schedule");
@@ -174,24 +257,31 @@ int dbk_view_parse(const char *name, const char *file, struct dbk_slice text,
     return DBK_OK;
 }
 
+static int copy_names(struct dbk_arena *arena, const char *const *from, size_t count,
+                      const char *const **to)
+{
+    const char **names = dbk_arena_alloc(arena, (count + 1) * sizeof(*names));
+    for (size_t i = 0; names != NULL && i < count; i++) {
+        names[i] = dbk_arena_format(arena, "%s", from[i]);
+        if (names[i] == NULL)
+            return DBK_ENOMEM;
+    }
+    *to = names;
+    return names == NULL ? DBK_ENOMEM : DBK_OK;
+}
+
 int dbk_view_definition_copy(struct dbk_arena *arena, const struct dbk_view_definition *from,
                              struct dbk_view_definition *to)
 {
-    const char **indexes = dbk_arena_alloc(arena, (from->index_count + 1) * sizeof(*indexes));
     *to = *from;
     to->name = dbk_arena_format(arena, "%s", from->name);
     to->file = dbk_arena_format(arena, "%s", from->file);
     to->database = dbk_arena_format(arena, "%s", from->database);
     to->database_path = dbk_arena_format(arena, "%s", from->database_path);
     to->sql = dbk_arena_copy(arena, from->sql);
-    if (indexes == NULL || to->name == NULL || to->file == NULL || to->database == NULL ||
-        to->database_path == NULL || to->sql.data == NULL)
+    if (to->name == NULL || to->file == NULL || to->database == NULL || to->database_path == NULL ||
+        to->sql.data == NULL)
         return DBK_ENOMEM;
-    for (size_t i = 0; i < from->index_count; i++) {
-        indexes[i] = dbk_arena_format(arena, "%s", from->indexes[i]);
-        if (indexes[i] == NULL)
-            return DBK_ENOMEM;
-    }
-    to->indexes = indexes;
-    return DBK_OK;
+    int rc = copy_names(arena, from->indexes, from->index_count, &to->indexes);
+    return rc < 0 ? rc : copy_names(arena, from->key, from->key_count, &to->key);
 }

@@ -10,6 +10,8 @@
 
 /* How often a plan is made again because a model was rebuilt meanwhile. */
 #define PLAN_TRIES 3
+/* And the difference, because somebody began to follow meanwhile. */
+#define RECORD_TRIES 3
 
 struct dbk_slice dbk_view_select(const struct dbk_view_definition *definition)
 {
@@ -111,7 +113,24 @@ static int swap(struct dbk_fill *work, struct dbk_error *err)
         rc = set_cursors(work, err);
     if (rc == DBK_OK)
         rc = dbk_view_catalog_write(work->write, definition->name, &work->row, err);
+    if (rc == DBK_OK)
+        rc = dbk_recording_end(&work->recording, err);
     return dbk_view_end_transaction(work->write, rc, err);
+}
+
+/* Whoever begins to follow meanwhile has the old rows, and is to get the difference, too. */
+static int record_and_swap(struct dbk_fill *work, const struct dbk_view_row *old,
+                           struct dbk_error *err)
+{
+    struct dbk_error failure = {0};
+    for (int i = 0;; i++) {
+        int rc = dbk_difference_record(&work->recording, work->write, work->refresh, work->plan,
+                                       old, &work->row, &failure);
+        if (rc == DBK_OK)
+            rc = swap(work, &failure);
+        if (rc != DBK_EBUSY || i == RECORD_TRIES)
+            return rc < 0 ? dbk_error_set(err, rc, "%s", failure.message) : rc;
+    }
 }
 
 static void end_read(struct dbk_fill *work)
@@ -213,7 +232,7 @@ static int fill(struct dbk_fill *work, const struct dbk_view_row *old, struct db
     work->row.duration_us = refresh->os->monotonic_us(refresh->os) - begun_us;
     work->row.full_us = work->row.duration_us;
     if (rc == DBK_OK)
-        rc = swap(work, &failure);
+        rc = record_and_swap(work, old, &failure);
     if (rc == DBK_OK)
         return rc;
     note_failure(work, &failure);
@@ -274,13 +293,19 @@ void dbk_view_session_free(struct dbk_view_session *session)
     dbk_free(session);
 }
 
+/* What nobody needs any more. What it leaves, the next one removes. */
+static void clean_up(struct dbk_connection *connection, const char *view)
+{
+    dbk_ignore(dbk_follow_clean(connection, NULL));
+    dbk_ignore(dbk_record_clean(connection, view, NULL));
+}
+
 /* After an incremental refresh: connection and plan change hands. */
 static void keep(struct dbk_fill *work, const struct dbk_view_attempt *attempt, uint64_t generation)
 {
     struct dbk_view_session *session = work->refresh->session;
-    /* What it leaves, the next one removes. */
     if (attempt->left)
-        dbk_ignore(dbk_follow_clean(work->write, NULL));
+        clean_up(work->write, work->refresh->definition->name);
     if (session == NULL)
         return;
     session->connection = work->write;
@@ -307,7 +332,7 @@ static int try_session(struct dbk_fill *work)
     int rc =
         dbk_view_apply(work->refresh, &session->plan, session->connection, &row, &attempt, NULL);
     if (rc == DBK_OK && attempt.done && attempt.left)
-        dbk_ignore(dbk_follow_clean(session->connection, NULL));
+        clean_up(session->connection, work->refresh->definition->name);
     session->schema = attempt.schema;
     if (rc == DBK_OK && attempt.done)
         return 1;
@@ -358,6 +383,8 @@ static int run(struct dbk_fill *work, struct dbk_error *err)
     if (rc == DBK_OK)
         rc = dbk_logged_attach(work->write, refresh->store, err);
     if (rc == DBK_OK)
+        rc = dbk_record_create(work->write, err);
+    if (rc == DBK_OK)
         rc = dbk_view_catalog_read(work->write, name, &old, err);
     if (rc == DBK_OK)
         rc = dbk_view_refresh_clean(work->write, name, old.generation, err);
@@ -371,9 +398,9 @@ static int run(struct dbk_fill *work, struct dbk_error *err)
         rc = fill(work, &old, err);
     if (rc == DBK_OK)
         rc = dbk_view_refresh_clean(work->write, name, work->row.generation, err);
-    /* What it leaves, the next one removes: the rows are there, or why they are not is known. */
+    /* The rows are there, or why they are not is known. */
     if (work->write != NULL)
-        dbk_ignore(dbk_follow_clean(work->write, NULL));
+        clean_up(work->write, name);
     return rc;
 }
 
@@ -387,6 +414,7 @@ int dbk_view_refresh_run(const struct dbk_view_refresh *refresh, struct dbk_erro
     int rc = try_session(&work);
     rc = rc == 0 ? run(&work, err) : rc;
     end_read(&work);
+    dbk_recording_release(&work.recording);
     dbk_connection_free(work.write);
     dbk_free(work.values);
     dbk_free(work.cursors);

@@ -30,28 +30,28 @@ static void append_terms(struct dbk_buf *sql, const struct dbk_view_plan *plan, 
     }
 }
 
-void dbk_shown_whole(struct dbk_buf *sql, const struct dbk_view_plan *plan, const char *view,
-                     uint64_t generation, bool numbered)
+static void append_from(struct dbk_buf *sql, const struct dbk_view_plan *plan, const char *view,
+                        uint64_t generation, const char *as)
 {
     const struct dbk_relation *root = plan->tree.root;
-    dbk_buf_append_text(sql, "SELECT ");
-    append_names(sql, plan, numbered);
     dbk_buf_append_text(sql, " FROM ");
     append_table(sql, view, generation, "");
-    if (root->kind == DBK_RELATION_GROUP && root->having != NULL)
+    dbk_buf_append_text(sql, as);
+    if (plan->incremental && root->kind == DBK_RELATION_GROUP && root->having != NULL)
         dbk_buf_append_text(sql, " WHERE _daybook_shown = 1");
 }
 
-void dbk_shown_select(struct dbk_buf *sql, const struct dbk_view_plan *plan, const char *view,
-                      uint64_t generation)
+void dbk_shown_whole(struct dbk_buf *sql, const struct dbk_view_plan *plan, const char *view,
+                     uint64_t generation, bool numbered)
+{
+    dbk_buf_append_text(sql, "SELECT ");
+    append_names(sql, plan, numbered);
+    append_from(sql, plan, view, generation, "");
+}
+
+static void append_order(struct dbk_buf *sql, const struct dbk_view_plan *plan)
 {
     const struct dbk_algebra *tree = &plan->tree;
-    if (!plan->incremental) {
-        dbk_buf_append_text(sql, "SELECT * FROM ");
-        append_table(sql, view, generation, "");
-        return;
-    }
-    dbk_shown_whole(sql, plan, view, generation, false);
     if (tree->order_count > 0 || tree->limit != NULL)
         dbk_buf_append_text(sql, " ORDER BY ");
     append_terms(sql, plan, false);
@@ -60,6 +60,26 @@ void dbk_shown_select(struct dbk_buf *sql, const struct dbk_view_plan *plan, con
     dbk_buf_append_text(sql, tree->order_count > 0 ? ", " : "");
     append_names(sql, plan, false);
     dbk_emit_bounds(sql, tree);
+}
+
+void dbk_shown_from(struct dbk_buf *sql, const struct dbk_view_plan *plan, const char *view,
+                    uint64_t generation)
+{
+    append_from(sql, plan, view, generation, " AS v");
+    if (plan->incremental)
+        append_order(sql, plan);
+}
+
+void dbk_shown_select(struct dbk_buf *sql, const struct dbk_view_plan *plan, const char *view,
+                      uint64_t generation)
+{
+    if (!plan->incremental) {
+        dbk_buf_append_text(sql, "SELECT * FROM ");
+        append_table(sql, view, generation, "");
+        return;
+    }
+    dbk_shown_whole(sql, plan, view, generation, false);
+    append_order(sql, plan);
 }
 
 void dbk_shown_create(struct dbk_buf *sql, const struct dbk_view_plan *plan, const char *view,

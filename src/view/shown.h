@@ -26,6 +26,9 @@ void dbk_shown_index(struct dbk_buf *sql, const struct dbk_view_plan *plan, cons
 void dbk_shown_whole(struct dbk_buf *sql, const struct dbk_view_plan *plan, const char *view,
                      uint64_t generation, bool numbered);
 
+/* What stands behind its SELECT list, with the generation's table as "v". */
+void dbk_shown_from(struct dbk_buf *sql, const struct dbk_view_plan *plan, const char *view,
+                    uint64_t generation);
 /* The SELECT of that plain view. */
 void dbk_shown_select(struct dbk_buf *sql, const struct dbk_view_plan *plan, const char *view,
                       uint64_t generation);

@@ -8,6 +8,8 @@
  *                 downstream
  *     -- mode: auto | full | incremental
  *     -- database: reading
+ *     -- key: region                              what a row is known by to who follows the view
+ *     -- changes: keep 100000 rows, 64 MiB        also when nobody follows it (view/record.h)
  *     SELECT …
  *
  * An incremental refresh applies the rows of the read models that changed since the last one to the
@@ -54,9 +56,19 @@ struct dbk_view_definition {
     struct dbk_slice sql;       /* the whole file: the head is comments */
     const char *const *indexes; /* column lists */
     size_t index_count;
+    bool keeps_changes;        /* also when nobody follows it (view/record.h) */
+    uint64_t changes_max;      /* at most so many; 0: DBK_VIEW_CHANGES_MAX */
+    uint64_t change_bytes_max; /* and so large; 0: DBK_VIEW_CHANGE_BYTES_MAX */
+    const char *const *key;    /* columns by which a row stays the same one when it changes */
+    size_t key_count;
+    size_t key_place; /* in the file */
 };
 
-/* Reads the head of a view file: refresh, database, index. Faults go to the list. */
+/* How many differences of a view are kept for who follows it, and how large they are together. */
+#define DBK_VIEW_CHANGES_MAX UINT64_C(100000)
+#define DBK_VIEW_CHANGE_BYTES_MAX (UINT64_C(64) << 20)
+
+/* Reads the head of a view file. Faults go to the list. */
 int dbk_view_parse(const char *name, const char *file, struct dbk_slice text,
                    const char *database_default, struct dbk_arena *arena,
                    struct dbk_view_definition *definition_out, struct dbk_diagnostics *diagnostics,

@@ -8,7 +8,8 @@
  * A view's tables, its SELECT and the batches of changes (inserts, updates, deletes, replacements,
  * with NULLs, duplicates and values of other types) are made of the seed. After each batch the view
  * is refreshed and compared, as a bag of rows, with its SELECT run by SQLite alone. Views that have
- * something to be refused are counted apart, by the obstacle.
+ * something to be refused are counted apart, by the obstacle. Of most views the differences that
+ * their refreshes record are applied to the rows of before, which must then be the rows.
  *
  * With --events they may read `events`, too, of a log that gets some with each batch; what it is
  * compared with reads a plain table of that name, into which the same was written.
@@ -26,6 +27,7 @@
 #include "compare.h"
 #include "make.h"
 #include "os/sim.h"
+#include "replay.h"
 
 /* ---- Running it ---- */
 
@@ -41,6 +43,7 @@ struct view {
     unsigned offset;
     struct dbk_view_definition definition;
     struct dbk_view_session *session; /* of every other seed */
+    uint64_t taken;                   /* differences, by their numbers */
 };
 
 struct run {
@@ -177,11 +180,29 @@ static void append_events(struct run *run, unsigned count)
     dbk_buf_release(&sql);
 }
 
+static void look_at_differences(struct run *run, struct view *view, bool first)
+{
+    struct dbk_error err = {0};
+    const char *wrong = NULL;
+    struct dbk_view_row row;
+    if (!view->definition.keeps_changes ||
+        dbk_view_catalog_read(run->connection, view->name, &row, &err) < 0 || row.generation == 0)
+        return;
+    first = first || view->taken == UINT64_MAX;
+    if (first && replay_keep(run->connection, view->name, &err) < 0)
+        die(run, "the rows", err.message);
+    view->taken = first ? 0 : view->taken;
+    wrong = replay(run->connection, view->name, &view->taken, &err);
+    if (wrong != NULL)
+        die(run, "the differences", wrong);
+}
+
 static void refresh_all(struct run *run, bool first)
 {
     for (size_t i = 0; i < run->view_count; i++) {
         run->view = &run->made[i];
         refresh(run, run->view, first);
+        look_at_differences(run, &run->made[i], first);
     }
 }
 
@@ -190,7 +211,7 @@ static void make_view(struct run *run, const char *name)
     struct world *world = run->world;
     struct view *view = &run->made[run->view_count++];
     struct dbk_error err = {0};
-    *view = (struct view){.name = name};
+    *view = (struct view){.name = name, .taken = UINT64_MAX};
     dbk_buf_init(&view->select, SQL_SIZE_MAX);
     do
         make_select(world);
@@ -205,6 +226,7 @@ static void make_view(struct run *run, const char *name)
                                                     .database = "d",
                                                     .database_path = world->path,
                                                     .mode = DBK_VIEW_AUTO,
+                                                    .keeps_changes = run->seed % 4 != 0,
                                                     .sql = dbk_buf_slice(&view->select)};
     if (world->show)
         (void)printf("%s: %.*s\n", name, DBK_SLICE_ARGS(view->select));

@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "view/record.h"
+
+#include <stdio.h>
+
+#include "json/json.h"
+#include "view/catalog.h"
+
+/* How long a view is recorded when nobody follows it any more. */
+#define FOLLOWED_US (INT64_C(24) * 3600 * 1000000)
+/* So many rows are removed in one transaction. */
+#define CLEAN_ROWS 2000
+#define ROW_SIZE_MAX ((size_t)64 << 20)
+
+int dbk_record_create(struct dbk_connection *connection, struct dbk_error *err)
+{
+    return dbk_connection_run(
+        connection,
+        "CREATE TABLE IF NOT EXISTS _daybook_recorded (view TEXT PRIMARY KEY, epoch TEXT NOT NULL, "
+        "first BIGINT NOT NULL, head BIGINT NOT NULL, bytes BIGINT NOT NULL, "
+        "followed BIGINT NOT NULL);"
+        "CREATE TABLE IF NOT EXISTS _daybook_differences (view TEXT NOT NULL, seq BIGINT NOT NULL, "
+        "position BIGINT NOT NULL, ends INTEGER NOT NULL, bytes BIGINT NOT NULL, old TEXT, "
+        "new TEXT, PRIMARY KEY (view, seq))",
+        err);
+}
+
+static struct dbk_value text_of(const char *text)
+{
+    return (struct dbk_value){.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(text)};
+}
+
+static struct dbk_value integer_of(uint64_t number)
+{
+    return (struct dbk_value){.kind = DBK_VALUE_INTEGER, .integer = (int64_t)number};
+}
+
+/* Runs a statement with parameters to its end. */
+static int run(struct dbk_connection *connection, const char *sql, const struct dbk_value *values,
+               size_t count, struct dbk_error *err)
+{
+    struct dbk_statement *statement = NULL;
+    int rc = dbk_statement_open(connection, dbk_slice_of(sql), &statement, NULL, err);
+    for (size_t i = 0; rc == DBK_OK && i < count; i++)
+        dbk_statement_bind(statement, (int)i + 1, &values[i]);
+    while (rc >= 0 && (rc = dbk_statement_step(statement, err)) == 1)
+        continue;
+    dbk_statement_free(statement);
+    return rc;
+}
+
+static bool has_tables(struct dbk_connection *connection)
+{
+    static const char *const sql[] = {
+        [DBK_DIALECT_SQLITE] =
+            "SELECT count(*) FROM sqlite_schema WHERE name = '_daybook_recorded'",
+        [DBK_DIALECT_POSTGRES] = "SELECT count(to_regclass('_daybook_recorded'))",
+    };
+    int64_t count = 0;
+    return dbk_view_integer(connection, sql[dbk_connection_dialect(connection)], NULL, &count,
+                            NULL) == DBK_OK &&
+           count != 0;
+}
+
+int dbk_record_read(struct dbk_connection *connection, const char *view,
+                    struct dbk_record *record_out, struct dbk_error *err)
+{
+    struct dbk_statement *statement = NULL;
+    struct dbk_record record = {0};
+    if (!has_tables(connection)) {
+        *record_out = record;
+        return DBK_OK;
+    }
+    int rc = dbk_statement_open(connection,
+                                DBK_SLICE_LITERAL("SELECT epoch, first, head, bytes, followed FROM "
+                                                  "_daybook_recorded WHERE view = ?1"),
+                                &statement, NULL, err);
+    if (rc < 0)
+        return rc;
+    struct dbk_value name = text_of(view);
+    dbk_statement_bind(statement, 1, &name);
+    rc = dbk_statement_step(statement, err);
+    if (rc == 1) {
+        (void)snprintf(record.epoch, sizeof(record.epoch), "%.*s",
+                       DBK_SLICE_ARGS(dbk_statement_column(statement, 0).bytes));
+        record.first = (uint64_t)dbk_statement_column(statement, 1).integer;
+        record.head = (uint64_t)dbk_statement_column(statement, 2).integer;
+        record.bytes = (uint64_t)dbk_statement_column(statement, 3).integer;
+        record.followed_us = dbk_statement_column(statement, 4).integer;
+    }
+    dbk_statement_free(statement);
+    if (rc < 0)
+        return rc;
+    *record_out = record;
+    return DBK_OK;
+}
+
+/* A record without rows: the first number is 1. */
+static int begin_record(struct dbk_connection *connection, const char *view, struct dbk_os *os,
+                        int64_t followed_us, struct dbk_error *err)
+{
+    uint64_t chance = 0;
+    char epoch[DBK_RECORD_EPOCH_SIZE];
+    int rc = os->random(os, &chance, sizeof(chance), err);
+    if (rc < 0)
+        return rc;
+    (void)snprintf(epoch, sizeof(epoch), "%016llx", (unsigned long long)chance);
+    const struct dbk_value values[] = {text_of(view), text_of(epoch),
+                                       integer_of((uint64_t)followed_us)};
+    return run(connection, "INSERT INTO _daybook_recorded VALUES (?1, ?2, 1, 0, 0, ?3)", values, 3,
+               err);
+}
+
+int dbk_record_follow(struct dbk_connection *connection, const char *view, struct dbk_os *os,
+                      struct dbk_error *err)
+{
+    struct dbk_record record;
+    int64_t now_us = os->now_us(os);
+    int rc = dbk_record_read(connection, view, &record, err);
+    if (rc < 0)
+        return rc;
+    if (record.epoch[0] == '\0')
+        return begin_record(connection, view, os, now_us, err);
+    const struct dbk_value values[] = {text_of(view), integer_of((uint64_t)now_us)};
+    return run(connection, "UPDATE _daybook_recorded SET followed = ?2 WHERE view = ?1", values, 2,
+               err);
+}
+
+int dbk_record_forget(struct dbk_connection *connection, const char *view, struct dbk_error *err)
+{
+    const struct dbk_value name = text_of(view);
+    if (!has_tables(connection))
+        return DBK_OK;
+    return run(connection,
+               "UPDATE _daybook_recorded SET head = head + 1, first = head + 2, bytes = 0 WHERE "
+               "view = ?1",
+               &name, 1, err);
+}
+
+/* Of a view that is not recorded none counts. 1: there may be more. */
+static int clean_some(struct dbk_connection *connection, const char *view, struct dbk_error *err)
+{
+    struct dbk_record record;
+    int64_t oldest = 0;
+    int rc = dbk_connection_begin(connection, DBK_BEGIN_WRITE, err);
+    if (rc == DBK_OK)
+        rc = dbk_record_read(connection, view, &record, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_integer(connection,
+                              "SELECT min(seq) FROM _daybook_differences WHERE view = ?1", view,
+                              &oldest, err);
+    bool there = oldest != 0;
+    uint64_t upto = (uint64_t)oldest + CLEAN_ROWS;
+    bool whole = rc == DBK_OK && record.epoch[0] != '\0';
+    if (whole && upto > record.first)
+        upto = record.first;
+    if (rc == DBK_OK && there) {
+        const struct dbk_value values[] = {text_of(view), integer_of(upto)};
+        rc = run(connection, "DELETE FROM _daybook_differences WHERE view = ?1 AND seq < ?2",
+                 values, 2, err);
+    }
+    if (rc == DBK_OK && whole) {
+        const struct dbk_value values[] = {text_of(view), integer_of(record.head)};
+        rc = run(connection, "DELETE FROM _daybook_differences WHERE view = ?1 AND seq > ?2",
+                 values, 2, err);
+    }
+    bool more = there && (!whole || upto < record.first);
+    if (rc == DBK_OK)
+        rc = dbk_connection_run(connection, "COMMIT", err);
+    if (rc < 0 && dbk_connection_in_transaction(connection))
+        dbk_ignore(dbk_connection_run(connection, "ROLLBACK", NULL));
+    return rc < 0 ? rc : more ? 1 : 0;
+}
+
+int dbk_record_clean(struct dbk_connection *connection, const char *view, struct dbk_error *err)
+{
+    int rc = 1;
+    if (!has_tables(connection))
+        return DBK_OK;
+    while (rc == 1)
+        rc = clean_some(connection, view, err);
+    return rc;
+}
+
+/* ---- What one refresh writes ---- */
+
+static uint64_t rows_max(const struct dbk_recording *recording)
+{
+    uint64_t max = recording->definition->changes_max;
+    return max != 0 ? max : DBK_VIEW_CHANGES_MAX;
+}
+
+static uint64_t bytes_max(const struct dbk_recording *recording)
+{
+    uint64_t max = recording->definition->change_bytes_max;
+    return max != 0 ? max : DBK_VIEW_CHANGE_BYTES_MAX;
+}
+
+/* What a view that nobody follows was recorded for is over. */
+static int settle(struct dbk_recording *recording, struct dbk_os *os, struct dbk_error *err)
+{
+    struct dbk_record *record = &recording->record;
+    const struct dbk_view_definition *definition = recording->definition;
+    int64_t now_us = os->now_us(os);
+    int rc = dbk_record_read(recording->connection, definition->name, record, err);
+    bool there = record->epoch[0] != '\0';
+    if (rc < 0 || (!there && !definition->keeps_changes))
+        return rc;
+    if (!there) {
+        rc = begin_record(recording->connection, definition->name, os, 0, err);
+        return rc < 0 ? rc : dbk_record_read(recording->connection, definition->name, record, err);
+    }
+    if (definition->keeps_changes || now_us - record->followed_us < FOLLOWED_US)
+        return DBK_OK;
+    const struct dbk_value name = text_of(definition->name);
+    *record = (struct dbk_record){0};
+    recording->left = true;
+    return run(recording->connection, "DELETE FROM _daybook_recorded WHERE view = ?1", &name, 1,
+               err);
+}
+
+int dbk_recording_begin(struct dbk_recording *recording, struct dbk_connection *connection,
+                        const struct dbk_view_definition *definition, struct dbk_os *os,
+                        struct dbk_error *err)
+{
+    *recording = (struct dbk_recording){.connection = connection, .definition = definition};
+    dbk_buf_init(&recording->old_row, ROW_SIZE_MAX);
+    dbk_buf_init(&recording->new_row, ROW_SIZE_MAX);
+    int rc = settle(recording, os, err);
+    const struct dbk_value values[] = {text_of(definition->name),
+                                       integer_of(recording->record.head)};
+    recording->next = recording->record.head + 1;
+    if (rc < 0 || recording->record.epoch[0] == '\0')
+        return rc;
+    /* Of one that failed. */
+    return run(connection, "DELETE FROM _daybook_differences WHERE view = ?1 AND seq > ?2", values,
+               2, err);
+}
+
+static void put_row(struct dbk_buf *out, struct dbk_statement *select)
+{
+    int count = dbk_statement_column_count(select);
+    bool first = true;
+    dbk_buf_reset(out);
+    dbk_buf_append_char(out, '{');
+    for (int i = 2; i < count; i++) {
+        struct dbk_value value = dbk_statement_column(select, i);
+        dbk_json_write_key(out, &first, dbk_statement_column_name(select, i));
+        dbk_value_write_json(out, &value);
+    }
+    dbk_buf_append_char(out, '}');
+}
+
+static int open_insert(struct dbk_recording *recording, struct dbk_error *err)
+{
+    const struct dbk_value name = text_of(recording->definition->name);
+    if (recording->insert != NULL)
+        return DBK_OK;
+    int rc = dbk_statement_open(
+        recording->connection,
+        DBK_SLICE_LITERAL("INSERT INTO _daybook_differences VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6)"),
+        &recording->insert, NULL, err);
+    if (rc == DBK_OK)
+        dbk_statement_bind(recording->insert, 1, &name);
+    return rc;
+}
+
+static struct dbk_value row_value(const struct dbk_buf *row)
+{
+    return row == NULL ? (struct dbk_value){.kind = DBK_VALUE_NULL}
+                       : (struct dbk_value){.kind = DBK_VALUE_TEXT, .bytes = dbk_buf_slice(row)};
+}
+
+/* One difference, as often as it is there. */
+static int add(struct dbk_recording *recording, const struct dbk_buf *old_row,
+               const struct dbk_buf *new_row, int64_t copies, struct dbk_error *err)
+{
+    uint64_t size = (old_row == NULL ? 0 : old_row->size) + (new_row == NULL ? 0 : new_row->size);
+    int rc = copies > 0 ? open_insert(recording, err) : DBK_OK;
+    if ((old_row != NULL && old_row->rc < 0) || (new_row != NULL && new_row->rc < 0))
+        return dbk_error_set(err, DBK_ELIMIT, "a row is larger than %zu bytes", ROW_SIZE_MAX);
+    for (; rc == DBK_OK && copies > 0 && !recording->lost; copies--) {
+        struct dbk_statement *insert = recording->insert;
+        const struct dbk_value values[] = {integer_of(recording->next),
+                                           integer_of(recording->position), integer_of(size),
+                                           row_value(old_row), row_value(new_row)};
+        recording->lost = recording->next - recording->record.head > rows_max(recording) ||
+                          recording->bytes + size > bytes_max(recording);
+        if (recording->lost)
+            break;
+        for (int i = 0; i < 5; i++)
+            dbk_statement_bind(insert, i + 2, &values[i]);
+        rc = dbk_statement_step(insert, err);
+        dbk_statement_reset(insert);
+        recording->bytes += size;
+        recording->next++;
+    }
+    return rc;
+}
+
+/* The row that waited for its pair went without one. */
+static int flush(struct dbk_recording *recording, struct dbk_error *err)
+{
+    int64_t copies = recording->copies;
+    recording->copies = 0;
+    return add(recording, &recording->old_row, NULL, copies, err);
+}
+
+static int take_row(struct dbk_recording *recording, struct dbk_statement *select,
+                    struct dbk_error *err)
+{
+    int64_t pair = dbk_statement_column(select, 0).integer;
+    int64_t weight = dbk_statement_column(select, 1).integer;
+    int rc = DBK_OK;
+    if (weight < 0 || pair != recording->pair)
+        rc = flush(recording, err);
+    if (rc == DBK_OK && weight < 0) {
+        put_row(&recording->old_row, select);
+        recording->pair = pair;
+        recording->copies = -weight;
+    }
+    if (rc < 0 || weight <= 0)
+        return rc;
+    int64_t changed = recording->copies < weight ? recording->copies : weight;
+    put_row(&recording->new_row, select);
+    recording->copies -= changed;
+    /* 1 became 1.0: nobody sees it. */
+    if (dbk_slice_equal(dbk_buf_slice(&recording->old_row), dbk_buf_slice(&recording->new_row)))
+        return add(recording, NULL, &recording->new_row, weight - changed, err);
+    rc = add(recording, &recording->old_row, &recording->new_row, changed, err);
+    return rc < 0 ? rc : add(recording, NULL, &recording->new_row, weight - changed, err);
+}
+
+int dbk_recording_take(struct dbk_recording *recording, struct dbk_statement *select, size_t limit,
+                       struct dbk_error *err)
+{
+    for (size_t i = 0; i < limit && !recording->lost; i++) {
+        int rc = dbk_statement_step(select, err);
+        if (rc == 0)
+            return flush(recording, err);
+        if (rc == 1)
+            rc = take_row(recording, select, err);
+        if (rc < 0)
+            return rc;
+    }
+    return recording->lost ? 0 : 1;
+}
+
+/* The oldest go until what is kept is within its bounds. */
+static int trim(struct dbk_recording *recording, struct dbk_record *record, struct dbk_error *err)
+{
+    struct dbk_statement *statement = NULL;
+    const struct dbk_value values[] = {text_of(recording->definition->name),
+                                       integer_of(record->first)};
+    int rc = dbk_statement_open(recording->connection,
+                                DBK_SLICE_LITERAL("SELECT bytes FROM _daybook_differences WHERE "
+                                                  "view = ?1 AND seq >= ?2 ORDER BY seq"),
+                                &statement, NULL, err);
+    for (int i = 0; rc == DBK_OK && i < 2; i++)
+        dbk_statement_bind(statement, i + 1, &values[i]);
+    while (rc >= 0 && record->first <= record->head &&
+           (record->head - record->first >= rows_max(recording) ||
+            record->bytes > bytes_max(recording))) {
+        rc = dbk_statement_step(statement, err);
+        if (rc != 1)
+            break;
+        record->bytes -= (uint64_t)dbk_statement_column(statement, 0).integer;
+        record->first++;
+        recording->left = true;
+    }
+    dbk_statement_free(statement);
+    return rc < 0 ? rc : DBK_OK;
+}
+
+static int write_record(struct dbk_recording *recording, const struct dbk_record *record,
+                        struct dbk_error *err)
+{
+    const char *view = recording->definition->name;
+    const struct dbk_value ends[] = {text_of(view), integer_of(record->head)};
+    const struct dbk_value values[] = {text_of(view), integer_of(record->first),
+                                       integer_of(record->head), integer_of(record->bytes)};
+    int rc =
+        run(recording->connection,
+            "UPDATE _daybook_differences SET ends = 1 WHERE view = ?1 AND seq = ?2", ends, 2, err);
+    return rc < 0 ? rc
+                  : run(recording->connection,
+                        "UPDATE _daybook_recorded SET first = ?2, head = ?3, bytes = ?4 WHERE view "
+                        "= ?1",
+                        values, 4, err);
+}
+
+int dbk_recording_end(struct dbk_recording *recording, struct dbk_error *err)
+{
+    struct dbk_record record;
+    const struct dbk_record *begun = &recording->record;
+    int rc = dbk_record_read(recording->connection, recording->definition->name, &record, err);
+    if (rc < 0)
+        return rc;
+    if (strcmp(record.epoch, begun->epoch) != 0 || record.head != begun->head)
+        return dbk_error_set(err, DBK_EBUSY, "somebody began to follow it meanwhile");
+    if (record.epoch[0] == '\0')
+        return DBK_OK;
+    recording->left = recording->left || recording->lost;
+    if (recording->lost)
+        return dbk_record_forget(recording->connection, recording->definition->name, err);
+    if (recording->next == record.head + 1)
+        return DBK_OK;
+    record.head = recording->next - 1;
+    record.bytes += recording->bytes;
+    rc = trim(recording, &record, err);
+    return rc < 0 ? rc : write_record(recording, &record, err);
+}
+
+void dbk_recording_release(struct dbk_recording *recording)
+{
+    dbk_statement_free(recording->insert);
+    recording->insert = NULL;
+    dbk_buf_release(&recording->old_row);
+    dbk_buf_release(&recording->new_row);
+}
