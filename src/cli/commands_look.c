@@ -169,6 +169,32 @@ static const struct dbk_cli_command commands[] = {
      .positional_max = DBK_ARGUMENTS_MAX,
      .book = true,
      .run = dbk_run_service_verify},
+    {.name = "service split",
+     .positional = "SERVICE",
+     .summary = "move a service's tables from a shared PostgreSQL to one of their own",
+     .details =
+         "With --to: shows what becomes of everything, and copies and verifies the tables while\n"
+         "they are written; the new database follows from then on. --switch lets it serve, and "
+         "the\n"
+         "old one follow, until --confirm or --back. Where a command was killed, giving it again\n"
+         "goes on with it. Of what is ready or has moved, without an option: verifies again.",
+     .examples = EXAMPLES("daybook service split orders --to orders",
+                          "daybook service split orders --to postgres:env:ORDERS_DATABASE --yes",
+                          "daybook service split orders --switch",
+                          "daybook service split orders --status -o json"),
+     .options = OPTIONS(
+         OPTION("to", TEXT, "DATABASE", "a name of book.yaml, or postgres:file:PATH or env:NAME"),
+         FLAG("switch", "the new database serves from now on"),
+         FLAG("back", "the old one serves again"),
+         FLAG("confirm", "the new one serves for good, and the old tables are dropped"),
+         FLAG("abort", "as if nothing had been begun"), FLAG("status", "how it stands"),
+         FLAG("yes", "do it without asking"),
+         OPTION("reach-old", TEXT, "DATABASE", "as the new server reaches the old database"),
+         OPTION("reach-new", TEXT, "DATABASE", "as the old server reaches the new database")),
+     .positional_min = 1,
+     .positional_max = 1,
+     .book = true,
+     .run = dbk_run_service_split},
     {.name = "capture ls",
      .positional = "",
      .summary = "services whose databases are captured: how far, and what hinders",

@@ -28,6 +28,8 @@ struct dbk_login_driver {
      * certificates it says, too. DBK_EBOOK: it does not; the message names the setting.
      */
     int (*agree)(const char *address, const char *login, struct dbk_error *err);
+    /* The whole string, as a server takes it. DBK_EINVAL: it names no host, which is another's. */
+    int (*whole)(const char *address, char text_out[DBK_LOGIN_TEXT_SIZE], struct dbk_error *err);
     /* What stands for a password in ALTER ROLE, so that the server's log never has it. */
     int (*hide)(struct dbk_connection *connection, const char *user, const char *password,
                 char text_out[DBK_LOGIN_TEXT_SIZE], struct dbk_error *err);

@@ -83,6 +83,20 @@ static bool is_personal(const char *keyword)
     return false;
 }
 
+/* Gives a string out, and wipes it here. */
+static int give(struct dbk_buf *text, char text_out[DBK_LOGIN_TEXT_SIZE], struct dbk_error *err)
+{
+    int rc = text->rc < 0
+                 ? dbk_error_set(err, text->rc, "a connection string: %s", dbk_code_text(text->rc))
+                 : DBK_OK;
+    if (rc == DBK_OK)
+        (void)snprintf(text_out, DBK_LOGIN_TEXT_SIZE, "%.*s", DBK_SLICE_ARGS(dbk_buf_slice(text)));
+    if (text->data != NULL)
+        explicit_bzero(text->data, text->size);
+    dbk_buf_release(text);
+    return rc;
+}
+
 static int make_login(const char *address, const char *user, const char *password,
                       char text_out[DBK_LOGIN_TEXT_SIZE], struct dbk_error *err)
 {
@@ -98,16 +112,34 @@ static int make_login(const char *address, const char *user, const char *passwor
     }
     put(&text, "user", user);
     put(&text, "password", password);
-    rc = text.rc < 0 ? dbk_error_set(err, text.rc, "a connection string for %s: %s", user,
-                                     dbk_code_text(text.rc))
-                     : DBK_OK;
-    if (rc == DBK_OK)
-        (void)snprintf(text_out, DBK_LOGIN_TEXT_SIZE, "%.*s", DBK_SLICE_ARGS(dbk_buf_slice(&text)));
-    if (text.data != NULL)
-        explicit_bzero(text.data, text.size);
-    dbk_buf_release(&text);
     PQconninfoFree(options);
-    return rc;
+    return give(&text, text_out, err);
+}
+
+static int read_whole(const char *address, char text_out[DBK_LOGIN_TEXT_SIZE],
+                      struct dbk_error *err)
+{
+    PQconninfoOption *options = NULL;
+    struct dbk_buf text;
+    bool located = false;
+    int rc = parse(address, &options, err);
+    if (rc < 0)
+        return rc;
+    dbk_buf_init(&text, DBK_LOGIN_TEXT_SIZE - 1);
+    for (const PQconninfoOption *option = options; option->keyword != NULL; option++) {
+        if (option->val == NULL)
+            continue;
+        put(&text, option->keyword, option->val);
+        located = located || strncmp(option->keyword, "host", 4) == 0;
+    }
+    PQconninfoFree(options);
+    rc = give(&text, text_out, err);
+    return rc == DBK_OK && !located
+               ? dbk_error_set(err, DBK_EINVAL,
+                               "the connection string of %s names no host, by which another server "
+                               "could find it",
+                               address)
+               : rc;
 }
 
 /* The value of a setting; NULL: none is said. */
@@ -183,5 +215,6 @@ __attribute__((visibility("default"))) const struct dbk_login_driver dbk_login_d
     .read = read_login,
     .make = make_login,
     .agree = agree,
+    .whole = read_whole,
     .hide = hide_password,
 };

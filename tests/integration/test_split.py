@@ -1,0 +1,499 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A service's tables leave a shared PostgreSQL while both run: under writers, through kills, there
+and back. Writers are as programs are: they go to the other database when they are told that a table
+is not written here."""
+import os
+import random
+import subprocess
+import threading
+import time
+
+import pytest
+from conftest import Book, clean_environment, missing
+from services.postgres import Missing, Postgres
+
+ROWS = int(os.environ.get("DAYBOOK_SPLIT_ROWS", "20000"))
+RATE = int(os.environ.get("DAYBOOK_SPLIT_RATE", "200"))
+TIMEOUT_S = 60 if ROWS <= 20000 else 900
+
+FILES = {
+    "book.yaml": "book: shop\ndatabases:\n  shop: postgres:file:secrets/shop\n"
+                 "  orders: postgres:file:secrets/orders\n",
+    "services/users.yaml": "database: shop\ntables:\n  people: {public: [id, name]}\n",
+    "services/orders.yaml":
+        "# The orders.\ndatabase: shop   # shared\ntables: {orders: , lines: }\n",
+}
+TABLES = """
+CREATE SCHEMA sales;
+CREATE TABLE people (id integer PRIMARY KEY, name text);
+CREATE TABLE orders (id bigserial PRIMARY KEY, person integer REFERENCES people,
+    total numeric(12, 2) NOT NULL DEFAULT 0 CHECK (total >= 0), note text, paid boolean,
+    at timestamptz NOT NULL DEFAULT now(), twice numeric GENERATED ALWAYS AS (total * 2) STORED);
+CREATE TABLE lines ("order" bigint REFERENCES orders ON DELETE CASCADE, nr integer,
+    "what thing" text COLLATE "C", data jsonb, raw bytea, price double precision,
+    tags text[], PRIMARY KEY ("order", nr));
+CREATE TABLE payments (id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    "order" bigint CONSTRAINT paid_for REFERENCES orders);
+CREATE UNIQUE INDEX orders_note ON orders (lower(note)) WHERE note IS NOT NULL;
+COMMENT ON COLUMN orders.total IS 'with it''s tax';
+INSERT INTO people SELECT n, 'p' || n FROM generate_series(1, 10) n;
+"""
+FILL = """
+INSERT INTO orders (person, total, note) SELECT n % 10 + 1, n % 1000 / 7.0,
+    CASE WHEN n % 3 = 0 THEN repeat('é', n % 50) || n END FROM generate_series(1, {0}) n;
+INSERT INTO lines SELECT n, 1, 'x' || n, jsonb_build_object('a', n), decode(md5(n::text), 'hex'),
+    n / 3.0, ARRAY['a', NULL, n::text] FROM generate_series(1, {0} / 10) n;
+INSERT INTO payments ("order") SELECT n FROM generate_series(1, 100) n;
+ANALYZE;
+"""
+
+
+@pytest.fixture(scope="module")
+def servers():
+    try:
+        both = [Postgres(settings=["wal_level = logical", "max_wal_size = 4GB",
+                                   "wal_retrieve_retry_interval = 100ms"]) for _ in range(2)]
+    except Missing as reason:
+        missing(str(reason))
+    yield both
+    for one in both:
+        one.close()
+
+
+class Shop(Book):
+    """The book, and its two databases."""
+
+    def split(self, *arguments, status=0):
+        result = subprocess.run(
+            self.command("service", "split", "orders", *arguments), text=True, capture_output=True,
+            timeout=TIMEOUT_S, check=False, env=clean_environment())
+        assert status in (None, result.returncode), (arguments, result)
+        return result
+
+    def state(self):
+        return self.json("service", "split", "orders", "--status")
+
+    def sql(self, side, text):
+        return self.sides[side][0].sql(text, self.sides[side][1])
+
+    def content(self, side):
+        return [self.sql(side, f"SELECT md5(string_agg(md5(t::text), '' ORDER BY {key})), "
+                               f"count(*) FROM {table} t")
+                for table, key in (("orders", "id"), ("lines", '"order", nr'))]
+
+    def traces(self):
+        """Whatever the product may have made, on both servers."""
+        found = []
+        for one, database in self.sides.values():
+            found += one.sql("SELECT 'slot', slot_name FROM pg_replication_slots UNION ALL SELECT "
+                             "'publication', pubname FROM pg_publication UNION ALL SELECT "
+                             "'subscription', subname FROM pg_subscription UNION ALL SELECT "
+                             "'trigger', tgname FROM pg_trigger WHERE tgname ~ 'daybook' UNION ALL "
+                             "SELECT 'relation', relname FROM pg_class WHERE relname ~ 'daybook' "
+                             "UNION ALL SELECT 'function', proname FROM pg_proc WHERE proname ~ "
+                             "'daybook' UNION ALL SELECT 'origin', roname FROM "
+                             "pg_replication_origin", database)
+        return found
+
+
+@pytest.fixture(params=["two", "one"])
+def shop(request, servers, binary, data, tmp_path):
+    return make_shop(request.param, servers, binary, data, tmp_path)
+
+
+def make_shop(kind, servers, binary, data, tmp_path, rows=200):
+    sides = {"old": (servers[0], "shop"), "new": (servers[0 if kind == "one" else 1], "orders")}
+    folder = tmp_path / "book"
+    files = dict(FILES)
+    for side, (one, database) in sides.items():
+        for name in one.sql("SELECT subname FROM pg_subscription"):
+            raise AssertionError(f"{name} was left")
+        one.sql(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
+        files["secrets/" + database] = one.create(database)
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    book = Shop(binary, folder, data)
+    book.sides = sides
+    book.sql("old", TABLES)
+    book.sql("old", FILL.format(rows))
+    return book
+
+
+@pytest.fixture
+def one(servers, binary, data, tmp_path):
+    return make_shop("one", servers, binary, data, tmp_path)
+
+
+class Writer(threading.Thread):
+    """Writes orders and lines by one psql for each database; goes where the tables are written.
+    Keeps what was acknowledged, and the longest time that a write took to be."""
+
+    def __init__(self, shop, rate):
+        super().__init__()
+        self.shop = shop
+        self.rate = rate
+        self.ended = threading.Event()
+        self.side = "old"
+        self.orders = {}  # id -> total, NULL: deleted
+        self.longest = 0
+        self.count = 0
+        self.failures = []
+        self.chance = random.Random(11)
+        self.connections = {}
+
+    def tell(self, text):
+        """One statement, answered by a line of what it returns; None: not written here."""
+        if self.side not in self.connections:
+            one, database = self.shop.sides[self.side]
+            self.connections[self.side] = subprocess.Popen(
+                ["psql", "-X", "-q", "-At", one.connection(database)], stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1)
+        process = self.connections[self.side]
+        process.stdin.write(text + ";\n\\echo done\n")
+        process.stdin.flush()
+        lines = []
+        while (line := process.stdout.readline()) != "done\n":
+            assert line, "psql ended"
+            lines.append(line.strip())
+        answer = "\n".join(lines)
+        if "is not written here now" in answer:
+            return None
+        if "ERROR" in answer:
+            self.failures.append((text, answer))
+        return lines[0] if lines else ""
+
+    def write(self, text):
+        """Until it is done, on whichever side that is."""
+        while (answer := self.tell(text)) is None:
+            self.side = "new" if self.side == "old" else "old"
+            time.sleep(0.002)
+        return answer
+
+    def one(self):
+        total = str(self.chance.randint(0, 9999))
+        kind = self.chance.random()
+        if kind < 0.5 or len(self.orders) < 10:
+            number = self.write(f"INSERT INTO orders (person, total) VALUES (1, {total}) "
+                                "RETURNING id")
+            assert number not in self.orders, f"the number {number} was given twice"
+            self.orders[number] = total
+            return
+        number = self.chance.choice(list(self.orders))
+        if kind < 0.9:
+            self.write(f"UPDATE orders SET total = {total} WHERE id = {number}")
+            if self.orders[number] is not None:
+                self.orders[number] = total
+        else:
+            self.write(f"DELETE FROM orders WHERE id = {number}")
+            self.orders[number] = None
+
+    def run(self):
+        started = time.monotonic()
+        while not self.ended.is_set():
+            begun = time.monotonic()
+            self.one()
+            self.longest = max(self.longest, time.monotonic() - begun)
+            self.count += 1
+            time.sleep(max(0, started + self.count / self.rate - time.monotonic()))
+        for process in self.connections.values():
+            process.communicate()
+
+    def end(self):
+        self.ended.set()
+        self.join()
+        assert not self.failures, self.failures[:3]
+
+    def assert_kept(self, side):
+        found = dict(self.shop.sql(side, "SELECT id::text, total FROM orders"))
+        for number, total in self.orders.items():
+            assert (number in found) == (total is not None), number
+            assert total is None or float(found[number]) == float(total), number
+
+
+def test_under_a_writer_there_and_back(servers, binary, data, tmp_path):
+    shop = make_shop("two", servers, binary, data, tmp_path, ROWS)
+    before = shop.traces()
+    writer = Writer(shop, RATE)
+    writer.start()
+    begun = time.monotonic()
+    shop.split("--to", "orders", "--yes")
+    print("copied and verified in", round(time.monotonic() - begun, 1), "s")
+    ready = shop.state()
+    assert ready["step"] == "ready" and ready["rows_equal"] >= ROWS
+    writer.longest = 0
+    count = writer.count
+    time.sleep(1)
+    print("writes/s:", writer.count - count)
+    shop.split("--switch")
+    time.sleep(1)
+    moved = shop.state()
+    assert moved["step"] == "moved" and writer.side == "new"
+    assert "database: orders   # shared" in (shop.folder / "services/orders.yaml").read_text()
+    print("pause by the product", moved["switch_pause_us"] / 1e6, "s, by the writer",
+          round(writer.longest, 3), "s; to verify", ready["verify_pause_us"] / 1e6, "s")
+    assert moved["switch_pause_us"] <= 1_000_000 and writer.longest <= 1
+    # What is written in the new one is in the old one, too: row by row, while it is written.
+    shop.split()
+    assert shop.state()["rows_equal"] >= ROWS
+    writer.longest = 0
+    shop.split("--back")
+    time.sleep(0.3)
+    assert shop.state()["step"] == "ready" and writer.side == "old" and writer.longest <= 1
+    shop.split("--switch")
+    time.sleep(0.3)
+    writer.end()
+    writer.assert_kept("new")
+    shop.split()
+    assert shop.content("new") == shop.content("old")
+    shop.split("--confirm", "--yes")
+    print("writes:", writer.count, "rows lost or different: 0")
+    assert shop.traces() == before
+    assert shop.sql("old", "SELECT to_regclass('orders'), to_regclass('lines')") == [["", ""]]
+    assert shop.state()["step"] == "none"
+
+
+def dump(shop, side):
+    """The tables' schema as pg_dump writes it: statements, without the key that is cut."""
+    one, database = shop.sides[side]
+    text = subprocess.run([one.bin / "pg_dump", "-s", "-O", "-x", "-t", "orders", "-t", "lines",
+                           one.connection(database)], capture_output=True, text=True, check=True,
+                          timeout=60).stdout
+    lines = [line for line in text.splitlines() if line and not line.startswith(("--", "\\"))]
+    return sorted(part.strip() for part in "\n".join(lines + [""]).split(";\n")
+                  if "orders_person_fkey" not in part)
+
+
+def test_killed_anywhere_it_goes_on(shop):
+    """Each command is killed again and again, later each time, until it is through. A writer goes
+    on meanwhile, and sees no number twice and loses nothing."""
+    schema = dump(shop, "old")
+    before = shop.traces()
+    writer = Writer(shop, 100)
+    writer.start()
+    kills = 0
+    for arguments in (["--to", "orders", "--yes"], ["--switch"], ["--back"], ["--switch"], []):
+        delay_s = 0.02
+        while True:
+            process = subprocess.Popen(shop.command("service", "split", "orders", *arguments),
+                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                       env=clean_environment())
+            try:
+                answer = process.communicate(timeout=delay_s)
+                assert process.returncode == 0 or "another command is at it" in answer[1], answer
+                if process.returncode == 0:
+                    break
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
+                kills += 1
+            delay_s *= 1.7
+    writer.end()
+    assert kills > 10
+    writer.assert_kept("new")
+    assert shop.content("new") == shop.content("old")
+    shop.split("--confirm", "--yes")
+    assert shop.traces() == before
+    assert dump(shop, "new") == schema
+    # The new database numbers on.
+    assert int(shop.sql("new", "INSERT INTO orders DEFAULT VALUES RETURNING id")[0][0]) > max(
+        map(int, writer.orders), default=0)
+
+
+def test_aborted_nothing_is_left(one):
+    shop = one
+    before = [shop.traces(), dump(shop, "old"), shop.content("old")]
+    begun = subprocess.Popen(shop.command("service", "split", "orders", "--to", "orders", "--yes"),
+                             env=clean_environment(), stderr=subprocess.DEVNULL,
+                             stdout=subprocess.DEVNULL)
+    while not shop.sql("new", "SELECT 1 FROM pg_subscription"):
+        assert begun.poll() is None
+    begun.kill()
+    begun.wait()
+    shop.split("--abort")
+    assert [shop.traces(), dump(shop, "old"), shop.content("old")] == before
+    assert shop.sql("new", "SELECT to_regclass('orders'), to_regclass('orders_id_seq')") == [
+        ["", ""]]
+    assert not list((shop.data / "splits").iterdir())
+    # Also where it had been switched and taken back: the keys that are cut hold again.
+    shop.split("--to", "orders", "--yes")
+    shop.split("--abort", "--switch", status=2)
+    shop.split("--switch")
+    refused = shop.split("--abort", status=1)
+    assert "--back first" in refused.stderr
+    assert shop.sql("old", "SELECT conname FROM pg_constraint WHERE conname IN ('paid_for', "
+                           "'orders_person_fkey')") == []
+    shop.split("--back")
+    shop.split("--abort")
+    assert [shop.traces(), dump(shop, "old"), shop.content("old")] == before
+    assert shop.sql("old", "SELECT conname, convalidated FROM pg_constraint WHERE conname IN "
+                           "('paid_for', 'orders_person_fkey') ORDER BY 1") == [
+        ["orders_person_fkey", "t"], ["paid_for", "t"]]
+    assert "database: shop   # shared" in (shop.folder / "services/orders.yaml").read_text()
+
+
+def test_what_is_committed_at_the_last_moment_goes_along(servers, binary, data, tmp_path):
+    """A long transaction ends while the switch waits for its lock: the other side has none of it
+    then."""
+    one = make_shop("two", servers, binary, data, tmp_path)
+    one.split("--to", "orders", "--yes")
+    long = subprocess.Popen(["psql", "-X", "-q", one.sides["old"][0].connection("shop")],
+                            stdin=subprocess.PIPE, text=True)
+    long.stdin.write("BEGIN; INSERT INTO orders (person, total) SELECT 1, 7 FROM "
+                     "generate_series(1, 60000);\n")
+    long.stdin.flush()
+    time.sleep(0.5)
+    switch = subprocess.Popen(one.command("service", "split", "orders", "--switch"),
+                              env=clean_environment(), stdout=subprocess.DEVNULL)
+    # By a session that is there already: the wait is short.
+    subprocess.run(
+        ["psql", "-X", "-q", one.sides["old"][0].connection("shop"), "-c",
+         "DO $$ BEGIN WHILE NOT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND mode = "
+         "'ExclusiveLock' AND locktype = 'relation') LOOP END LOOP; END $$"], check=True,
+        timeout=TIMEOUT_S)
+    long.stdin.write("COMMIT;\n")
+    long.communicate()
+    assert switch.wait(timeout=TIMEOUT_S) == 0
+    assert one.sql("new", "SELECT count(*) FROM orders WHERE total = 7")[0][0] >= "60000"
+    assert one.state()["switch_pause_us"] <= 1_000_000
+    one.split("--confirm", "--yes")
+
+
+def test_the_plan_says_what_becomes_of_it(one):
+    one.sql("old", "CREATE VIEW paid AS SELECT id FROM orders WHERE paid; CREATE FUNCTION f() "
+                   "RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER "
+                   "stamps BEFORE INSERT ON lines FOR EACH ROW EXECUTE FUNCTION f()")
+    before = one.traces()
+    answer = one.run("service", "split", "orders", "--to", "orders", "-o", "json", status=1)
+    assert "--yes" in answer.errors and one.traces() == before
+    found = {(row["what"], row["thing"]) for row in answer.json}
+    assert found == {
+        ("moves", "public.orders"), ("moves", "public.lines"),
+        ("cut", "public.orders (orders_person_fkey)"), ("cut", "public.payments (paid_for)"),
+        ("stays", "public.lines (trigger stamps)"), ("stays", "public.paid")}
+    # Its view wants to be gone before the old tables can be.
+    one.split("--to", "orders", "--yes")
+    one.split("--switch")
+    refused = one.split("--confirm", "--yes", status=1)
+    assert "view public.paid depends on table public.orders" in refused.stderr
+    assert one.state()["step"] == "moved"
+    one.sql("old", "DROP VIEW paid")
+    one.split("--confirm", "--yes")
+
+
+CANNOT = [
+    ("old", "ALTER TABLE lines DROP CONSTRAINT lines_pkey", "no primary key"),
+    ("old", "ALTER TABLE lines REPLICA IDENTITY NOTHING", "REPLICA IDENTITY DEFAULT"),
+    ("old", "ALTER TABLE lines ENABLE ROW LEVEL SECURITY", "row security"),
+    ("old", "ALTER TABLE lines SET UNLOGGED", "SET LOGGED"),
+    ("old", "CREATE UNLOGGED TABLE more () INHERITS (lines)", "inherited"),
+    ("old", "CREATE TYPE mood AS ENUM ('a', 'b'); ALTER TABLE lines ADD m mood[]",
+     "CREATE TYPE public.mood AS ENUM ('a', 'b')"),
+    ("new", "CREATE TABLE orders (id int)", "exists in the new database"),
+    ("new", "DROP TABLE orders; CREATE SEQUENCE orders_id_seq", "exists in the new database"),
+    ("old", "DROP TABLE lines CASCADE", "not in the old database"),
+]
+
+
+def test_what_cannot_be_is_said_first(one):
+    before = one.traces()
+    for side, change, said in CANNOT:
+        one.sql(side, change)
+        answer = one.run("service", "split", "orders", "--to", "orders", "--yes", "-o", "json",
+                         status=1)
+        assert any(row["what"] == "refused" and said in row["becomes"] for row in answer.json), (
+            change, answer)
+    assert one.traces() == before and one.state()["step"] == "none"
+
+
+def test_servers_that_cannot_are_named(one, tmp_path):
+    other = Postgres()
+    try:
+        other.create("orders")
+        other.sql("CREATE ROLE weak LOGIN")
+        (one.folder / "secrets/orders").write_text(other.connection("orders", user="weak"))
+        answer = one.run("service", "split", "orders", "--to", "orders", "--yes", "-o", "json",
+                         status=1)
+        said = [row["becomes"] for row in answer.json if row["thing"] == "the new database"]
+        for part in ("wal_level = logical", "only a superuser may", "ALTER ROLE weak REPLICATION",
+                     "GRANT CREATE ON DATABASE orders TO weak"):
+            assert any(part in text for text in said), said
+    finally:
+        other.close()
+    assert "the database that orders is in" in one.split("--to", "shop", "--yes",
+                                                         status=1).stderr
+    assert "expected a name of book.yaml" in one.split("--to", "nothing", "--yes",
+                                                       status=1).stderr
+    # An address that the other server takes for a database of its own.
+    (one.folder / "secrets/orders").write_text(one.sides["new"][0].connection("orders"))
+    wrong = tmp_path / "wrong"
+    wrong.write_text(one.sides["old"][0].connection("postgres"))
+    refused = one.split("--to", "orders", "--reach-old", f"postgres:file:{wrong}", "--yes",
+                        status=1)
+    assert "--reach-old" in refused.stderr
+    one.split("--abort")
+
+
+def test_a_book_that_would_have_faults_is_not_switched(one):
+    one.split("--to", "orders", "--yes")
+    with open(one.folder / "services/orders.yaml", "a", encoding="utf-8") as file:
+        file.write("reads: {users.people: {columns: [id], version: 1}}\n")
+    refused = one.split("--switch", status=1)
+    assert "in another database" in refused.stderr and "nothing was changed" in refused.stderr
+    assert one.state()["step"] == "ready"
+    one.split("--abort")
+
+
+def test_a_row_that_differs_is_found(one):
+    """Each kind of difference that somebody makes by hand on the side that follows."""
+    one.split("--to", "orders", "--yes")
+    gate = "SET session_replication_role = replica; "
+    for change, mend in (
+            ("UPDATE lines SET tags = '{b}' WHERE nr = 1 AND \"order\" = 7",
+             "UPDATE lines SET tags = ARRAY['a', NULL, '7'] WHERE \"order\" = 7"),
+            ("UPDATE orders SET note = coalesce(note, '') WHERE id = 1",
+             "UPDATE orders SET note = NULL WHERE id = 1"),
+            ("INSERT INTO orders (id, person) VALUES (-1, 1)", "DELETE FROM orders WHERE id = -1")):
+        one.sql("new", gate + change)
+        refused = one.split(status=1)
+        assert "side" in refused.stderr and "--abort" in refused.stderr
+        one.sql("new", gate + mend)
+        one.split()
+    one.sql("new", gate + "DELETE FROM lines WHERE \"order\" = 9")
+    assert '["9", "1"]' in one.split(status=1).stderr
+    one.split("--abort")
+
+
+def test_a_switch_that_stopped_halfway_is_taken_back(one):
+    """The gates of both sides are closed then: nobody writes until one of them is opened."""
+    one.split("--to", "orders", "--yes")
+    blocker = subprocess.Popen(
+        ["psql", "-X", "-q", one.sides["new"][0].connection("orders")], stdin=subprocess.PIPE,
+        text=True)
+    blocker.stdin.write("BEGIN; LOCK TABLE lines IN SHARE MODE;\n")
+    blocker.stdin.flush()
+    time.sleep(0.2)
+    switch = subprocess.Popen(one.command("service", "split", "orders", "--switch"),
+                              env=clean_environment())
+    write = "INSERT INTO orders (person) VALUES (1)"
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            one.sql("old", write)
+        except AssertionError as refused:
+            assert "is not written here now" in str(refused)
+            break
+    switch.kill()
+    switch.wait()
+    with pytest.raises(AssertionError, match="is not written here now"):
+        one.sql("new", write)
+    assert one.state()["step"] == "switching"
+    blocker.communicate("ROLLBACK;\n")
+    one.split("--back")
+    assert one.state()["step"] == "ready"
+    one.sql("old", write)
+    one.split("--switch")
+    one.sql("new", write)
+    one.split("--back")
+    one.split("--abort")
+    assert one.traces() == []
