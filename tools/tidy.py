@@ -42,6 +42,9 @@ FRONTS |= {"target/login.h", "target/secret.h"}
 # Sources and homes of views share a target's session, within its module.
 FRONTS |= {"target/driver.h", "target/mongodb/session.h", "target/neo4j/session.h"}
 
+# What a login fails of is said alike by all that log in.
+FRONTS |= {"target/postgres/advice.h"}
+
 # Whose header a library's is: the others use the room.
 DRIVERS = {
     "simdjson.h": {"json"},

@@ -10,7 +10,7 @@ import time
 
 import pytest
 from conftest import Book, Server, missing
-from services.postgres import Missing, Postgres
+from services.postgres import Missing, Postgres, SaysVersion
 from services.proxy import Proxy
 
 # The least memory for decoding: transactions of more than a few rows are streamed before they end.
@@ -721,6 +721,42 @@ def test_a_server_that_does_not_tell_is_named(binary, tmp_path, data, serve):
         book.run("append", "note-1", "Noted", '{"text": "here"}')
     finally:
         server.close()
+
+
+def test_a_server_that_is_too_old_is_named(binary, tmp_path, data, serve):
+    old = SaysVersion("12.20")
+    write_book(tmp_path / "book", old.connection())
+    book = Book(binary, tmp_path / "book", data)
+    now = failure(serve(book))
+    assert "PostgreSQL 12 is too old: 13 or later is needed" in now["error"]
+    assert now["state"] == "failed"
+    old.close()
+
+
+def test_a_wrong_password_is_named_with_what_to_do(postgres, database, binary, tmp_path, data,
+                                                   serve):
+    """And not told. When it is right the capture begins."""
+    role = f"locked_{next(NUMBERS)}"
+    postgres.sql(PEOPLE + "; INSERT INTO people (id, name) VALUES (1, 'a')", database)
+    postgres.ask_password(role, "geheim42")
+    connection = postgres.connection(database, user=role)
+    write_book(tmp_path / "book", connection)
+    book = Book(binary, tmp_path / "book", data)
+    server = serve(book)
+    now = failure(server)
+    assert "write the user's password= into the connection string" in now["error"]
+    secret = book.folder / "secrets" / "source"
+    secret.write_text(connection + " password=falsch42", encoding="utf-8")
+    end = time.time() + 30
+    while "check user=" not in (now["error"] or "") and time.time() < end:
+        time.sleep(0.05)
+        now = status(server)
+    assert "check user= and password= in the connection string" in now["error"]
+    assert "falsch42" not in now["error"] and now["state"] == "waiting"
+    secret.write_text(connection + " password=geheim42", encoding="utf-8")
+    server = restart(book, serve, server)
+    settle(server, postgres, database)
+    assert len(events_of(book)) == 1
 
 
 def test_a_writer_finds_its_commit_in_the_book(postgres, database, book, serve):

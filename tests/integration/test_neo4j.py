@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read models in Neo4j, on a real server: the same nodes and edges as an oracle's, and what goes
 wrong is named. What is killed and cut meanwhile is in test_conformance."""
+import http.server
 import json
 import random
 import shutil
+import threading
 import time
 
 import pytest
@@ -246,6 +248,58 @@ def test_what_cannot_be_reached_is_named_and_tells_no_secret(book, neo4j):
         assert server.stop() == 0
     finally:
         with_password.close()
+
+
+class SaysVersion(http.server.BaseHTTPRequestHandler):
+    """What a Neo4j of an older version says of itself."""
+
+    def do_GET(self):  # pylint: disable=invalid-name
+        text = b'{"neo4j_version": "4.4.30", "neo4j_edition": "community"}'
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_server_that_is_too_old_is_named(book):
+    old = http.server.ThreadingHTTPServer(("127.0.0.1", 0), SaysVersion)
+    threading.Thread(target=old.serve_forever, daemon=True).start()
+    (book.folder / "secrets" / "graph").write_text(
+        f"http://127.0.0.1:{old.server_address[1]}/neo4j\n", encoding="utf-8")
+    server = Server(book)
+    try:
+        last = append(server, events_of(5, count=5))
+        wait_for(lambda: status_of(server).get("error"))
+        error = status_of(server)["error"]
+        assert "Neo4j 4.4.30 is too old: 5.23 or later is needed" in error
+        wait_for(lambda: status_of(server, "balances")["position"] == last)
+    finally:
+        server.stop()
+        old.shutdown()
+        old.server_close()
+
+
+def test_a_value_of_another_type_stops_that_model_alone(book):
+    (book.folder / "models" / "balances" / "handlers.sql").write_text(
+        "-- on: Closed\nDELETE FROM balances;\n", encoding="utf-8")
+    server = Server(book)
+    try:
+        last = append(server, [
+            {"stream": "account-a", "type": "AccountOpened", "data": {"id": "a"}},
+            {"stream": "account-a", "type": "Withdrawn", "data": {"amount": "much"}},
+            {"stream": "account-b", "type": "AccountOpened", "data": {"id": "b"}}])
+        wait_for(lambda: status_of(server)["state"] == "stopped")
+        status = status_of(server)
+        assert "Withdrawn.cypher:1" in status["error"], status
+        assert "(event 2, Withdrawn of account-a version 2)" in status["error"], status
+        assert status["position"] == 1
+        wait_for(lambda: status_of(server, "balances")["position"] == last)
+    finally:
+        server.stop()
 
 
 OWNERS = """MERGE (a:{gen}Owner {id: $_stream})

@@ -10,7 +10,7 @@ import time
 
 import pytest
 from conftest import BANK, Book, Server, missing
-from services.postgres import Missing, Postgres
+from services.postgres import Missing, Postgres, SaysVersion
 from services.proxy import Proxy
 
 MODEL = """database: people
@@ -239,6 +239,58 @@ def test_a_handler_that_fails_names_event_and_line(book, serve):
     assert "(event 4, AccountOpened of account-c version 1)" in status["error"]
     assert status["position"] == 3
     assert status_of(server, "balances")["state"] == "following"
+
+
+def test_a_value_of_another_type_stops_that_model_alone(book, serve):
+    server = serve(book)
+    append(server, [{"stream": "account-a", "type": "AccountOpened", "data": {"id": "a"}}])
+    (book.folder / "models" / "balances" / "handlers.sql").write_text(
+        "-- on: Closed\nDELETE FROM balances;\n", encoding="utf-8")
+    server.post("/models/balances/rebuild")
+    append(server, [{"stream": "account-a", "type": "Deposited", "data": {"amount": "much"}}])
+    wait_for(lambda: status_of(server)["state"] == "stopped")
+    status = status_of(server)
+    assert 'models/totals/handlers.sql:5: invalid input syntax for type numeric: "much"' in status[
+        "error"], status
+    assert "(event 2, Deposited of account-a version 2)" in status["error"]
+    append(server, [{"stream": "account-b", "type": "AccountOpened", "data": {"id": "b"}}])
+    wait_for(lambda: status_of(server, "balances")["position"] == 3)
+    assert status_of(server)["position"] == 1
+
+
+def test_a_wrong_password_is_named_with_what_to_do(book, postgres, database):
+    """And not told; the other models go on, and this one when it is right."""
+    role = f"locked_{database}"
+    postgres.ask_password(role, "geheim42")
+    secret = book.folder / "secrets" / "people"
+    secret.write_text(postgres.connection(database, user=role), encoding="utf-8")
+    server = Server(book)
+    try:
+        append(server, [{"stream": "account-a", "type": "AccountOpened", "data": {"id": "a"}}])
+        wait_for(lambda: status_of(server)["error"])
+        assert "write the user's password= into the connection string" in status_of(server)["error"]
+        wait_for(lambda: status_of(server, "balances")["position"] == 1)
+        secret.write_text(postgres.connection(database, user=role) + " password=falsch42",
+                          encoding="utf-8")
+        wait_for(lambda: "check user= and password= in the connection string" in
+                 status_of(server)["error"])
+        assert "falsch42" not in json.dumps(status_of(server))
+        secret.write_text(postgres.connection(database, user=role) + " password=geheim42",
+                          encoding="utf-8")
+        wait_for(lambda: status_of(server)["position"] == 1)
+    finally:
+        server.stop()
+
+
+def test_a_server_that_is_too_old_is_named(book, serve):
+    old = SaysVersion("11.22")
+    (book.folder / "secrets" / "people").write_text(old.connection(), encoding="utf-8")
+    server = serve(book)
+    append(server, [{"stream": "account-a", "type": "AccountOpened", "data": {"id": "a"}}])
+    wait_for(lambda: status_of(server)["error"])
+    assert "PostgreSQL 11 is too old: 12 or later is needed" in status_of(server)["error"]
+    wait_for(lambda: status_of(server, "balances")["position"] == 1)
+    old.close()
 
 
 def test_a_server_that_is_down_stops_nothing_else(binary, tmp_path):

@@ -7,8 +7,10 @@ import pwd
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
+import threading
 import time
 
 TIMEOUT_S = 60
@@ -115,6 +117,63 @@ class Postgres:
             raise AssertionError(result.stderr)
         return [line.split("\t") for line in result.stdout.splitlines()]
 
+    def ask_password(self, role, password):
+        """Makes a role that is let in with its password alone."""
+        self.sql(f"SET password_encryption = 'scram-sha-256'; "
+                 f"CREATE ROLE {role} LOGIN SUPERUSER PASSWORD '{password}'")
+        rules = self.data / "pg_hba.conf"
+        rules.write_text(f"host all {role} 127.0.0.1/32 scram-sha-256\n" +
+                         rules.read_text(encoding="utf-8"), encoding="utf-8")
+        self.sql("SELECT pg_reload_conf()")
+
     def create(self, database):
         self.sql(f'CREATE DATABASE "{database}"')
         return self.connection(database)
+
+
+class SaysVersion:
+    """What a server says when somebody logs in, of whatever version. All that it is asked for then
+    is done, without a result."""
+
+    def __init__(self, version):
+        self.version = version
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+    def connection(self):
+        return f"host=127.0.0.1 port={self.port} user=postgres dbname=postgres"
+
+    @staticmethod
+    def message(kind, data):
+        return kind + struct.pack(">I", len(data) + 4) + data
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client):
+        ready = self.message(b"Z", b"I")
+        with client, client.makefile("rb") as stream:
+            while head := stream.read(8):
+                size, code = struct.unpack(">II", head)
+                stream.read(size - 8)
+                if code not in (80877103, 80877104):  # TLS, GSSAPI
+                    break
+                client.sendall(b"N")
+            client.sendall(self.message(b"R", bytes(4)) + b"".join(
+                self.message(b"S", f"{key}\0{value}\0".encode()) for key, value in
+                [("server_version", self.version), ("client_encoding", "UTF8"),
+                 ("standard_conforming_strings", "on")]) + ready)
+            while head := stream.read(5):
+                stream.read(struct.unpack(">I", head[1:])[0] - 4)
+                if head[:1] in b"QS":
+                    client.sendall(self.message(b"C", b"SET\0") + ready)

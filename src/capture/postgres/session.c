@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "capture/postgres/state.h"
+#include "target/postgres/advice.h"
 #include "target/secret.h"
 
 #define SQL_SIZE_MAX ((size_t)16 << 20)
@@ -50,8 +51,8 @@ int dbk_pg_failed(PGconn *session, const PGresult *result, struct dbk_error *err
     else
         (void)snprintf(message, sizeof(message), "%s", PQerrorMessage(session));
     one_line(message);
-    return dbk_error_set(err, primary == NULL ? DBK_ECONNECT : code_of(state), "PostgreSQL: %s",
-                         message);
+    return dbk_error_set(err, primary == NULL ? DBK_ECONNECT : code_of(state), "PostgreSQL: %s%s",
+                         message, primary == NULL ? dbk_pq_login_fix(session) : "");
 }
 
 static bool is_good(const PGresult *result)

@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 
 #include "os/os.h"
+#include "target/postgres/advice.h"
 
 /* A server that says nothing for so long past a statement's limit is taken for gone. */
 #define SILENCE_US (INT64_C(30) * 1000000)
@@ -51,13 +52,27 @@ static int code_of(const char *state)
     return DBK_ESCRIPT;
 }
 
+const char *dbk_pq_login_fix(const PGconn *server)
+{
+    if (PQstatus(server) != CONNECTION_BAD)
+        return "";
+    if (PQconnectionNeedsPassword(server) != 0)
+        return ": write the user's password= into the connection string";
+    /* libpq keeps no code of what a login fails of. */
+    if (PQconnectionUsedPassword(server) != 0 &&
+        strstr(PQerrorMessage(server), "password authentication failed") != NULL)
+        return ": check user= and password= in the connection string";
+    return "";
+}
+
 /* The server is gone, or never was there. */
 int dbk_pq_lost(const struct dbk_pq_session *session, struct dbk_error *err)
 {
     char message[400];
     (void)snprintf(message, sizeof(message), "%s", PQerrorMessage(session->server));
     trim(message);
-    return dbk_error_set(err, DBK_ECONNECT, "PostgreSQL: %s", message);
+    return dbk_error_set(err, DBK_ECONNECT, "PostgreSQL: %s%s", message,
+                         dbk_pq_login_fix(session->server));
 }
 
 /* A result that is no success. */
