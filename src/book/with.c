@@ -80,19 +80,6 @@ static int check_used(struct dbk_book_loader *loader, const struct dbk_handler *
                : fault_at(loader, handler, place_of(handler, with->name), fix, what);
 }
 
-/* The event is not in the book yet when such a model posts it. */
-static int check_sync(struct dbk_book_loader *loader, const struct dbk_model_definition *definition,
-                      const struct dbk_handler *handler, const struct dbk_with *with)
-{
-    if (definition->sync != DBK_SYNC_TRANSACTION)
-        return DBK_OK;
-    return fault_at(loader, handler, place_of(handler, with->name),
-                    "write `sync: events` into model.yaml, and ask with `after=` where a read must "
-                    "not be behind",
-                    "`with:` goes not with `sync: transaction`, which posts events before they are "
-                    "in the book");
-}
-
 static int check_handler(struct dbk_book_loader *loader,
                          const struct dbk_model_definition *definition,
                          const struct dbk_handler *handler)
@@ -109,8 +96,6 @@ static int check_handler(struct dbk_book_loader *loader,
         rc = check_folds(loader, definition, handler, &withs.items[i]);
         if (rc == DBK_OK)
             rc = check_used(loader, handler, &withs, i);
-        if (rc == DBK_OK)
-            rc = check_sync(loader, definition, handler, &withs.items[i]);
     }
     dbk_withs_release(&withs);
     return rc;

@@ -154,7 +154,7 @@ int dbk_folding_settle(struct dbk_folding *folding, struct dbk_error *err)
         return DBK_OK;
     if (rc < 0)
         return dbk_error_set(err, rc, "%s", failure.message);
-    if (folding->folds->keep && !folding->cut)
+    if (folding->folds->keep && !folding->cut && !folding->ahead)
         keep(folding);
     return read_state(folding, dbk_buf_slice(&folding->bytes), err);
 }

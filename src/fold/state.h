@@ -55,6 +55,7 @@ struct dbk_folding {
     struct dbk_slice stream;
     bool raw;         /* events come as they are stored */
     void *lens;       /* of the store's, where events do not come through it */
+    bool ahead;       /* of events that are not stored yet, no snapshot is kept */
     bool cut;         /* the stream's rules leave events out: the state changes with them */
     uint64_t forgets; /* of the folds, when it began */
     struct dbk_fold_result result;

@@ -6,6 +6,8 @@ struct dbk_fold_walk {
     struct dbk_folding folding;
     char *stream;
     int64_t occurred_us;
+    const struct dbk_event *ahead; /* borrowed */
+    size_t ahead_count;
     bool begun;
     bool whole;        /* no event was left out */
     uint64_t version;  /* of the last event that was looked at, folded or left out */
@@ -102,13 +104,41 @@ static int take(struct dbk_fold_walk *walk, const struct dbk_event *event, struc
     return rc == DBK_OK && walk->whole ? dbk_folding_settle(&walk->folding, err) : rc;
 }
 
-static int go_on(struct dbk_fold_walk *walk, uint64_t position, uint64_t *next_out,
-                 struct dbk_error *err)
+void dbk_fold_walk_ahead(struct dbk_fold_walk *walk, const struct dbk_event *events, size_t count)
+{
+    walk->ahead = events;
+    walk->ahead_count = count;
+}
+
+/* They are as they will be stored. */
+static int take_ahead(struct dbk_fold_walk *walk, uint64_t position, uint64_t *next_out,
+                      struct dbk_error *err)
+{
+    int rc = DBK_OK;
+    for (size_t i = 0; rc == DBK_OK && i < walk->ahead_count; i++) {
+        const struct dbk_event *event = &walk->ahead[i];
+        if (event->version <= walk->version ||
+            !dbk_slice_equal(event->stream, walk->folding.stream))
+            continue;
+        if (event->position > position) {
+            *next_out = event->position;
+            break;
+        }
+        walk->folding.raw = true;
+        walk->folding.ahead = true;
+        rc = take(walk, event, err);
+        walk->folding.raw = false;
+        walk->folding.ahead = false;
+    }
+    return rc;
+}
+
+static int take_stored(struct dbk_fold_walk *walk, uint64_t position, uint64_t *next_out,
+                       struct dbk_error *err)
 {
     struct dbk_cursor *cursor = NULL;
     struct dbk_event event;
     uint64_t head = 0;
-    *next_out = UINT64_MAX;
     int rc = dbk_store_stream_version(walk->folding.folds->store, walk->folding.stream, &head, err);
     if (rc < 0 || head <= walk->version)
         return rc;
@@ -131,14 +161,23 @@ static int go_on(struct dbk_fold_walk *walk, uint64_t position, uint64_t *next_o
     return rc;
 }
 
+static int go_on(struct dbk_fold_walk *walk, uint64_t position, uint64_t *next_out,
+                 struct dbk_error *err)
+{
+    *next_out = UINT64_MAX;
+    int rc = take_stored(walk, position, next_out, err);
+    return rc == DBK_OK && *next_out == UINT64_MAX ? take_ahead(walk, position, next_out, err) : rc;
+}
+
 int dbk_fold_walk_to(struct dbk_fold_walk *walk, uint64_t position, int64_t time_us,
                      struct dbk_buf *state, struct dbk_fold_moment *moment_out,
                      struct dbk_error *err)
 {
     struct dbk_stream_info info;
     uint64_t next = 0;
-    int rc = dbk_store_stream_info_at(walk->folding.folds->store, walk->folding.stream, position,
-                                      time_us, &info, err);
+    const struct dbk_store_moment moment = {position, time_us, walk->ahead, walk->ahead_count};
+    int rc = dbk_store_stream_info_ahead(walk->folding.folds->store, walk->folding.stream, &moment,
+                                         &info, err);
     if (rc == DBK_OK && walk->begun && walk->position <= position && stands(walk, &info))
         note_rules(walk, &info);
     else if (rc == DBK_OK)

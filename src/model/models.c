@@ -26,6 +26,7 @@ int dbk_models_open(struct dbk_store *store, struct dbk_models **models_out, str
     (void)pthread_cond_init(&models->moved, &clock);
     (void)pthread_condattr_destroy(&clock);
     models->store = store;
+    dbk_unstored_init(&models->ahead);
     (void)pthread_mutex_init(&models->telling, NULL);
     atomic_init(&models->owed, 0);
     atomic_init(&models->told, 0);
@@ -83,6 +84,7 @@ void dbk_models_free(struct dbk_models *models)
     }
     dbk_store_end_lens(models->store, &models->lens);
     dbk_free((void *)models->items);
+    dbk_unstored_release(&models->ahead);
     (void)pthread_mutex_destroy(&models->lock);
     (void)pthread_mutex_destroy(&models->forgetting);
     (void)pthread_mutex_destroy(&models->telling);

@@ -9,6 +9,9 @@
  *                  fails
  *     commit       positions, COMMIT -- or ROLLBACK when the log did not take the group
  *
+ * States that handlers take (`with:`) are of the log and of what the group has ahead of it, as a
+ * replay will find them.
+ *
  * When a target's commit fails after the log's, the model is behind: it is brought up from the log
  * before anything more is accepted.
  */
@@ -54,6 +57,48 @@ static void end_sessions(struct dbk_models *models)
     }
 }
 
+static struct dbk_states *states_of(const struct dbk_model *model)
+{
+    return takes_part(model) && model->poster != NULL ? dbk_poster_states(model->poster) : NULL;
+}
+
+/* What was forgotten since the last group is in no state. */
+static int refresh_states(struct dbk_models *models, struct dbk_error *err)
+{
+    int rc = DBK_OK;
+    dbk_unstored_reset(&models->ahead);
+    for (size_t i = 0; rc == DBK_OK && i < models->count; i++) {
+        struct dbk_states *states = states_of(models->items[i]);
+        if (states == NULL)
+            continue;
+        dbk_states_set_ahead(states, &models->ahead);
+        rc = dbk_states_refresh(states, err);
+    }
+    return rc;
+}
+
+static int add_ahead(struct dbk_models *models, const struct dbk_event *events, size_t count,
+                     struct dbk_error *err)
+{
+    bool any = false;
+    for (size_t i = 0; i < models->count; i++)
+        any = any || states_of(models->items[i]) != NULL;
+    return any && dbk_unstored_add(&models->ahead, events, count) < 0
+               ? dbk_error_set(err, DBK_ENOMEM, "out of memory keeping a batch")
+               : DBK_OK;
+}
+
+/* Events from a position on will not be stored. */
+static void cut_ahead(struct dbk_models *models, uint64_t position)
+{
+    dbk_unstored_cut(&models->ahead, position);
+    for (size_t i = 0; i < models->count; i++) {
+        struct dbk_states *states = states_of(models->items[i]);
+        if (states != NULL)
+            dbk_states_cut(states, position);
+    }
+}
+
 static int open_group(struct dbk_models *models, struct dbk_error *err)
 {
     int rc = DBK_OK;
@@ -65,6 +110,8 @@ static int open_group(struct dbk_models *models, struct dbk_error *err)
         if (takes_part(models->items[i]))
             rc = ready(models->items[i], err);
     }
+    if (rc == DBK_OK)
+        rc = refresh_states(models, err);
     for (struct dbk_session *session = models->sessions; rc == DBK_OK && session != NULL;
          session = session->next) {
         rc = dbk_connection_begin(session->connection, DBK_BEGIN_WRITE, err);
@@ -193,6 +240,7 @@ static void mark_notes(struct dbk_models *models)
    group's earlier batches are then posted again from the log. */
 static void take_back(struct dbk_models *models, uint64_t first)
 {
+    cut_ahead(models, first);
     for (size_t i = 0; i < models->count; i++) {
         if (!takes_part(models->items[i]))
             continue;
@@ -220,6 +268,8 @@ static int post_batch(struct dbk_models *models, const struct dbk_event *events,
                       bool strict, struct dbk_error *err)
 {
     int rc = each_session(models, "SAVEPOINT batch", err);
+    if (rc == DBK_OK)
+        rc = add_ahead(models, events, count, err);
     if (rc == DBK_OK)
         rc = post(models, events, count, strict, err);
     if (rc == DBK_OK)
@@ -297,6 +347,9 @@ void dbk_participant_commit(void *context, bool stored, uint64_t last_position)
     struct dbk_models *models = context;
     if (!models->group_open)
         return;
+    if (!stored && models->ahead.count > 0)
+        cut_ahead(models, models->ahead.events[0].position);
+    dbk_unstored_reset(&models->ahead); /* a replay finds them in the log */
     if (stored)
         commit_sessions(models, last_position);
     end_sessions(models);

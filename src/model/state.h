@@ -95,8 +95,9 @@ struct dbk_models {
     struct dbk_session *sessions; /* shared ones */
     uint64_t forgotten;           /* what was begun before this position is not gone on with */
     bool group_open;
-    int64_t since_us; /* when they were opened */
-    void *lens;       /* the participant's state of the store's lens */
+    struct dbk_unstored ahead; /* of the group, where a handler takes states */
+    int64_t since_us;          /* when they were opened */
+    void *lens;                /* the participant's state of the store's lens */
 };
 
 /* Finds the serving generation in its database, or makes the first, and opens it. Under `work`,

@@ -45,6 +45,10 @@ struct dbk_states {
     uint64_t forgotten; /* version of the stream that tells of forgettings */
     uint64_t forgets;   /* of the folds */
     struct dbk_buf state;
+    const struct dbk_unstored *ahead;
+    struct dbk_event *own; /* those of `ahead` that concern the stream at hand */
+    size_t own_count;
+    size_t own_capacity;
 };
 
 int dbk_states_open(struct dbk_store *store, struct dbk_folds *folds, int64_t occurred_us,
@@ -111,6 +115,7 @@ void dbk_states_free(struct dbk_states *states)
         return;
     forget_all(states);
     dbk_buf_release(&states->state);
+    dbk_free(states->own);
     dbk_free(states);
 }
 
@@ -177,6 +182,19 @@ static struct entry *make(struct dbk_states *states, struct dbk_slice stream, ui
     return entry;
 }
 
+/* The stream's last version, with what is ahead. */
+static int head_of(const struct dbk_states *states, struct dbk_slice stream, uint64_t *head_out,
+                   struct dbk_error *err)
+{
+    for (size_t i = states->own_count; i > 0; i--) {
+        if (dbk_slice_equal(states->own[i - 1].stream, stream)) {
+            *head_out = states->own[i - 1].version;
+            return DBK_OK;
+        }
+    }
+    return dbk_store_stream_version(states->store, stream, head_out, err);
+}
+
 /* What is kept is of a position as long as the stream has no other event up to there. Rules leave
    out more with time, and are looked at each time. */
 static int holds(const struct dbk_states *states, const struct entry *entry, uint64_t position,
@@ -187,12 +205,13 @@ static int holds(const struct dbk_states *states, const struct entry *entry, uin
     uint64_t head = 0;
     if (entry->moment.ruled || position < entry->moment.position || position >= entry->moment.next)
         return 0;
-    int rc = dbk_store_stream_info_at(states->store, stream, position, time_us, &info, err);
+    const struct dbk_store_moment moment = {position, time_us, states->own, states->own_count};
+    int rc = dbk_store_stream_info_ahead(states->store, stream, &moment, &info, err);
     if (rc < 0 || info.rules.version > 0)
         return rc;
     if (entry->moment.next != UINT64_MAX)
         return 1;
-    rc = dbk_store_stream_version(states->store, stream, &head, err);
+    rc = head_of(states, stream, &head, err);
     return rc < 0 ? rc : head == entry->head;
 }
 
@@ -250,11 +269,14 @@ static int advance(struct dbk_states *states, struct entry *entry, uint64_t posi
     struct dbk_fold_walk *walk = NULL;
     struct dbk_slice stream = dbk_slice(entry->stream, entry->stream_size);
     dbk_buf_reset(&states->state);
-    int rc = dbk_store_stream_version(states->store, stream, &entry->head, err);
+    int rc = head_of(states, stream, &entry->head, err);
     if (rc == DBK_OK)
         rc = find_walk(states, entry, &walk, err);
-    if (rc == DBK_OK)
+    if (rc == DBK_OK) {
+        dbk_fold_walk_ahead(walk, states->own, states->own_count);
         rc = dbk_fold_walk_to(walk, position, time_us, &states->state, &entry->moment, err);
+        dbk_fold_walk_ahead(walk, NULL, 0);
+    }
     if (rc == DBK_OK && states->state.rc < 0)
         rc = dbk_error_set(err, states->state.rc, "the state of %.*s: %s", DBK_SLICE_ARGS(stream),
                            dbk_code_text(states->state.rc));
@@ -267,19 +289,53 @@ static int advance(struct dbk_states *states, struct entry *entry, uint64_t posi
     return rc;
 }
 
-static uint64_t hash_of(struct dbk_slice stream)
+void dbk_states_set_ahead(struct dbk_states *states, const struct dbk_unstored *ahead)
 {
-    uint64_t hash = UINT64_C(14695981039346656037);
-    for (size_t i = 0; i < stream.size; i++)
-        hash = (hash ^ (unsigned char)stream.data[i]) * UINT64_C(1099511628211);
-    return hash ^ hash >> 32;
+    states->ahead = ahead;
+}
+
+void dbk_states_cut(struct dbk_states *states, uint64_t position)
+{
+    for (size_t i = 0; i < BUCKETS; i++) {
+        for (struct entry *entry = states->buckets[i]; entry != NULL; entry = entry->next) {
+            uint64_t next = entry->moment.next;
+            if (entry->moment.position < position && (next < position || next == UINT64_MAX))
+                continue;
+            entry->moment = (struct dbk_fold_moment){.position = UINT64_MAX};
+            if (entry->walk_index != 0)
+                drop_walk(states, entry);
+        }
+    }
+}
+
+/* What of `ahead` concerns a stream. DBK_ENOMEM */
+static int gather(struct dbk_states *states, struct dbk_slice stream, uint64_t hash)
+{
+    const struct dbk_unstored *ahead = states->ahead;
+    states->own_count = 0;
+    for (size_t i = 0; ahead != NULL && i < ahead->count; i++) {
+        if (ahead->hashes[i] != hash || !dbk_store_concerns(&ahead->events[i], stream))
+            continue;
+        if (states->own_count == states->own_capacity) {
+            size_t capacity = states->own_capacity == 0 ? 16 : states->own_capacity * 2;
+            void *own = dbk_realloc(states->own, capacity * sizeof(*states->own));
+            if (own == NULL)
+                return DBK_ENOMEM;
+            states->own = own;
+            states->own_capacity = capacity;
+        }
+        states->own[states->own_count++] = ahead->events[i];
+    }
+    return DBK_OK;
 }
 
 int dbk_states_at(struct dbk_states *states, struct dbk_slice stream, uint64_t position,
                   int64_t time_us, struct dbk_slice *state_out, struct dbk_error *err)
 {
-    uint64_t hash = hash_of(stream);
+    uint64_t hash = dbk_unstored_hash(stream);
     struct entry *entry = find(states, stream, hash);
+    if (gather(states, stream, hash) < 0)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory keeping a state");
     if (states->bytes >= BYTES_MAX)
         forget_others(states, entry); /* texts that have grown since they were kept */
     if (entry == NULL)

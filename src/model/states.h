@@ -15,11 +15,38 @@
 
 struct dbk_states;
 
+/*
+ * Events that a group has accepted and not stored yet (the store's participant): handlers see the
+ * states that these will make, too. One list serves all states that were told of it.
+ */
+struct dbk_unstored {
+    struct dbk_arena arena; /* of their own copies */
+    struct dbk_event *events;
+    uint64_t *hashes; /* of what each concerns: a stream */
+    size_t count;
+    size_t capacity;
+};
+void dbk_unstored_init(struct dbk_unstored *ahead);
+void dbk_unstored_release(struct dbk_unstored *ahead);
+void dbk_unstored_reset(struct dbk_unstored *ahead);
+/* Adds copies. DBK_ENOMEM; then none of them is there. */
+int dbk_unstored_add(struct dbk_unstored *ahead, const struct dbk_event *events,
+                     size_t count) DBK_MUST_CHECK;
+/* Of a stream's name. */
+uint64_t dbk_unstored_hash(struct dbk_slice stream);
+/* Takes those from a position on out again. */
+void dbk_unstored_cut(struct dbk_unstored *ahead, uint64_t position);
+
 /* store and folds are kept until free. occurred_us: leaves out what occurred later; 0: nothing. */
 int dbk_states_open(struct dbk_store *store, struct dbk_folds *folds, int64_t occurred_us,
                     struct dbk_states **states_out, struct dbk_error *err) DBK_MUST_CHECK;
 /* NULL is fine. */
 void dbk_states_free(struct dbk_states *states);
+
+/* ahead is kept; NULL: there are none. */
+void dbk_states_set_ahead(struct dbk_states *states, const struct dbk_unstored *ahead);
+/* Events from a position on were not stored after all: nothing is kept that has one of them. */
+void dbk_states_cut(struct dbk_states *states, uint64_t position);
 
 /* Before a transaction: what was forgotten since the last one is in no state. */
 int dbk_states_refresh(struct dbk_states *states, struct dbk_error *err) DBK_MUST_CHECK;

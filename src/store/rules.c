@@ -166,20 +166,45 @@ int dbk_store_stream_info(struct dbk_store *store, struct dbk_slice stream,
     return DBK_OK;
 }
 
+bool dbk_store_concerns(const struct dbk_event *event, struct dbk_slice stream)
+{
+    return dbk_slice_equal(event->stream, stream) ||
+           dbk_slice_equal(dbk_store_rules_subject(event->stream), stream);
+}
+
 int dbk_store_stream_info_at(struct dbk_store *store, struct dbk_slice stream, uint64_t position,
                              int64_t time_us, struct dbk_stream_info *info_out,
                              struct dbk_error *err)
 {
+    const struct dbk_store_moment moment = {.position = position, .time_us = time_us};
+    return dbk_store_stream_info_ahead(store, stream, &moment, info_out, err);
+}
+
+int dbk_store_stream_info_ahead(struct dbk_store *store, struct dbk_slice stream,
+                                const struct dbk_store_moment *moment,
+                                struct dbk_stream_info *info_out, struct dbk_error *err)
+{
     struct dbk_stream_info info = {0};
     uint64_t last = dbk_log_last_position(store->log);
     uint64_t rules_position = 0;
-    uint64_t end = position < last ? position : last;
+    uint64_t end = moment->position < last ? moment->position : last;
     int rc = dbk_store_stream_version_at(store, stream, end, &info.version, err);
     if (rc == DBK_OK && end > 0)
         rc = dbk_rules_find(store, stream, end, &info.rules, &rules_position, err);
+    for (size_t i = 0; rc == DBK_OK && i < moment->ahead_count; i++) {
+        const struct dbk_event *event = &moment->ahead[i];
+        if (event->position > moment->position)
+            break;
+        if (dbk_slice_equal(event->stream, stream)) {
+            info.version = event->version;
+        } else if (dbk_store_concerns(event, stream)) {
+            rc = decode(event, &info.rules, err);
+            info.rules.version = event->version;
+        }
+    }
     if (rc < 0)
         return rc;
-    bound(&info, time_us);
+    bound(&info, moment->time_us);
     *info_out = info;
     return DBK_OK;
 }

@@ -279,6 +279,19 @@ int dbk_store_stream_info(struct dbk_store *store, struct dbk_slice stream,
 int dbk_store_stream_info_at(struct dbk_store *store, struct dbk_slice stream, uint64_t position,
                              int64_t time_us, struct dbk_stream_info *info_out,
                              struct dbk_error *err) DBK_MUST_CHECK;
+/* The same with events that come behind the last: within a participant's apply what the group has
+   so far. They are of the stream, or of the one that holds its rules, in order. */
+struct dbk_store_moment {
+    uint64_t position;
+    int64_t time_us;
+    const struct dbk_event *ahead;
+    size_t ahead_count;
+};
+bool dbk_store_concerns(const struct dbk_event *event, struct dbk_slice stream);
+int dbk_store_stream_info_ahead(struct dbk_store *store, struct dbk_slice stream,
+                                const struct dbk_store_moment *moment,
+                                struct dbk_stream_info *info_out,
+                                struct dbk_error *err) DBK_MUST_CHECK;
 /*
  * Sets a stream's rules; truncate_before never goes back, and `closed` and `version` are not looked
  * at. DBK_ENOTFOUND: no such stream; DBK_EDENIED: it is closed; else as dbk_store_append.

@@ -381,14 +381,131 @@ def test_what_is_wrong_with_it_is_named_by_its_place(old, new, fault, binary, tm
     assert fault in found.text + found.errors
 
 
-def test_a_transaction_has_no_states(binary, tmp_path):
+def post(server, *batch):
+    return server.post("/events", {"events": list(batch)}).status
+
+
+def transaction_book(binary, tmp_path):
+    """One model that follows events, and beside it the same in the appends' own transaction."""
     folder = tmp_path / "book"
     write_book(folder, InSqlite.address)
-    (folder / "models" / "lines" / "model.yaml").write_text(
+    shutil.copytree(folder / "models" / "lines", folder / "models" / "same")
+    for name in ("schema.sql", "handlers.sql"):
+        text = (folder / "models" / "same" / name).read_text(encoding="utf-8")
+        text = text.replace("TABLE lines (n bigint", "TABLE same (n bigint").replace(
+            "INTO lines", "INTO same")
+        (folder / "models" / "same" / name).write_text(text, encoding="utf-8")
+    (folder / "models" / "same" / "model.yaml").write_text(
         MODEL.replace("events", "transaction"), encoding="utf-8")
-    found = Book(binary, folder, tmp_path / "data").run("check", status=1)
-    assert "handlers.sql:2:10: `with:` goes not with `sync: transaction`" in \
-        found.text + found.errors
+    return Book(binary, folder, tmp_path / "data")
+
+
+def both(book):
+    with sqlite3.connect(f"{book.data}/reading.db") as database:
+        return [sorted(database.execute(f"SELECT * FROM {name}").fetchall())
+                for name in ("lines", "same")]
+
+
+def write_batches(server, seed, numbers, refused):
+    """Batches that share groups; some are refused, by a number that is there twice."""
+    chance = random.Random(seed)
+    for _ in range(60):
+        batch = some_events(chance, chance.choice([1, 2, 30]), numbers, products=3)
+        lines = [e for e in batch if e["type"] == "LineAdded"]
+        if lines and chance.random() < 0.25:
+            batch.append(lines[0])
+        try:
+            status = post(server, *batch)
+        except OSError:
+            return
+        assert status in (200, 201, 409, 422), status
+        if status > 201:
+            refused.append(seed)
+
+
+def change_rules(server, seed):
+    """What the streams' rules leave out is in no state: those of then, in the same group or not."""
+    chance = random.Random(seed)
+    for _ in range(40):
+        try:
+            server.post(chance.choice(["/streams/product-1/rules", "/streams/order-2/rules"]),
+                        {"max_count": chance.randrange(1, 6)})
+        except OSError:
+            return
+
+
+def test_a_transaction_sees_what_its_replay_sees(binary, tmp_path):
+    book = transaction_book(binary, tmp_path)
+    numbers, refused = itertools.count(1), []
+    for turn in range(3):
+        server = Server(book)
+        threads = [threading.Thread(target=write_batches,
+                                    args=(server, turn * 10 + n, numbers, refused))
+                   for n in range(6)]
+        threads.append(threading.Thread(target=change_rules, args=(server, turn)))
+        for thread in threads:
+            thread.start()
+        if turn < 2:
+            time.sleep(0.7)
+            server.kill()
+        for thread in threads:
+            thread.join()
+    try:
+        book.run("model", "rebuild", "lines")
+        lines, same = both(book)
+        assert lines == same and len(lines) > 200 and len(refused) > 5
+        # Within a batch, and of the event itself.
+        assert post(server,
+                      {"stream": "product-new", "type": "ProductAdded",
+                       "data": {"title": "a", "maker": "m"}},
+                      {"stream": "order-new", "type": "LineAdded",
+                       "data": {"n": 1000001, "product": {"id": "new"}}},
+                      {"stream": "product-new", "type": "ProductRenamed", "data": {"title": "b"}},
+                      {"stream": "order-new", "type": "LineAdded",
+                       "data": {"n": 1000002, "product": {"id": "new"}}}) in (200, 201)
+        assert [row[:5] for row in both(book)[1] if row[0] > 1000000] == [
+            (1000001, "a", "m", 0, 1), (1000002, "b", "m", 1, 2)]
+    finally:
+        server.stop()
+
+
+def test_what_was_refused_is_in_no_state(binary, tmp_path):
+    """Neither in the next one that is asked for, nor in a snapshot (each fourth event has one)."""
+    book = transaction_book(binary, tmp_path)
+    server = Server(book)
+    line = {"stream": "order-1", "type": "LineAdded", "data": {"n": 1, "product": {"id": "p"}}}
+
+    def named(title):
+        return {"stream": "product-p", "type": "ProductRenamed", "data": {"title": title}}
+    try:
+        for i in range(1, 12):
+            line["data"]["n"] = i
+            assert post(server, named(f"t{i}"), line) in (200, 201)
+            wrong = [named(f"wrong{i}")] * (i % 5 + 1)
+            assert post(server, *wrong, line) > 201  # the number is there
+        assert [row[1:4] for row in both(book)[1]] == [(f"t{i}", None, i) for i in range(1, 12)]
+        book.run("model", "rebuild", "lines")
+        lines, same = both(book)
+        assert lines == same
+        for i in range(1, 12):
+            state = server.get(f"/streams/product-p/state?version={i}").json["state"]
+            assert state["title"] == f"t{i}"
+    finally:
+        server.stop()
+
+
+def test_a_fold_that_fails_refuses_the_append(binary, tmp_path):
+    book = transaction_book(binary, tmp_path)
+    fold = book.folder / "folds" / "order.lua"
+    fold.write_text(ORDER_FOLD.replace("state.lines + 1", "state.nothing + 1"), encoding="utf-8")
+    server = Server(book)
+    try:
+        answer = server.post("/events", {"events": [
+            {"stream": "order-1", "type": "LineAdded", "data": {"n": 1, "product": {"id": "p"}}}]})
+        assert answer.status > 201 and "order.lua" in answer.text
+        assert book.run("read", "order-1", status=None).text.strip() in ("", "[]")
+    finally:
+        server.stop()
 
 
 PERSONAL = """{"versions":[{"version":1,"schema":{"type":"object","x-subject":"customer",
