@@ -136,13 +136,14 @@ def test_no_byte_tells_what_was_forgotten(personal, serve, tmp_path):
 
 
 def test_views_over_views_are_refreshed_sources_first(make_book, tmp_path):
-    """By name they would come in the other order; and what they follow each other by is no copy."""
+    """By name they would come in the other order; and what they follow each other by is no copy,
+    nor what is kept for who follows them."""
     folder = tmp_path / "book"
     shutil.copytree(PERSONAL, folder)
     for name, source in (("c_people", "mailing"), ("b_people", "c_people"),
                          ("a_people", "b_people")):
         (folder / "views" / f"{name}.sql").write_text(
-            "-- refresh: on demand\n-- database: reading\n"
+            "-- refresh: on demand\n-- database: reading\n-- changes: keep\n"
             f"SELECT order_id, customer_id, label FROM {source}\n")
     book = make_book(folder)
     customers = [str(12000 + number) for number in range(CUSTOMERS)]
@@ -151,6 +152,8 @@ def test_views_over_views_are_refreshed_sources_first(make_book, tmp_path):
     for _ in range(2):
         for view in ("c_people", "b_people", "a_people"):
             book.run("view", "refresh", view)
+    follow = ("tail", "--view", "a_people", "--no-follow", "-o", "jsonl")
+    token = book.run(*follow).lines[-1]["id"]
     for customer in customers[:5]:
         book.run("forget", customer)
     book.run("forgotten", "run", "--now")
@@ -158,6 +161,9 @@ def test_views_over_views_are_refreshed_sources_first(make_book, tmp_path):
     rows = book.json("sql", "select * from a_people order by 1")
     assert {row["customer_id"] for row in rows} == set(customers[5:])
     assert rows == book.json("sql", "select order_id, customer_id, label from mailing order by 1")
+    # Nor is it kept for who follows, who begins again.
+    assert "begin with the rows" in book.run(*follow, "--after", token, status=1).errors
+    assert len(book.run(*follow).lines) == len(rows) + 1
 
 
 def certificate(server, book, one):
