@@ -134,12 +134,26 @@ static int check_value(const struct dbk_option *option, const char *text, struct
     return DBK_OK;
 }
 
+static const char *given_value(const struct dbk_arguments *arguments,
+                               const struct dbk_option *option)
+{
+    for (size_t i = 0; i < arguments->given_count; i++) {
+        if (arguments->given[i].option == option)
+            return arguments->given[i].value;
+    }
+    return NULL;
+}
+
 static int give(struct dbk_arguments *arguments, const struct dbk_option *option, const char *value,
                 struct dbk_error *err)
 {
     int rc = check_value(option, value, err);
     if (rc < 0)
         return rc;
+    const char *before = given_value(arguments, option);
+    if (before != NULL && strcmp(before, value) != 0)
+        return dbk_error_set(err, DBK_EINVAL, "--%s is given twice, as \"%s\" and as \"%s\"",
+                             option->name, before, value);
     if (arguments->given_count == DBK_ARGUMENTS_OPTIONS_MAX)
         return dbk_error_set(err, DBK_EINVAL, "more than %d options", DBK_ARGUMENTS_OPTIONS_MAX);
     arguments->given[arguments->given_count].option = option;
@@ -226,10 +240,7 @@ const char *dbk_arguments_text(const struct dbk_arguments *arguments, const char
 {
     const struct dbk_option *option = find_option(arguments->command, dbk_slice_of(name));
     dbk_assert(option != NULL);
-    for (size_t i = arguments->given_count; i > 0; i--)
-        if (arguments->given[i - 1].option == option)
-            return arguments->given[i - 1].value;
-    return NULL;
+    return given_value(arguments, option);
 }
 
 bool dbk_arguments_is_flag(const struct dbk_arguments *arguments, const char *name)

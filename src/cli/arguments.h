@@ -74,12 +74,13 @@ extern const struct dbk_option dbk_options_book[];
 /*
  * Reads what stands behind a command's name. Strings are kept from argv.
  *
- * DBK_EINVAL  the message names the option or argument, and the closest one there is
+ * DBK_EINVAL  the message names the option or argument, and the closest one there is; or an option
+ *             is given twice, with two values
  */
 int dbk_arguments_parse(const struct dbk_cli_command *command, int argc, const char *const *argv,
                         struct dbk_arguments *arguments_out, struct dbk_error *err) DBK_MUST_CHECK;
 
-/* The value of an option of this command, NULL when it was not given; the last one counts. */
+/* The value of an option of this command, NULL when it was not given. */
 const char *dbk_arguments_text(const struct dbk_arguments *arguments, const char *name);
 bool dbk_arguments_has(const struct dbk_arguments *arguments, const char *name);
 bool dbk_arguments_is_flag(const struct dbk_arguments *arguments, const char *name);

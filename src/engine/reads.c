@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What queries and views read, by the names that stand in them. */
+#include <strings.h>
+
 #include "engine/state.h"
+#include "service/sql.h"
+
+#define USES_SIZE_MAX ((size_t)16 << 20)
 
 struct walk {
     const struct dbk_engine *engine;
@@ -17,12 +22,47 @@ static bool is_listed(const struct walk *walk, const char *model)
     return false;
 }
 
+/* One of those models' own, or a view, which is looked into. */
+static bool is_known(const struct walk *walk, const char *table)
+{
+    const struct dbk_book *book = walk->engine->book;
+    for (size_t i = 0; i < book->view_count; i++) {
+        if (strcasecmp(book->views[i].name, table) == 0)
+            return true;
+    }
+    for (size_t i = 0; i < book->model_count; i++) {
+        for (size_t j = 0; j < walk->engine->table_counts[i]; j++) {
+            if (strcasecmp(walk->engine->tables[i][j], table) == 0)
+                return is_listed(walk, book->models[i].name);
+        }
+    }
+    return false;
+}
+
+/* True when every table in it is known; what cannot be read may use any. */
+static bool uses_known(const struct walk *walk, struct dbk_slice sql)
+{
+    struct dbk_arena arena;
+    dbk_arena_init(&arena, USES_SIZE_MAX);
+    struct dbk_uses uses = {.arena = &arena};
+    struct dbk_json *json = dbk_service_json();
+    bool known = json != NULL && dbk_uses_read(&uses, json, sql, NULL) == DBK_OK && !uses.unread;
+    for (size_t i = 0; known && i < uses.count; i++) {
+        const struct dbk_use *use = &uses.items[i];
+        bool function = strcmp(use->table, "()") == 0;
+        known = function || *use->table == '\0' || is_known(walk, use->table);
+    }
+    dbk_json_free(json);
+    dbk_arena_release(&arena);
+    return known;
+}
+
 /* What stands in one SELECT, and below the views in it. */
 static bool stays(struct walk *walk, struct dbk_slice sql, const struct dbk_view_definition *self,
                   size_t depth)
 {
     const struct dbk_book *book = walk->engine->book;
-    if (depth > book->view_count || dbk_sql_names(sql, "events"))
+    if (depth > book->view_count || dbk_sql_names(sql, "events") || !uses_known(walk, sql))
         return false;
     for (size_t i = 0; i < book->model_count; i++) {
         if (!dbk_rows_names_model(walk->engine, sql, i))

@@ -32,6 +32,7 @@ struct dbk_http {
     struct listener *listeners; /* the newest first */
     bool local;
     unsigned connection_count_max;
+    unsigned address_count_max;
     _Atomic bool stopping;
     _Atomic unsigned active; /* requests under way */
 };
@@ -392,7 +393,8 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *connection, 
 #define OPTIONS_COMMON(http)                                                                       \
     MHD_OPTION_URI_LOG_CALLBACK, keep_uri, http, MHD_OPTION_NOTIFY_COMPLETED, completed, NULL,     \
         MHD_OPTION_CONNECTION_LIMIT, http->connection_count_max, MHD_OPTION_CONNECTION_TIMEOUT,    \
-        (unsigned)IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)128 << 10
+        (unsigned)IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)128 << 10,             \
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT, http->address_count_max
 
 /* fd is taken over, also on failure. */
 static int start(struct dbk_http *http, int fd, const struct dbk_tls_pair *pair,
@@ -451,6 +453,7 @@ int dbk_http_open(struct dbk_engine *engine, struct dbk_access *access,
     http->access = access;
     http->local = options->local;
     http->connection_count_max = options->connection_count_max;
+    http->address_count_max = options->address_count_max;
     int rc = start(http, options->socket, options->pair, err);
     if (rc < 0) {
         dbk_free(http);

@@ -23,6 +23,7 @@ struct dbk_http_options {
     bool local; /* check that Host and Origin are this machine's loopback, because a browser may
                    have sent the request */
     unsigned connection_count_max;
+    unsigned address_count_max;      /* connections of one address; 0: as many as there are */
     const struct dbk_tls_pair *pair; /* borrowed; NULL: without TLS */
 };
 

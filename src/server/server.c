@@ -120,6 +120,8 @@ static int open_tcp(struct dbk_server *server, const struct dbk_server_options *
     const struct dbk_http_options http = {.socket = fd,
                                           .local = loopback,
                                           .connection_count_max = connections,
+                                          /* On loopback all come from one, a proxy's too. */
+                                          .address_count_max = loopback ? 0 : (connections + 3) / 4,
                                           .pair = server->tls_certificate == NULL ? NULL
                                                                                   : &server->pair};
     return dbk_http_open(server->engine, server->access, &http, &server->tcp, err);

@@ -492,6 +492,12 @@ def test_reading_only(book, postgres, database):
     book.run("sql", "delete from totals", "--database", "people", status=5)
     book.run("sql", "select * into x from totals", "--database", "people", status=5)
     book.run("sql", "select * from nowhere", "--database", "people", status=1)
+    # What the database's user may read, and nobody who asks is to.
+    for text in ("select rolpassword from pg_authid", "select * from pg_catalog.pg_stat_activity",
+                 "select 1 from totals where exists (select from PG_SHADOW)",
+                 "with a as (select * from pg_class) select * from a"):
+        refused = book.run("sql", text, "--database", "people", status=5)
+        assert "may not read the server's own tables" in refused.errors
     answer = book.run("sql", "select * from totals", status=1)
     assert "in the database people" in answer.errors
     rows = book.json("sql", "select 1 as a, 2 as a, null as n, true as t, 1.50 as d, "

@@ -28,6 +28,10 @@ FILES = {
     "queries/OwnView.sql": "SELECT user, n FROM orders_by_user\n",
     "queries/Both.sql": "SELECT o.id, u.name FROM orders o JOIN users u ON u.id = o.user\n",
     "queries/BothView.sql": "SELECT name, n FROM names\n",
+    # What is no model's.
+    "queries/Beside.sql": "SELECT o.id, s.sql FROM orders o, sqlite_schema s\n",
+    "queries/Below.sql": "SELECT id FROM orders\n"
+                         "WHERE EXISTS (SELECT 1 FROM (SELECT * FROM sqlite_schema))\n",
     "queries/Log.sql": "SELECT count(*) AS n FROM events\n",
     "commands/Place.lua": """return {
         stream = function(command) return "order-" .. command.order end,
@@ -197,7 +201,7 @@ def test_a_service_runs_and_reads_what_is_its_own(server, book):
     assert do(orders, "None").status == 404
 
     seen = {"Own": {"orders"}, "OwnView": {"orders"}, "Both": set(), "BothView": set(),
-            "Log": set()}
+            "Log": set(), "Beside": set(), "Below": set()}
     for view in ("orders_by_user", "names"):
         assert server.post(f"/views/{view}/refresh").status == 200
     for service, headers in (("orders", orders), ("users", users)):

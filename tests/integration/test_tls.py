@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import threading
 import time
+import urllib.error
 import urllib.parse
 
 import pytest
@@ -207,6 +208,13 @@ def test_another_certificate_without_downtime(secure, authority):
     assert process.returncode == 0
 
 
+def is_served(server, headers):
+    try:
+        return server.get("/events?category=account", headers=headers).status == 200
+    except (OSError, urllib.error.URLError):
+        return False
+
+
 def test_beyond_loopback_only_with_tls_and_keys(bank, serve, authority, pair):
     text = refused(bank, "--listen", "0.0.0.0:0")
     assert "--tls-certificate" in text and "127.0.0.1" in text and "proxy" in text
@@ -222,6 +230,25 @@ def test_beyond_loopback_only_with_tls_and_keys(bank, serve, authority, pair):
     headers = {"Authorization": f"Bearer {key}", "Host": "books.example.com"}
     assert server.get("/events?category=account", headers=headers).status == 200
     assert server.get("/streams/note-1", headers=headers).status == 403
+    # One address has a quarter of the connections, and leaves the others to others.
+    port = int(server.url.rsplit(":", 1)[1])
+    held = [socket.create_connection(("127.0.0.1", port), TIMEOUT_S) for _ in range(128)]
+    more = socket.create_connection(("127.0.0.1", port), TIMEOUT_S)
+    try:
+        assert more.recv(1) == b""
+    except ConnectionResetError:
+        pass
+    other = socket.create_connection(("127.0.0.1", port), TIMEOUT_S,
+                                     source_address=("127.0.0.2", 0))
+    other.settimeout(0.3)
+    with pytest.raises(TimeoutError):
+        other.recv(1)
+    for one in (*held, more, other):
+        one.close()
+    end = time.monotonic() + TIMEOUT_S
+    while not is_served(server, headers) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert is_served(server, headers)
 
 
 @pytest.fixture

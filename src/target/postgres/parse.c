@@ -133,11 +133,25 @@ static int check_cast(struct walk *walk, const struct dbk_json_node *cast)
     return deny(walk, constant, "read the clock: use :_time or :_occurred");
 }
 
+static bool is_catalog(struct dbk_slice name, const struct dbk_json_node *schema)
+{
+    bool named = schema != NULL && schema->kind == DBK_JSON_STRING;
+    return named ? dbk_slice_equal_text(schema->text, "pg_catalog") ||
+                       dbk_slice_starts_with(schema->text, DBK_SLICE_LITERAL("pg_toast"))
+                 : dbk_slice_starts_with(name, DBK_SLICE_LITERAL("pg_"));
+}
+
 static int check_table(struct walk *walk, const struct dbk_json_node *table)
 {
     const struct dbk_json_node *name = dbk_json_member(table, "relname");
     const struct dbk_json_node *schema = dbk_json_member(table, "schemaname");
-    if (name == NULL || name->kind != DBK_JSON_STRING || walk->guard == DBK_GUARD_QUERY)
+    if (name == NULL || name->kind != DBK_JSON_STRING)
+        return DBK_OK;
+    /* A command has the service's rights; all else has those of the book's user, who may read
+       passwords and all that others do. */
+    if (walk->guard != DBK_GUARD_COMMAND && is_catalog(name->text, schema))
+        return deny(walk, table, "read the server's own tables");
+    if (walk->guard == DBK_GUARD_QUERY)
         return DBK_OK;
     if (name->text.size >= 8 && strncasecmp(name->text.data, "_daybook", 8) == 0)
         return deny(walk, table, "use the book's own tables");

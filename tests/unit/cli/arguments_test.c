@@ -51,17 +51,19 @@ static void test_cli_arguments__options_may_stand_anywhere(void **state)
     assert_int_equal(dbk_arguments_time_us(&arguments, "at", 7), 7);
 }
 
-static void test_cli_arguments__the_last_value_counts(void **state)
+static void test_cli_arguments__an_option_has_one_value(void **state)
 {
     (void)state;
     struct dbk_error err = {0};
     struct dbk_arguments arguments;
-    assert_ok(PARSE(&arguments, &err, "-n3", "one", "--limit=4", "--timeout", "250 ms", "--at",
+    assert_ok(PARSE(&arguments, &err, "-n4", "one", "--limit=4", "--timeout", "250 ms", "--at",
                     "1970-01-02"),
               &err);
     assert_int_equal(dbk_arguments_number(&arguments, "limit", 0), 4);
     assert_int_equal(dbk_arguments_duration_us(&arguments, "timeout", 0), 250000);
     assert_int_equal(dbk_arguments_time_us(&arguments, "at", 0), 86400 * INT64_C(1000000));
+    assert_int_equal(PARSE(&arguments, &err, "-n3", "one", "--limit=4"), DBK_EINVAL);
+    assert_string_equal(err.message, "--limit is given twice, as \"3\" and as \"4\"");
 }
 
 static void test_cli_arguments__two_dashes_end_options(void **state)
@@ -135,7 +137,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cli_arguments__options_may_stand_anywhere),
-        cmocka_unit_test(test_cli_arguments__the_last_value_counts),
+        cmocka_unit_test(test_cli_arguments__an_option_has_one_value),
         cmocka_unit_test(test_cli_arguments__two_dashes_end_options),
         cmocka_unit_test(test_cli_arguments__help_needs_nothing_else),
         cmocka_unit_test(test_cli_arguments__what_is_wrong_is_named),
