@@ -126,6 +126,7 @@ int dbk_run_schema_ls(const struct dbk_arguments *arguments);
 int dbk_run_serve(const struct dbk_arguments *arguments);
 int dbk_run_service_apply(const struct dbk_arguments *arguments);
 int dbk_run_service_check(const struct dbk_arguments *arguments);
+int dbk_run_service_hot(const struct dbk_arguments *arguments);
 int dbk_run_service_split(const struct dbk_arguments *arguments);
 int dbk_run_service_verify(const struct dbk_arguments *arguments);
 int dbk_run_service_ls(const struct dbk_arguments *arguments);

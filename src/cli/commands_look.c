@@ -169,6 +169,19 @@ static const struct dbk_cli_command commands[] = {
      .positional_max = DBK_ARGUMENTS_MAX,
      .book = true,
      .run = dbk_run_service_verify},
+    {.name = "service hot",
+     .positional = "",
+     .summary = "where a shared PostgreSQL is the bottleneck: who waits for which table, and whom",
+     .details =
+         "Watches for a while: connections, who works and who waits for a lock, by role and "
+         "by\ntable; the rows that tables' users read and wrote, and with pg_stat_statements "
+         "the time\nof each role's statements. Needs pg_read_all_stats, and changes nothing.",
+     .examples = EXAMPLES("daybook service hot", "daybook service hot --for '1 minute' -o json"),
+     .options =
+         OPTIONS(OPTION("for", DURATION, "TIME", "how long to watch (10 s)"),
+                 OPTION("database", TEXT, "NAME", "of book.yaml (the one that services share)")),
+     .book = true,
+     .run = dbk_run_service_hot},
     {.name = "service split",
      .positional = "SERVICE",
      .summary = "move a service's tables from a shared PostgreSQL to one of their own",

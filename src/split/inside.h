@@ -7,7 +7,7 @@
 #ifndef DBK_SPLIT_INSIDE_H
 #define DBK_SPLIT_INSIDE_H
 
-#include "split/ask.h"
+#include "service/ask.h"
 #include "split/split.h"
 
 /* What a switch may take of its second: the wait for the locks, and that for the other side. */

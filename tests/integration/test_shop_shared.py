@@ -18,7 +18,7 @@ CREDIT = 1000
 @pytest.fixture(scope="module")
 def server():
     try:
-        one = Postgres()
+        one = Postgres(settings=["wal_level = logical"])
     except Missing as reason:
         missing(str(reason))
     yield one
@@ -215,3 +215,37 @@ def test_its_services_can_do_what_they_should(shop):
     (shop.folder / "commands/Take.sql").write_text(
         "-- service: orders\nSELECT name FROM everybody;\n")
     assert "permission denied for view everybody" in shop.run("do", "Take", "{}", status=1).errors
+
+
+def test_orders_leave(server, binary, tmp_path, data, monkeypatch):
+    """As the page says: the table moves, the key is cut, and the book stands without what needed
+    both tables."""
+    folder = tmp_path / "shop"
+    shutil.copytree(SHOP, folder, ignore=shutil.ignore_patterns("data", "secrets"))
+    shop = Book(binary, folder, data)
+    for name in ("shop", "away"):
+        server.sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    monkeypatch.setenv("SHOP_SHARED", server.create("shop"))
+    monkeypatch.setenv("SHOP_ORDERS", server.create("away"))
+    server.sql((SHOP / "shop/schema.sql").read_text(encoding="utf-8"), "shop")
+    shop.run("do", "PlaceOrder", '{"id":"o1","person":1,"total":300}')
+    shown = shop.run("service", "split", "orders", "--to", "postgres:env:SHOP_ORDERS", "--yes")
+    assert "orders_person_fkey" in shown.text
+    told = shop.run("service", "split", "orders", "--switch").errors
+    assert "orders: postgres:env:SHOP_ORDERS" in told and "database: orders" in told
+    shop.run("service", "split", "orders", "--confirm", "--yes")
+    assert server.sql("SELECT id, total FROM orders", "away") == [["o1", "300"]]
+    assert server.sql("SELECT to_regclass('orders'), count(*) FROM people", "shop") == [["", "3"]]
+    with open(folder / "book.yaml", "a", encoding="utf-8") as file:
+        file.write("  orders: postgres:env:SHOP_ORDERS\n")
+    service = folder / "services/orders.yaml"
+    lines = service.read_text(encoding="utf-8").replace("database: shop", "database: orders")
+    service.write_text(lines, encoding="utf-8")
+    faults = shop.run("check", status=1).text
+    assert "another database" in faults
+    service.write_text("\n".join(line for line in lines.splitlines()
+                                 if "reads:" not in line and "users.people" not in line) + "\n",
+                       encoding="utf-8")
+    for command in ("PlaceOrder", "CancelOrder"):
+        (folder / "commands" / f"{command}.sql").unlink()
+    shop.run("check")

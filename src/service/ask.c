@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "split/ask.h"
+#include "service/ask.h"
 
 #include <stdio.h>
 

@@ -4,8 +4,8 @@
  *
  * Threads: a connection from one at a time.
  */
-#ifndef DBK_SPLIT_ASK_H
-#define DBK_SPLIT_ASK_H
+#ifndef DBK_SERVICE_ASK_H
+#define DBK_SERVICE_ASK_H
 
 #include "base/memory.h"
 #include "target/target.h"
