@@ -354,9 +354,6 @@ int dbk_bench_shop_change(struct dbk_bench_shop *shop, struct dbk_error *err)
         rc = open_engine(shop, err);
     if (rc == DBK_OK && pattern->model != NULL)
         rc = dbk_models_rebuild(dbk_engine_models(shop->engine), pattern->model, NULL, NULL, err);
-    if (rc == DBK_OK && pattern->view != NULL)
-        /* It may join one that began before the model had the field. */
-        rc = refresh(shop, NULL) == DBK_OK ? DBK_OK : refresh(shop, err);
     return rc == DBK_OK && engine && pattern->target == NULL ? refold(shop, err) : rc;
 }
 

@@ -196,6 +196,36 @@ int dbk_models_moments(struct dbk_models *models, size_t index, const struct dbk
 void dbk_models_seen(struct dbk_models *models, size_t index, uint64_t position);
 
 /*
+ * What stands on a model's tables, and is built on those of its next generation before they are
+ * swapped, and swapped in the same transaction: views (view/along.h). `next` is valid until done.
+ */
+struct dbk_model_next {
+    const char *model;
+    const char *database_path;
+    uint64_t generation;
+    const struct dbk_slice *names;  /* of its tables: the plain views' … */
+    const struct dbk_slice *tables; /* … and those of this generation */
+    size_t table_count;
+};
+typedef bool (*dbk_along_goes_on_fn)(void *context);
+struct dbk_models_along {
+    void *context;
+    /* Between two batches of the rebuild, which nobody else posts to. *built_out may stay NULL.
+       Fails where goes_on answers false (DBK_ESTOPPED) or the memory is at its end; what cannot be
+       built otherwise is left out. */
+    int (*build)(void *context, const struct dbk_model_next *next, dbk_along_goes_on_fn goes_on,
+                 void *goes_on_context, void **built_out, struct dbk_error *err);
+    /* Brings what was built up to date with the next generation; the last time under `work`. */
+    void (*catch_up)(void *built);
+    /* Inside the swap's transaction. */
+    int (*swap)(void *built, struct dbk_connection *connection, struct dbk_error *err);
+    /* The swap was committed; or it was not, and what was built goes. */
+    void (*done)(void *built, bool swapped);
+};
+/* Kept until free; before the first rebuild. */
+void dbk_models_set_along(struct dbk_models *models, const struct dbk_models_along *along);
+
+/*
  * Builds the next generation from the files' definition beside the serving one, catches up, swaps,
  * drops the old one bit by bit. Blocks; progress (may be NULL) is called now and then and ends the
  * rebuild (to be resumed by the next call) when it answers false.

@@ -18,7 +18,14 @@ struct rebuild {
     uint64_t forgotten; /* one that was begun before this position holds what is forgotten since */
     dbk_progress_fn progress;
     void *context;
+    struct dbk_model_next onto;
+    void *along; /* what was built on it; NULL: nothing */
 };
+
+void dbk_models_set_along(struct dbk_models *models, const struct dbk_models_along *along)
+{
+    models->along = *along;
+}
 
 /* A position up to which what is forgotten can no longer be read. Who forgets is waited for, and
    does not wait: nothing is done to a database meanwhile. */
@@ -110,6 +117,23 @@ static int prepare(struct rebuild *rebuild, struct dbk_error *err)
     return rc;
 }
 
+static int end_here(const struct rebuild *rebuild, uint64_t last, struct dbk_error *err)
+{
+    return dbk_error_set(
+        err, DBK_ESTOPPED,
+        "model %s: the rebuild was ended at position %ju of %ju; the next one goes "
+        "on there",
+        rebuild->model->definition.name, (uintmax_t)rebuild->post.position, (uintmax_t)last);
+}
+
+static bool goes_on(void *context)
+{
+    const struct rebuild *rebuild = context;
+    return rebuild->progress == NULL ||
+           rebuild->progress(rebuild->context, rebuild->post.position,
+                             dbk_store_last_position(rebuild->model->models->store));
+}
+
 /* Posts until no more than `left` events are missing. */
 static int catch_up(struct rebuild *rebuild, uint64_t left, struct dbk_error *err)
 {
@@ -124,16 +148,51 @@ static int catch_up(struct rebuild *rebuild, uint64_t left, struct dbk_error *er
             return rc;
         tell(rebuild, true);
         uint64_t last = dbk_store_last_position(store);
-        if (rebuild->progress != NULL &&
-            !rebuild->progress(rebuild->context, rebuild->post.position, last))
-            return dbk_error_set(err, DBK_ESTOPPED,
-                                 "model %s: the rebuild was ended at position %ju of %ju; the next "
-                                 "one goes on there",
-                                 rebuild->model->definition.name, (uintmax_t)rebuild->post.position,
-                                 (uintmax_t)last);
+        if (!goes_on(rebuild))
+            return end_here(rebuild, last, err);
         if (rebuild->post.position + left >= last && (left > 0 || rc == 0))
             return DBK_OK;
     }
+}
+
+/* What stands on the model is built on its next generation, which has nearly all events; then
+   both catch up with what came meanwhile. */
+static int build_along(struct rebuild *rebuild, struct dbk_error *err)
+{
+    const struct dbk_models *models = rebuild->model->models;
+    const struct dbk_generation *next = &rebuild->next;
+    struct dbk_slice *names = NULL;
+    if (models->along.build == NULL)
+        return DBK_OK;
+    names = dbk_arena_alloc_zero(&rebuild->next.arena, 2 * next->object_count + 1, sizeof(*names));
+    if (names == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory rebuilding %s", next->definition.name);
+    rebuild->onto = (struct dbk_model_next){.model = next->definition.name,
+                                            .database_path = next->definition.database_path,
+                                            .generation = next->number,
+                                            .names = names,
+                                            .tables = names + next->object_count};
+    for (size_t i = 0; i < next->object_count; i++) {
+        if (next->objects[i].kind != DBK_OBJECT_TABLE && next->objects[i].kind != DBK_OBJECT_VIEW)
+            continue;
+        names[rebuild->onto.table_count] = next->objects[i].name;
+        names[next->object_count + rebuild->onto.table_count++] = next->renames[i].to;
+    }
+    int rc = models->along.build(models->along.context, &rebuild->onto, goes_on, rebuild,
+                                 &rebuild->along, err);
+    if (rc < 0 || rebuild->along == NULL)
+        return rc;
+    rc = catch_up(rebuild, SWAP_EVENTS, err);
+    if (rc == DBK_OK)
+        models->along.catch_up(rebuild->along);
+    return rc < 0 ? rc : catch_up(rebuild, SWAP_EVENTS, err);
+}
+
+static void end_along(struct rebuild *rebuild, bool swapped)
+{
+    if (rebuild->along != NULL)
+        rebuild->model->models->along.done(rebuild->along, swapped);
+    rebuild->along = NULL;
 }
 
 static void close_post(struct dbk_batch_post *post)
@@ -186,6 +245,8 @@ static int swap(struct rebuild *rebuild, struct dbk_error *err)
     int rc = dbk_connection_begin(connection, DBK_BEGIN_WRITE, err);
     if (rc == DBK_OK)
         rc = dbk_generation_swap(connection, &rebuild->model->serving, &rebuild->next, err);
+    if (rc == DBK_OK && rebuild->along != NULL)
+        rc = rebuild->model->models->along.swap(rebuild->along, connection, err);
     if (rc == DBK_OK)
         rc = dbk_connection_run(connection, "COMMIT", err);
     if (rc < 0 && dbk_connection_in_transaction(connection))
@@ -209,9 +270,13 @@ static int finish(struct rebuild *rebuild, struct dbk_error *err)
     (void)pthread_mutex_lock(&model->retrying);
     (void)pthread_mutex_lock(&model->work);
     bool was_stopped = model->stopped;
+    bool swapped = false;
     int rc = catch_up(rebuild, 0, err);
+    if (rc == DBK_OK && rebuild->along != NULL)
+        model->models->along.catch_up(rebuild->along);
     if (rc == DBK_OK) {
         rc = swap(rebuild, err);
+        swapped = rc == DBK_OK;
         /* Whether it was done is not known: the runner asks which generation serves. */
         if (rc == DBK_ECONNECT)
             dbk_model_close(model);
@@ -220,6 +285,7 @@ static int finish(struct rebuild *rebuild, struct dbk_error *err)
         rc = adopt(rebuild, err);
     (void)pthread_mutex_unlock(&model->work);
     (void)pthread_mutex_unlock(&model->retrying);
+    end_along(rebuild, swapped);
     if (rc == DBK_OK && was_stopped && model->sync == DBK_SYNC_EVENTS) {
         dbk_runner_stop(model);
         rc = dbk_runner_start(model, err);
@@ -255,7 +321,10 @@ int dbk_models_rebuild(struct dbk_models *models, const char *name, dbk_progress
     if (rc == DBK_OK)
         rc = catch_up(&rebuild, SWAP_EVENTS, err);
     if (rc == DBK_OK)
+        rc = build_along(&rebuild, err);
+    if (rc == DBK_OK)
         rc = finish(&rebuild, err);
+    end_along(&rebuild, false);
     close_post(&rebuild.post);
     if (rc == DBK_OK && rebuild.next.number != 0)
         rc = dbk_generation_drop(&rebuild.next, err);

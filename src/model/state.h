@@ -77,8 +77,9 @@ struct dbk_model {
 
 struct dbk_models {
     struct dbk_store *store;
-    struct dbk_folds *folds; /* whose states handlers may take; NULL: none */
-    dbk_append_fn append;    /* how letters are stored */
+    struct dbk_models_along along; /* all zero: nothing stands on models */
+    struct dbk_folds *folds;       /* whose states handlers may take; NULL: none */
+    dbk_append_fn append;          /* how letters are stored */
     void *append_context;
     pthread_mutex_t lock;
     /* Letters that were only in a target, ever, and how many of them the book has been told of: it

@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "view/kept.h"
+
 /* Columns that a table of an earlier version has not. */
 static const char *const added[] = {"layout BIGINT NOT NULL DEFAULT 0",
                                     "refreshed TEXT",
@@ -38,7 +40,7 @@ int dbk_view_catalog_create(struct dbk_connection *connection, struct dbk_error 
         (void)snprintf(sql, sizeof(sql), "ALTER TABLE _daybook_views ADD COLUMN %s", added[i]);
         rc = dbk_connection_run(connection, sql, err);
     }
-    return rc;
+    return rc < 0 ? rc : dbk_kept_catalog(connection, err);
 }
 
 static struct dbk_value text_value(const char *text)

@@ -52,7 +52,7 @@ struct dbk_view_row {
     uint64_t incremental_changes;
 };
 
-/* Makes the table where it is missing. */
+/* Makes the tables, that of view/kept.h too, where they are missing. */
 int dbk_view_catalog_create(struct dbk_connection *connection,
                             struct dbk_error *err) DBK_MUST_CHECK;
 /* Reads a view's row; a missing row or table gives a row of zeros. */

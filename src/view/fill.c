@@ -8,6 +8,35 @@
 #define CHUNK_ROWS 500
 #define CHUNK_SIZE ((size_t)128 << 10)
 
+void dbk_fill_init(struct dbk_fill *work, const struct dbk_view_refresh *refresh,
+                   struct dbk_view_plan *plan)
+{
+    *work = (struct dbk_fill){.refresh = refresh, .plan = plan};
+    dbk_arena_init(&work->chunk, DBK_FILL_MEMORY_MAX);
+    dbk_buf_init(&work->fill, DBK_FILL_SQL_MAX);
+}
+
+void dbk_fill_end_read(struct dbk_fill *work)
+{
+    dbk_statement_free(work->select);
+    work->select = NULL;
+    dbk_connection_free(work->read);
+    work->read = NULL;
+}
+
+void dbk_fill_release(struct dbk_fill *work)
+{
+    dbk_fill_end_read(work);
+    dbk_statement_free(work->insert);
+    dbk_recording_release(&work->recording);
+    dbk_connection_free(work->write);
+    dbk_free(work->values);
+    dbk_free(work->cursors);
+    dbk_buf_release(&work->fill);
+    dbk_arena_release(&work->chunk);
+    *work = (struct dbk_fill){0};
+}
+
 /* The SELECT's columns without types: values keep the types they have. */
 static void append_plain(struct dbk_fill *work, struct dbk_buf *sql)
 {

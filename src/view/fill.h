@@ -33,7 +33,18 @@ struct dbk_fill {
     int64_t *cursors;         /* of the plan's relations, in the snapshot */
     struct dbk_logged logged; /* what the snapshot has of the log */
     struct dbk_recording recording;
+    char owner[DBK_VIEW_TABLE_SIZE_MAX + 24]; /* of the cursors until the generation serves */
+    uint64_t old;                             /* the generation that it is to take the place of */
+    bool overtaken;                           /* another one serves by now */
+    int64_t schema;                           /* as struct dbk_view_attempt has it */
 };
+
+/* Both are kept until release, which frees the connections, too. */
+void dbk_fill_init(struct dbk_fill *work, const struct dbk_view_refresh *refresh,
+                   struct dbk_view_plan *plan);
+void dbk_fill_release(struct dbk_fill *work);
+/* Ends the snapshot. */
+void dbk_fill_end_read(struct dbk_fill *work);
 
 /* Makes the table of row.generation with its indexes, and opens `insert`. */
 int dbk_fill_create(struct dbk_fill *work, struct dbk_error *err) DBK_MUST_CHECK;

@@ -359,6 +359,15 @@ int dbk_follow_forget(struct dbk_connection *connection, const char *view, struc
                       NULL, err);
 }
 
+int dbk_follow_take_over(struct dbk_connection *connection, const char *owner, const char *view,
+                         struct dbk_error *err)
+{
+    int rc = dbk_follow_forget(connection, view, err);
+    return rc < 0 ? rc
+                  : run_cursor(connection, "UPDATE _daybook_cursors SET view = ?1 WHERE view = ?2",
+                               view, owner, NULL, NULL, err);
+}
+
 int dbk_follow_release(struct dbk_connection *connection, const char *view, struct dbk_error *err)
 {
     int64_t there = 0;
@@ -367,7 +376,9 @@ int dbk_follow_release(struct dbk_connection *connection, const char *view, stru
                               NULL, &there, err);
     return rc < 0 || there == 0
                ? rc
-               : run_cursor(connection, "DELETE FROM _daybook_cursors WHERE view = ?1 AND seq < 0",
+               : run_cursor(connection,
+                            "DELETE FROM _daybook_cursors WHERE (view = ?1 AND seq < 0) OR "
+                            "substr(view, 1, length(?1) + 3) = ?1 || '__g'",
                             view, NULL, NULL, NULL, err);
 }
 

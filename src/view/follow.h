@@ -68,8 +68,12 @@ int dbk_follow_keep(struct dbk_connection *connection, const char *const *views,
 /* Removes a view's cursors. */
 int dbk_follow_forget(struct dbk_connection *connection, const char *view,
                       struct dbk_error *err) DBK_MUST_CHECK;
-/* Removes those cursors of a view that stand before all notes: of a fill that failed. Where there
-   is no catalog nothing is done. */
+/* Inside a transaction: the cursors of a generation that was built are the view's from now on, and
+   those that it had go. */
+int dbk_follow_take_over(struct dbk_connection *connection, const char *owner, const char *view,
+                         struct dbk_error *err) DBK_MUST_CHECK;
+/* Removes those cursors of a view that stand before all notes, and those of generations that were
+   being built: when a book is opened. Where there is no catalog nothing is done. */
 int dbk_follow_release(struct dbk_connection *connection, const char *view,
                        struct dbk_error *err) DBK_MUST_CHECK;
 /* ---- Notes (notes.c) ---- */

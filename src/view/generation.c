@@ -80,6 +80,15 @@ static int drop_generation(struct dbk_connection *connection, const char *table,
     return rc == DBK_OK ? run_format(connection, err, "DROP TABLE \"%s\"", table) : rc;
 }
 
+static bool is_gone(struct dbk_connection *connection, const char *table)
+{
+    int64_t there = 1;
+    return dbk_view_integer(connection,
+                            "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?1",
+                            table, &there, NULL) == DBK_OK &&
+           there == 0;
+}
+
 int dbk_view_refresh_clean(struct dbk_connection *connection, const char *name, uint64_t generation,
                            struct dbk_error *err)
 {
@@ -95,16 +104,21 @@ int dbk_view_refresh_clean(struct dbk_connection *connection, const char *name, 
             DBK_SLICE_LITERAL("SELECT name FROM sqlite_schema WHERE type = 'table' AND "
                               "substr(name, 1, length(?1)) = ?1 AND name <> ?2 AND "
                               "substr(name, 1, length(?2) + 1) <> ?2 || 'n' AND "
-                              "substr(name, length(?1) + 1) NOT GLOB '*[^0-9n]*'"),
+                              "substr(name, length(?1) + 1) NOT GLOB '*[^0-9n]*' AND "
+                              "CAST(substr(name, length(?1) + 1) AS INTEGER) NOT IN (SELECT "
+                              "generation FROM _daybook_view_generations WHERE view = ?3 AND "
+                              "stored = 1)"),
             &statement, NULL, err);
         if (rc < 0)
             return rc;
         struct dbk_value values[] = {
             {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(prefix)},
             {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(kept)},
+            {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(name)},
         };
         dbk_statement_bind(statement, 1, &values[0]);
         dbk_statement_bind(statement, 2, &values[1]);
+        dbk_statement_bind(statement, 3, &values[2]);
         rc = dbk_statement_step(statement, err);
         if (rc == 1)
             (void)snprintf(table, sizeof(table), "%.*s",
@@ -113,6 +127,8 @@ int dbk_view_refresh_clean(struct dbk_connection *connection, const char *name, 
         if (rc <= 0)
             return rc;
         rc = drop_generation(connection, table, err);
+        if (rc < 0 && is_gone(connection, table))
+            continue; /* A build that ended meanwhile has removed it. */
         if (rc < 0)
             return rc;
     }

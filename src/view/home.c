@@ -4,7 +4,9 @@
 
 #include <stdio.h>
 
+#include "view/build.h"
 #include "view/follow.h"
+#include "view/kept.h"
 #include "view/logged.h"
 #include "view/record.h"
 
@@ -15,6 +17,8 @@ static int clean(const struct dbk_view_definition *definition, struct dbk_error 
     int rc = dbk_connection_open(definition->database_path, 0, &connection, err);
     if (rc == DBK_OK)
         rc = dbk_view_catalog_create(connection, err);
+    if (rc == DBK_OK)
+        rc = dbk_kept_give_up_all(connection, definition->name, err);
     if (rc == DBK_OK)
         rc = dbk_view_catalog_read(connection, definition->name, &row, err);
     if (rc == DBK_OK)
@@ -98,6 +102,11 @@ static const struct dbk_view_home sqlite = {
     .explain = dbk_view_explain,
     .verify = dbk_view_verify,
     .distrust = dbk_view_distrust,
+    .build_open = dbk_view_build_open,
+    .build_catch_up = dbk_view_build_catch_up,
+    .build_swap = dbk_view_build_swap,
+    .build_behind = dbk_view_build_behind,
+    .build_free = dbk_view_build_free,
 };
 
 #define AGAIN_US INT64_C(60000000)

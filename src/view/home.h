@@ -16,6 +16,8 @@
 /* What a module exports beside its driver. */
 #define DBK_VIEW_HOME_SYMBOL "dbk_view_home"
 
+struct dbk_view_build;
+
 struct dbk_view_home {
     /* A server: asking it costs a connection, and it may be down while the book is open. */
     bool remote;
@@ -42,6 +44,14 @@ struct dbk_view_home {
                   struct dbk_error *err);
     int (*distrust)(const struct dbk_view_definition *definition, const struct dbk_error *why,
                     struct dbk_error *err);
+    /* As view/build.h has them; NULL: views there are not swapped with models. */
+    int (*build_open)(const struct dbk_view_refresh *refresh, struct dbk_view_build **build_out,
+                      struct dbk_error *err);
+    int (*build_catch_up)(struct dbk_view_build *build, struct dbk_error *err);
+    int (*build_swap)(struct dbk_view_build *build, struct dbk_connection *connection,
+                      struct dbk_error *err);
+    struct dbk_view_behind (*build_behind)(struct dbk_view_build *build);
+    void (*build_free)(struct dbk_view_build *build, bool swapped);
 };
 
 /*

@@ -46,6 +46,12 @@ static const char *name_of(const struct apply *apply)
     return apply->refresh->definition->name;
 }
 
+/* Whose cursors say what the rows have. */
+static const char *owner_of(const struct apply *apply)
+{
+    return apply->refresh->owner != NULL ? apply->refresh->owner : name_of(apply);
+}
+
 /* Where the log stands, for this transaction; and that it is still what the view has read. */
 static int look_at_log(struct apply *apply, struct dbk_error *err)
 {
@@ -53,7 +59,7 @@ static int look_at_log(struct apply *apply, struct dbk_error *err)
     char reason[sizeof(apply->attempt->reason)];
     if (!apply->reads_log)
         return DBK_OK;
-    int rc = dbk_logged_read(apply->connection, name_of(apply), &apply->stored, err);
+    int rc = dbk_logged_read(apply->connection, owner_of(apply), &apply->stored, err);
     if (rc == DBK_OK)
         rc = dbk_logged_pin(apply->connection, refresh, &apply->now, err);
     if (rc == DBK_OK)
@@ -100,7 +106,7 @@ static int gather(struct apply *apply, struct dbk_error *err)
             apply->attempt->changes += notes->rows;
             continue;
         }
-        rc = dbk_notes_gather(&apply->delta, name_of(apply), table, notes, err);
+        rc = dbk_notes_gather(&apply->delta, owner_of(apply), table, notes, err);
         if (rc == DBK_OK && notes->cursor < 0)
             return give_up(apply, "%s was built anew since", table->name);
         if (rc == DBK_OK && notes->lost)
@@ -143,7 +149,7 @@ static int look_at_triggers(struct apply *apply, struct dbk_error *err)
         bool current = true;
         if (table->kind != DBK_RELATION_TABLE || table->log)
             continue;
-        rc = dbk_follow_cursor(apply->connection, name_of(apply), table->table, &cursor, err);
+        rc = dbk_follow_cursor(apply->connection, owner_of(apply), table->table, &cursor, err);
         if (rc == DBK_OK && cursor < 0)
             return give_up(apply, "%s was built anew since", table->name);
         if (rc == DBK_OK)
@@ -212,7 +218,7 @@ static int move_cursors(struct apply *apply, struct dbk_error *err)
 {
     const struct dbk_algebra *tree = &apply->plan->tree;
     int rc = apply->reads_log
-                 ? dbk_logged_write(apply->connection, name_of(apply), &apply->now, err)
+                 ? dbk_logged_write(apply->connection, owner_of(apply), &apply->now, err)
                  : DBK_OK;
     for (size_t i = 0; rc == DBK_OK && i < tree->relation_count; i++) {
         const struct dbk_notes *notes = &apply->notes[i];
@@ -221,7 +227,7 @@ static int move_cursors(struct apply *apply, struct dbk_error *err)
         if (tree->relations[i]->kind != DBK_RELATION_TABLE || tree->relations[i]->log ||
             notes->upto == notes->cursor)
             continue;
-        rc = dbk_follow_set_cursor(apply->connection, name_of(apply), table, notes->upto, err);
+        rc = dbk_follow_set_cursor(apply->connection, owner_of(apply), table, notes->upto, err);
         /* What cannot be removed now stays: the rows do not depend on it. */
         if (rc == DBK_OK && dbk_notes_clean(apply->connection, table, &left, NULL) < 0)
             left = true;
@@ -263,7 +269,10 @@ static int write_row(struct apply *apply, int64_t begun_us, struct dbk_error *er
         row->incremental_us = row->duration_us;
         row->incremental_changes = apply->attempt->changes;
     }
-    return dbk_view_catalog_write(apply->connection, name_of(apply), row, err);
+    /* The row of one that does not serve yet is written when it is swapped. */
+    return refresh->owner != NULL
+               ? DBK_OK
+               : dbk_view_catalog_write(apply->connection, name_of(apply), row, err);
 }
 
 /* What says that the database or the process is in trouble, which all rows anew would be in too. */
@@ -288,6 +297,8 @@ static int begin_recording(struct apply *apply, struct dbk_error *err)
 {
     const struct dbk_view_plan *plan = apply->plan;
     struct dbk_difference *difference = &apply->difference;
+    if (apply->refresh->owner != NULL) /* Nobody follows what does not serve yet. */
+        return DBK_OK;
     int rc = dbk_recording_begin(&apply->recording, apply->connection, apply->refresh->definition,
                                  apply->refresh->os, err);
     if (rc < 0 || apply->recording.record.epoch[0] == '\0' || apply->attempt->changes == 0)
@@ -364,7 +375,7 @@ static int run_write(struct apply *apply, int64_t gathering_us, struct dbk_error
     int rc = dbk_connection_begin(apply->connection, DBK_BEGIN_WRITE, err);
     /* Waiting for another writer is no cost of this refresh. */
     int64_t begun_us = os->monotonic_us(os) - gathering_us;
-    if (rc == DBK_OK)
+    if (rc == DBK_OK && apply->refresh->owner == NULL)
         rc = dbk_view_catalog_read(apply->connection, name_of(apply), apply->row, err);
     if (rc == DBK_OK)
         rc = look_again(apply, apply->delta.view, err);
@@ -375,7 +386,7 @@ static int run_write(struct apply *apply, int64_t gathering_us, struct dbk_error
     if (rc == DBK_OK)
         rc = write_row(apply, begun_us, err);
     if (rc == DBK_OK)
-        rc = dbk_recording_end(&apply->recording, err);
+        rc = apply->refresh->owner == NULL ? dbk_recording_end(&apply->recording, err) : DBK_OK;
     apply->attempt->left = apply->attempt->left || apply->recording.left;
     return rc < 0 ? rc : dbk_connection_run(apply->connection, "COMMIT", err);
 }

@@ -201,6 +201,18 @@ int dbk_logged_forget(struct dbk_connection *connection, const char *view, struc
     return rc < 0 ? rc : DBK_OK;
 }
 
+int dbk_logged_take_over(struct dbk_connection *connection, const char *owner, const char *view,
+                         struct dbk_error *err)
+{
+    struct dbk_logged logged;
+    int rc = dbk_logged_read(connection, owner, &logged, err);
+    if (rc == DBK_OK)
+        rc = dbk_logged_forget(connection, view, err);
+    if (rc == DBK_OK)
+        rc = dbk_logged_forget(connection, owner, err);
+    return rc == DBK_OK && logged.found ? dbk_logged_write(connection, view, &logged, err) : rc;
+}
+
 int dbk_logged_keep(struct dbk_connection *connection, const char *const *views, size_t count,
                     struct dbk_error *err)
 {

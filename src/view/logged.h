@@ -60,6 +60,9 @@ int dbk_logged_write(struct dbk_connection *connection, const char *view,
                      const struct dbk_logged *logged, struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_logged_forget(struct dbk_connection *connection, const char *view,
                       struct dbk_error *err) DBK_MUST_CHECK;
+/* Inside a transaction: the row of a generation that was built is the view's from now on. */
+int dbk_logged_take_over(struct dbk_connection *connection, const char *owner, const char *view,
+                         struct dbk_error *err) DBK_MUST_CHECK;
 /* Removes the rows of all views that are not among these names; where there is no catalog nothing
    is done. */
 int dbk_logged_keep(struct dbk_connection *connection, const char *const *views, size_t count,

@@ -87,8 +87,11 @@ static int find(void *context, struct dbk_slice name, const char **table_out,
     }
     int rc = dbk_statement_open(
         finding->connection,
-        DBK_SLICE_LITERAL("SELECT type, sql, name FROM sqlite_schema WHERE type IN ('table', "
-                          "'view') AND name = ?1 COLLATE NOCASE"),
+        /* A view in temp is what stands for another on a build's connection. */
+        DBK_SLICE_LITERAL("SELECT type, sql, name FROM temp.sqlite_schema WHERE type = 'view' AND "
+                          "name = ?1 COLLATE NOCASE UNION ALL SELECT type, sql, name FROM "
+                          "main.sqlite_schema WHERE type IN ('table', 'view') AND name = ?1 "
+                          "COLLATE NOCASE"),
         &statement, NULL, err);
     if (rc < 0)
         return rc;
@@ -217,6 +220,36 @@ void dbk_view_plan_obstacle(const struct dbk_view_plan *plan,
     (void)snprintf(text, size, "%s:%u:%u: %s", definition->file, line, column, obstacle->what);
 }
 
+static int position_of_model(struct dbk_connection *connection, const struct dbk_view_onto *onto,
+                             const char *model, int64_t *position_out, struct dbk_error *err)
+{
+    char sql[160];
+    if (onto == NULL || strcmp(onto->model, model) != 0)
+        return dbk_view_integer(
+            connection, "SELECT position FROM _daybook_models WHERE model = ?1 AND serving = 1",
+            model, position_out, err);
+    (void)snprintf(sql, sizeof(sql),
+                   "SELECT position FROM _daybook_models WHERE model = ?1 AND generation = %llu",
+                   (unsigned long long)onto->generation);
+    return dbk_view_integer(connection, sql, model, position_out, err);
+}
+
+static int position_of_view(struct dbk_connection *connection, const struct dbk_view_onto *onto,
+                            const char *view, uint64_t *position_out, struct dbk_error *err)
+{
+    struct dbk_view_row row;
+    for (size_t i = 0; onto != NULL && i < onto->name_count; i++) {
+        if (onto->names[i].row == NULL || strcmp(onto->names[i].name, view) != 0)
+            continue;
+        *position_out = onto->names[i].row->position;
+        return DBK_OK;
+    }
+    int rc = dbk_view_catalog_read(connection, view, &row, err);
+    if (rc == DBK_OK)
+        *position_out = row.position;
+    return rc;
+}
+
 /* 0 in *found_out when there is no source. */
 int dbk_view_position(struct dbk_connection *connection, const struct dbk_view_source *source,
                       uint64_t *position_out, bool *found_out, struct dbk_error *err)
@@ -225,17 +258,15 @@ int dbk_view_position(struct dbk_connection *connection, const struct dbk_view_s
     int rc = DBK_OK;
     for (size_t i = 0; i < source->model_count && rc == DBK_OK; i++) {
         int64_t position = 0;
-        rc = dbk_view_integer(
-            connection, "SELECT position FROM _daybook_models WHERE model = ?1 AND serving = 1",
-            source->models[i], &position, err);
+        rc = position_of_model(connection, source->onto, source->models[i], &position, err);
         if ((uint64_t)position < least)
             least = (uint64_t)position;
     }
     for (size_t i = 0; i < source->view_count && rc == DBK_OK; i++) {
-        struct dbk_view_row row;
-        rc = dbk_view_catalog_read(connection, source->views[i], &row, err);
-        if (rc == DBK_OK && row.position < least)
-            least = row.position;
+        uint64_t position = 0;
+        rc = position_of_view(connection, source->onto, source->views[i], &position, err);
+        if (rc == DBK_OK && position < least)
+            least = position;
     }
     *found_out = source->model_count + source->view_count > 0;
     *position_out = least;

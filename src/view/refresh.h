@@ -19,12 +19,28 @@
 #include "view/catalog.h"
 #include "view/view.h"
 
+/* A plain view that another one stands for on a build's connections. */
+struct dbk_view_behind {
+    const char *name;
+    const char *shown; /* its SELECT there */
+    /* Of a view that is built as well; NULL: it is a model's table. */
+    const struct dbk_view_row *row;
+};
+/* A generation that does not serve yet, onto which views are built that are swapped with it. */
+struct dbk_view_onto {
+    const char *model;
+    uint64_t generation;
+    const struct dbk_view_behind *names;
+    size_t name_count;
+};
+
 struct dbk_view_source {
     const char *const *models; /* models it reads */
     size_t model_count;
     const char *const *views; /* views it reads */
     size_t view_count;
-    bool log; /* it reads `events` */
+    bool log;                         /* it reads `events` */
+    const struct dbk_view_onto *onto; /* NULL: it reads what serves */
 };
 
 /*
@@ -46,13 +62,15 @@ struct dbk_view_refresh {
     dbk_progress_fn progress; /* may be NULL */
     void *context;
     struct dbk_view_session *session; /* NULL: nothing is kept */
+    const char *owner; /* of the cursors of a generation that does not serve yet; NULL: it does */
 };
 
 /* Refreshes; on failure the old result stays and what was begun is removed. */
 int dbk_view_refresh_run(const struct dbk_view_refresh *refresh,
                          struct dbk_error *err) DBK_MUST_CHECK;
 
-/* Removes generations of a view other than the one its row names, bit by bit. */
+/* Removes generations of a view other than the one its row names and those that are kept or being
+   built (view/kept.h), bit by bit. */
 int dbk_view_refresh_clean(struct dbk_connection *connection, const char *name, uint64_t generation,
                            struct dbk_error *err) DBK_MUST_CHECK;
 

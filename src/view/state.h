@@ -64,6 +64,7 @@ struct dbk_views {
     bool writer;
     struct dbk_view_remotes remotes; /* of the scheduler, once it runs */
     pthread_mutex_t mutex;           /* guards what changes of views, led, busy and stopping */
+    pthread_mutex_t swapping;        /* held while views are built to be swapped with a model */
     pthread_cond_t changed;
     pthread_t threads[DBK_VIEW_THREADS + 1]; /* and one for what is left in servers */
     size_t thread_count;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/assert.h"
+#include "view/along.h"
 #include "view/state.h"
 
 #define VIEWS_MEMORY_MAX ((size_t)64 << 20)
@@ -27,10 +28,13 @@ int dbk_views_open(struct dbk_store *store, struct dbk_models *models, struct db
     views->os = os;
     dbk_arena_init(&views->arena, VIEWS_MEMORY_MAX);
     (void)pthread_mutex_init(&views->mutex, NULL);
+    (void)pthread_mutex_init(&views->swapping, NULL);
     (void)pthread_condattr_init(&attributes);
     (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&views->changed, &attributes);
     (void)pthread_condattr_destroy(&attributes);
+    if (models != NULL)
+        dbk_along_set(views);
     *views_out = views;
     return DBK_OK;
 }
@@ -42,6 +46,7 @@ void dbk_views_free(struct dbk_views *views)
     dbk_views_stop(views);
     (void)pthread_cond_destroy(&views->changed);
     (void)pthread_mutex_destroy(&views->mutex);
+    (void)pthread_mutex_destroy(&views->swapping);
     for (size_t i = 0; i < views->count; i++) {
         views->views[i].home->session_free(views->views[i].session);
         dbk_free(views->views[i].together);
