@@ -217,15 +217,32 @@ struct daybook_event {
     size_t stream_size;
     const char *type;
     size_t type_size;
-    const char *data;
-    size_t data_size;
     const char *meta;
     size_t meta_size;
     const char *tags; /* each a byte of size and as many bytes, in byte order */
     size_t tags_size;
     int binary;
-    uint16_t schema_version; /* of the data as it is here; 0: its type is not declared */
+    uint16_t schema_version; /* that it was written in; 0: its type was not declared then */
+    void *data;              /* the library's: for the two functions below */
 };
+
+/*
+ * An event's data, in the newest version of its type's schema (of a `raw` read: as stored): that it
+ * is made when it is asked for, is why there is a function. Valid as long as the event. NULL: it
+ * cannot be had, and error says why (DAYBOOK_ESCRIPT: an upcaster failed). In an `apply` the call
+ * that wanted the state then fails so, whatever `apply` answers.
+ */
+DAYBOOK_API const char *daybook_data(const struct daybook_event *event, size_t *size_out,
+                                     struct daybook_error *error);
+/*
+ * The value of a member at the top of that data, as JSON text: 12, "EUR" with its quotes. Of an
+ * event in an old version that one member is made, where the schema's steps allow, which is all but
+ * free. 1: text_out, valid until the next call for the event; 0: it has no such member, or is no
+ * JSON object. Negative: as daybook_data; DAYBOOK_EINVAL: the name is longer than 256 bytes.
+ */
+DAYBOOK_API int daybook_member(const struct daybook_event *event, const char *name,
+                               const char **text_out, size_t *size_out,
+                               struct daybook_error *error);
 
 struct daybook_filter {
     const char *stream;                     /* one stream; NULL: the whole book */

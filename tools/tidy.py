@@ -23,9 +23,8 @@ FORMAT_VERSION = "14"
 
 # Headers that other rooms may include beside <room>/<room>.h; of base, all of them.
 FRONTS = {"log/backup.h", "log/record.h", "migrate/finish.h", "migrate/verify.h", "model/as_of.h",
-          "json/decimal.h", "schema/compare.h", "schema/event.h", "schema/infer.h",
-          "schema/upcaster.h", "view/changes.h",
-          "view/schedule.h", "os/sim.h", "server/api.h"}
+          "json/decimal.h", "json/quotes.h", "schema/compare.h", "schema/event.h", "schema/infer.h",
+          "schema/upcaster.h", "view/changes.h", "view/schedule.h", "os/sim.h", "server/api.h"}
 
 # Those of personal fields.
 FRONTS |= {"log/sealed.h", "vault/backup.h", "vault/copies.h", "vault/fields.h", "vault/keys.h"}

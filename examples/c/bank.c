@@ -51,9 +51,16 @@ static int print_events(struct daybook *book, struct daybook_error *error)
     int rc = daybook_read(book, &filter, &cursor, error);
     if (rc < 0)
         return rc;
-    while ((rc = daybook_next(cursor, &event, error)) == 1)
+    while ((rc = daybook_next(cursor, &event, error)) == 1) {
+        size_t size = 0;
+        const char *data = daybook_data(&event, &size, error);
+        if (data == NULL) {
+            rc = error->code;
+            break;
+        }
         (void)printf("%" PRIu64 " %.*s %.*s\n", event.version, (int)event.type_size, event.type,
-                     (int)event.data_size, event.data);
+                     (int)size, data);
+    }
     daybook_cursor_close(cursor);
     return rc;
 }

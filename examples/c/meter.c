@@ -35,15 +35,18 @@ static int apply(void *state, const struct daybook_event *event, void *context)
 {
     static const char type[] = "Counted";
     struct meter *meter = state;
-    char data[32];
+    const char *text = NULL;
+    size_t size = 0;
+    char number[24];
     (void)context;
     if (event->type_size != strlen(type) || memcmp(event->type, type, strlen(type)) != 0)
         return 0;
-    (void)snprintf(data, sizeof(data), "%.*s", (int)event->data_size, event->data);
-    if (strncmp(data, "{\"n\":", 5) != 0)
+    if (daybook_member(event, "n", &text, &size, NULL) != 1 || size >= sizeof(number))
         return 1;
+    memcpy(number, text, size);
+    number[size] = 0;
     meter->readings++;
-    meter->total += strtol(data + 5, NULL, 10);
+    meter->total += strtol(number, NULL, 10);
     return 0;
 }
 

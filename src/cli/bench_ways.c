@@ -128,24 +128,22 @@ static int reset(void *context, void *state, struct dbk_error *err)
     return DBK_OK;
 }
 
-static int apply(void *context, void *state, const struct dbk_event *event, struct dbk_error *err)
+/* As a program's fold asks for what it needs. */
+static int apply(void *context, void *state, struct dbk_lazy *event, struct dbk_error *err)
 {
-    static const char key[] = "\"total\":";
     struct sums *sums = state;
+    struct dbk_slice total;
+    struct dbk_slice currency;
+    uint64_t number = 0;
     (void)context;
-    const char *at = memmem(event->data.data, event->data.size, key, sizeof(key) - 1);
-    const char *end = event->data.data + event->data.size;
-    uint64_t total = 0;
-    if (at == NULL)
+    if (dbk_lazy_member(event, DBK_SLICE_LITERAL("total"), &total) != 1)
         return dbk_error_set(err, DBK_ESCRIPT, "there is no total");
-    for (at += sizeof(key) - 1; at < end && *at >= '0' && *at <= '9'; at++)
-        total = total * 10 + (uint64_t)(*at - '0');
+    for (size_t i = 0; i < total.size; i++)
+        number = number * 10 + (uint64_t)(total.data[i] - '0');
+    if (dbk_lazy_member(event, DBK_SLICE_LITERAL("currency"), &currency) != 1)
+        return dbk_error_set(err, DBK_ESCRIPT, "there is no currency");
     sums->count++;
-    /* The currency comes last. */
-    if (memmem(end - 8, 8, "EUR", 3) != NULL)
-        sums->euro += total;
-    else
-        sums->dollar += total;
+    *(dbk_slice_equal_text(currency, "\"EUR\"") ? &sums->euro : &sums->dollar) += number;
     return DBK_OK;
 }
 
@@ -165,8 +163,12 @@ static int read_sums(void *context, void *state, struct dbk_slice text, struct d
     return reset(context, state, err); /* there are no snapshots */
 }
 
-const struct dbk_fold_functions dbk_bench_fold_in_c = {NULL,  create, destroy,    reset,
-                                                       apply, NULL,   write_sums, read_sums};
+const struct dbk_fold_functions dbk_bench_fold_in_c = {.create = create,
+                                                       .destroy = destroy,
+                                                       .reset = reset,
+                                                       .apply_lazy = apply,
+                                                       .write = write_sums,
+                                                       .read = read_sums};
 
 /* ---- A way of reading ---- */
 
@@ -189,6 +191,16 @@ static int look_upcast(void *context, void **state, struct dbk_event *event, str
     return rc;
 }
 
+static int look_member(void *context, void **state, struct dbk_event *event, struct dbk_slice name,
+                       struct dbk_slice *value_out, struct dbk_error *err)
+{
+    struct dbk_bench_way *way = context;
+    struct dbk_upcaster *upcaster = *state;
+    int rc = dbk_upcast_member(way->upcasts, &upcaster, event, name, value_out, err);
+    *state = upcaster;
+    return rc;
+}
+
 static void look_end(void *context, void *state)
 {
     struct dbk_bench_way *way = context;
@@ -203,7 +215,11 @@ int dbk_bench_open_way(struct dbk_bench_way *way, const char *schema, bool scrip
         {DBK_SLICE_LITERAL("Measured"), 2, DBK_SLICE_LITERAL("1"), NULL, program_to_2},
         {DBK_SLICE_LITERAL("Measured"), 3, DBK_SLICE_LITERAL("1"), NULL, program_to_3},
     };
-    way->lens = (struct dbk_lens){way, look_open, look_upcast, look_end};
+    way->lens = (struct dbk_lens){.context = way,
+                                  .open = look_open,
+                                  .upcast = look_upcast,
+                                  .end = look_end,
+                                  .member = look_member};
     way->schemas = dbk_schemas_create();
     int rc = way->schemas == NULL
                  ? dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM))

@@ -72,10 +72,11 @@ static const struct dbk_cli_command commands[] = {
      .summary = "measure what old versions of events cost: upcasters, versioned folds, a migration",
      .details =
          "Events lie in turns in three versions. Each way is measured against the same events\n"
-         "in the newest version (migrated), in turns, the best of seven, in time of the processor. "
-         "step: events of\n"
-         "version 1 as `read` writes them, by one step and by none. chain_ns: an event of\n"
-         "version 1 of a type with so many versions, by a cursor alone.",
+         "in the newest version (migrated), in turns, the best of seven, in time of the "
+         "processor:\n"
+         "by a cursor alone, as `read` writes them, and by folds, of which the one in C asks for\n"
+         "two members. step: events of version 1 as `read` writes them, by one step and by none.\n"
+         "chain_ns: the same of a type with so many versions.",
      .examples = EXAMPLES("daybook bench schema", "daybook bench schema --events 1000000 -o json"),
      .options = OPTIONS(BENCH, OPTION("events", NUMBER, "N", "events to read (300000)"),
                         OPTION("streams", NUMBER, "N", "streams they lie in (300)")),

@@ -17,8 +17,7 @@ struct daybook_consumer {
     size_t unacked_max;
     /* The last event handed out: */
     struct dbk_buf bytes;
-    struct dbk_event event;
-    struct dbk_uuid id;
+    struct dbk_lazy lazy;
     uint32_t attempt;
 };
 
@@ -153,12 +152,12 @@ static int keep(const struct dbk_event *event, uint32_t attempt, void *context)
     dbk_buf_append(bytes, event->tags);
     if (bytes->rc < 0)
         return bytes->rc;
-    consumer->event = *event;
-    consumer->event.stream = moved(event->stream, bytes, &at);
-    consumer->event.type = moved(event->type, bytes, &at);
-    consumer->event.data = moved(event->data, bytes, &at);
-    consumer->event.meta = moved(event->meta, bytes, &at);
-    consumer->event.tags = moved(event->tags, bytes, &at);
+    consumer->lazy.event = *event;
+    consumer->lazy.event.stream = moved(event->stream, bytes, &at);
+    consumer->lazy.event.type = moved(event->type, bytes, &at);
+    consumer->lazy.event.data = moved(event->data, bytes, &at);
+    consumer->lazy.event.meta = moved(event->meta, bytes, &at);
+    consumer->lazy.event.tags = moved(event->tags, bytes, &at);
     consumer->attempt = attempt;
     return DBK_OK;
 }
@@ -182,7 +181,7 @@ int daybook_consumer_next(struct daybook_consumer *consumer, int timeout_ms,
     int rc = dbk_group_read(dbk_engine_groups(consumer->book->engine), &read, &count, &err);
     if (rc < 0 || count == 0)
         return rc < 0 ? dbk_library_fail(error, rc, &err) : 0;
-    *event_out = dbk_library_event(&consumer->event, &consumer->id);
+    *event_out = dbk_library_event(&consumer->lazy);
     if (attempt_out != NULL)
         *attempt_out = consumer->attempt;
     return 1;

@@ -12,7 +12,7 @@
 struct daybook_cursor {
     struct daybook *book;
     struct dbk_cursor *cursor;
-    struct dbk_uuid id; /* of the last event handed out */
+    struct dbk_lazy lazy; /* the last event handed out */
     bool may_wait;
 };
 
@@ -49,28 +49,60 @@ int dbk_library_wrong(struct daybook_error *error, const char *what)
     return dbk_library_fail(error, dbk_error_set(&err, DBK_EINVAL, "%s", what), &err);
 }
 
-struct daybook_event dbk_library_event(const struct dbk_event *event, struct dbk_uuid *id)
+struct daybook_event dbk_library_event(struct dbk_lazy *lazy)
 {
-    *id = event->id;
+    const struct dbk_event *event = &lazy->event;
     return (struct daybook_event){
         .position = event->position,
         .version = event->version,
         .time_us = event->time_us,
         .occurred_us = event->occurred_us,
-        .id = id->bytes,
+        .id = event->id.bytes,
         .stream = event->stream.data,
         .stream_size = event->stream.size,
         .type = event->type.data,
         .type_size = event->type.size,
-        .data = event->data.data,
-        .data_size = event->data.size,
         .meta = event->meta.data,
         .meta_size = event->meta.size,
         .tags = event->tags.data,
         .tags_size = event->tags.size,
         .binary = (event->flags & DBK_RECORD_JSON) == 0,
         .schema_version = event->schema_version,
+        .data = lazy,
     };
+}
+
+const char *daybook_data(const struct daybook_event *event, size_t *size_out,
+                         struct daybook_error *error)
+{
+    struct dbk_slice data = {0};
+    if (event == NULL || event->data == NULL || size_out == NULL) {
+        dbk_ignore(dbk_library_wrong(error, "daybook_data: an event and size_out are needed"));
+        return NULL;
+    }
+    struct dbk_lazy *lazy = event->data;
+    int rc = dbk_lazy_data(lazy, &data);
+    *size_out = data.size;
+    if (rc < 0)
+        dbk_ignore(dbk_library_fail(error, rc, &lazy->failure));
+    else if (data.size == 0)
+        return "";
+    return rc < 0 ? NULL : data.data;
+}
+
+int daybook_member(const struct daybook_event *event, const char *name, const char **text_out,
+                   size_t *size_out, struct daybook_error *error)
+{
+    struct dbk_slice value = {0};
+    if (event == NULL || event->data == NULL || name == NULL || text_out == NULL ||
+        size_out == NULL)
+        return dbk_library_wrong(
+            error, "daybook_member: an event, a name, text_out and size_out are needed");
+    struct dbk_lazy *lazy = event->data;
+    int rc = dbk_lazy_member(lazy, dbk_slice_of(name), &value);
+    *text_out = value.data;
+    *size_out = value.size;
+    return rc < 0 ? dbk_library_fail(error, rc, &lazy->failure) : rc;
 }
 
 /* Of all faults the first is told, and how many there are. */
@@ -290,6 +322,7 @@ int daybook_read(struct daybook *book, const struct daybook_filter *filter,
     struct dbk_scratch *scratch = dbk_engine_scratch_take(book->engine);
     struct dbk_query query = {0};
     cursor->book = book;
+    cursor->lazy.store = from->raw != 0 ? NULL : dbk_engine_store(book->engine);
     cursor->may_wait = from->backwards == 0 && from->position_max == 0;
     int rc = scratch == NULL ? DBK_ENOMEM
                              : copy_query(from->query, from->query_count, &scratch->arena, &query);
@@ -308,7 +341,8 @@ int daybook_read(struct daybook *book, const struct daybook_filter *filter,
                                                  .version_min = from->version_min,
                                                  .version_max = from->version_max,
                                                  .backwards = from->backwards != 0,
-                                                 .raw = from->raw != 0},
+                                                 .raw = from->raw != 0,
+                                                 .as_written = true},
                             &cursor->cursor, &err);
     dbk_engine_scratch_give(book->engine, scratch);
     if (rc < 0) {
@@ -323,15 +357,15 @@ int daybook_next(struct daybook_cursor *cursor, struct daybook_event *event_out,
                  struct daybook_error *error)
 {
     struct dbk_error err = {0};
-    struct dbk_event event;
     if (cursor == NULL || event_out == NULL)
         return dbk_library_wrong(error, "daybook_next: a cursor and event_out are needed");
-    int rc = dbk_cursor_next(cursor->cursor, &event, &err);
+    cursor->lazy.failure.code = DBK_OK;
+    int rc = dbk_cursor_next(cursor->cursor, &cursor->lazy.event, &err);
     if (rc < 0)
         return dbk_library_fail(error, rc, &err);
     if (rc == 0)
         return 0;
-    *event_out = dbk_library_event(&event, &cursor->id);
+    *event_out = dbk_library_event(&cursor->lazy);
     return 1;
 }
 
@@ -356,6 +390,7 @@ void daybook_cursor_close(struct daybook_cursor *cursor)
     if (cursor == NULL)
         return;
     dbk_cursor_free(cursor->cursor);
+    dbk_lazy_end(&cursor->lazy);
     dbk_free(cursor);
 }
 

@@ -60,12 +60,11 @@ static int reset(void *context, void *state, struct dbk_error *err)
     return of->own == NULL ? out_of_memory(fold, err) : DBK_OK;
 }
 
-static int apply(void *context, void *state, const struct dbk_event *event, struct dbk_error *err)
+static int apply(void *context, void *state, struct dbk_lazy *event, struct dbk_error *err)
 {
     const struct daybook_fold *fold = context;
     struct state *of = state;
-    struct dbk_uuid id;
-    struct daybook_event given = dbk_library_event(event, &id);
+    struct daybook_event given = dbk_library_event(event);
     return fold->apply(of->own, &given, fold->context) == 0 ? DBK_OK : failed(fold, "apply", err);
 }
 
@@ -119,8 +118,13 @@ int daybook_fold_add(struct daybook *book, const struct daybook_fold *fold,
     if (rc == DBK_OK)
         rc = dbk_engine_add_fold(book->engine, dbk_slice_of(fold->category),
                                  dbk_slice_of(fold->version), fold->snapshot_every,
-                                 &(struct dbk_fold_functions){&kept->fold, create, destroy, reset,
-                                                              apply, NULL, write_state, read_state},
+                                 &(struct dbk_fold_functions){.context = &kept->fold,
+                                                              .create = create,
+                                                              .destroy = destroy,
+                                                              .reset = reset,
+                                                              .apply_lazy = apply,
+                                                              .write = write_state,
+                                                              .read = read_state},
                                  &err);
     return rc < 0 ? dbk_library_fail(error, rc, &err) : DBK_OK;
 }
@@ -141,8 +145,8 @@ static int upcast(void *context, const struct dbk_event *event, struct dbk_buf *
                   struct dbk_error *err)
 {
     const struct daybook_upcaster *upcaster = context;
-    struct dbk_uuid id;
-    struct daybook_event given = dbk_library_event(event, &id);
+    struct dbk_lazy lazy = {.event = *event};
+    struct daybook_event given = dbk_library_event(&lazy);
     struct daybook_text text = {out};
     return upcaster->upcast(&given, &text, upcaster->context) == 0
                ? DBK_OK

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What every reader of the store looks through. */
 #include "engine/state.h"
+#include "json/json.h"
 
 /* A reader's part of it. */
 struct reader {
@@ -37,6 +38,18 @@ static int upcast_event(void *context, void **state, struct dbk_event *event, st
     if (reader == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory reading");
     return dbk_upcast_event(engine->upcasts, &reader->upcaster, event, err);
+}
+
+static int find_member(void *context, void **state, struct dbk_event *event, struct dbk_slice name,
+                       struct dbk_slice *value_out, struct dbk_error *err)
+{
+    const struct dbk_engine *engine = context;
+    if (*state == NULL && !dbk_upcasts_touch(engine->upcasts, event))
+        return dbk_json_find(event->data, name, value_out);
+    struct reader *reader = make_reader(state);
+    if (reader == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory reading");
+    return dbk_upcast_member(engine->upcasts, &reader->upcaster, event, name, value_out, err);
 }
 
 static void end(void *context, void *state)
@@ -90,7 +103,12 @@ int dbk_lens_open(struct dbk_engine *engine, bool schedule, struct dbk_error *er
                                                         .writer = engine->writer,
                                                         .rotates = schedule},
                             &engine->vault, err);
-    engine->lens = (struct dbk_lens){engine, open_event, upcast_event, end, history};
+    engine->lens = (struct dbk_lens){.context = engine,
+                                     .open = open_event,
+                                     .upcast = upcast_event,
+                                     .end = end,
+                                     .member = find_member,
+                                     .history = history};
     if (rc == DBK_OK)
         dbk_store_set_lens(engine->store, &engine->lens);
     return rc;

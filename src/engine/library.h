@@ -27,7 +27,7 @@ void dbk_library_free_upcasters(struct daybook *book);
 int dbk_library_fail(struct daybook_error *error, int rc, const struct dbk_error *err);
 /* DAYBOOK_EINVAL, for arguments that are missing. */
 int dbk_library_wrong(struct daybook_error *error, const char *what);
-/* An event as the caller sees it; its id is kept in `id`, all else is borrowed. */
-struct daybook_event dbk_library_event(const struct dbk_event *event, struct dbk_uuid *id);
+/* An event as the caller sees it; all of it is borrowed. */
+struct daybook_event dbk_library_event(struct dbk_lazy *lazy);
 
 #endif

@@ -85,6 +85,8 @@ struct dbk_fold_functions {
     int (*write)(void *context, void *state, struct dbk_buf *out, struct dbk_error *err);
     /* It becomes what was written. */
     int (*read)(void *context, void *state, struct dbk_slice text, struct dbk_error *err);
+    /* Instead of apply: with an event whose data is asked for. */
+    int (*apply_lazy)(void *context, void *state, struct dbk_lazy *event, struct dbk_error *err);
 };
 /*
  * Adds the fold of a category by its functions, kept until free. version: changes with what they

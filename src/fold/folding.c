@@ -34,11 +34,34 @@ static bool has_written(const struct dbk_fold *fold, const struct dbk_event *eve
     return false;
 }
 
+bool dbk_folding_as_written(const struct dbk_folding *folding)
+{
+    return folding->fold->written_count > 0 || folding->fold->functions.apply_lazy != NULL;
+}
+
+/* An event whose data could not be had is no event that was put in, whatever the function says. */
+static int apply_lazy(struct dbk_folding *folding, const struct dbk_event *event,
+                      struct dbk_error *err)
+{
+    const struct dbk_fold_functions *functions = &folding->fold->functions;
+    struct dbk_error failure = {0};
+    folding->lazy.event = *event;
+    folding->lazy.failure.code = DBK_OK;
+    int rc = functions->apply_lazy(functions->context, folding->state, &folding->lazy, &failure);
+    if (folding->lazy.failure.code != DBK_OK)
+        return dbk_error_set(err, folding->lazy.failure.code, "%s", folding->lazy.failure.message);
+    return rc < 0 ? explain(event, rc, &failure, err) : DBK_OK;
+}
+
 /* Calls the event's function, by its own version or by the newest. */
 static int apply(struct dbk_folding *folding, const struct dbk_event *event, struct dbk_error *err)
 {
     const struct dbk_fold_functions *functions = &folding->fold->functions;
-    struct dbk_error failure = {0};
+    struct dbk_error failure;
+    if (functions->apply_lazy != NULL)
+        return apply_lazy(folding, event, err);
+    failure.code = DBK_OK;
+    failure.message[0] = 0;
     bool written = has_written(folding->fold, event);
     int rc = written ? functions->apply_written(functions->context, folding->state, event, &failure)
                      : functions->apply(functions->context, folding->state, event, &failure);
@@ -50,10 +73,10 @@ static int apply(struct dbk_folding *folding, const struct dbk_event *event, str
 static int look_through(struct dbk_folding *folding, struct dbk_event *event, struct dbk_error *err)
 {
     struct dbk_store *store = folding->folds->store;
-    int rc = folding->raw ? dbk_store_open_event(store, &folding->lens, event, err) : 1;
-    if (rc > 0 && (folding->raw || folding->fold->written_count > 0) &&
-        !has_written(folding->fold, event))
-        rc = dbk_store_upcast_event(store, &folding->lens, event, err);
+    int rc = folding->raw ? dbk_store_open_event(store, &folding->lazy.lens, event, err) : 1;
+    if (rc > 0 && folding->fold->functions.apply_lazy == NULL &&
+        (folding->raw || folding->fold->written_count > 0) && !has_written(folding->fold, event))
+        rc = dbk_store_upcast_event(store, &folding->lazy.lens, event, err);
     return rc;
 }
 
@@ -172,7 +195,7 @@ static int replay(struct dbk_folding *folding, uint64_t version_max, int64_t occ
                              &(struct dbk_filter){.stream = folding->stream,
                                                   .version_min = from,
                                                   .version_max = version_max,
-                                                  .as_written = folding->fold->written_count > 0,
+                                                  .as_written = dbk_folding_as_written(folding),
                                                   .hidden = true},
                              &cursor, err);
     while (rc == DBK_OK && (rc = dbk_cursor_next(cursor, &event, err)) == 1) {
@@ -202,7 +225,8 @@ static int look_at_rules(struct dbk_folding *folding, struct dbk_error *err)
 int dbk_folding_start(struct dbk_folds *folds, struct dbk_slice stream, struct dbk_folding *folding,
                       struct dbk_error *err)
 {
-    *folding = (struct dbk_folding){.folds = folds, .stream = stream};
+    *folding =
+        (struct dbk_folding){.folds = folds, .stream = stream, .lazy = {.store = folds->store}};
     dbk_buf_init(&folding->bytes, DBK_SNAPSHOT_SIZE_MAX);
     (void)pthread_rwlock_rdlock(&folds->keeping);
     folding->forgets = folds->forgets;
@@ -221,8 +245,7 @@ void dbk_folding_finish(struct dbk_folding *folding, bool sound)
 {
     if (folding->fold != NULL)
         dbk_fold_give(folding->folds, folding->fold, folding->state, sound);
-    if (folding->folds->store != NULL)
-        dbk_store_end_lens(folding->folds->store, &folding->lens);
+    dbk_lazy_end(&folding->lazy);
     dbk_buf_release(&folding->bytes);
 }
 
@@ -283,9 +306,9 @@ static int give_event(struct dbk_folding *folding, const struct dbk_event *event
                       struct dbk_error *err)
 {
     struct dbk_event seen = *event;
-    int rc = folding->raw || folding->fold->written_count == 0
+    int rc = folding->raw || !dbk_folding_as_written(folding)
                  ? 1
-                 : dbk_store_upcast_event(folding->folds->store, &folding->lens, &seen, err);
+                 : dbk_store_upcast_event(folding->folds->store, &folding->lazy.lens, &seen, err);
     return rc > 0 ? each(&seen, state, context) : rc;
 }
 
@@ -311,7 +334,7 @@ int dbk_fold_log(struct dbk_folds *folds, struct dbk_slice stream,
                                                   .version_min = before + 1,
                                                   .version_max = range->version_max,
                                                   .raw = range->raw,
-                                                  .as_written = folding.fold->written_count > 0,
+                                                  .as_written = dbk_folding_as_written(&folding),
                                                   .hidden = true},
                              &cursor, err);
     while (rc == DBK_OK && (rc = dbk_cursor_next(cursor, &event, err)) == 1) {

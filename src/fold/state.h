@@ -53,11 +53,11 @@ struct dbk_folding {
     struct dbk_fold *fold;
     void *state;
     struct dbk_slice stream;
-    bool raw;         /* events come as they are stored */
-    void *lens;       /* of the store's, where events do not come through it */
-    bool ahead;       /* of events that are not stored yet, no snapshot is kept */
-    bool cut;         /* the stream's rules leave events out: the state changes with them */
-    uint64_t forgets; /* of the folds, when it began */
+    bool raw;             /* events come as they are stored */
+    struct dbk_lazy lazy; /* whose lens is for events that do not come through it */
+    bool ahead;           /* of events that are not stored yet, no snapshot is kept */
+    bool cut;             /* the stream's rules leave events out: the state changes with them */
+    uint64_t forgets;     /* of the folds, when it began */
     struct dbk_fold_result result;
     int64_t occurred_max_us;
     struct dbk_buf bytes; /* a snapshot's file, or a state as JSON */
@@ -83,6 +83,8 @@ int dbk_folding_begin(struct dbk_folding *folding, uint64_t version_max, int64_t
                       struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_folding_event(struct dbk_folding *folding, const struct dbk_event *event,
                       struct dbk_error *err) DBK_MUST_CHECK;
+/* Whether the fold itself looks through the store's lens, as far as it needs to. */
+bool dbk_folding_as_written(const struct dbk_folding *folding);
 int dbk_folding_settle(struct dbk_folding *folding, struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_folding_write(struct dbk_folding *folding, struct dbk_buf *out,
                       struct dbk_error *err) DBK_MUST_CHECK;

@@ -145,7 +145,7 @@ static int take_stored(struct dbk_fold_walk *walk, uint64_t position, uint64_t *
     rc = dbk_cursor_open(walk->folding.folds->store,
                          &(struct dbk_filter){.stream = walk->folding.stream,
                                               .version_min = walk->version + 1,
-                                              .as_written = walk->folding.fold->written_count > 0,
+                                              .as_written = dbk_folding_as_written(&walk->folding),
                                               .removed = true,
                                               .hidden = true},
                          &cursor, err);

@@ -102,16 +102,25 @@ static inline const struct dbk_json_node *dbk_json_sibling(const struct dbk_json
 }
 
 /*
- * The text of a member at an object's top level, found without a parser: for look-ups on paths that
- * cannot have one. False: there is none, it is no text, or it has escapes and does not fit into the
- * room. Of what is no JSON object the answer may be any, within it.
+ * A member at an object's top level, found without a parser: for look-ups on paths that cannot have
+ * one. False: there is none. Of what is no JSON object the answer may be any, within it.
  *
- * key       at most DBK_JSON_FIND_KEY_MAX bytes
+ * key      at most DBK_JSON_FIND_KEY_MAX bytes
+ * raw_out  the value as it stands in the object
+ */
+#define DBK_JSON_FIND_KEY_MAX 256
+bool dbk_json_find(struct dbk_slice object, struct dbk_slice key, struct dbk_slice *raw_out);
+/*
+ * The same for a text: false also when it is none, or has escapes and does not fit into the room.
+ *
  * text_out  in the object, or in the room where it has escapes
  */
-#define DBK_JSON_FIND_KEY_MAX 64
 bool dbk_json_find_text(struct dbk_slice object, const char *key, char *room, size_t room_size,
                         struct dbk_slice *text_out);
+/* Undoes the escapes of what stands between a string's quotes; false: it does not fit into the
+   room, or is no JSON. What comes out is never longer. */
+bool dbk_json_unescape(struct dbk_slice raw, char *room, size_t room_size,
+                       struct dbk_slice *text_out);
 
 /*
  * Writing: each appends to a buffer (see dbk_buf's sticky rc). Commas and colons are the caller's.

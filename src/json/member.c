@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A member's text without a parser: one walk over the object, strings jumped over whole. */
+/* A member without a parser: by its quotes, or one walk over the object. */
 #include <string.h>
 
 #include "json/json.h"
+#include "json/quotes.h"
 
 /* Behind the closing quote of the string that begins at `at`; NULL: it has none. */
 static const char *behind_string(const char *at, const char *end, bool *escaped_out)
@@ -85,8 +86,8 @@ static const char *read_escape(const char *at, const char *end, uint32_t *charac
     return at + 6;
 }
 
-/* Undoes the escapes of what stands between two quotes; false: it does not fit, or is no JSON. */
-static bool unescape(struct dbk_slice raw, char *room, size_t room_size, struct dbk_slice *text_out)
+bool dbk_json_unescape(struct dbk_slice raw, char *room, size_t room_size,
+                       struct dbk_slice *text_out)
 {
     const char *at = raw.data;
     const char *end = at + raw.size;
@@ -110,20 +111,71 @@ static bool unescape(struct dbk_slice raw, char *room, size_t room_size, struct 
     return true;
 }
 
-static bool is_key(struct dbk_slice raw, bool escaped, struct dbk_slice key)
+static bool is_named(struct dbk_slice raw, bool escaped, struct dbk_slice key)
 {
     char room[DBK_JSON_FIND_KEY_MAX];
-    return (!escaped || unescape(raw, room, sizeof(room), &raw)) && dbk_slice_equal(raw, key);
+    return (!escaped || dbk_json_unescape(raw, room, sizeof(room), &raw)) &&
+           dbk_slice_equal(raw, key);
 }
 
-bool dbk_json_find_text(struct dbk_slice object, const char *key, char *room, size_t room_size,
-                        struct dbk_slice *text_out)
+/* ---- Values ---- */
+
+static const char *behind_container(const char *at, const char *end)
 {
-    struct dbk_slice wanted = dbk_slice_of(key);
+    bool escaped = false;
+    size_t depth = 0;
+    while (at != NULL && at < end) {
+        if (*at == '"') {
+            at = behind_string(at, end, &escaped);
+            continue;
+        }
+        depth += *at == '{' || *at == '[';
+        depth -= *at == '}' || *at == ']';
+        at++;
+        if (depth == 0)
+            return at;
+    }
+    return NULL;
+}
+
+/* Behind the value that begins at `at`; NULL: it has no end. */
+static const char *behind_value(const char *at, const char *end)
+{
+    bool escaped = false;
+    const char *begin = at;
+    if (at == end)
+        return NULL;
+    if (*at == '"')
+        return behind_string(at, end, &escaped);
+    if (*at == '{' || *at == '[')
+        return behind_container(at, end);
+    while (at < end && *at != ',' && *at != '}' && *at != ']' && (unsigned char)*at > ' ')
+        at++;
+    return at == begin ? NULL : at;
+}
+
+/* The value of a key that ends at `at`. */
+static bool take_value(const char *at, const char *end, struct dbk_slice *raw_out)
+{
+    at = behind_space(at, end);
+    if (at == end || *at != ':')
+        return false;
+    at = behind_space(at + 1, end);
+    const char *behind = behind_value(at, end);
+    if (behind == NULL)
+        return false;
+    *raw_out = dbk_slice(at, (size_t)(behind - at));
+    return true;
+}
+
+/* ---- Keys ---- */
+
+static bool walk(struct dbk_slice object, struct dbk_slice key, struct dbk_slice *raw_out)
+{
     unsigned depth = 0;
     bool escaped = false;
-    if (object.size == 0 || (memmem(object.data, object.size, wanted.data, wanted.size) == NULL &&
-                             memchr(object.data, '\\', object.size) == NULL))
+    if (memmem(object.data, object.size, key.data, key.size) == NULL &&
+        memchr(object.data, '\\', object.size) == NULL)
         return false;
     const char *at = object.data;
     const char *end = at + object.size;
@@ -139,15 +191,65 @@ bool dbk_json_find_text(struct dbk_slice object, const char *key, char *room, si
         if (at == NULL)
             return false;
         const char *colon = behind_space(at, end);
-        if (depth != 1 || colon == end || *colon != ':' ||
-            !is_key(dbk_slice(begin, (size_t)(at - 1 - begin)), escaped, wanted))
-            continue;
-        const char *value = behind_space(colon + 1, end);
-        at = value == end || *value != '"' ? NULL : behind_string(value, end, &escaped);
-        if (at == NULL)
-            return false;
-        *text_out = dbk_slice(value + 1, (size_t)(at - 1 - (value + 1)));
-        return !escaped || unescape(*text_out, room, room_size, text_out);
+        if (depth == 1 && colon < end && *colon == ':' &&
+            is_named(dbk_slice(begin, (size_t)(at - 1 - begin)), escaped, key))
+            return take_value(at, end, raw_out);
     }
     return false;
+}
+
+/* The place behind the key's closing quote; 0: it is no key of the body; -1: it takes a walk. */
+static int64_t find_key(struct dbk_slice body, struct dbk_slice key)
+{
+    struct dbk_json_quotes quotes;
+    size_t begin = 0;
+    bool within = false;
+    dbk_json_quotes_mark(&quotes, body);
+    if (!quotes.plain && memchr(body.data, '\\', body.size) != NULL)
+        return -1;
+    for (size_t i = 0; i < quotes.count; i++) {
+        for (uint64_t word = quotes.words[i]; word != 0; word &= word - 1) {
+            size_t at = i * 64 + (size_t)__builtin_ctzll(word);
+            within = !within;
+            if (within) {
+                begin = at + 1;
+                continue;
+            }
+            if (at - begin != key.size ||
+                !dbk_json_is_same(body.data + begin, key.data, key.size) ||
+                !dbk_json_is_key(body, at + 1))
+                continue;
+            return quotes.plain || dbk_json_is_on_top(body, begin - 1) ? (int64_t)at + 1 : -1;
+        }
+    }
+    return 0;
+}
+
+bool dbk_json_find(struct dbk_slice object, struct dbk_slice key, struct dbk_slice *raw_out)
+{
+    const char *begin = object.data;
+    const char *end = object.data + object.size;
+    if (object.size == 0)
+        return false;
+    begin = behind_space(begin, end);
+    while (end > begin && (unsigned char)end[-1] <= ' ')
+        end--;
+    if (end - begin < 2 || *begin != '{' || end[-1] != '}')
+        return false;
+    struct dbk_slice body = dbk_slice(begin + 1, (size_t)(end - begin) - 2);
+    int64_t place = body.size <= DBK_JSON_QUOTES_MAX ? find_key(body, key) : -1;
+    if (place < 0)
+        return walk(dbk_slice(begin, (size_t)(end - begin)), key, raw_out);
+    return place > 0 && take_value(body.data + place, end, raw_out);
+}
+
+bool dbk_json_find_text(struct dbk_slice object, const char *key, char *room, size_t room_size,
+                        struct dbk_slice *text_out)
+{
+    struct dbk_slice raw;
+    if (!dbk_json_find(object, dbk_slice_of(key), &raw) || raw.data[0] != '"')
+        return false;
+    *text_out = dbk_slice(raw.data + 1, raw.size - 2);
+    return memchr(text_out->data, '\\', text_out->size) == NULL ||
+           dbk_json_unescape(*text_out, room, room_size, text_out);
 }

@@ -130,10 +130,28 @@ int dbk_upcast_run_change(const struct dbk_upcast_change *change, struct dbk_sli
 int dbk_upcast_convert(enum dbk_upcast_type type, struct dbk_slice text,
                        struct dbk_buf *out) DBK_MUST_CHECK;
 
+/* The scalar of a key that ends here, in a text that was found in; its end, or NULL: it is none. */
+const char *dbk_upcast_find_value(const struct dbk_upcast_finding *finding, const char *key_end,
+                                  const char **value_out);
+bool dbk_upcast_has_conflict(const struct dbk_upcast_object *object, uint64_t present);
+/* Whether nothing but one conversion becomes of a value. */
+bool dbk_upcast_is_one_conversion(const struct dbk_upcast_change *change);
+
 /*
- * The text between a string's quotes, unescaped into a buffer: its size, which is never more than
- * the text's; or -1 when it is past the buffer's or no valid string.
+ * Members of what dbk_upcast_run would make of a text, where they can be had without making the
+ * rest: what cannot be done to other members goes unnoticed. False: it takes a run.
  */
-int64_t dbk_upcast_unescape(struct dbk_slice text, char *buffer, size_t buffer_size);
+bool dbk_upcast_begin_pick(const struct dbk_upcast_program *program, struct dbk_slice text,
+                           struct dbk_upcast_finding *finding);
+/*
+ * One member, at the top.
+ *
+ * value_out  the value's text: in `text`, the program or `out`, which is overwritten
+ *
+ * 1: it is had; 0: there is none; -1: it takes a run to tell
+ */
+int dbk_upcast_pick(const struct dbk_upcast_program *program, struct dbk_slice text,
+                    const struct dbk_upcast_finding *finding, struct dbk_slice name,
+                    struct dbk_buf *out, struct dbk_slice *value_out);
 
 #endif

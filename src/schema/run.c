@@ -17,6 +17,8 @@
 #define BLOCK 16
 #endif
 
+#include "json/json.h"
+
 struct run {
     const char *at;
     const char *end;
@@ -266,8 +268,7 @@ static __attribute__((noinline)) const struct dbk_upcast_source *
 find_escaped(const struct dbk_upcast_object *object, struct dbk_slice key)
 {
     char name[DBK_UPCAST_NAME_SIZE_MAX];
-    int64_t size = dbk_upcast_unescape(key, name, sizeof(name));
-    return size < 0 ? NULL : find(object, dbk_slice(name, (size_t)size));
+    return dbk_json_unescape(key, name, sizeof(name), &key) ? find(object, key) : NULL;
 }
 
 /* A member stays that begins here. */

@@ -8,7 +8,7 @@
 #include <stdatomic.h>
 
 #include "schema/event.h"
-#include "schema/upcast.h"
+#include "schema/program.h"
 
 /* Upcasters that are kept for later readers, and what one may hold on to. */
 #define POOL_MAX 32
@@ -69,11 +69,21 @@ struct instance {
     struct dbk_script_event event;
 };
 
+/* An event of which single members are asked for. */
+struct picking {
+    const struct dbk_upcast_program *program; /* NULL: there is none, or it takes a run */
+    struct dbk_slice text;
+    uint64_t position;
+    uint16_t version;
+    struct dbk_upcast_finding finding;
+};
+
 struct dbk_upcaster {
     struct dbk_upcaster *next; /* in the pool */
     struct dbk_buf texts[2];   /* of the event: one is made of the other */
     struct dbk_json *json;
     struct instance *instances; /* by the script's index */
+    struct picking picking;
 };
 
 /* ---- Types ---- */
@@ -328,6 +338,7 @@ void dbk_upcaster_give(struct dbk_upcasts *upcasts, struct dbk_upcaster *upcaste
 {
     if (upcaster == NULL)
         return;
+    upcaster->picking.program = NULL; /* the next reader's events may have its places */
     for (size_t i = 0; i < 2; i++) {
         if (upcaster->texts[i].capacity > KEPT_SIZE) {
             dbk_buf_release(&upcaster->texts[i]);
@@ -595,13 +606,11 @@ bool dbk_upcasts_touch(const struct dbk_upcasts *upcasts, struct dbk_event *even
     return touches(upcasts, event) != NULL;
 }
 
-int dbk_upcast_event(struct dbk_upcasts *upcasts, struct dbk_upcaster **upcaster,
-                     struct dbk_event *event, struct dbk_error *err)
+/* What becomes of an event that is older than its type; takes an upcaster where there is none. */
+static int prepare(struct dbk_upcasts *upcasts, struct type *type, struct dbk_upcaster **upcaster,
+                   const struct dbk_event *event, const struct chain **chain_out,
+                   struct dbk_error *err)
 {
-    struct type *type = touches(upcasts, event);
-    const struct chain *chain = NULL;
-    if (type == NULL)
-        return 1;
     if (event->schema_version > type->newest)
         return dbk_error_set(err, DBK_EBOOK,
                              "%s: version %u is stored, and %u is the newest declared (%.*s of "
@@ -609,12 +618,75 @@ int dbk_upcast_event(struct dbk_upcasts *upcasts, struct dbk_upcaster **upcaster
                              type->file, event->schema_version, type->newest,
                              DBK_SLICE_ARGS(event->type), DBK_SLICE_ARGS(event->stream),
                              event->version, event->position);
-    int rc = chain_of(upcasts, type, event->schema_version, &chain, err);
+    int rc = chain_of(upcasts, type, event->schema_version, chain_out, err);
+    if (rc == DBK_OK && *upcaster == NULL)
+        *upcaster = take(upcasts);
+    if (rc == DBK_OK && *upcaster == NULL)
+        rc = dbk_error_set(err, DBK_ENOMEM, "out of memory upcasting an event");
+    return rc;
+}
+
+int dbk_upcast_event(struct dbk_upcasts *upcasts, struct dbk_upcaster **upcaster,
+                     struct dbk_event *event, struct dbk_error *err)
+{
+    struct type *type = touches(upcasts, event);
+    const struct chain *chain = NULL;
+    if (type == NULL)
+        return 1;
+    int rc = prepare(upcasts, type, upcaster, event, &chain, err);
+    return rc < 0 ? rc : run_chain(*upcaster, type, chain, event, err);
+}
+
+/* Whether it is the event of which a member was asked for before. */
+static bool is_picking(const struct dbk_upcaster *upcaster, const struct dbk_event *event)
+{
+    const struct picking *picking = &upcaster->picking;
+    return picking->program != NULL && picking->position == event->position &&
+           picking->version == event->schema_version && picking->text.data == event->data.data &&
+           picking->text.size == event->data.size;
+}
+
+static bool begin_picking(struct dbk_upcaster *upcaster, const struct chain *chain,
+                          const struct dbk_event *event)
+{
+    struct picking *picking = &upcaster->picking;
+    const struct dbk_upcast_program *program = chain->count == 1 ? chain->links[0].program : NULL;
+    picking->program = NULL;
+    if (program == NULL || !dbk_upcast_begin_pick(program, event->data, &picking->finding))
+        return false;
+    picking->program = program;
+    picking->text = event->data;
+    picking->position = event->position;
+    picking->version = event->schema_version;
+    return true;
+}
+
+static int pick(struct dbk_upcaster *upcaster, struct dbk_slice name, struct dbk_slice *value_out)
+{
+    const struct picking *picking = &upcaster->picking;
+    return dbk_upcast_pick(picking->program, picking->text, &picking->finding, name,
+                           &upcaster->texts[1], value_out);
+}
+
+int dbk_upcast_member(struct dbk_upcasts *upcasts, struct dbk_upcaster **upcaster,
+                      struct dbk_event *event, struct dbk_slice name, struct dbk_slice *value_out,
+                      struct dbk_error *err)
+{
+    const struct chain *chain = NULL;
+    if (*upcaster != NULL && is_picking(*upcaster, event)) {
+        int picked = pick(*upcaster, name, value_out);
+        if (picked >= 0)
+            return picked;
+    }
+    struct type *type = touches(upcasts, event);
+    if (type == NULL)
+        return dbk_json_find(event->data, name, value_out);
+    int rc = prepare(upcasts, type, upcaster, event, &chain, err);
     if (rc < 0)
         return rc;
-    if (*upcaster == NULL)
-        *upcaster = take(upcasts);
-    if (*upcaster == NULL)
-        return dbk_error_set(err, DBK_ENOMEM, "out of memory upcasting an event");
-    return run_chain(*upcaster, type, chain, event, err);
+    rc = begin_picking(*upcaster, chain, event) ? pick(*upcaster, name, value_out) : -1;
+    if (rc >= 0)
+        return rc;
+    rc = run_chain(*upcaster, type, chain, event, err);
+    return rc < 0 ? rc : dbk_json_find(event->data, name, value_out);
 }

@@ -62,6 +62,16 @@ void dbk_upcasts_free(struct dbk_upcasts *upcasts);
  */
 int dbk_upcast_event(struct dbk_upcasts *upcasts, struct dbk_upcaster **upcaster,
                      struct dbk_event *event, struct dbk_error *err) DBK_MUST_CHECK;
+/*
+ * One member, at the top, of what an event's data becomes: 1, or 0 when there is none. Where it
+ * takes the rest to tell, the event becomes one of the newest version, as by dbk_upcast_event.
+ *
+ * name       at most DBK_JSON_FIND_KEY_MAX bytes
+ * value_out  the value's text; valid until the upcaster's next event or member
+ */
+int dbk_upcast_member(struct dbk_upcasts *upcasts, struct dbk_upcaster **upcaster,
+                      struct dbk_event *event, struct dbk_slice name, struct dbk_slice *value_out,
+                      struct dbk_error *err) DBK_MUST_CHECK;
 /* False when dbk_upcast_event would leave an event as it is; cheap. Sets its version to 1 when it
    was stored before its type was declared. */
 bool dbk_upcasts_touch(const struct dbk_upcasts *upcasts, struct dbk_event *event);

@@ -219,6 +219,10 @@ struct dbk_lens {
     void (*end)(void *context, void *state);
     /* Fills what the lens itself knows of; NULL: it never reads an event otherwise than before. */
     void (*history)(void *context, struct dbk_history *history_out);
+    /* A member, at the top, of the data that upcast would make: 1, or 0 when there is none. The
+       event may become that of the newest version by it. */
+    int (*member)(void *context, void **state, struct dbk_event *event, struct dbk_slice name,
+                  struct dbk_slice *value_out, struct dbk_error *err);
 };
 /* Before the first cursor; kept until the store is freed, not copied. NULL: none. */
 void dbk_store_set_lens(struct dbk_store *store, const struct dbk_lens *lens);
@@ -241,6 +245,28 @@ struct dbk_history {
         upcasts[DBK_SHA256_SIZE]; /* how events of older versions are read; zeros: as they are */
 };
 void dbk_store_history(struct dbk_store *store, struct dbk_history *history_out);
+
+/*
+ * An event of which its reader may want no more than some members, or nothing: what the lens does
+ * to its data is done when it is asked for. All zero at first; ends with dbk_lazy_end.
+ */
+struct dbk_lazy {
+    struct dbk_store *store; /* NULL: the data is as it is to be */
+    void *lens;
+    struct dbk_event event;   /* as it was opened, set by the reader for each */
+    struct dbk_error failure; /* the first that it met with this event; set to zero by the reader */
+};
+/* The data of the newest version, valid as long as the event. A code, which `failure` keeps. */
+int dbk_lazy_data(struct dbk_lazy *lazy, struct dbk_slice *data_out) DBK_MUST_CHECK;
+/*
+ * The text of a member's value at the top of that data, valid until the next call: 1, or 0 when
+ * there is none, or the data is no JSON object.
+ *
+ * DBK_EINVAL  a name past DBK_JSON_FIND_KEY_MAX
+ */
+int dbk_lazy_member(struct dbk_lazy *lazy, struct dbk_slice name,
+                    struct dbk_slice *value_out) DBK_MUST_CHECK;
+void dbk_lazy_end(struct dbk_lazy *lazy);
 
 /* ---- Heads ---- */
 

@@ -27,6 +27,9 @@ static void find(const struct dbk_json_node *object, struct dbk_slice text, cons
         abort();
     if (!is_found && is_text && member->text.size <= sizeof(room))
         abort();
+    bool is_there = dbk_json_find(text, dbk_slice_of(key), &found);
+    if (is_there != (member != NULL) || (is_there && !dbk_slice_equal(found, member->raw)))
+        abort();
 }
 
 /* Every member by its key, and one that may not be there. */
@@ -58,6 +61,7 @@ static bool round_trip(struct dbk_json *json, struct dbk_slice text, struct dbk_
         char room[4];
         struct dbk_slice found;
         (void)dbk_json_find_text(text, "a", room, sizeof(room), &found);
+        (void)dbk_json_find(text, DBK_SLICE_LITERAL("a"), &found);
         return false;
     }
     if (nodes->kind == DBK_JSON_OBJECT)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * upcast_fuzz -- a chain over any text comes to what the oracle comes to, where the text is JSON,
- * and to the same bytes whether members are found or walked to; and to an error or to something
- * where it is not, within its bounds.
+ * and to the same bytes whether members are found or walked to, all of them or one; and to an error
+ * or to something where it is not, within its bounds.
  *
  * The input is a line a step, an empty line, and the text:
  *
@@ -117,6 +117,54 @@ static void compare_with_walk(struct dbk_upcast_program *program, struct dbk_sli
     dbk_buf_release(&out);
 }
 
+/* A default of this target may have space about it, which files' have not. */
+static struct dbk_slice trimmed(struct dbk_slice text)
+{
+    while (text.size > 0 && (unsigned char)text.data[0] <= ' ')
+        text = dbk_slice(text.data + 1, text.size - 1);
+    while (text.size > 0 && (unsigned char)text.data[text.size - 1] <= ' ')
+        text.size--;
+    return text;
+}
+
+/* What can be had of a name alone is what a run makes, where it could. */
+static void compare_pick(const struct dbk_upcast_program *program, struct dbk_slice text,
+                         const struct dbk_json_node *made, struct dbk_slice name)
+{
+    struct dbk_upcast_finding finding;
+    struct dbk_buf out;
+    struct dbk_slice value = {0};
+    dbk_buf_init(&out, (size_t)1 << 24);
+    int rc = dbk_upcast_begin_pick(program, text, &finding)
+                 ? dbk_upcast_pick(program, text, &finding, name, &out, &value)
+                 : -1;
+    const struct dbk_json_node *member = made == NULL ? NULL : dbk_json_member_slice(made, name);
+    if (made != NULL && rc >= 0 &&
+        ((rc == 1) != (member != NULL) ||
+         (rc == 1 && !dbk_slice_equal(trimmed(value), member->raw))))
+        abort();
+    dbk_buf_release(&out);
+}
+
+/* Of every step's name, and of every member that was made (NULL: nothing was). */
+static void compare_picks(const struct chain *chain, const struct dbk_upcast_program *program,
+                          struct dbk_slice text, const struct dbk_json_node *made)
+{
+    for (size_t i = 0; i < chain->count; i++) {
+        const struct dbk_upcast_step *step = &chain->steps[i];
+        compare_pick(program, text, made, step->path.steps[0].key);
+        if (step->kind == DBK_UPCAST_RENAME)
+            compare_pick(program, text, made, step->to.steps[0].key);
+    }
+    const struct dbk_json_node *member = made == NULL ? NULL : dbk_json_first(made);
+    for (uint32_t i = 0; made != NULL && made->kind == DBK_JSON_OBJECT && i < made->count; i++) {
+        if (member->key.size <= DBK_JSON_FIND_KEY_MAX)
+            compare_pick(program, text, made, member->key);
+        if (i + 1 < made->count)
+            member = dbk_json_sibling(member);
+    }
+}
+
 static void run(const struct chain *chain, struct dbk_upcast_program *program,
                 struct dbk_slice text)
 {
@@ -131,6 +179,7 @@ static void run(const struct chain *chain, struct dbk_upcast_program *program,
     dbk_buf_init(&plain, (size_t)1 << 24);
     dbk_buf_init(&other, (size_t)1 << 24);
     int rc = dbk_upcast_run(program, text, &out, NULL);
+    compare_picks(chain, program, text, NULL);
     if (is_json(text)) {
         bool could = oracle_upcast(&version, 1, text, &want);
         if (could != (rc >= 0) || rc == DBK_ECORRUPT)
@@ -140,6 +189,7 @@ static void run(const struct chain *chain, struct dbk_upcast_program *program,
             struct dbk_slice made = rc == 0 ? text : dbk_buf_slice(&out);
             if (dbk_json_parse(json, made, &root, NULL) < 0)
                 abort();
+            compare_picks(chain, program, text, root);
             dbk_json_write_node(&plain, root);
             if (dbk_json_parse(json, dbk_buf_slice(&want), &root, NULL) < 0)
                 abort();

@@ -189,7 +189,7 @@ def test_from_c(make, tmp_path):
     assert result.stdout.splitlines() == [
         f"0 1 event 0: {WHY}", "0 0 ",
         "-1 0 event 0: Deposited has no schema version 3: the newest is 2",
-        "version 2", "version 2"]
+        "version 2", "version 1"]
 
 
 def test_bytes_are_no_json(make, serve):

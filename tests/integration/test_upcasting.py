@@ -137,6 +137,7 @@ def test_every_reader_sees_the_newest_version(mixed, serve):
 PROGRAM = r"""
 #include <daybook.h>
 #include <stdio.h>
+#include <string.h>
 
 /* Version 4: the currency goes. */
 static int upcast(const struct daybook_event *event, struct daybook_text *text, void *context)
@@ -160,8 +161,29 @@ int main(int count, char **arguments)
         daybook_read(book, &(struct daybook_filter){.raw = count > 4}, &cursor, &error) < 0)
         return fprintf(stderr, "%s\n", error.message), 1;
     int rc;
-    while ((rc = daybook_next(cursor, &event, &error)) == 1)
-        printf("%d %.*s\n", event.schema_version, (int)event.data_size, event.data);
+    while ((rc = daybook_next(cursor, &event, &error)) == 1) {
+        static const char *const names[] = {"amount", "cents", "currency", "c", "none"};
+        const char *text;
+        size_t size;
+        char members[200] = "{\"\":0";
+        /* Before the data is made, and behind it. */
+        for (size_t i = 0; i < 10; i++) {
+            const char *data = i == 5 ? daybook_data(&event, &size, &error) : "";
+            int found =
+                data == NULL ? -1 : daybook_member(&event, names[i % 5], &text, &size, &error);
+            if (found < 0) {
+                rc = error.code;
+                break;
+            }
+            if (found == 1)
+                sprintf(members + strlen(members), ",\"%s%s\":%.*s", names[i % 5],
+                        i < 5 ? "" : "2", (int)size, text);
+        }
+        if (rc < 0)
+            break;
+        const char *data = daybook_data(&event, &size, &error);
+        printf("%d %.*s\t%s}\n", event.schema_version, (int)size, data, members);
+    }
     if (rc < 0)
         printf("%s\n", error.message);
     daybook_cursor_close(cursor);
@@ -186,11 +208,23 @@ def test_a_program_reads_and_upcasts(mixed, tmp_path):
         assert result.returncode == 0, result.stderr
         return result.stdout.splitlines()
 
-    assert [json.loads(line[2:]) for line in run()] == SEEN
+    def told(lines):
+        """The data; members asked for one by one before it was made, and behind, are its own."""
+        all_data = []
+        for line in lines:
+            data, members = (json.loads(part) for part in line[2:].split("\t"))
+            assert members == {"": 0} | {name + behind: value for name, value in data.items()
+                                         for behind in ("", "2")}
+            all_data.append(data)
+        return all_data
+
+    assert told(run()) == SEEN
+    versions = [version or 0 for version, _ in STORED]
+    assert [int(line[0]) for line in run()] == versions
     schema = {"versions": VERSIONS + [{"version": 4, "schema": {}, "upcast": "program"}]}
     write(mixed.folder, {"events/Deposited.schema.json": schema})
-    assert run("with") == ['4 {"c":"x"}'] * 4
-    assert [json.loads(line[2:]) for line in run("with", "raw")] == [data for _, data in STORED]
+    assert told(run("with")) == [{"c": "x"}] * 4
+    assert told(run("with", "raw")) == [data for _, data in STORED]
     alone = "events/Deposited.schema.json: version 4: it takes the program that has the upcaster"
     assert run()[0].startswith(alone)
     assert alone in mixed.run("read", status=1).errors

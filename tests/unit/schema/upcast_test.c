@@ -99,6 +99,43 @@ static void compare_with_walk(struct dbk_upcast_program *program, struct dbk_sli
     dbk_buf_release(&out);
 }
 
+/* A default of these tests may have space about it, which files' have not. */
+static struct dbk_slice trimmed(struct dbk_slice text)
+{
+    while (text.size > 0 && (unsigned char)text.data[0] <= ' ')
+        text = dbk_slice(text.data + 1, text.size - 1);
+    while (text.size > 0 && (unsigned char)text.data[text.size - 1] <= ' ')
+        text.size--;
+    return text;
+}
+
+static size_t picked; /* members that were had one by one */
+
+/* Each member that can be had alone is the one that a run makes. */
+static void compare_picks(const struct dbk_upcast_program *program, struct dbk_slice text,
+                          struct dbk_slice made)
+{
+    static const char *const names[] = {"a",    "b",     "ab",       "abc",
+                                        "abcd", "abcde", "amount",   "total",
+                                        "x",    "n",     "currency", "longer than it was"};
+    struct dbk_upcast_finding finding;
+    if (!dbk_upcast_begin_pick(program, text, &finding))
+        return;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        struct dbk_buf out;
+        struct dbk_slice got = {0};
+        struct dbk_slice want = {0};
+        dbk_buf_init(&out, (size_t)1 << 20);
+        int rc = dbk_upcast_pick(program, text, &finding, dbk_slice_of(names[i]), &out, &got);
+        bool is_there = dbk_json_find(made, dbk_slice_of(names[i]), &want);
+        if (rc >= 0 && ((rc == 1) != is_there || !dbk_slice_equal(trimmed(got), want)))
+            fail_msg("%s of %.*s is %d %.*s, not %d %.*s", names[i], DBK_SLICE_ARGS(text), rc,
+                     DBK_SLICE_ARGS(got), is_there, DBK_SLICE_ARGS(want));
+        picked += rc == 1;
+        dbk_buf_release(&out);
+    }
+}
+
 /* Runs both; the answer says whether they could. */
 static bool compare(const struct chain *chain, struct dbk_upcast_program *program,
                     struct dbk_slice text)
@@ -123,6 +160,7 @@ static bool compare(const struct chain *chain, struct dbk_upcast_program *progra
     if (could) {
         struct dbk_slice made = rc == 0 ? text : dbk_slice(out.data + 6, out.size - 6);
         struct dbk_buf plain;
+        compare_picks(program, text, made);
         dbk_buf_init(&plain, (size_t)1 << 20);
         put_plain(made, &got);
         put_plain(dbk_buf_slice(&want), &plain);
@@ -603,6 +641,7 @@ static void test_schema_upcast__finds_what_a_walk_finds(void **state)
     }
     dbk_buf_release(&text);
     assert_true(tried > 3000);
+    assert_true(picked > 3000);
 }
 
 static void test_schema_upcast__stays_within_a_text_cut_anywhere(void **state)
