@@ -97,6 +97,7 @@ static const struct dbk_view_home sqlite = {
     .row = read_row,
     .size = read_size,
     .refresh = dbk_view_refresh_run,
+    .refresh_jointly = dbk_view_refresh_jointly,
     .session_open = dbk_view_session_open,
     .session_free = dbk_view_session_free,
     .explain = dbk_view_explain,

@@ -36,6 +36,9 @@ struct dbk_view_home {
                 uint64_t *size_out, struct dbk_error *err);
     /* As view/refresh.h and view/explain.h have them. */
     int (*refresh)(const struct dbk_view_refresh *refresh, struct dbk_error *err);
+    /* NULL: views are always refreshed one after another. */
+    int (*refresh_jointly)(const struct dbk_view_refresh *refreshes, size_t count, bool *done_out,
+                           struct dbk_error *err);
     int (*session_open)(struct dbk_view_session **session_out, struct dbk_error *err);
     void (*session_free)(struct dbk_view_session *session);
     int (*explain)(const struct dbk_view_refresh *refresh, bool writer, struct dbk_buf *out,

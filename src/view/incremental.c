@@ -372,7 +372,8 @@ static int gather_before(struct apply *apply, struct dbk_error *err)
 static int run_write(struct apply *apply, int64_t gathering_us, struct dbk_error *err)
 {
     struct dbk_os *os = apply->refresh->os;
-    int rc = dbk_connection_begin(apply->connection, DBK_BEGIN_WRITE, err);
+    bool joined = apply->attempt->joined;
+    int rc = joined ? DBK_OK : dbk_connection_begin(apply->connection, DBK_BEGIN_WRITE, err);
     /* Waiting for another writer is no cost of this refresh. */
     int64_t begun_us = os->monotonic_us(os) - gathering_us;
     if (rc == DBK_OK && apply->refresh->owner == NULL)
@@ -388,7 +389,7 @@ static int run_write(struct apply *apply, int64_t gathering_us, struct dbk_error
     if (rc == DBK_OK)
         rc = apply->refresh->owner == NULL ? dbk_recording_end(&apply->recording, err) : DBK_OK;
     apply->attempt->left = apply->attempt->left || apply->recording.left;
-    return rc < 0 ? rc : dbk_connection_run(apply->connection, "COMMIT", err);
+    return rc < 0 || joined ? rc : dbk_connection_run(apply->connection, "COMMIT", err);
 }
 
 static int run(struct apply *apply, struct dbk_error *err)
@@ -409,11 +410,11 @@ static int run(struct apply *apply, struct dbk_error *err)
         rc = dbk_layout_place(tree, name_of(apply), apply->row->generation);
     if (rc < 0)
         dbk_ignore(dbk_error_set(err, rc, "%s", dbk_code_text(rc)));
-    else
+    else if (!apply->attempt->joined)
         rc = gather_before(apply, err);
     if (rc == DBK_OK)
         rc = run_write(apply, os->monotonic_us(os) - begun_us, err);
-    if (rc < 0 && dbk_connection_in_transaction(apply->connection))
+    if (rc < 0 && !apply->attempt->joined && dbk_connection_in_transaction(apply->connection))
         dbk_ignore(dbk_connection_run(apply->connection, "ROLLBACK", NULL));
     dbk_free(changed);
     dbk_free(notes);

@@ -46,6 +46,7 @@ void dbk_view_plan_obstacle(const struct dbk_view_plan *plan,
 
 /* What became of an attempt to refresh incrementally. */
 struct dbk_view_attempt {
+    bool joined; /* in a write transaction of the caller's, who ends it as `done` says */
     bool done;
     bool stale;       /* the plan does not fit the database, or the stored rows, any longer */
     bool left;        /* more notes that no view needs are left than were removed at once */
@@ -56,7 +57,8 @@ struct dbk_view_attempt {
 };
 /*
  * Brings the stored rows up to date in one transaction, with the view's row and cursors. row: as
- * stored; filled with the new one. Not done: nothing was changed, and a full refresh is to follow.
+ * stored; filled with the new one. Not done: nothing was changed, and a full refresh is to follow;
+ * where it is joined the caller rolls back.
  */
 int dbk_view_apply(const struct dbk_view_refresh *refresh, const struct dbk_view_plan *plan,
                    struct dbk_connection *connection, struct dbk_view_row *row,

@@ -69,6 +69,14 @@ struct dbk_view_refresh {
 int dbk_view_refresh_run(const struct dbk_view_refresh *refresh,
                          struct dbk_error *err) DBK_MUST_CHECK;
 
+/*
+ * Brings views of one database up to date in one transaction, each behind what it reads, so that no
+ * reader sees one of them without the others. done_out: whether that could be done, which takes
+ * that none has to be computed in full or reads the log; else nothing was changed.
+ */
+int dbk_view_refresh_jointly(const struct dbk_view_refresh *refreshes, size_t count, bool *done_out,
+                             struct dbk_error *err) DBK_MUST_CHECK;
+
 /* Removes generations of a view other than the one its row names and those that are kept or being
    built (view/kept.h), bit by bit. */
 int dbk_view_refresh_clean(struct dbk_connection *connection, const char *name, uint64_t generation,

@@ -94,18 +94,48 @@ static bool is_blocked(const struct round *round, size_t index)
     return blocker != NULL;
 }
 
+static struct dbk_view_refresh describe(const struct round *round, size_t index)
+{
+    const struct dbk_view *view = member(round, index);
+    return (struct dbk_view_refresh){.definition = &view->definition,
+                                     .source = &view->source,
+                                     .fingerprint = view->fingerprint,
+                                     .store = round->views->store,
+                                     .os = round->views->os,
+                                     .progress = view == round->asked ? round->progress : NULL,
+                                     .context = round->context,
+                                     .session = view->session};
+}
+
+/* All of them in one transaction, where none is blocked and their home can; false: nothing was
+   done. */
+static bool refresh_jointly(const struct round *round)
+{
+    const struct dbk_view_home *home = round->asked->home;
+    size_t count = round->asked->together_count;
+    bool done = false;
+    bool blocked = count < 2 || home->refresh_jointly == NULL;
+    struct dbk_view_refresh *refreshes = blocked ? NULL : dbk_alloc_zero(count, sizeof(*refreshes));
+    for (size_t i = 0; refreshes != NULL && i < count; i++) {
+        round->done[i] = true; /* as far as those behind it are concerned */
+        refreshes[i] = describe(round, i);
+        blocked = blocked || find_blocker(round, i) != NULL;
+    }
+    /* What is in the way is found again, and told of the view that it is in the way of. */
+    if (refreshes == NULL || blocked || home->refresh_jointly(refreshes, count, &done, NULL) < 0)
+        done = false;
+    for (size_t i = 0; i < count; i++) {
+        round->done[i] = done;
+        round->tried[i] = done;
+    }
+    dbk_free(refreshes);
+    return done;
+}
+
 static void refresh_one(const struct round *round, size_t index)
 {
     const struct dbk_view *view = member(round, index);
-    const struct dbk_view_refresh refresh = {.definition = &view->definition,
-                                             .source = &view->source,
-                                             .fingerprint = view->fingerprint,
-                                             .store = round->views->store,
-                                             .os = round->views->os,
-                                             .progress =
-                                                 view == round->asked ? round->progress : NULL,
-                                             .context = round->context,
-                                             .session = view->session};
+    const struct dbk_view_refresh refresh = describe(round, index);
     round->tried[index] = true;
     round->done[index] = view->home->refresh(&refresh, &round->results[index]) == DBK_OK;
 }
@@ -135,7 +165,8 @@ static void run(const struct round *round)
             round->results[i] = failure;
         return;
     }
-    for (size_t i = 0; i < count; i++) {
+    bool done = refresh_jointly(round);
+    for (size_t i = 0; !done && i < count; i++) {
         if (!is_blocked(round, i))
             refresh_one(round, i);
     }

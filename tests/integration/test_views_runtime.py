@@ -3,6 +3,7 @@
 
 import shutil
 import sqlite3
+import threading
 import time
 
 import pytest
@@ -210,3 +211,49 @@ def test_what_is_told_is_what_is_there(book, serve):
     shown = next(row for row in book.json("view", "ls") if row["name"] == "levels")
     assert {"as_of", "position", "lag_ms", "target_ms", "rows", "bytes", "last_mode", "duration_ms",
             "next", "state"} <= set(shown)
+
+
+def test_no_reader_sees_half_a_diamond(book, serve):
+    """Two views over one table and a third over both: in each snapshot they agree."""
+    write(book, "a_each", "continuous", "SELECT account, balance FROM balances\n")
+    write(book, "b_all", "continuous",
+          "SELECT currency, sum(balance) AS total FROM balances GROUP BY 1\n")
+    write(book, "c_both", "continuous",
+          "SELECT a.account, a.balance, b.total FROM a_each AS a JOIN b_all AS b ON 1\n")
+    write(book, "d_apart", "on demand", "SELECT total FROM b_all\n")
+    server = serve(book)
+    names = ("a_each", "b_all", "c_both")
+    wait(lambda: all(status(server, name)["state"] == "ready" for name in names))
+    deposit(server)
+    wait(lambda: all(status(server, name)["last_mode"] == "incremental" for name in names))
+    connection = sqlite3.connect(f"file:{book.data}/reading.db?mode=ro", uri=True)
+    totals = set()
+    stopping = threading.Event()
+
+    def write_on():
+        while not stopping.is_set():
+            deposit(server)
+
+    writer = threading.Thread(target=write_on)
+    writer.start()
+    end = time.monotonic() + 3
+    try:
+        while time.monotonic() < end:
+            connection.execute("BEGIN")
+            each, = connection.execute("SELECT sum(balance) FROM a_each").fetchone()
+            total, = connection.execute("SELECT sum(total) FROM b_all").fetchone()
+            both = connection.execute(
+                "SELECT sum(balance), max(total), min(total) FROM c_both").fetchone()
+            positions = {position for position, in connection.execute(
+                "SELECT position FROM _daybook_views WHERE name IN ('a_each', 'b_all', 'c_both')")}
+            connection.execute("COMMIT")
+            assert each == total and both == (total, total, total) and len(positions) == 1
+            totals.add(total)
+    finally:
+        stopping.set()
+        writer.join()
+    connection.close()
+    last = deposit(server)
+    assert len(totals) > 20
+    wait(lambda: all(status(server, name)["position"] >= last for name in names))
+    assert status(server, "d_apart")["state"] == "empty"
