@@ -9,6 +9,7 @@
 
 #include "view/logged.h"
 #include "view/plan.h"
+#include "view/record.h"
 
 struct joint {
     const struct dbk_view_refresh *refreshes;
@@ -16,7 +17,7 @@ struct joint {
     struct dbk_connection *connection;
     struct dbk_view_plan *plans;
     struct dbk_view_row *rows;
-    bool left; /* notes that no view needs */
+    bool left; /* notes and changes that nobody needs */
 };
 
 /* 1: all can be brought up to date, as far as is known without looking; 0: one cannot. */
@@ -92,8 +93,12 @@ static int run(struct joint *joint, struct dbk_error *err)
     if (rc != 1 && dbk_connection_in_transaction(joint->connection))
         dbk_ignore(dbk_connection_run(joint->connection, "ROLLBACK", NULL));
     /* What it leaves, a later refresh removes. */
-    if (rc == 1 && joint->left)
+    if (rc == 1 && joint->left) {
         dbk_ignore(dbk_follow_clean(joint->connection, NULL));
+        for (size_t i = 0; i < joint->count; i++)
+            dbk_ignore(
+                dbk_record_clean(joint->connection, joint->refreshes[i].definition->name, NULL));
+    }
     return rc;
 }
 

@@ -192,7 +192,7 @@ static void end(const struct round *round)
         if (!round->tried[i])
             continue;
         view->turn.wanted = 0;
-        view->turn.waits_for = 0;
+        view->turn.waits_for = NULL;
         view->outcome = view->result;
         view->failed = view->outcome.code != DBK_OK;
     }

@@ -143,7 +143,7 @@ static bool source_is_due(struct dbk_views *views, const struct dbk_view *view, 
         const struct dbk_turn turn = turn_of(views, source);
         if (turn.held)
             return true;
-        if (turn.waits_for != 0 || (follows(source) && turn.seen != 0))
+        if (turn.waits_for != NULL || (follows(source) && turn.seen != 0))
             continue;
         int64_t due_us = turn_us(views, source, now_us);
         if (due_us != DBK_TIME_NONE && due_us <= now_us)
@@ -160,18 +160,27 @@ static bool is_blocked(struct dbk_views *views, const struct dbk_view *view)
     return blocked;
 }
 
-/* Which of a view's models has not posted what the log held when the view became due; 0: none, or
-   it takes what there is. */
-static size_t lacking(struct dbk_views *views, const struct dbk_view *view, uint64_t wanted)
+/* The first of a view's models that has not posted so much; NULL: all have. */
+static const char *lacking_of(struct dbk_views *views, const struct dbk_view *view, uint64_t wanted)
 {
-    for (size_t i = 0; !follows(view) && i < view->source.model_count; i++) {
+    for (size_t i = 0; i < view->source.model_count; i++) {
         struct dbk_model_status status;
         size_t index = 0;
         if (dbk_models_find(views->models, view->source.models[i], &index, NULL) < 0 ||
             dbk_models_status(views->models, index, &status, NULL) < 0 || status.position < wanted)
-            return i + 1;
+            return view->source.models[i];
     }
-    return 0;
+    return NULL;
+}
+
+/* The model that has not posted what the log held when the view became due, of those that it and
+   what is refreshed with it read; NULL: none, or it takes what there is. */
+static const char *lacking(struct dbk_views *views, const struct dbk_view *view, uint64_t wanted)
+{
+    const char *model = NULL;
+    for (size_t i = 0; model == NULL && !follows(view) && i < view->together_count; i++)
+        model = lacking_of(views, &views->views[view->together[i]], wanted);
+    return model;
 }
 
 /* Whether a view that is due can be refreshed at once; else it is looked at again soon. */
@@ -187,7 +196,7 @@ static bool is_ready(struct dbk_views *views, struct dbk_view *view, int64_t now
     view->turn.wanted = turn.wanted;
     view->turn.waits_for = turn.waits_for;
     (void)pthread_mutex_unlock(&views->mutex);
-    return turn.waits_for == 0 && !source_is_due(views, view, now_us);
+    return turn.waits_for == NULL && !source_is_due(views, view, now_us);
 }
 
 /* A row of a server that is not known is asked for without the lead. */

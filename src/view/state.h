@@ -26,7 +26,7 @@ struct dbk_turn {
     uint64_t seen;         /* how far the sources were at its last refresh; 0: that failed */
     uint64_t before;       /* and where they are while it is refreshed */
     uint64_t wanted;       /* it is due, and waits for its models to get there; 0: it does not */
-    size_t waits_for;      /* of its sources' models the one that has not, and 1; 0: none */
+    const char *waits_for; /* the model that has not; NULL: none */
     int64_t not_before_us; /* it failed, and is tried again then */
 };
 

@@ -81,8 +81,7 @@ static void find_state(struct dbk_views *views, const struct dbk_view *view,
     const struct dbk_view *blocker = dbk_view_blocker(views, view);
     status->refreshing = view->refreshing;
     status->blocked_by = blocker == NULL ? NULL : blocker->definition.name;
-    if (view->turn.waits_for != 0)
-        status->waits_for = view->source.models[view->turn.waits_for - 1];
+    status->waits_for = view->turn.waits_for;
     status->state = view->refreshing               ? "refreshing"
                     : blocker != NULL              ? "blocked"
                     : status->error.code != DBK_OK ? "failed"

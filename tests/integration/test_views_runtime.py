@@ -174,13 +174,15 @@ def test_a_stopped_model_holds_up_its_own_views_alone(book, serve):
     stop_a_model(book)
     for number in range(6):  # more than there are threads
         write(book, f"held_{number}", "every 1 second", "SELECT count(*) AS n FROM halted\n")
+    write(book, "passed", "downstream", "SELECT count(*) AS n FROM halted\n")
+    write(book, "held_6", "every 1 second", "SELECT n FROM passed\n")
     write(book, "other", "every 1 second", BY_LEVEL)
     write(book, "quick", "continuous", BY_LEVEL)
     server = serve(book)
     last = deposit(server)
     wait(lambda: status(server, "other")["position"] >= last, 4)
     wait(lambda: status(server, "quick")["position"] >= last, 1)
-    for number in range(6):
+    for number in range(7):
         row = status(server, f"held_{number}")
         assert (row["state"], row["waits_for"]) == ("waiting", "halted")
     begun = time.monotonic()
@@ -216,7 +218,7 @@ def test_what_is_told_is_what_is_there(book, serve):
 def test_no_reader_sees_half_a_diamond(book, serve):
     """Two views over one table and a third over both: in each snapshot they agree."""
     write(book, "a_each", "continuous", "SELECT account, balance FROM balances\n")
-    write(book, "b_all", "continuous",
+    write(book, "b_all", "continuous\n-- changes: keep 100000 rows, 64 MiB",
           "SELECT currency, sum(balance) AS total FROM balances GROUP BY 1\n")
     write(book, "c_both", "continuous",
           "SELECT a.account, a.balance, b.total FROM a_each AS a JOIN b_all AS b ON 1\n")
