@@ -250,6 +250,44 @@ static int apply_rows(struct dbk_delta *delta, const struct dbk_relation *root,
     return rc == DBK_OK ? dbk_delta_note(delta, root, "x", 1, err) : rc;
 }
 
+/* A stored block over the log alone: its rows only come, all of them made of the difference. */
+static bool is_of_log(const struct dbk_relation *relation)
+{
+    return relation->stored && relation->kind == DBK_RELATION_BLOCK && relation->input_count == 1 &&
+           relation->inputs[0]->log;
+}
+
+static int apply_events(struct dbk_delta *delta, const struct dbk_relation *block,
+                        struct dbk_error *err)
+{
+    const struct dbk_emit emit = {.relation = block};
+    const struct dbk_relation *log = block->inputs[0];
+    struct dbk_buf *sql = &delta->sql;
+    dbk_buf_append_text(sql, "INSERT INTO ");
+    dbk_emit_name(sql, delta->table);
+    dbk_buf_append_text(sql, " SELECT f0._daybook_row");
+    for (size_t i = 0; i < block->column_count; i++) {
+        dbk_buf_append_text(sql, ", ");
+        dbk_emit_expression(sql, &emit, block->outputs[i]);
+    }
+    dbk_buf_append_text(sql, " FROM ");
+    dbk_emit_difference(sql, log);
+    dbk_buf_append_text(sql, " AS f0 WHERE 1");
+    dbk_layout_tests(sql, block, SIZE_MAX, " AND ");
+    int rc = dbk_delta_run(delta, err);
+    if (rc < 0)
+        return rc;
+    dbk_buf_append_format(sql, "INSERT INTO temp.d%zu SELECT 1, v.rowid", block->number);
+    for (size_t i = 0; i < block->column_count; i++)
+        dbk_buf_append_format(sql, ", v.%s", block->columns[i]);
+    dbk_buf_append_text(sql, " FROM ");
+    dbk_emit_difference(sql, log);
+    dbk_buf_append_text(sql, " AS x CROSS JOIN ");
+    dbk_emit_name(sql, delta->table);
+    dbk_buf_append_text(sql, " AS v ON v._daybook_k0 = x._daybook_row");
+    return dbk_delta_run(delta, err);
+}
+
 /* Partitions that have a row of the input's difference are computed again. */
 static int apply_window(struct dbk_delta *delta, const struct dbk_relation *window,
                         struct dbk_error *err)
@@ -398,12 +436,13 @@ static int apply(struct dbk_delta *delta, const struct dbk_relation *relation,
     if (rc == DBK_OK)
         rc = relation->kind == DBK_RELATION_GROUP    ? dbk_delta_group(delta, relation, err)
              : relation->kind == DBK_RELATION_WINDOW ? apply_window(delta, relation, err)
+             : is_of_log(relation)                   ? apply_events(delta, relation, err)
                                                      : apply_rows(delta, relation, err);
     if (!root)
         delta->rows = rows;
     if (rc == DBK_OK && is_nested(delta->tree))
         rc = drop_work(delta, err);
-    if (rc == DBK_OK && !root)
+    if (rc == DBK_OK && !root && !is_of_log(relation))
         rc = prune(delta, relation, err);
     return rc == DBK_OK && !root ? find_changed(delta, relation, err) : rc;
 }
