@@ -125,6 +125,23 @@ static int check_handlers(struct check *check)
     return DBK_OK;
 }
 
+/* What can be said depends on the language, of which the file's ending tells; a state cannot be
+   sealed. */
+static const char *personal_fix(const char *file, bool sealed)
+{
+    const char *dot = strrchr(file, '.');
+    if (dot != NULL && strcmp(dot, ".cypher") == 0)
+        return "write into model.yaml `personal: rebuild`, or `personal: purge.cypher` with "
+               "statements that take it out";
+    if (dot != NULL && strcmp(dot, ".json") == 0)
+        return "write into model.yaml `personal: rebuild`, or `personal: purge.json` with "
+               "commands that take it out";
+    return sealed ? "write into model.yaml `personal: rebuild`, `personal: purge.sql` with "
+                    "statements that take it out, or in SQLite `personal: sealed`"
+                  : "write into model.yaml `personal: rebuild`, or `personal: purge.sql` with "
+                    "statements that take it out";
+}
+
 /* A handler's parameter that takes a personal field, of which nothing is said. */
 static int personal_fault(struct check *check, const struct dbk_handler *handler, size_t offset,
                           struct dbk_slice parameter, const struct dbk_personal_field *field)
@@ -134,12 +151,11 @@ static int personal_fault(struct check *check, const struct dbk_handler *handler
         DBK_SLICE_ARGS(field->path), DBK_SLICE_ARGS(field->type));
     if (what == NULL)
         return DBK_ENOMEM;
-    return fault(check, handler->file, handler->sql, offset, handler->line,
-                 &(struct dbk_diagnostic){
-                     .what = what,
-                     .why = "nothing says how it is forgotten with its subject",
-                     .fix = "write into model.yaml `personal: rebuild`, `personal: purge.sql` with "
-                            "statements that take it out, or `personal: sealed`"});
+    return fault(
+        check, handler->file, handler->sql, offset, handler->line,
+        &(struct dbk_diagnostic){.what = what,
+                                 .why = "nothing says how it is forgotten with its subject",
+                                 .fix = personal_fix(handler->file, true)});
 }
 
 /* What a fold makes of its events is not known: a state may hold each personal field of theirs. */
@@ -172,8 +188,7 @@ static int state_fault(struct check *check, const struct dbk_handler *handler,
                      .what = what,
                      .why = sealed ? "a state is in no place that `personal: sealed` could refer to"
                                    : "nothing says how they are forgotten with their subject",
-                     .fix = "write into model.yaml `personal: rebuild`, or `personal: purge.sql` "
-                            "with statements that take them out"});
+                     .fix = personal_fix(handler->file, false)});
 }
 
 static int check_states(struct check *check)
