@@ -227,11 +227,10 @@ static int64_t find_key(struct dbk_slice body, struct dbk_slice key)
 
 bool dbk_json_find(struct dbk_slice object, struct dbk_slice key, struct dbk_slice *raw_out)
 {
-    const char *begin = object.data;
-    const char *end = object.data + object.size;
     if (object.size == 0)
         return false;
-    begin = behind_space(begin, end);
+    const char *end = object.data + object.size;
+    const char *begin = behind_space(object.data, end);
     while (end > begin && (unsigned char)end[-1] <= ' ')
         end--;
     if (end - begin < 2 || *begin != '{' || end[-1] != '}')
