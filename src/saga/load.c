@@ -186,14 +186,19 @@ static int read_records(struct dbk_saga *saga, const struct dbk_filter *filter, 
     return rc < 0 ? rc : DBK_OK;
 }
 
+static void put_stream(const struct dbk_saga *saga, struct dbk_slice id, struct dbk_buf *stream)
+{
+    dbk_buf_init(stream, DBK_STREAM_SIZE_MAX + 1);
+    dbk_buf_append_text(stream, saga->category);
+    dbk_buf_append_char(stream, '-');
+    dbk_buf_append(stream, id);
+}
+
 /* The newest record of an instance. */
 static int read_instance(struct dbk_saga *saga, struct dbk_slice id, struct dbk_error *err)
 {
     struct dbk_buf stream;
-    dbk_buf_init(&stream, DBK_STREAM_SIZE_MAX + 1);
-    dbk_buf_append_text(&stream, saga->category);
-    dbk_buf_append_char(&stream, '-');
-    dbk_buf_append(&stream, id);
+    put_stream(saga, id, &stream);
     int rc = stream.rc < 0 ? no_memory(saga, err)
                            : read_records(saga,
                                           &(struct dbk_filter){.stream = dbk_buf_slice(&stream),
@@ -203,6 +208,43 @@ static int read_instance(struct dbk_saga *saga, struct dbk_slice id, struct dbk_
                                           false, 1, err);
     dbk_buf_release(&stream);
     return rc;
+}
+
+/* Whether a record has the call that a step of the newest one has. */
+static bool has_call(const struct dbk_saga_record *record, size_t step, uint64_t sends)
+{
+    return step < record->step_count && record->steps[step].call.size > 0 &&
+           record->steps[step].sends == sends;
+}
+
+int dbk_saga_find_cause(struct dbk_saga *saga, const struct dbk_saga_instance *instance,
+                        size_t step, uint64_t sends, struct dbk_uuid *cause_out,
+                        struct dbk_error *err)
+{
+    struct dbk_buf stream;
+    struct dbk_cursor *cursor = NULL;
+    struct dbk_arena arena;
+    struct dbk_event event;
+    bool found = false;
+    dbk_arena_init(&arena, DBK_SAGA_JSON_SIZE_MAX);
+    put_stream(saga, dbk_slice(instance->id, instance->id_size), &stream);
+    int rc = stream.rc < 0 ? no_memory(saga, err)
+                           : dbk_cursor_open(saga->sagas->options.store,
+                                             &(struct dbk_filter){.stream = dbk_buf_slice(&stream),
+                                                                  .raw = true,
+                                                                  .hidden = true},
+                                             &cursor, err);
+    while (rc >= 0 && !found && (rc = dbk_cursor_next(cursor, &event, err)) == 1) {
+        struct dbk_saga_record record;
+        rc = dbk_saga_record_read(saga->json, event.data, &arena, &record, err);
+        found = rc == DBK_OK && has_call(&record, step, sends);
+        *cause_out = event.id;
+        dbk_arena_reset(&arena);
+    }
+    dbk_cursor_free(cursor);
+    dbk_arena_release(&arena);
+    dbk_buf_release(&stream);
+    return rc < 0 ? rc : DBK_OK;
 }
 
 /* ---- Notes ---- */

@@ -285,10 +285,25 @@ static void *run(void *context)
     return NULL;
 }
 
+static int add_call(struct dbk_saga *saga, const struct dbk_saga_instance *instance,
+                    const struct dbk_saga_record *record, size_t step, struct dbk_saga_job **jobs,
+                    struct dbk_error *err)
+{
+    struct dbk_uuid cause = {0};
+    int rc = dbk_saga_find_cause(saga, instance, step, record->steps[step].sends, &cause, err);
+    if (rc < 0)
+        return rc;
+    struct dbk_saga_job *job = dbk_saga_job_create(saga, instance, record, step, &cause);
+    if (job == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory starting saga %s", saga->name);
+    job->next = *jobs;
+    *jobs = job;
+    return DBK_OK;
+}
+
 /* Calls that the records say are under way: nobody makes them yet. */
 static int queue_calls(struct dbk_saga *saga, struct dbk_error *err)
 {
-    static const struct dbk_uuid no_cause;
     struct dbk_arena arena;
     struct dbk_saga_job *jobs = NULL;
     int rc = DBK_OK;
@@ -299,15 +314,8 @@ static int queue_calls(struct dbk_saga *saga, struct dbk_error *err)
         rc = dbk_saga_record_read(saga->json, dbk_slice(instance->text, instance->text_size),
                                   &arena, &record, err);
         for (size_t j = 0; rc == DBK_OK && j < record.step_count; j++) {
-            if (record.steps[j].call.size == 0)
-                continue;
-            struct dbk_saga_job *job = dbk_saga_job_create(saga, instance, &record, j, &no_cause);
-            if (job == NULL) {
-                rc = dbk_error_set(err, DBK_ENOMEM, "out of memory starting saga %s", saga->name);
-                break;
-            }
-            job->next = jobs;
-            jobs = job;
+            if (record.steps[j].call.size > 0)
+                rc = add_call(saga, instance, &record, j, &jobs, err);
         }
         dbk_arena_reset(&arena);
     }

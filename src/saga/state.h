@@ -125,6 +125,10 @@ int64_t dbk_saga_now_us(const struct dbk_saga *saga);
 
 /* Reads what is open, and how far it had read. */
 int dbk_saga_load(struct dbk_saga *saga, struct dbk_error *err) DBK_MUST_CHECK;
+/* The event of the record that began a call which is under way: of a step, at so many sends. */
+int dbk_saga_find_cause(struct dbk_saga *saga, const struct dbk_saga_instance *instance,
+                        size_t step, uint64_t sends, struct dbk_uuid *cause_out,
+                        struct dbk_error *err) DBK_MUST_CHECK;
 void dbk_saga_unload(struct dbk_saga *saga);
 /* Notes what is open and how far it has read. */
 int dbk_saga_note(struct dbk_saga *saga, struct dbk_error *err) DBK_MUST_CHECK;

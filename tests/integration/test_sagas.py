@@ -299,6 +299,26 @@ def test_commands_are_done_once_and_one_that_cannot_be_undone_waits_for_someone(
                                                     status=1).errors
 
 
+def test_what_a_call_did_names_its_cause_also_behind_a_kill(trips):
+    it = trips({"buy": PAY % "More"}, {"Pay": PAY_COMMAND, "More": REFUSES, "Refund": REFUSES})
+    names = [f"t{number}" for number in range(150)]
+    answer = it.server.post("/events", {"events": [
+        {"stream": f"tripwanted-{name}", "type": "TripWanted", "data": {"trip": name}}
+        for name in names]})
+    assert answer.status in (200, 201), answer
+    it.wait("t0", lambda shown: "pay" in shown["steps"], "buy")
+    it.server.kill()
+    it.server = it.serve(it.book)
+    for name in names:
+        it.wait(name, lambda shown: shown["status"] == "parked", "buy")
+    ids = {event["id"]: name for name in names
+           for event in it.server.get(f"/streams/$saga.buy-{name}").json["events"]}
+    paid = it.server.get("/events?category=pay&limit=1000").json["events"]
+    assert len(paid) == len(names)
+    for event in paid:
+        assert ids.get(event["meta"]["causationid"]) == event["stream"].removeprefix("pay-"), event
+
+
 def test_a_fault_of_the_book_parks_and_names_it(trips):
     it = trips({"buy": PAY % "Moar"}, {"Pay": PAY_COMMAND, "More": REFUSES, "Refund": REFUSES})
     it.append("TripWanted", "t1")
