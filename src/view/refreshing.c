@@ -199,7 +199,8 @@ static void end(const struct round *round)
     (void)pthread_cond_broadcast(&round->views->changed);
 }
 
-/* Claims them, or joins a refresh of the one that was asked for; with the mutex. */
+/* Claims them, or joins a refresh of the one that was asked for, which may have begun before; with
+   the mutex. */
 static bool claim(const struct round *round, struct dbk_error *outcome_out)
 {
     const struct dbk_view *view = round->asked;
@@ -217,12 +218,27 @@ static bool claim(const struct round *round, struct dbk_error *outcome_out)
     return false;
 }
 
+/* Whether the rows are as fresh as was asked for: what was joined may have read before that. */
+static bool is_fresh(const struct round *round, uint64_t wanted)
+{
+    struct dbk_view_row row;
+    struct dbk_view *view = find(round->views, round->asked->definition.name);
+    return wanted == 0 || view == NULL || dbk_views_row(round->views, view, &row, NULL) < 0 ||
+           row.position >= wanted;
+}
+
 static int refresh(struct round *round, struct dbk_error *err)
 {
     struct dbk_error outcome = {0};
-    (void)pthread_mutex_lock(&round->views->mutex);
-    bool claimed = claim(round, &outcome);
-    (void)pthread_mutex_unlock(&round->views->mutex);
+    uint64_t wanted = round->after == DBK_VIEW_AS_IT_IS ? 0
+                      : round->after != 0               ? round->after
+                                          : dbk_store_last_position(round->views->store);
+    bool claimed = false;
+    do {
+        (void)pthread_mutex_lock(&round->views->mutex);
+        claimed = claim(round, &outcome);
+        (void)pthread_mutex_unlock(&round->views->mutex);
+    } while (!claimed && outcome.code == DBK_OK && !is_fresh(round, wanted));
     if (claimed) {
         run(round);
         (void)pthread_mutex_lock(&round->views->mutex);

@@ -138,6 +138,25 @@ def test_a_lag_through_a_downstream_view(book, serve):
     assert server.get("/views/top").json["rows"] == [{"most": 660}]
 
 
+def test_who_joins_a_refresh_gets_what_was_there_when_asking(book, serve):
+    slow = ("SELECT sum(balance) AS total, (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL "
+            "SELECT i + 1 FROM n WHERE i < 1000000) SELECT count(*) FROM n) AS n FROM balances\n")
+    write(book, "slow", "on demand\n-- mode: full", slow)
+    server = serve(book)
+    before = server.post("/views/slow/refresh").json["position"]
+    first = threading.Thread(target=server.post, args=("/views/slow/refresh",))
+    first.start()
+    wait(lambda: status(server, "slow")["refreshing"])
+    time.sleep(0.1)  # it has read what it reads
+    position = deposit(server, 7)
+    assert position > before
+    answer = server.post(f"/views/slow/refresh?after={position}").json
+    first.join()
+    assert answer["position"] >= position, answer
+    now = "select (select sum(balance) from balances) as total, 1000000 as n"
+    assert server.get("/views/slow").json["rows"] == book.json("sql", now)
+
+
 def test_a_failed_view_blocks_what_stands_on_it_alone(book, serve):
     write(book, "a_reader", "continuous", "SELECT count(*) AS n FROM b_fails\n")
     write(book, "b_fails", "continuous", FAILS)
