@@ -55,6 +55,8 @@ static int read_cursors(struct dbk_fill *work, struct dbk_error *err)
 static int begin_read(struct dbk_fill *work, struct dbk_error *err)
 {
     const struct dbk_view_refresh *refresh = work->refresh;
+    /* Not later than the snapshot: what was purged since is in it. */
+    work->row.as_of_us = refresh->os->now_us(refresh->os);
     int rc =
         dbk_connection_open(refresh->definition->database_path, DBK_CONNECT_READ, &work->read, err);
     if (rc == DBK_OK)
@@ -71,7 +73,6 @@ static int begin_read(struct dbk_fill *work, struct dbk_error *err)
     if (rc < 0)
         return rc;
     work->row.position = work->logged.position;
-    work->row.as_of_us = refresh->os->now_us(refresh->os);
     rc = read_cursors(work, err);
     if (rc == DBK_OK && work->plan->incremental)
         rc = dbk_stored_read(&work->plan->tree, work->read, err);

@@ -25,6 +25,7 @@ struct apply {
     bool reads_log;
     struct dbk_logged stored; /* what the view has of the log */
     struct dbk_logged now;    /* and what it will have */
+    int64_t looked_us;        /* when that was asked for, before the log was read */
     struct dbk_delta delta;
     struct dbk_recording recording; /* for those who follow the view */
     struct dbk_difference difference;
@@ -258,8 +259,10 @@ static int write_row(struct apply *apply, int64_t begun_us, struct dbk_error *er
     if (rc < 0)
         return rc;
     row->rows = (uint64_t)((int64_t)row->rows + apply->delta.rows);
-    row->as_of_us = refresh->os->now_us(refresh->os);
-    row->tried_us = row->as_of_us;
+    row->tried_us = refresh->os->now_us(refresh->os);
+    /* The log does not stand still in the transaction: who was forgotten while it was read is in
+       what was read before. */
+    row->as_of_us = apply->reads_log ? apply->looked_us : row->tried_us;
     row->duration_us = refresh->os->monotonic_us(refresh->os) - begun_us;
     row->error[0] = '\0';
     row->reason[0] = '\0';
@@ -402,6 +405,7 @@ static int run(struct apply *apply, struct dbk_error *err)
     apply->delta.changed = changed;
     apply->notes = notes;
     apply->reads_log = dbk_logged_reads(tree);
+    apply->looked_us = os->now_us(os);
     if (apply->reads_log)
         dbk_logged_take(apply->refresh->store, &apply->now);
     bool placed = apply->attempt->schema >= 0; /* A session's plan has its tables' names. */

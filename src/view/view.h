@@ -162,7 +162,7 @@ struct dbk_view_status {
     char refresh[DBK_SCHEDULE_TEXT_SIZE]; /* the schedule in words */
     uint64_t generation;                  /* 0: never refreshed */
     uint64_t position;   /* the result is as of this position: 'as of' with every answer */
-    int64_t as_of_us;    /* when its read snapshot was taken */
+    int64_t as_of_us;    /* no later than what it read was looked at */
     int64_t duration_us; /* of the last refresh */
     uint64_t rows;
     uint64_t size;          /* bytes, with indexes, as counted a minute ago at most; 0: not known */

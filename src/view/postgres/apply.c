@@ -21,6 +21,7 @@ struct apply {
     struct dbk_view_row *row;
     struct dbk_view_attempt *attempt;
     struct dbk_buf *marks;
+    int64_t begun_us; /* before the snapshot: what was purged since may be in it */
     struct dbk_delta delta;
 };
 
@@ -178,8 +179,8 @@ static int write_row(struct apply *apply, int64_t begun_us, struct dbk_error *er
     row->rows = (uint64_t)((int64_t)row->rows + apply->delta.rows);
     if (found)
         row->position = position;
-    row->as_of_us = refresh->os->now_us(refresh->os);
-    row->tried_us = row->as_of_us;
+    row->as_of_us = apply->begun_us;
+    row->tried_us = refresh->os->now_us(refresh->os);
     row->duration_us = refresh->os->monotonic_us(refresh->os) - begun_us;
     row->error[0] = '\0';
     row->reason[0] = '\0';
@@ -212,6 +213,7 @@ static int run(struct apply *apply, struct dbk_error *err)
 {
     struct dbk_os *os = apply->refresh->os;
     int64_t begun_us = os->monotonic_us(os);
+    apply->begun_us = os->now_us(os);
     int rc = dbk_pgview_begin(apply->connection, err);
     if (rc == DBK_OK)
         rc = take_row(apply, err);

@@ -318,7 +318,6 @@ static int fill(struct dbk_pgview_fill *work, int64_t begun_us, struct dbk_error
     if (rc == DBK_OK)
         rc = dbk_view_position(work->connection, refresh->source, &position, &found, err);
     work->row.position = found && position < last ? position : last;
-    work->row.as_of_us = refresh->os->now_us(refresh->os);
     work->row.generation = work->old.generation + 1;
     work->row.refreshed = DBK_VIEW_FULL;
     work->row.layout = work->plan->incremental ? DBK_VIEW_LAYOUT : 0;
@@ -369,6 +368,8 @@ int dbk_pgview_fill(struct dbk_pgview_fill *work, struct dbk_error *err)
 {
     int64_t begun_us = work->refresh->os->monotonic_us(work->refresh->os);
     int rc = work->plan->incremental ? follow(work, err) : DBK_OK;
+    /* Not later than the snapshot: what was purged since is in it. */
+    work->row.as_of_us = work->refresh->os->now_us(work->refresh->os);
     if (rc == DBK_OK)
         rc = dbk_pgview_begin(work->connection, err);
     if (rc < 0)

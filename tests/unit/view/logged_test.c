@@ -21,6 +21,8 @@ static char path[96];
 static struct dbk_view_session *session; /* of the refreshes; NULL: nothing is kept */
 static struct dbk_view_source source;
 static struct dbk_history told; /* by the lens */
+static bool forgets;            /* a subject, when an event has been read */
+static int64_t forgot_us;
 
 static int look(void *context, void **state, struct dbk_event *event, struct dbk_error *err)
 {
@@ -28,6 +30,11 @@ static int look(void *context, void **state, struct dbk_event *event, struct dbk
     (void)state;
     (void)event;
     (void)err;
+    if (forgets) {
+        told.forgotten++;
+        forgot_us = dbk_sim_os(sim)->now_us(dbk_sim_os(sim));
+    }
+    forgets = false;
     return 1;
 }
 
@@ -262,6 +269,33 @@ static void test_view_logged__subjects_and_upcasters(void **state)
     refresh(BY_KEY, NULL);
 }
 
+/* Refreshes while somebody is forgotten, and tells the time of it, by which forgetting sees whether
+   the refresh is free of who that was. */
+static void forget_amid(bool full)
+{
+    struct dbk_error err = {0};
+    const struct dbk_view_definition definition = {.name = "v",
+                                                   .file = "views/v.sql",
+                                                   .database = "reading",
+                                                   .database_path = path,
+                                                   .sql = dbk_slice_of(BY_KEY)};
+    const struct dbk_view_refresh amid = refresh_of(&definition);
+    append("s-1", "Added", "{\"k\":\"a\",\"n\":1}");
+    forgets = true;
+    assert_ok(dbk_view_refresh_run(&amid, &err), &err);
+    assert_false(forgets);
+    assert_int_equal(ask("SELECT refreshed = 'full' FROM _daybook_views"), full);
+    assert_in_range(ask("SELECT as_of FROM _daybook_views"), 1, forgot_us - 1);
+    refresh(BY_KEY, "subjects were forgotten since");
+}
+
+static void test_view_logged__who_is_forgotten_while_it_reads(void **state)
+{
+    (void)state;
+    forget_amid(true);
+    forget_amid(false);
+}
+
 static void test_view_logged__another_log(void **state)
 {
     (void)state;
@@ -366,6 +400,7 @@ int main(void)
         LOGGED(events_that_lost_their_content),
         LOGGED(a_stream_by_its_name_is_read_as_the_book_is),
         LOGGED(subjects_and_upcasters),
+        LOGGED(who_is_forgotten_while_it_reads),
         LOGGED(another_log),
         LOGGED(what_is_joined_is_stored_with_an_index),
         LOGGED(an_explanation_shows_what_is_read),
