@@ -9,6 +9,8 @@
 #include "engine/state.h"
 
 #define SQL_SIZE 300
+/* How often it is begun again because the models' files were removed. */
+#define TRIES 3
 
 static const struct dbk_view_definition *find_view(const struct dbk_engine *engine,
                                                    const char *name)
@@ -124,9 +126,10 @@ static struct dbk_value value_of(void *context, int column)
     return dbk_rows_value(context, column);
 }
 
-/* The models that it needs are built before the folder's lock is ours. */
-static int build(struct dbk_engine *engine, const struct dbk_as_of_view_options *file,
-                 uint64_t *rows_out, struct dbk_error *err)
+/* The models that it needs are built before the folder's lock is ours. overtaken_out: their files
+   were removed before it was, as forgetting does: of them none is to be made. */
+static int build_once(struct dbk_engine *engine, const struct dbk_as_of_view_options *file,
+                      uint64_t *rows_out, bool *overtaken_out, struct dbk_error *err)
 {
     char sql[SQL_SIZE];
     struct dbk_rows *rows = NULL;
@@ -140,7 +143,13 @@ static int build(struct dbk_engine *engine, const struct dbk_as_of_view_options 
     int rc = dbk_engine_rows(engine, &options, &rows, err);
     if (rc == DBK_OK)
         rc = dbk_as_of_view_begin(engine->models, file, &view, err);
-    if (rc == DBK_OK) {
+    *overtaken_out = rc == DBK_OK && dbk_target_has_moved(rows->connection);
+    if (*overtaken_out) {
+        rc = dbk_error_set(err, DBK_EBUSY,
+                           "view %s: what it is built of was removed meanwhile; ask once more",
+                           file->view);
+        rc = dbk_as_of_view_end(view, rc, err);
+    } else if (rc == DBK_OK) {
         const struct dbk_view_copy copy = {.name = file->view,
                                            .fingerprint = file->fingerprint,
                                            .position = file->target,
@@ -156,6 +165,16 @@ static int build(struct dbk_engine *engine, const struct dbk_as_of_view_options 
         rc = dbk_as_of_view_end(view, rc, err);
     }
     dbk_rows_free(rows);
+    return rc;
+}
+
+static int build(struct dbk_engine *engine, const struct dbk_as_of_view_options *file,
+                 uint64_t *rows_out, struct dbk_error *err)
+{
+    bool overtaken = false;
+    int rc = build_once(engine, file, rows_out, &overtaken, err);
+    for (int i = 1; overtaken && i < TRIES; i++)
+        rc = build_once(engine, file, rows_out, &overtaken, err);
     return rc;
 }
 

@@ -228,6 +228,21 @@ static int checkpoint(struct dbk_connection *connection, struct dbk_error *err)
                                sqlite3_errmsg(session->sqlite));
 }
 
+bool dbk_target_has_moved(struct dbk_connection *connection)
+{
+    struct dbk_sqlite *session = dbk_sqlite_of(connection);
+    const char *name = NULL;
+    bool found = false;
+    dbk_assert(connection->driver == &dbk_driver_sqlite);
+    for (int i = 0; !found && (name = sqlite3_db_name(session->sqlite, i)) != NULL; i++) {
+        int moved = 0; /* What is in memory knows of none. */
+        found = sqlite3_file_control(session->sqlite, name, SQLITE_FCNTL_HAS_MOVED, &moved) ==
+                    SQLITE_OK &&
+                moved != 0;
+    }
+    return found;
+}
+
 static int64_t monotonic_us(void)
 {
     struct timespec now;

@@ -323,4 +323,8 @@ uint64_t dbk_target_events_position(struct dbk_connection *connection);
    statement asks for the stream by name: so that what it gives does not depend on how. */
 void dbk_target_whole_events(struct dbk_connection *connection);
 
+/* True when a file of an SQLite session was removed, or replaced, since it was opened: what is read
+   of it is read all the same. */
+bool dbk_target_has_moved(struct dbk_connection *connection);
+
 #endif
