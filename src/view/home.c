@@ -42,6 +42,8 @@ static int settle(const char *address, const char *const *views, size_t count,
         rc = dbk_follow_keep(connection, views, count, err);
     if (rc == DBK_OK)
         rc = dbk_logged_keep(connection, views, count, err);
+    if (rc == DBK_OK)
+        rc = dbk_record_keep(connection, views, count, err);
     dbk_connection_free(connection);
     return rc;
 }

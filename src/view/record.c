@@ -5,12 +5,14 @@
 
 #include "json/json.h"
 #include "view/catalog.h"
+#include "view/refresh.h"
 
 /* How long a view is recorded when nobody follows it any more. */
 #define FOLLOWED_US (INT64_C(24) * 3600 * 1000000)
 /* So many rows are removed in one transaction. */
 #define CLEAN_ROWS 2000
 #define ROW_SIZE_MAX ((size_t)64 << 20)
+#define SQL_SIZE_MAX ((size_t)1 << 20)
 
 int dbk_record_create(struct dbk_connection *connection, struct dbk_error *err)
 {
@@ -135,6 +137,27 @@ int dbk_record_forget(struct dbk_connection *connection, const char *view, struc
                "UPDATE _daybook_recorded SET head = head + 1, first = head + 2, bytes = 0 WHERE "
                "view = ?1",
                &name, 1, err);
+}
+
+int dbk_record_keep(struct dbk_connection *connection, const char *const *views, size_t count,
+                    struct dbk_error *err)
+{
+    static const char *const tables[] = {"_daybook_recorded", "_daybook_differences"};
+    struct dbk_buf sql;
+    if (!has_tables(connection))
+        return DBK_OK;
+    dbk_buf_init(&sql, SQL_SIZE_MAX);
+    for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+        dbk_buf_append_format(&sql, "DELETE FROM %s WHERE view NOT IN (''", tables[i]);
+        for (size_t j = 0; j < count; j++)
+            dbk_buf_append_format(&sql, ", '%s'", views[j]);
+        dbk_buf_append_text(&sql, ");");
+    }
+    dbk_buf_append_char(&sql, '\0');
+    int rc = sql.rc < 0 ? dbk_error_set(err, sql.rc, "a statement: %s", dbk_code_text(sql.rc))
+                        : dbk_view_run_transaction(connection, sql.data, err);
+    dbk_buf_release(&sql);
+    return rc;
 }
 
 /* Of a view that is not recorded none counts. 1: there may be more. */

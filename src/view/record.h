@@ -52,6 +52,10 @@ int dbk_record_follow(struct dbk_connection *connection, const char *view, struc
    the rows go with dbk_record_clean. */
 int dbk_record_forget(struct dbk_connection *connection, const char *view,
                       struct dbk_error *err) DBK_MUST_CHECK;
+/* Removes what was kept of all views that are not among these names; where there is nothing kept
+   nothing is done. */
+int dbk_record_keep(struct dbk_connection *connection, const char *const *views, size_t count,
+                    struct dbk_error *err) DBK_MUST_CHECK;
 /* Removes rows that do not count, in short transactions. */
 int dbk_record_clean(struct dbk_connection *connection, const char *view,
                      struct dbk_error *err) DBK_MUST_CHECK;

@@ -241,3 +241,20 @@ def test_a_view_that_nobody_asked_to_record_is_when_it_is_followed(book, serve):
     server.post("/commands/Deposit", {"account": "a", "amount": 7})
     lines = changes_of(server.get(f"/views/levels/changes?wait_ms=5000&after={token}"))
     assert lines[0]["change"] == "update"
+
+
+def test_of_a_view_that_is_no_more_nothing_is_kept(book):
+    """Forgetting goes through the views that there are."""
+    view = book.folder / "views" / "levels.sql"
+    book.run("view", "refresh", "levels")
+    book.run("do", "Deposit", "account=a", "amount=7")
+    book.run("view", "refresh", "levels")
+
+    def kept():
+        with sqlite3.connect(f"{book.data}/reading.db") as reading:
+            return [reading.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+                    for table in ("_daybook_recorded", "_daybook_differences")]
+    assert kept() == [1, 1]
+    view.unlink()
+    book.run("do", "Deposit", "account=a", "amount=7")
+    assert kept() == [0, 0]
