@@ -46,12 +46,34 @@ static int drop_tables(struct dbk_split *split, bool really, struct dbk_error *e
                   : DBK_OK;
 }
 
+/* What is dropped is what is not written any more, whatever its address leads to now. */
+static int check_closed(struct dbk_split *split, struct dbk_error *err)
+{
+    int64_t open = 0;
+    const char *const parameters[] = {dbk_arena_format(&split->work, "%s_gate", split->state.name),
+                                      dbk_split_tables_json(split), NULL};
+    if (parameters[0] == NULL || parameters[1] == NULL)
+        return no_memory(err);
+    int rc = dbk_ask_number(split->first[DBK_SPLIT_OLD],
+                            "SELECT count(*) FROM jsonb_array_elements_text(?2::jsonb) x WHERE "
+                            "to_regclass(x) IS NOT NULL AND NOT EXISTS (SELECT FROM pg_trigger "
+                            "WHERE tgrelid = to_regclass(x) AND tgname = ?1 AND tgenabled = 'O')",
+                            parameters, &open, err);
+    if (rc < 0 || open == 0)
+        return rc;
+    return dbk_error_set(err, DBK_EREFUSED,
+                         "the old database's tables can be written: they are not those that were "
+                         "split, or somebody opened them; nothing was changed");
+}
+
 int dbk_split_confirm(struct dbk_split *split, struct dbk_error *err)
 {
     int rc = check_step(split, DBK_SPLIT_CONFIRMING, DBK_SPLIT_MOVED, DBK_SPLIT_MOVED,
                         "only what has moved can be confirmed: --switch it first", err);
     if (rc == DBK_OK)
         rc = dbk_split_connect(split, err);
+    if (rc == DBK_OK)
+        rc = check_closed(split, err);
     if (rc == DBK_OK && split->state.step == DBK_SPLIT_MOVED)
         rc = drop_tables(split, false, err);
     if (rc == DBK_OK)

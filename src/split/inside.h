@@ -23,6 +23,7 @@ struct dbk_split {
     struct dbk_arena arena; /* of the state */
     struct dbk_arena work;  /* of one step */
     char *path;             /* of the state file */
+    char *known;            /* what this command read there, or wrote; "": there was none */
     struct dbk_split_state state;
     /* The first holds locks and changes, the second does what must not wait for that. */
     struct dbk_connection *first[2];
@@ -31,6 +32,10 @@ struct dbk_split {
 
 /* ---- state.c ---- */
 
+/* Reads the state; there may be none. */
+int dbk_split_load(struct dbk_split *split, struct dbk_error *err) DBK_MUST_CHECK;
+/* DBK_EBUSY: another command wrote it since. Only behind the lock that keeps others out. */
+int dbk_split_check_known(struct dbk_split *split, struct dbk_error *err) DBK_MUST_CHECK;
 /* Writes the state, durably. */
 int dbk_split_save(struct dbk_split *split, struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_split_step_to(struct dbk_split *split, enum dbk_split_step step,

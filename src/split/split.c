@@ -15,17 +15,6 @@ static int no_memory(struct dbk_error *err)
 
 /* ---- Opening ---- */
 
-static int read_state(struct dbk_split *split, struct dbk_error *err)
-{
-    struct dbk_buf text;
-    dbk_buf_init(&text, STATE_SIZE_MAX);
-    int rc = dbk_os_read_file(split->options.os, split->path, STATE_SIZE_MAX, &text, err);
-    if (rc == DBK_OK)
-        rc = dbk_split_state_decode(dbk_buf_slice(&text), &split->arena, &split->state, err);
-    dbk_buf_release(&text);
-    return rc == DBK_ENOTFOUND ? DBK_OK : rc;
-}
-
 int dbk_split_open(const struct dbk_split_options *options, struct dbk_split **split_out,
                    struct dbk_error *err)
 {
@@ -37,7 +26,7 @@ int dbk_split_open(const struct dbk_split_options *options, struct dbk_split **s
     dbk_arena_init(&split->arena, ARENA_SIZE_MAX);
     dbk_arena_init(&split->work, ARENA_SIZE_MAX);
     split->path = dbk_arena_format(&split->arena, "%s/%s.json", options->folder, options->service);
-    int rc = split->path == NULL ? no_memory(err) : read_state(split, err);
+    int rc = split->path == NULL ? no_memory(err) : dbk_split_load(split, err);
     if (rc < 0) {
         dbk_split_free(split);
         return rc;
@@ -56,6 +45,7 @@ void dbk_split_free(struct dbk_split *split)
     }
     dbk_arena_release(&split->work);
     dbk_arena_release(&split->arena);
+    dbk_free(split->known);
     dbk_free(split);
 }
 
@@ -96,7 +86,7 @@ int dbk_split_connect(struct dbk_split *split, struct dbk_error *err)
     if (rc == DBK_OK && locked == 0)
         rc = dbk_error_set(err, DBK_EBUSY, "another command is at the split of %s",
                            split->state.service);
-    return rc;
+    return rc < 0 ? rc : dbk_split_check_known(split, err);
 }
 
 /* ---- What the files share ---- */

@@ -254,6 +254,52 @@ int dbk_split_state_decode(struct dbk_slice text, struct dbk_arena *arena,
 
 /* ---- The file ---- */
 
+static int read_file(struct dbk_split *split, struct dbk_buf *text, struct dbk_error *err)
+{
+    struct dbk_error failure = {0};
+    int rc = dbk_os_read_file(split->options.os, split->path, STATE_SIZE_MAX, text, &failure);
+    return rc < 0 && rc != DBK_ENOTFOUND ? dbk_error_set(err, rc, "%s", failure.message) : rc;
+}
+
+static int know(struct dbk_split *split, struct dbk_slice text, struct dbk_error *err)
+{
+    char *known = dbk_copy_text(text);
+    if (known == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
+    dbk_free(split->known);
+    split->known = known;
+    return DBK_OK;
+}
+
+int dbk_split_load(struct dbk_split *split, struct dbk_error *err)
+{
+    struct dbk_buf text;
+    dbk_buf_init(&text, STATE_SIZE_MAX);
+    int rc = read_file(split, &text, err);
+    if (rc == DBK_OK)
+        rc = dbk_split_state_decode(dbk_buf_slice(&text), &split->arena, &split->state, err);
+    if (rc == DBK_OK || rc == DBK_ENOTFOUND)
+        rc = know(split, dbk_buf_slice(&text), err);
+    dbk_buf_release(&text);
+    return rc;
+}
+
+int dbk_split_check_known(struct dbk_split *split, struct dbk_error *err)
+{
+    struct dbk_buf text;
+    dbk_buf_init(&text, STATE_SIZE_MAX);
+    int rc = read_file(split, &text, err);
+    if (rc == DBK_OK || rc == DBK_ENOTFOUND)
+        rc = dbk_slice_equal_text(dbk_buf_slice(&text), split->known)
+                 ? DBK_OK
+                 : dbk_error_set(err, DBK_EBUSY,
+                                 "another command has gone on with the split of %s meanwhile: "
+                                 "--status; nothing was changed",
+                                 split->state.service);
+    dbk_buf_release(&text);
+    return rc;
+}
+
 int dbk_split_save(struct dbk_split *split, struct dbk_error *err)
 {
     struct dbk_buf text;
@@ -266,6 +312,8 @@ int dbk_split_save(struct dbk_split *split, struct dbk_error *err)
                  : dbk_os_make_folder(split->options.os, split->options.folder, err);
     if (rc == DBK_OK)
         rc = dbk_os_replace_file(split->options.os, split->path, dbk_buf_slice(&text), err);
+    if (rc == DBK_OK)
+        rc = know(split, dbk_buf_slice(&text), err);
     dbk_buf_release(&text);
     return rc;
 }
@@ -282,6 +330,8 @@ int dbk_split_forget(struct dbk_split *split, struct dbk_error *err)
     int rc = os->remove(os, split->path, err);
     if (rc == DBK_OK)
         rc = os->sync_folder(os, split->options.folder, err);
+    if (rc == DBK_OK)
+        rc = know(split, (struct dbk_slice){0}, err);
     if (rc == DBK_OK)
         split->state = (struct dbk_split_state){.service = split->options.service};
     return rc;

@@ -3,6 +3,7 @@
 and back. Writers are as programs are: they go to the other database when they are told that a table
 is not written here."""
 import os
+import pty
 import random
 import subprocess
 import threading
@@ -496,4 +497,33 @@ def test_a_switch_that_stopped_halfway_is_taken_back(one):
     one.sql("new", write)
     one.split("--back")
     one.split("--abort")
+    assert one.traces() == []
+
+
+def test_who_says_yes_too_late_drops_nothing(one):
+    """What was asked about is not so any more: the old tables serve again when the answer comes."""
+    one.split("--to", "orders", "--yes")
+    one.split("--switch")
+    ours, theirs = pty.openpty()
+    asked = subprocess.Popen(one.command("service", "split", "orders", "--confirm"), stdin=theirs,
+                             stderr=subprocess.PIPE, text=True, env=clean_environment())
+    said = ""
+    while "(yes/no)" not in said:
+        said += asked.stderr.read(1)
+    one.split("--back")
+    os.write(ours, b"yes\n")
+    said = asked.communicate(timeout=TIMEOUT_S)[1]
+    os.close(ours)
+    os.close(theirs)
+    assert asked.returncode == 1 and "gone on with the split" in said
+    one.sql("old", "INSERT INTO orders (person) VALUES (1)")
+    # Nor what the old database's address leads to since.
+    one.split("--switch")
+    secret = one.folder / "secrets/shop"
+    address = secret.read_text()
+    secret.write_text((one.folder / "secrets/orders").read_text())
+    assert "can be written" in one.split("--confirm", "--yes", status=1).stderr
+    one.sql("new", "INSERT INTO orders (person) VALUES (1)")
+    secret.write_text(address)
+    one.split("--confirm", "--yes")
     assert one.traces() == []
