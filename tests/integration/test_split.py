@@ -527,3 +527,17 @@ def test_who_says_yes_too_late_drops_nothing(one):
     secret.write_text(address)
     one.split("--confirm", "--yes")
     assert one.traces() == []
+
+
+def test_no_password_is_in_a_log(one):
+    """A statement that fails, or takes long, is written there whole."""
+    for side in ("old", "new"):
+        one.sql(side, f"ALTER DATABASE {one.sides[side][1]} SET log_statement = 'all'; ALTER "
+                      f"DATABASE {one.sides[side][1]} SET log_min_messages = 'log'; ALTER DATABASE "
+                      f"{one.sides[side][1]} SET log_min_duration_statement = 0")
+    with open(one.folder / "secrets/shop", "a", encoding="utf-8") as file:
+        file.write(" password=hidden-in-here")
+    one.split("--to", "orders", "--yes")
+    one.split("--abort")
+    log = (one.sides["new"][0].folder / "log").read_text(encoding="utf-8", errors="replace")
+    assert "hidden-in-here" not in log and "log_statement" in log
