@@ -498,6 +498,18 @@ def test_reading_only(book, postgres, database):
                  "with a as (select * from pg_class) select * from a"):
         refused = book.run("sql", text, "--database", "people", status=5)
         assert "may not read the server's own tables" in refused.errors
+    refused = book.run("sql", "select option_value from information_schema.user_mapping_options",
+                       "--database", "people", status=5)
+    assert "may not read the server's own tables" in refused.errors
+    # A function of one value is also called as if it were that value's column.
+    for text in ("select pg_read_file('PG_VERSION')", "select ('PG_VERSION'::text).pg_read_file",
+                 "select x.pg_read_file from unnest(array['PG_VERSION']) x",
+                 "select (x.v).pg_read_file from (select 'PG_VERSION'::text as v) x",
+                 "select 1 where ('PG_VERSION'::text).pg_read_file.length > 0",
+                 "select x.v.\"pg_read_file\" from (select 'PG_VERSION'::text as v) x",
+                 "select ('select 1'::text).ts_stat", "select ('/etc/hosts'::text).lo_import"):
+        refused = book.run("sql", text, "--database", "people", status=5)
+        assert "the server's own functions" in refused.errors, text
     answer = book.run("sql", "select * from totals", status=1)
     assert "in the database people" in answer.errors
     rows = book.json("sql", "select 1 as a, 2 as a, null as n, true as t, 1.50 as d, "

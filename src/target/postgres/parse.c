@@ -117,6 +117,27 @@ static int check_function(struct walk *walk, const struct dbk_json_node *call)
     return DBK_OK;
 }
 
+/*
+ * (text).pg_read_file and t.pg_read_file call the function where there is no such column. Only
+ * those that take one value can be called so.
+ */
+static int check_fields(struct walk *walk, const struct dbk_json_node *node, const char *key,
+                        uint32_t first)
+{
+    static const char *const reach[] = {
+        "pg_",       "dblink",  "current_setting", "ts_stat", "txid_",   "lo_import", "lo_creat",
+        "lo_unlink", "lo_open", "lo_close",        "lo_get",  "lo_tell", NULL};
+    const struct dbk_json_node *fields = dbk_json_member(node, key);
+    if (fields == NULL || fields->kind != DBK_JSON_ARRAY)
+        return DBK_OK;
+    const struct dbk_json_node *field = dbk_json_first(fields);
+    for (uint32_t i = 0; i < fields->count; i++, field = dbk_json_sibling(field)) {
+        if (i >= first && begins_with_any(text_of(field), reach))
+            return deny(walk, node, "reach out of its tables by the server's own functions");
+    }
+    return DBK_OK;
+}
+
 /* 'now'::timestamp */
 static int check_cast(struct walk *walk, const struct dbk_json_node *cast)
 {
@@ -136,6 +157,10 @@ static int check_cast(struct walk *walk, const struct dbk_json_node *cast)
 static bool is_catalog(struct dbk_slice name, const struct dbk_json_node *schema)
 {
     bool named = schema != NULL && schema->kind == DBK_JSON_STRING;
+    /* The standard's views of what a login to another server has: its password. */
+    if (named && dbk_slice_equal_text(schema->text, "information_schema"))
+        return dbk_slice_starts_with(name, DBK_SLICE_LITERAL("_pg_")) ||
+               dbk_slice_starts_with(name, DBK_SLICE_LITERAL("user_mapping"));
     return named ? dbk_slice_equal_text(schema->text, "pg_catalog") ||
                        dbk_slice_starts_with(schema->text, DBK_SLICE_LITERAL("pg_toast"))
                  : dbk_slice_starts_with(name, DBK_SLICE_LITERAL("pg_"));
@@ -193,6 +218,10 @@ static int check_node(struct walk *walk, const struct dbk_json_node *node)
     struct dbk_slice kind = node->key;
     if (dbk_slice_equal_text(kind, "FuncCall"))
         return check_function(walk, node);
+    if (dbk_slice_equal_text(kind, "ColumnRef"))
+        return check_fields(walk, node, "fields", 1);
+    if (dbk_slice_equal_text(kind, "A_Indirection"))
+        return check_fields(walk, node, "indirection", 0);
     if (dbk_slice_equal_text(kind, "TypeCast"))
         return check_cast(walk, node);
     if (dbk_slice_equal_text(kind, "SQLValueFunction") && !has_clock(walk))
