@@ -51,6 +51,9 @@ int64_t dbk_split_now_us(const struct dbk_split *split); /* monotonic */
 void dbk_split_nap(unsigned ms);
 int dbk_split_tell_progress(struct dbk_split *split, const char *what, uint64_t done,
                             uint64_t total) DBK_MUST_CHECK;
+/* Changes a table that others use: they never wait behind it for long. sql: NULL is no memory. */
+int dbk_split_change(struct dbk_split *split, enum dbk_split_side side, const char *sql,
+                     struct dbk_error *err) DBK_MUST_CHECK;
 const char *dbk_split_side_text(enum dbk_split_side side);
 /* The tables as a JSON array, and as a list with commas; NULL when out of memory. */
 const char *dbk_split_tables_json(struct dbk_split *split);

@@ -158,8 +158,10 @@ int dbk_split_drop_gates(struct dbk_split *split, enum dbk_split_side side, stru
     const struct dbk_split_state *state = &split->state;
     int rc = DBK_OK;
     for (size_t i = 0; rc == DBK_OK && i < state->table_count; i++)
-        rc = dbk_tell(split->first[side], err, "DROP TRIGGER IF EXISTS %s_gate ON %s", state->name,
-                      state->tables[i]);
+        rc = dbk_split_change(split, side,
+                              dbk_arena_format(&split->work, "DROP TRIGGER IF EXISTS %s_gate ON %s",
+                                               state->name, state->tables[i]),
+                              err);
     return rc < 0 ? rc
                   : dbk_tell(split->first[side], err, "DROP FUNCTION IF EXISTS %s._%s_gate()",
                              state->home, state->name);

@@ -123,6 +123,25 @@ int dbk_split_tell_progress(struct dbk_split *split, const char *what, uint64_t 
                : split->options.progress(split->options.context, what, done, total);
 }
 
+int dbk_split_change(struct dbk_split *split, enum dbk_split_side side, const char *sql,
+                     struct dbk_error *err)
+{
+    int64_t end_us = dbk_split_now_us(split) + DBK_SPLIT_PATIENCE_US;
+    if (sql == NULL)
+        return no_memory(err);
+    for (;;) {
+        struct dbk_error failure = {0};
+        /* One transaction, which takes its setting back where it fails. */
+        int rc = dbk_tell(split->first[side], &failure,
+                          "SET lock_timeout = %d; %s; RESET lock_timeout", DBK_SPLIT_LOCK_MS, sql);
+        if (rc == DBK_OK)
+            return DBK_OK;
+        if (rc != DBK_EBUSY || dbk_split_now_us(split) > end_us)
+            return dbk_error_set(err, rc, "%s", failure.message);
+        dbk_split_nap(DBK_SPLIT_LOCK_MS);
+    }
+}
+
 const char *dbk_split_tables_json(struct dbk_split *split)
 {
     struct dbk_buf text;

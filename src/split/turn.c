@@ -83,10 +83,20 @@ static int cut_keys(struct dbk_split *split, struct dbk_error *err)
 {
     int rc = DBK_OK;
     for (size_t i = 0; rc == DBK_OK && i < split->state.key_count; i++)
-        rc = dbk_tell(split->first[DBK_SPLIT_OLD], err,
-                      "ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s", split->state.keys[i].table,
-                      split->state.keys[i].name);
+        rc = dbk_split_change(
+            split, DBK_SPLIT_OLD,
+            dbk_arena_format(&split->work, "ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s",
+                             split->state.keys[i].table, split->state.keys[i].name),
+            err);
     return rc;
+}
+
+/* Such a key was never checked: there may be rows that it would refuse. */
+static bool is_not_valid(const char *text)
+{
+    static const char end[] = " NOT VALID";
+    size_t size = strlen(text);
+    return size >= sizeof(end) - 1 && strcmp(text + size - (sizeof(end) - 1), end) == 0;
 }
 
 static int mend_keys(struct dbk_split *split, struct dbk_error *err)
@@ -101,10 +111,14 @@ static int mend_keys(struct dbk_split *split, struct dbk_error *err)
                             "SELECT count(*) FROM pg_constraint WHERE conrelid = to_regclass(?1) "
                             "AND quote_ident(conname) = ?2",
                             parameters, &there, err);
+        bool valid = !is_not_valid(key->text);
         if (rc == DBK_OK && there == 0)
-            rc = dbk_tell(connection, err, "ALTER TABLE %s ADD CONSTRAINT %s %s NOT VALID",
-                          key->table, key->name, key->text);
-        if (rc == DBK_OK)
+            rc = dbk_split_change(
+                split, DBK_SPLIT_OLD,
+                dbk_arena_format(&split->work, "ALTER TABLE %s ADD CONSTRAINT %s %s%s", key->table,
+                                 key->name, key->text, valid ? " NOT VALID" : ""),
+                err);
+        if (rc == DBK_OK && valid)
             rc = dbk_tell(connection, err, "ALTER TABLE %s VALIDATE CONSTRAINT %s", key->table,
                           key->name);
     }

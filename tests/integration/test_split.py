@@ -529,6 +529,47 @@ def test_who_says_yes_too_late_drops_nothing(one):
     assert one.traces() == []
 
 
+def hold(shop, side, text):
+    """A session that has a transaction open."""
+    session = subprocess.Popen(["psql", "-X", "-q", shop.sides[side][0].connection(
+        shop.sides[side][1])], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    session.stdin.write(f"BEGIN; {text};\n\\echo held\n")
+    session.stdin.flush()
+    assert session.stdout.readline().endswith("held\n")
+    return session
+
+
+def test_others_do_not_wait_behind_it(one):
+    """A key is cut at a table that stays: who reads there is not held up by a reader before."""
+    one.split("--to", "orders", "--yes")
+    session = hold(one, "old", "LOCK TABLE people IN ACCESS SHARE MODE")
+    switch = subprocess.Popen(one.command("service", "split", "orders", "--switch"),
+                              env=clean_environment(), stdout=subprocess.DEVNULL)
+    longest = 0
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        begun = time.monotonic()
+        one.sql("old", "SELECT count(*) FROM people")
+        longest = max(longest, time.monotonic() - begun)
+    assert switch.poll() is None and longest < 1
+    session.communicate("ROLLBACK;\n")
+    assert switch.wait(timeout=TIMEOUT_S) == 0
+    one.split("--back")
+    one.split("--abort")
+
+
+def test_a_key_that_was_never_checked_is_not_checked(one):
+    one.sql("old", "ALTER TABLE payments DROP CONSTRAINT paid_for; INSERT INTO payments "
+                   "(\"order\") VALUES (-1); ALTER TABLE payments ADD CONSTRAINT paid_for FOREIGN "
+                   "KEY (\"order\") REFERENCES orders NOT VALID")
+    one.split("--to", "orders", "--yes")
+    one.split("--switch")
+    one.split("--back")
+    assert one.sql("old", "SELECT convalidated FROM pg_constraint WHERE conname = 'paid_for'") == [
+        ["f"]]
+    one.split("--abort")
+
+
 def test_no_password_is_in_a_log(one):
     """A statement that fails, or takes long, is written there whole."""
     for side in ("old", "new"):
