@@ -6,11 +6,14 @@
  *     close   its gates are closed, and it is committed: whoever waited is told so
  *     open    the other side's sequences are set, what it does is published, its gates open
  *
- * Killed between close and open, none is written until the command is given again.
+ * Killed between close and open, none is written until the command is given again. Where the other
+ * side cannot be opened soon, the first one is opened again.
  */
 #include "split/inside.h"
 
 #define OPEN_NAP_MS 20
+/* How long none is written because the side that is to serve cannot be opened. */
+#define OPEN_PATIENCE_US (INT64_C(2) * 1000000)
 
 static int no_memory(struct dbk_error *err)
 {
@@ -60,7 +63,7 @@ static int open_side(struct dbk_split *split, enum dbk_split_side side, bool pub
                      struct dbk_error *err)
 {
     struct dbk_connection *connection = split->first[side];
-    int64_t end_us = dbk_split_now_us(split) + DBK_SPLIT_PATIENCE_US;
+    int64_t end_us = dbk_split_now_us(split) + (publish ? OPEN_PATIENCE_US : DBK_SPLIT_PATIENCE_US);
     for (;;) {
         struct dbk_error failure = {0};
         int rc = dbk_connection_begin(connection, DBK_BEGIN_WRITE, err);
@@ -179,10 +182,26 @@ static int give_up(struct dbk_split *split, struct dbk_error *err)
                              dbk_split_side_text(split->state.target));
     if (rc == DBK_OK && closed)
         rc = open_side(split, from, false, err);
+    /* A slot that nobody reads keeps the log of its server until the disk is full. */
+    if (rc == DBK_OK)
+        rc = dbk_split_unfollow(split, from, err);
+    if (rc < 0)
+        return rc;
     split->state.target = from;
-    return rc < 0 ? rc
-                  : dbk_split_step_to(
-                        split, from == DBK_SPLIT_NEW ? DBK_SPLIT_MOVED : DBK_SPLIT_READY, err);
+    return dbk_split_step_to(split, from == DBK_SPLIT_NEW ? DBK_SPLIT_MOVED : DBK_SPLIT_READY, err);
+}
+
+/* Who served before goes on, where no lock was to be had. */
+static int try_switch(struct dbk_split *split, enum dbk_split_side target, struct dbk_error *err)
+{
+    struct dbk_error failure = {0};
+    int rc = switch_sides(split, target, &failure);
+    if (rc == DBK_OK)
+        return DBK_OK;
+    if (rc != DBK_EBUSY || give_up(split, err) < 0)
+        return dbk_error_set(err, rc, "%s", failure.message);
+    return dbk_error_set(err, rc, "the %s side serves on: %s",
+                         dbk_split_side_text(split->state.target), failure.message);
 }
 
 static int check_turn(const struct dbk_split *split, enum dbk_split_side target,
@@ -217,6 +236,6 @@ int dbk_split_turn(struct dbk_split *split, enum dbk_split_side target, struct d
         rc = dbk_split_step_to(split, DBK_SPLIT_SWITCHING, err);
     }
     if (rc == DBK_OK && split->state.step == DBK_SPLIT_SWITCHING)
-        rc = switch_sides(split, target, err);
+        rc = try_switch(split, target, err);
     return rc < 0 ? rc : turn_round(split, target, err);
 }

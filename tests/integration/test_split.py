@@ -529,6 +529,10 @@ def test_who_says_yes_too_late_drops_nothing(one):
     assert one.traces() == []
 
 
+SLOTS = ("SELECT slot_name FROM pg_replication_slots UNION ALL SELECT pubname FROM pg_publication "
+         "ORDER BY 1")
+
+
 def hold(shop, side, text):
     """A session that has a transaction open."""
     session = subprocess.Popen(["psql", "-X", "-q", shop.sides[side][0].connection(
@@ -537,6 +541,23 @@ def hold(shop, side, text):
     session.stdin.flush()
     assert session.stdout.readline().endswith("held\n")
     return session
+
+
+def test_a_side_that_cannot_be_opened_is_not_waited_for(one):
+    """Who served before serves again, and no slot keeps the other server's log."""
+    one.split("--to", "orders", "--yes")
+    kept = one.sql("old", SLOTS)
+    session = hold(one, "new", "LOCK TABLE lines IN SHARE MODE")
+    begun = time.monotonic()
+    refused = one.split("--switch", status=1)
+    assert "the old side serves on" in refused.stderr and time.monotonic() - begun < 20
+    assert one.state()["step"] == "ready"
+    one.sql("old", "INSERT INTO orders (person) VALUES (1)")
+    assert one.sql("old", SLOTS) == kept
+    session.communicate("ROLLBACK;\n")
+    one.split("--switch")
+    one.split("--confirm", "--yes")
+    assert one.traces() == []
 
 
 def test_others_do_not_wait_behind_it(one):
