@@ -360,10 +360,15 @@ static int try_hold(struct dbk_split *split, enum dbk_split_side from, const cha
 {
     struct dbk_connection *connection = split->first[from];
     int rc = dbk_connection_begin(connection, DBK_BEGIN_WRITE, err);
+    /* For all locks together; lock_timeout is one's. */
+    if (rc == DBK_OK)
+        rc = dbk_tell(connection, err, "SET LOCAL statement_timeout = %d", DBK_SPLIT_LOCK_MS);
+    if (rc == DBK_OK)
+        rc = dbk_tell(connection, err, "LOCK TABLE %s IN EXCLUSIVE MODE", list);
     if (rc == DBK_OK)
         rc = dbk_tell(connection, err,
-                      "SET LOCAL lock_timeout = %d; LOCK TABLE %s IN EXCLUSIVE MODE",
-                      DBK_SPLIT_LOCK_MS, list);
+                      "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = %d",
+                      DBK_SPLIT_LOCK_MS);
     if (rc == DBK_OK)
         rc = dbk_split_drain(split, from, DBK_SPLIT_DRAIN_US, err);
     if (rc < 0)
