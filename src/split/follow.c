@@ -128,7 +128,7 @@ static char *quoted(const char *text)
 
 /* A subscription that reached another server than ours finds no tables there. */
 static int check_reached(struct dbk_split *split, enum dbk_split_side to, const char *way,
-                         struct dbk_error *err)
+                         size_t table_count, struct dbk_error *err)
 {
     int64_t count = 0;
     const char *const parameters[] = {way, NULL};
@@ -137,7 +137,7 @@ static int check_reached(struct dbk_split *split, enum dbk_split_side to, const 
                             "s.oid = r.srsubid JOIN pg_database d ON d.oid = s.subdbid WHERE "
                             "d.datname = current_database() AND s.subname = ?1",
                             parameters, &count, err);
-    if (rc < 0 || (size_t)count == split->state.table_count + 1)
+    if (rc < 0 || (size_t)count == table_count)
         return rc;
     return dbk_error_set(err, DBK_EREFUSED,
                          "the %s server reaches another database than the %s one by its connection "
@@ -146,30 +146,23 @@ static int check_reached(struct dbk_split *split, enum dbk_split_side to, const 
                          dbk_split_side_text(!to));
 }
 
-int dbk_split_subscribe(struct dbk_split *split, enum dbk_split_side to, bool copy,
-                        struct dbk_error *err)
+/* options: as SQL, behind the name of the publication, which is the subscription's. */
+static int make_subscription(struct dbk_split *split, enum dbk_split_side to, const char *way,
+                             const char *options, struct dbk_error *err)
 {
-    bool there = false;
     char reach[DBK_LOGIN_TEXT_SIZE];
     struct dbk_error failure = {0};
     enum dbk_split_side from = to == DBK_SPLIT_NEW ? DBK_SPLIT_OLD : DBK_SPLIT_NEW;
-    const char *way = dbk_split_way(split, to);
-    if (way == NULL)
-        return no_memory(err);
-    int rc = is_there(split->first[to], HAS_SUBSCRIPTION, way, &there, err);
-    if (rc < 0 || there)
-        return rc < 0 ? rc : check_reached(split, to, way, err);
-    rc = read_reach(split->state.places[from].reach, reach, err);
+    int rc = read_reach(split->state.places[from].reach, reach, err);
     if (rc < 0)
         return rc;
     char *literal = quoted(reach);
-    rc =
-        literal == NULL
-            ? no_memory(err)
-            : dbk_tell_secret(split->first[to], &failure, "CREATE SUBSCRIPTION …",
-                              "CREATE SUBSCRIPTION %s CONNECTION %s PUBLICATION %s WITH (slot_name "
-                              "= %s, create_slot = false, copy_data = %s)",
-                              way, literal, way, way, copy ? "true" : "false");
+    rc = literal == NULL
+             ? no_memory(err)
+             : dbk_tell_secret(split->first[to], &failure, "CREATE SUBSCRIPTION …",
+                               "CREATE SUBSCRIPTION %s CONNECTION %s PUBLICATION %s WITH "
+                               "(create_slot = false, %s)",
+                               way, literal, way, options);
     if (rc < 0)
         (void)dbk_error_set(err, rc,
                             "the %s server cannot follow the %s one: %s (where it reaches it by "
@@ -180,7 +173,47 @@ int dbk_split_subscribe(struct dbk_split *split, enum dbk_split_side to, bool co
     if (literal != NULL)
         explicit_bzero(literal, strlen(literal));
     dbk_free(literal);
-    return rc < 0 ? rc : check_reached(split, to, way, err);
+    return rc;
+}
+
+int dbk_split_subscribe(struct dbk_split *split, enum dbk_split_side to, bool copy,
+                        struct dbk_error *err)
+{
+    bool there = false;
+    const char *way = dbk_split_way(split, to);
+    const char *options = way == NULL
+                              ? NULL
+                              : dbk_arena_format(&split->work, "slot_name = %s, copy_data = %s",
+                                                 way, copy ? "true" : "false");
+    if (options == NULL)
+        return no_memory(err);
+    int rc = is_there(split->first[to], HAS_SUBSCRIPTION, way, &there, err);
+    if (rc == DBK_OK && !there)
+        rc = make_subscription(split, to, way, options, err);
+    return rc < 0 ? rc : check_reached(split, to, way, split->state.table_count + 1, err);
+}
+
+/* A subscription to the mark alone, which is taken back. */
+int dbk_split_try_reach(struct dbk_split *split, enum dbk_split_side to, struct dbk_error *err)
+{
+    struct dbk_connection *from = split->first[!to];
+    const char *name = dbk_arena_format(&split->work, "%s_try", split->state.name);
+    if (name == NULL)
+        return no_memory(err);
+    int rc =
+        dbk_tell(from, err, "DROP PUBLICATION IF EXISTS %s; CREATE PUBLICATION %s FOR TABLE %s._%s",
+                 name, name, split->state.home, split->state.name);
+    if (rc == DBK_OK)
+        rc = dbk_connection_begin(split->first[to], DBK_BEGIN_WRITE, err);
+    if (rc < 0)
+        return rc;
+    rc = make_subscription(split, to, name, "enabled = false, slot_name = NONE, copy_data = false",
+                           err);
+    if (rc == DBK_OK)
+        rc = check_reached(split, to, name, 1, err);
+    dbk_ignore(dbk_connection_run(split->first[to], "ROLLBACK", NULL));
+    int dropped = dbk_tell(from, rc < 0 ? NULL : err, "DROP PUBLICATION %s", name);
+    return rc < 0 ? rc : dropped;
 }
 
 static int unsubscribe(struct dbk_split *split, enum dbk_split_side to, const char *way,
@@ -207,7 +240,9 @@ int dbk_split_unfollow(struct dbk_split *split, enum dbk_split_side to, struct d
     int rc = unsubscribe(split, to, way, err);
     if (rc == DBK_OK)
         rc = drop_slot(split, split->first[from], way, err);
-    return rc < 0 ? rc : dbk_tell(split->first[from], err, "DROP PUBLICATION IF EXISTS %s", way);
+    return rc < 0 ? rc
+                  : dbk_tell(split->first[from], err, "DROP PUBLICATION IF EXISTS %s, %s_try", way,
+                             split->state.name);
 }
 
 /* ---- Copying ---- */

@@ -89,6 +89,10 @@ int dbk_split_publish(struct dbk_split *split, enum dbk_split_side to, bool tabl
                       struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_split_subscribe(struct dbk_split *split, enum dbk_split_side to, bool copy,
                         struct dbk_error *err) DBK_MUST_CHECK;
+/* Whether it could be made: what reaches nobody is found while the side that serves still does.
+   Needs the marks of both sides. */
+int dbk_split_try_reach(struct dbk_split *split, enum dbk_split_side to,
+                        struct dbk_error *err) DBK_MUST_CHECK;
 /* Ends it, with its slot and publication. Nothing there is fine. */
 int dbk_split_unfollow(struct dbk_split *split, enum dbk_split_side to,
                        struct dbk_error *err) DBK_MUST_CHECK;

@@ -176,6 +176,8 @@ static int make_all(struct dbk_split *split, struct dbk_error *err)
         rc = dbk_split_publish(split, DBK_SPLIT_NEW, true, err);
     if (rc == DBK_OK)
         rc = dbk_split_subscribe(split, DBK_SPLIT_NEW, true, err);
+    if (rc == DBK_OK)
+        rc = dbk_split_try_reach(split, DBK_SPLIT_OLD, err);
     return rc < 0 ? rc : dbk_split_await_copies(split, err);
 }
 

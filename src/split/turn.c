@@ -141,6 +141,8 @@ static int switch_sides(struct dbk_split *split, enum dbk_split_side target, str
     if (rc == DBK_OK)
         rc = dbk_split_gates_are_closed(split, target, &waits, err);
     if (rc == DBK_OK && !closed)
+        rc = dbk_split_try_reach(split, from, err);
+    if (rc == DBK_OK && !closed)
         rc = dbk_split_publish(split, from, false, err);
     if (rc == DBK_OK && !closed)
         rc = close_side(split, from, &started_us, err);

@@ -603,3 +603,24 @@ def test_no_password_is_in_a_log(one):
     one.split("--abort")
     log = (one.sides["new"][0].folder / "log").read_text(encoding="utf-8", errors="replace")
     assert "hidden-in-here" not in log and "log_statement" in log
+
+
+def test_the_way_back_is_tried_first(one, tmp_path):
+    """A server that does not find the other one is told before it is the one that follows."""
+    wrong = tmp_path / "wrong"
+    wrong.write_text(one.sides["old"][0].connection("postgres"))
+    address = f"postgres:file:{wrong}"
+    refused = one.split("--to", "orders", "--reach-new", address, "--yes", status=1)
+    assert "--reach-new" in refused.stderr
+    one.split("--abort")
+    assert one.traces() == []
+    # Also where it has not been found since.
+    wrong.write_text((one.folder / "secrets/orders").read_text())
+    one.split("--to", "orders", "--reach-new", address, "--yes")
+    wrong.write_text("host=127.0.0.1 port=1 dbname=orders user=postgres")
+    assert "cannot follow the new one" in one.split("--switch", status=3).stderr
+    one.sql("old", "INSERT INTO orders (person) VALUES (1)")
+    one.split("--back")
+    assert one.state()["step"] == "ready"
+    one.split("--abort")
+    assert one.traces() == []
