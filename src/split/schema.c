@@ -97,12 +97,35 @@ static int no_memory(struct dbk_error *err)
 
 /* ---- The mark ---- */
 
+/* What somebody else made under our names would be done with our rights. */
+static int check_owner(struct dbk_split *split, enum dbk_split_side side, const char *sql,
+                       const char *name, struct dbk_error *err)
+{
+    int64_t others = 0;
+    const char *const parameters[] = {name, NULL};
+    if (name == NULL)
+        return no_memory(err);
+    int rc = dbk_ask_number(split->first[side], sql, parameters, &others, err);
+    return rc < 0 || others == 0
+               ? rc
+               : dbk_error_set(err, DBK_EREFUSED,
+                               "%s of the %s database is another user's: drop it first", name,
+                               dbk_split_side_text(side));
+}
+
 int dbk_split_make_mark(struct dbk_split *split, enum dbk_split_side side, struct dbk_error *err)
 {
-    return dbk_tell(split->first[side], err,
-                    "CREATE TABLE IF NOT EXISTS %s._%s (id integer PRIMARY KEY, token text NOT "
-                    "NULL)",
-                    split->state.home, split->state.name);
+    int rc = dbk_tell(split->first[side], err,
+                      "CREATE TABLE IF NOT EXISTS %s._%s (id integer PRIMARY KEY, token text NOT "
+                      "NULL)",
+                      split->state.home, split->state.name);
+    return rc < 0 ? rc
+                  : check_owner(split, side,
+                                "SELECT count(*) FROM pg_class WHERE oid = to_regclass(?1) AND "
+                                "pg_get_userbyid(relowner) <> current_user",
+                                dbk_arena_format(&split->work, "%s._%s", split->state.home,
+                                                 split->state.name),
+                                err);
 }
 
 int dbk_split_drop_mark(struct dbk_split *split, enum dbk_split_side side, struct dbk_error *err)
@@ -143,6 +166,12 @@ int dbk_split_make_gates(struct dbk_split *split, enum dbk_split_side side, stru
         "  HINT = 'Connect to the database that the service %s has now.';\n"
         "END $gate$; REVOKE ALL ON FUNCTION %s._%s_gate() FROM PUBLIC",
         state->home, state->name, state->service, state->home, state->name);
+    if (rc == DBK_OK)
+        rc = check_owner(split, side,
+                         "SELECT count(*) FROM pg_proc WHERE oid = to_regprocedure(?1) AND "
+                         "pg_get_userbyid(proowner) <> current_user",
+                         dbk_arena_format(&split->work, "%s._%s_gate()", state->home, state->name),
+                         err);
     for (size_t i = 0; rc == DBK_OK && i < state->table_count; i++)
         rc = dbk_tell(split->first[side], err,
                       "CREATE OR REPLACE TRIGGER %s_gate BEFORE INSERT OR UPDATE OR DELETE OR "

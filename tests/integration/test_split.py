@@ -624,3 +624,22 @@ def test_the_way_back_is_tried_first(one, tmp_path):
     assert one.state()["step"] == "ready"
     one.split("--abort")
     assert one.traces() == []
+
+
+def test_what_another_user_made_under_its_names_is_not_used(one):
+    """A trigger there would run as the book's user, and a function's owner may change it."""
+    one.sql("old", "DROP ROLE IF EXISTS mallory; CREATE ROLE mallory")
+    one.split("--to", "orders", "--yes")
+    name = one.sql("old", "SELECT pubname FROM pg_publication")[0][0].removesuffix("_out")
+    one.sql("old", f"CREATE FUNCTION _{name}_gate() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN "
+                   f"RETURN NULL; END'; ALTER FUNCTION _{name}_gate() OWNER TO mallory")
+    assert "another user's" in one.split("--switch", status=1).stderr
+    one.sql("old", "INSERT INTO orders (person) VALUES (1)")
+    one.split("--back")
+    one.split("--abort")
+    one.sql("old", f"CREATE TABLE _{name} (id integer PRIMARY KEY, token text); ALTER TABLE "
+                   f"_{name} OWNER TO mallory")
+    assert "another user's" in one.split("--to", "orders", "--yes", status=1).stderr
+    one.split("--abort")
+    one.sql("old", f"DROP TABLE IF EXISTS _{name}; DROP ROLE mallory")
+    assert one.traces() == []
