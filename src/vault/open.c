@@ -7,6 +7,9 @@
 #include "vault/state.h"
 #include "vault/vault.h"
 
+/* How often a reader begins anew whose table is older than what it is held against. */
+#define READ_TRIES 5
+
 char *dbk_keys_path(const char *folder, const char *name)
 {
     struct dbk_buf path;
@@ -265,8 +268,8 @@ int dbk_keys_begin(const struct dbk_keys_options *options, struct dbk_keys **key
     return DBK_OK;
 }
 
-int dbk_keys_open(const struct dbk_keys_options *options, struct dbk_keys **keys_out,
-                  struct dbk_error *err)
+static int open_once(const struct dbk_keys_options *options, struct dbk_keys **keys_out,
+                     struct dbk_error *err)
 {
     bool torn = false;
     struct dbk_keys *keys = NULL;
@@ -295,6 +298,17 @@ int dbk_keys_open(const struct dbk_keys_options *options, struct dbk_keys **keys
     }
     *keys_out = keys;
     return DBK_OK;
+}
+
+/* A reader's table may be older than the list and the log that it is held against: a key may have
+   been made and destroyed in between. It is read again then. */
+int dbk_keys_open(const struct dbk_keys_options *options, struct dbk_keys **keys_out,
+                  struct dbk_error *err)
+{
+    int rc = open_once(options, keys_out, err);
+    for (int i = 1; rc == DBK_ECONFLICT && !options->writer && i < READ_TRIES; i++)
+        rc = open_once(options, keys_out, err);
+    return rc;
 }
 
 /* All that was synced is counted, so that a table that is cut off later is noticed. */
