@@ -69,6 +69,19 @@ static void fill_reads(struct graph *graph)
     }
 }
 
+/* What a view stands on that stands on something, too; true: it was not known. */
+static bool take_on(struct graph *graph, size_t view, size_t on)
+{
+    const bool *from = &graph->stands[on * graph->size];
+    bool *row = &graph->stands[view * graph->size];
+    bool moved = false;
+    for (size_t node = 0; row[on] && node < graph->size; node++) {
+        moved = moved || (from[node] && !row[node]);
+        row[node] = row[node] || from[node];
+    }
+    return moved;
+}
+
 /* Until nothing is added: paths are short. */
 static void fill_stands(struct graph *graph)
 {
@@ -78,13 +91,9 @@ static void fill_stands(struct graph *graph)
         graph->stands[i * graph->size + i] = true;
     for (bool moved = true; moved;) {
         moved = false;
-        for (size_t i = 0; i < count * count; i++) {
-            const bool *from = &graph->stands[i % count * graph->size];
-            bool *row = &graph->stands[i / count * graph->size];
-            for (size_t node = 0; row[i % count] && node < graph->size; node++) {
-                moved = moved || (from[node] && !row[node]);
-                row[node] = row[node] || from[node];
-            }
+        for (size_t i = 0; i < count; i++) {
+            for (size_t on = 0; on < count; on++)
+                moved = take_on(graph, i, on) || moved;
         }
     }
 }
