@@ -403,6 +403,17 @@ static int apply(struct dbk_store *store, const struct dbk_event *events, size_t
                                : participant->apply(participant->context, events, count, err);
 }
 
+/* Each event's tags, which lie one behind the other: what one is framed with is used again. */
+static void give_tags(const struct dbk_store *store, struct dbk_event *events, size_t count)
+{
+    const char *at = store->framed_tags.data;
+    for (size_t i = 0; i < count; i++) {
+        size_t size = events[i].tags.size;
+        events[i].tags = size == 0 ? (struct dbk_slice){0} : dbk_slice(at, size);
+        at = size == 0 ? at : at + size;
+    }
+}
+
 static int frame(struct dbk_store *store, const struct dbk_batch *batch, const struct known *known,
                  struct dbk_append_result *result, uint64_t *rests_on, struct dbk_error *err)
 {
@@ -415,6 +426,7 @@ static int frame(struct dbk_store *store, const struct dbk_batch *batch, const s
     struct framing framing = {0};
     struct dbk_event *events = &framing.framed;
     int rc = DBK_OK;
+    dbk_buf_reset(&store->framed_tags);
     while (known->each != NULL && last > 0 && known->each[last - 1])
         last--;
     if (store->participant != NULL && batch->count > 1 &&
@@ -428,10 +440,14 @@ static int frame(struct dbk_store *store, const struct dbk_batch *batch, const s
             rc = frame_event(store, &batch->events[i], i + 1 == last, time_us, &framing, err);
         if (rc == DBK_OK && events != &framing.framed) {
             events[count] = framing.framed;
-            events[count].tags = (struct dbk_slice){0}; /* the buffer is used again */
+            dbk_buf_append(&store->framed_tags, framing.framed.tags);
         }
         count += rc == DBK_OK;
     }
+    if (rc == DBK_OK && store->framed_tags.rc < 0)
+        rc = dbk_error_set(err, DBK_ENOMEM, "out of memory framing a batch");
+    if (rc == DBK_OK && events != &framing.framed)
+        give_tags(store, events, count);
     if (rc == DBK_OK)
         rc = apply(store, events, count, err);
     if (rc == DBK_OK) {

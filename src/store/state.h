@@ -102,6 +102,7 @@ struct dbk_store {
     struct dbk_buf order;         /* those as slices, being sorted */
     struct dbk_buf known;         /* bool per event */
     struct dbk_buf framed;        /* struct dbk_event per event, for a participant */
+    struct dbk_buf framed_tags;   /* theirs */
     pthread_mutex_t refresh_lock; /* a reading process looks at the log by one thread at a time */
 };
 

@@ -115,6 +115,7 @@ static struct dbk_store *create(const struct dbk_store_options *options)
     dbk_buf_init(&store->order, SIZE_MAX);
     dbk_buf_init(&store->known, SIZE_MAX);
     dbk_buf_init(&store->framed, SIZE_MAX);
+    dbk_buf_init(&store->framed_tags, SIZE_MAX);
     pthread_condattr_t clock;
     (void)pthread_condattr_init(&clock);
     (void)pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
@@ -177,6 +178,7 @@ void dbk_store_free(struct dbk_store *store)
     dbk_buf_release(&store->order);
     dbk_buf_release(&store->known);
     dbk_buf_release(&store->framed);
+    dbk_buf_release(&store->framed_tags);
     dbk_free(store->heads);
     dbk_free(store->folder);
     dbk_free(store);

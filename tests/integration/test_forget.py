@@ -253,6 +253,23 @@ def test_tombstones_leave_a_subject_out(personal):
     assert "12003" not in told(personal.data, ["12003", "12004"])
 
 
+def test_what_comes_behind_a_tombstone_is_in_no_model(personal, serve):
+    fill(personal)
+    personal.json("forget", "12003", "--tombstone", "--wait")
+    server = serve(personal)
+    for size in (1, 3):
+        batch = [{"stream": f"order-late-{size}-{n}", "type": "OrderPlaced",
+                  "data": {"order_id": f"late-{size}-{n}", "customer_id": customer,
+                           "customer_name": NAME.format(customer),
+                           "address": {"street": STREET.format(customer), "city": "Ely"}}}
+                 for n, customer in enumerate(["12003", "12004", "12003"][:size])]
+        answer = server.post("/events", {"events": batch})
+        assert answer.status in (200, 201), answer
+    rows = personal.json("sql", "select order_id, customer_id from mailing "
+                                "where order_id like 'late%'")
+    assert [tuple(row.values()) for row in rows] == [("late-3-1", "12004")]
+
+
 def test_what_is_wrong_is_named(personal, serve):
     fill(personal)
     server = serve(personal)
