@@ -72,9 +72,8 @@ int dbk_unstored_add(struct dbk_unstored *ahead, const struct dbk_event *events,
         return DBK_ENOMEM;
     for (size_t i = 0; i < count; i++) {
         struct dbk_event event = events[i];
-        struct dbk_slice *parts[] = {&event.stream, &event.type, &event.data, &event.meta,
-                                     &event.sealed};
-        event.tags = (struct dbk_slice){0};
+        struct dbk_slice *parts[] = {&event.stream, &event.type, &event.tags,
+                                     &event.data,   &event.meta, &event.sealed};
         for (size_t j = 0; j < sizeof(parts) / sizeof(parts[0]); j++) {
             if (copy(&ahead->arena, parts[j]))
                 continue;

@@ -566,6 +566,40 @@ def test_a_personal_field_is_followed_through_a_state(binary, tmp_path, serve):
     shutil.rmtree(book.data)
 
 
+def test_a_state_in_a_transaction_leaves_out_what_a_tombstone_does(binary, tmp_path, serve):
+    folder = tmp_path / "book"
+    model = folder / "models" / "orders"
+    for part in (model, folder / "folds", folder / "events"):
+        part.mkdir(parents=True)
+    for path, text in (
+            (folder / "book.yaml",
+             "book: shop\nschema: warn\ndatabases:\n  reading: sqlite:reading.db\n"),
+            (folder / "events" / "Registered.schema.json", PERSONAL),
+            (folder / "folds" / "customer.lua", CUSTOMER_FOLD),
+            (model / "schema.sql", "CREATE TABLE orders (id text, customer text);\n"),
+            (model / "OrderPlaced.sql", CUSTOMER_HANDLER),
+            (model / "model.yaml",
+             "sync: transaction\nsource: [order]\npersonal: rebuild\n")):
+        path.write_text(text, encoding="utf-8")
+    book = Book(binary, folder, tmp_path / "data")
+    server = serve(book)
+
+    def register_and_order(name):
+        return server.post("/events", {"events": [
+            {"stream": "customer-7", "type": "Registered",
+             "data": {"customer": "7", "name": name}},
+            {"stream": f"order-{name}", "type": "OrderPlaced", "data": {"customer": "7"}}]})
+
+    assert register_and_order("Anna").status in (200, 201)
+    sql = {"sql": "SELECT id, customer FROM orders WHERE id = 'order-Berta'"}
+    assert server.post("/subjects/7/forget?tombstone&wait").status == 200
+    assert register_and_order("Berta").status in (200, 201)
+    rows = server.post("/sql", sql).json["rows"]
+    server.stop()
+    book.run("model", "rebuild", "orders")
+    assert rows == book.json("sql", sql["sql"]) == [{"id": "order-Berta", "customer": None}]
+
+
 def test_who_forgets_does_not_wait_for_who_posts_in_the_same_file(binary, tmp_path, serve):
     """Each would wait for the other's lock until SQLite gives up, after 10 s."""
     folder = tmp_path / "book"
