@@ -222,8 +222,10 @@ struct daybook_event {
     const char *tags; /* each a byte of size and as many bytes, in byte order */
     size_t tags_size;
     int binary;
-    uint16_t schema_version; /* that it was written in; 0: its type was not declared then */
-    void *data;              /* the library's: for the two functions below */
+    /* That it was written in, 0 when its type was not declared then; of a consumer's event the
+       newest; in an upcaster that of the data it gets. */
+    uint16_t schema_version;
+    void *data; /* the library's: for the two functions below */
 };
 
 /*
