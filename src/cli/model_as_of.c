@@ -77,65 +77,25 @@ static int read_wish(const struct dbk_arguments *arguments, struct wish *wish)
     return DBK_EXIT_OK;
 }
 
-/* ---- Answers as JSON ---- */
-
-static void put_text(struct dbk_buf *out, bool *first, const char *name, const char *text)
-{
-    dbk_json_write_key(out, first, name);
-    dbk_json_write_string(out, dbk_slice_of(text));
-}
-
-static void put_number(struct dbk_buf *out, bool *first, const char *name, uint64_t number)
-{
-    dbk_json_write_key(out, first, name);
-    dbk_json_write_integer(out, (int64_t)number);
-}
-
-static void put_time(struct dbk_buf *out, bool *first, const char *name, int64_t time_us)
-{
-    char text[DBK_TIME_TEXT_SIZE];
-    if (time_us == DBK_TIME_NONE)
-        return;
-    (void)dbk_time_format(time_us, text);
-    put_text(out, first, name, text);
-}
-
 /* ---- Listing ---- */
 
-struct listing {
-    const struct wish *wish;
-    struct dbk_table *table;
-    struct dbk_json *json;
-    struct dbk_buf row;
-    struct dbk_error *err;
-};
-
-static int list_one(const struct dbk_as_of_file *file, void *context)
+static bool put_file(const struct dbk_as_of_file *file, const char *model, struct dbk_buf *row)
 {
-    struct listing *listing = context;
-    struct dbk_buf *row = &listing->row;
-    const struct dbk_json_node *root = NULL;
     bool first = true;
-    if (file->view)
-        return DBK_OK;
-    if (listing->wish->model != NULL && strcmp(listing->wish->model, file->model) != 0)
-        return DBK_OK;
-    dbk_buf_reset(row);
-    dbk_buf_append_char(row, '{');
-    put_text(row, &first, "model", file->model);
-    put_time(row, &first, file->time.occurred ? "occurred_at" : "at", file->time.time_us);
-    put_number(row, &first, "position", file->position);
-    put_number(row, &first, "of", file->target);
-    put_text(row, &first, "state",
-             file->model[0] == 0             ? "damaged"
-             : file->position < file->target ? "half built"
-             : file->current                 ? "whole"
-                                             : "of another definition");
-    put_number(row, &first, "bytes", file->size);
-    put_text(row, &first, "file", file->name);
-    dbk_buf_append_char(row, '}');
-    int rc = dbk_json_parse(listing->json, dbk_buf_slice(row), &root, listing->err);
-    return rc < 0 ? rc : dbk_table_row(listing->table, root, listing->err);
+    if (file->view || (model != NULL && strcmp(model, file->model) != 0))
+        return false;
+    dbk_as_of_put_text(row, &first, "model", file->model);
+    dbk_as_of_put_time(row, &first, file->time.occurred ? "occurred_at" : "at", file->time.time_us);
+    dbk_as_of_put_number(row, &first, "position", file->position);
+    dbk_as_of_put_number(row, &first, "of", file->target);
+    dbk_as_of_put_text(row, &first, "state",
+                       file->model[0] == 0             ? "damaged"
+                       : file->position < file->target ? "half built"
+                       : file->current                 ? "whole"
+                                                       : "of another definition");
+    dbk_as_of_put_number(row, &first, "bytes", file->size);
+    dbk_as_of_put_text(row, &first, "file", file->name);
+    return true;
 }
 
 static int list_files(const struct dbk_arguments *arguments, struct dbk_link *link,
@@ -143,65 +103,20 @@ static int list_files(const struct dbk_arguments *arguments, struct dbk_link *li
 {
     static const char *const columns[] = {"model", "at",    "occurred_at", "position", "of",
                                           "state", "bytes", "file",        NULL};
-    struct dbk_table_options options = dbk_data_options(
-        arguments, &(struct dbk_data_show){.table_columns = columns, .csv_columns = columns});
-    struct listing listing = {.wish = wish,
-                              .table = dbk_table_create(&options),
-                              .json = dbk_json_create(ROW_SIZE_MAX),
-                              .err = err};
-    dbk_buf_init(&listing.row, ROW_SIZE_MAX);
-    int rc = listing.table == NULL || listing.json == NULL
-                 ? dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM))
-                 : dbk_engine_as_of_list(dbk_link_engine(link), list_one, &listing, err);
-    if (rc == DBK_OK)
-        rc = dbk_table_end(listing.table, err);
-    dbk_buf_release(&listing.row);
-    dbk_json_free(listing.json);
-    dbk_table_free(listing.table);
-    return rc;
+    return dbk_as_of_list(arguments, link, columns, wish->model, put_file, err);
 }
 
 /* ---- One model ---- */
 
-static int show_object(const struct dbk_arguments *arguments, const struct dbk_buf *text,
-                       struct dbk_error *err)
-{
-    const struct dbk_json_node *root = NULL;
-    struct dbk_table_options options = dbk_data_options(arguments, &(struct dbk_data_show){0});
-    struct dbk_json *json = dbk_json_create(ROW_SIZE_MAX);
-    int rc = json == NULL ? dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM))
-                          : dbk_json_parse(json, dbk_buf_slice(text), &root, err);
-    if (rc == DBK_OK)
-        rc = dbk_table_object(&options, root, NULL, err);
-    dbk_json_free(json);
-    return rc;
-}
-
 static int remove_files(const struct dbk_arguments *arguments, struct dbk_link *link,
                         const struct wish *wish, struct dbk_error *err)
 {
-    struct dbk_buf out;
     uint64_t count = 0;
-    bool first = true;
     /* Without a model also those that cannot be read; those of views are made of models. */
     int rc = dbk_engine_as_of_remove(dbk_link_engine(link),
                                      wish->model == NULL ? DBK_AS_OF_ANY : DBK_AS_OF_MODELS,
                                      wish->model, wish->timed ? &wish->time : NULL, &count, err);
-    if (rc < 0)
-        return rc;
-    dbk_buf_init(&out, ROW_SIZE_MAX);
-    dbk_buf_append_char(&out, '{');
-    put_number(&out, &first, "removed", count);
-    dbk_buf_append_char(&out, '}');
-    rc = show_object(arguments, &out, err);
-    dbk_buf_release(&out);
-    return rc;
-}
-
-static bool tell(void *context, uint64_t done, uint64_t total)
-{
-    dbk_progress_update(context, done, done, total);
-    return !dbk_link_stopped();
+    return rc < 0 ? rc : dbk_as_of_show_removed(arguments, count, err);
 }
 
 /* The files may differ from what the serving tables were built with. */
@@ -231,21 +146,22 @@ static int show_built(const struct dbk_arguments *arguments, struct dbk_engine *
         return rc;
     dbk_buf_init(&out, ROW_SIZE_MAX);
     dbk_buf_append_char(&out, '{');
-    put_text(&out, &first, "model", wish->model);
-    put_time(&out, &first, wish->time.occurred ? "occurred_at" : "at", wish->time.time_us);
-    put_number(&out, &first, "position", as_of->position);
-    put_time(&out, &first, "position_time", as_of->position_time_us);
-    put_number(&out, &first, "letters", as_of->letters);
-    put_text(&out, &first, "definition",
-             changed ? "its files as they are now, which is not what serves"
-                     : "its files as they are now");
-    put_text(&out, &first, "built",
-             as_of->found       ? "before"
-             : as_of->begun > 0 ? "the rest"
-                                : "now");
-    put_text(&out, &first, "file", as_of->file);
+    dbk_as_of_put_text(&out, &first, "model", wish->model);
+    dbk_as_of_put_time(&out, &first, wish->time.occurred ? "occurred_at" : "at",
+                       wish->time.time_us);
+    dbk_as_of_put_number(&out, &first, "position", as_of->position);
+    dbk_as_of_put_time(&out, &first, "position_time", as_of->position_time_us);
+    dbk_as_of_put_number(&out, &first, "letters", as_of->letters);
+    dbk_as_of_put_text(&out, &first, "definition",
+                       changed ? "its files as they are now, which is not what serves"
+                               : "its files as they are now");
+    dbk_as_of_put_text(&out, &first, "built",
+                       as_of->found       ? "before"
+                       : as_of->begun > 0 ? "the rest"
+                                          : "now");
+    dbk_as_of_put_text(&out, &first, "file", as_of->file);
     dbk_buf_append_char(&out, '}');
-    rc = show_object(arguments, &out, err);
+    rc = dbk_as_of_show(arguments, &out, err);
     dbk_buf_release(&out);
     const char *const *names = dbk_engine_model_tables(engine, index, &tables);
     if (rc == DBK_OK && tables > 0 && dbk_output_of(arguments) == DBK_OUTPUT_TABLE)
@@ -278,7 +194,7 @@ static int build(const struct dbk_arguments *arguments, struct dbk_link *link,
                               &(struct dbk_as_of_options){.file = wish->out,
                                                           .model = wish->model,
                                                           .time = wish->time,
-                                                          .progress = tell,
+                                                          .progress = dbk_as_of_tell,
                                                           .context = progress},
                               &as_of, err);
     dbk_progress_clear(progress);
