@@ -106,8 +106,7 @@ void dbk_access_key_free(struct dbk_access_key *key)
     sodium_memzero(key->secrets, sizeof(key->secrets));
     dbk_free(key->name);
     dbk_free(key->service_name);
-    dbk_free(key->scope_text);
-    dbk_free(key->scopes);
+    dbk_key_scopes_free(key->scopes);
     dbk_free(key);
 }
 
@@ -242,7 +241,7 @@ int dbk_access_identify(struct dbk_access *access, struct dbk_slice authorizatio
     (void)pthread_rwlock_unlock(&access->lock);
     if (!good)
         return not_good(access, authorization, key, err);
-    *caller_out = (struct dbk_caller){.access = access, .key = key};
+    *caller_out = (struct dbk_caller){.access = access, .key = key, .scopes = key->scopes};
     memcpy(caller_out->hash, hash, sizeof(hash));
     key->used_us = now_us;
     key->requests++;
@@ -253,7 +252,8 @@ bool dbk_caller_is_live(const struct dbk_caller *caller)
 {
     struct dbk_os *os = dbk_engine_os(caller->access->engine);
     (void)pthread_rwlock_rdlock(&caller->access->lock);
-    bool live = is_good(caller->key, caller->hash, os->now_us(os));
+    bool live =
+        caller->scopes == caller->key->scopes && is_good(caller->key, caller->hash, os->now_us(os));
     (void)pthread_rwlock_unlock(&caller->access->lock);
     return live;
 }

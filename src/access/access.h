@@ -21,8 +21,8 @@
 #ifndef DBK_ACCESS_ACCESS_H
 #define DBK_ACCESS_ACCESS_H
 
-#include "access/scope.h"
 #include "engine/engine.h"
+#include "service/scope.h"
 
 #define DBK_ACCESS_FILE "access.key"
 #define DBK_ACCESS_KEYS_STREAM "$access-keys"
@@ -63,6 +63,7 @@ bool dbk_key_text_parse(struct dbk_slice text, struct dbk_slice *id_out,
 struct dbk_caller {
     struct dbk_access *access;
     struct dbk_access_key *key;
+    const void *scopes;              /* that the key had then */
     uint8_t hash[DBK_KEY_HASH_SIZE]; /* of the secret that it showed */
 };
 
@@ -73,7 +74,8 @@ struct dbk_caller {
  */
 int dbk_access_identify(struct dbk_access *access, struct dbk_slice authorization,
                         struct dbk_caller *caller_out, struct dbk_error *err) DBK_MUST_CHECK;
-/* False when the key, or the secret of it that was shown, was revoked or its time is over since. */
+/* False when the key, or the secret of it that was shown, was revoked or its time is over since, or
+   it has got other scopes. */
 bool dbk_caller_is_live(const struct dbk_caller *caller);
 /* Takes a token of the key's bucket. 0: there was one; else how many microseconds until there is
    one. */
@@ -98,7 +100,7 @@ uint64_t dbk_access_refused(const struct dbk_access *access, enum dbk_refusal_re
 /* The key's id; valid as long as the access. */
 const char *dbk_caller_id(const struct dbk_caller *caller);
 
-/* True when a key's scopes are enough for this with that; see access/scope.h. */
+/* True when a key's scopes are enough for this with that; see service/scope.h. */
 bool dbk_caller_may(const struct dbk_caller *caller, enum dbk_scope_kind kind,
                     struct dbk_slice name);
 bool dbk_caller_covers_category(const struct dbk_caller *caller, enum dbk_scope_kind kind,
@@ -157,6 +159,10 @@ int dbk_access_add(struct dbk_access *access, const struct dbk_key_request *requ
    revoked. DBK_ECONFLICT: it has two already; DBK_ENOTFOUND. */
 int dbk_access_rotate(struct dbk_access *access, struct dbk_slice id, int64_t old_until_us,
                       char text_out[DBK_KEY_TEXT_SIZE], struct dbk_error *err) DBK_MUST_CHECK;
+/* What a key may from now on: these scopes, beside what a service's file gives. DBK_EINVAL: a scope
+   is none, or an operator's key would have none; DBK_ELIMIT, DBK_ENOTFOUND. */
+int dbk_access_scope(struct dbk_access *access, struct dbk_slice id, const struct dbk_slice *scopes,
+                     size_t count, struct dbk_error *err) DBK_MUST_CHECK;
 /* Limits a key's requests from now on. DBK_EINVAL, DBK_ENOTFOUND. */
 int dbk_access_limit(struct dbk_access *access, struct dbk_slice id, struct dbk_key_limit limit,
                      struct dbk_error *err) DBK_MUST_CHECK;

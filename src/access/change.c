@@ -80,6 +80,13 @@ static int check_limit(struct dbk_key_limit limit, struct dbk_error *err)
                                DBK_KEY_RATE_MAX, DBK_KEY_RATE_MAX);
 }
 
+static int check_scope_count(size_t count, struct dbk_error *err)
+{
+    return count <= DBK_KEY_SCOPES_MAX
+               ? DBK_OK
+               : dbk_error_set(err, DBK_ELIMIT, "a key has at most %d scopes", DBK_KEY_SCOPES_MAX);
+}
+
 static int check_request(const struct dbk_access *access, const struct dbk_key_request *request,
                          struct dbk_error *err)
 {
@@ -99,9 +106,20 @@ static int check_request(const struct dbk_access *access, const struct dbk_key_r
         return dbk_error_set(err, DBK_EINVAL,
                              "say what the key may do: with a scope such as read:order, read-only "
                              "or admin");
-    if (request->scope_count > DBK_KEY_SCOPES_MAX)
-        return dbk_error_set(err, DBK_ELIMIT, "a key has at most %d scopes", DBK_KEY_SCOPES_MAX);
-    return check_limit(request->limit, err);
+    int rc = check_scope_count(request->scope_count, err);
+    return rc < 0 ? rc : check_limit(request->limit, err);
+}
+
+static void put_scopes(struct dbk_buf *data, bool *first, const struct dbk_slice *scopes,
+                       size_t count)
+{
+    dbk_json_write_key(data, first, "scopes");
+    dbk_buf_append_char(data, '[');
+    for (size_t i = 0; i < count; i++) {
+        dbk_buf_append_text(data, i == 0 ? "" : ",");
+        dbk_json_write_string(data, scopes[i]);
+    }
+    dbk_buf_append_char(data, ']');
 }
 
 static void put_added(struct dbk_buf *data, bool *first, const struct dbk_key_request *request,
@@ -110,13 +128,7 @@ static void put_added(struct dbk_buf *data, bool *first, const struct dbk_key_re
     put(data, first, "name", request->name);
     if (request->service.size > 0)
         put(data, first, "service", request->service);
-    dbk_json_write_key(data, first, "scopes");
-    dbk_buf_append_char(data, '[');
-    for (size_t i = 0; i < request->scope_count; i++) {
-        dbk_buf_append_text(data, i == 0 ? "" : ",");
-        dbk_json_write_string(data, request->scopes[i]);
-    }
-    dbk_buf_append_char(data, ']');
+    put_scopes(data, first, request->scopes, request->scope_count);
     put_hash(data, first, hash);
     if (request->expires_us != 0)
         put_time(data, first, "expires", request->expires_us);
@@ -245,6 +257,43 @@ int dbk_access_revoke(struct dbk_access *access, struct dbk_slice id, bool old,
     return rc;
 }
 
+int dbk_access_scope(struct dbk_access *access, struct dbk_slice id, const struct dbk_slice *scopes,
+                     size_t count, struct dbk_error *err)
+{
+    struct dbk_access_key *key = NULL;
+    struct dbk_key_scopes *made = NULL;
+    struct dbk_buf data;
+    bool first = true;
+    int rc = check_scope_count(count, err);
+    if (rc == DBK_OK)
+        rc = dbk_key_scopes_make(scopes, count, &made, err);
+    if (rc < 0)
+        return rc;
+    (void)pthread_mutex_lock(&access->changing);
+    rc = find(access, id, &key, err);
+    if (rc == DBK_OK && key->service_name == NULL && count == 0)
+        rc = dbk_error_set(err, DBK_EINVAL,
+                           "the key %s is no service's, and would have no scope: revoke it",
+                           key->id);
+    if (rc == DBK_OK) {
+        begin_data(&data, &first, key->id);
+        put_scopes(&data, &first, scopes, count);
+        rc = append(access, "KeyScoped", &data, err);
+        dbk_buf_release(&data);
+    }
+    if (rc == DBK_OK) {
+        (void)pthread_rwlock_wrlock(&access->lock);
+        dbk_key_scopes_set(key, made);
+        (void)pthread_rwlock_unlock(&access->lock);
+        made = NULL;
+    }
+    (void)pthread_mutex_unlock(&access->changing);
+    dbk_key_scopes_free(made);
+    /* Live answers end that were asked for with the others. */
+    dbk_store_wake(dbk_engine_store(access->engine));
+    return rc;
+}
+
 int dbk_access_limit(struct dbk_access *access, struct dbk_slice id, struct dbk_key_limit limit,
                      struct dbk_error *err)
 {
@@ -308,9 +357,10 @@ static void put_key(struct dbk_buf *out, const struct dbk_access_key *key, int64
     put(out, &first, "state", dbk_slice_of(state_of(key, now_us)));
     dbk_json_write_key(out, &first, "scopes");
     dbk_buf_append_char(out, '[');
-    for (size_t i = 0; i < key->scope_count; i++) {
+    const struct dbk_key_scopes *scopes = key->scopes;
+    for (size_t i = 0; i < scopes->count; i++) {
         dbk_buf_append_text(out, i == 0 ? "" : ",");
-        dbk_json_write_string(out, key->scopes[i].text);
+        dbk_json_write_string(out, scopes->items[i].text);
     }
     dbk_buf_append_char(out, ']');
     put_time(out, &first, "created", key->created_us);

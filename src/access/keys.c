@@ -5,6 +5,7 @@
  *     KeyAdded   {"key","name","service","scopes":[…],"hash","expires","rate","burst"}
  *     KeyLimited {"key","rate","burst"}  without them: no limit
  *     KeyRotated {"key","hash","old_until"}
+ *     KeyScoped  {"key","scopes":[…]}
  *     KeyRevoked {"key","old":true}     without `old`: all of it
  */
 #include <sodium.h>
@@ -81,28 +82,47 @@ const struct dbk_service_definition *dbk_access_find_service(const struct dbk_ac
     return NULL;
 }
 
-/* Keeps scopes with texts of their own. DBK_EINVAL: one of them is none. */
-static int keep_scopes(struct dbk_access_key *key, const struct dbk_slice *scopes, size_t count,
-                       struct dbk_error *err)
+void dbk_key_scopes_free(struct dbk_key_scopes *scopes)
+{
+    while (scopes != NULL) {
+        struct dbk_key_scopes *older = scopes->older;
+        dbk_free(scopes->text);
+        dbk_free(scopes);
+        scopes = older;
+    }
+}
+
+int dbk_key_scopes_make(const struct dbk_slice *scopes, size_t count,
+                        struct dbk_key_scopes **scopes_out, struct dbk_error *err)
 {
     size_t size = 0;
     for (size_t i = 0; i < count; i++)
         size += scopes[i].size;
-    key->scope_text = dbk_alloc(size + 1);
-    key->scopes = dbk_alloc_zero(count + 1, sizeof(*key->scopes));
-    if (key->scope_text == NULL || key->scopes == NULL)
-        return dbk_error_set(err, DBK_ENOMEM, "out of memory keeping an API key");
-    char *at = key->scope_text;
-    for (size_t i = 0; i < count; i++) {
-        if (scopes[i].size > 0)
-            memcpy(at, scopes[i].data, scopes[i].size);
-        int rc = dbk_scope_parse(dbk_slice(at, scopes[i].size), &key->scopes[i], err);
-        if (rc < 0)
-            return rc;
-        at += scopes[i].size;
-        key->scope_count++;
+    struct dbk_key_scopes *made = dbk_alloc_zero(1, sizeof(*made) + count * sizeof(made->items[0]));
+    if (made != NULL)
+        made->text = dbk_alloc(size + 1);
+    int rc = made == NULL || made->text == NULL
+                 ? dbk_error_set(err, DBK_ENOMEM, "out of memory keeping an API key")
+                 : DBK_OK;
+    for (char *at = rc < 0 ? NULL : made->text; rc == DBK_OK && made->count < count;) {
+        struct dbk_slice text = dbk_slice(at, scopes[made->count].size);
+        if (text.size > 0)
+            memcpy(at, scopes[made->count].data, text.size);
+        rc = dbk_scope_parse(text, &made->items[made->count++], err);
+        at += text.size;
     }
+    if (rc < 0) {
+        dbk_key_scopes_free(made);
+        return rc;
+    }
+    *scopes_out = made;
     return DBK_OK;
+}
+
+void dbk_key_scopes_set(struct dbk_access_key *key, struct dbk_key_scopes *scopes)
+{
+    scopes->older = key->scopes;
+    key->scopes = scopes;
 }
 
 int dbk_access_make_key(const struct dbk_access *access, struct dbk_slice id,
@@ -120,10 +140,13 @@ int dbk_access_make_key(const struct dbk_access *access, struct dbk_slice id,
         key->service_name = dbk_copy_text(request->service);
         key->service = dbk_access_find_service(access, request->service);
     }
+    struct dbk_key_scopes *scopes = NULL;
     int rc = key->name == NULL || (request->service.size > 0 && key->service_name == NULL)
                  ? dbk_error_set(err, DBK_ENOMEM, "out of memory keeping an API key")
-                 : keep_scopes(key, request->scopes, request->scope_count, err);
-    if (rc < 0) {
+                 : dbk_key_scopes_make(request->scopes, request->scope_count, &scopes, err);
+    if (rc == DBK_OK) {
+        dbk_key_scopes_set(key, scopes);
+    } else {
         dbk_access_key_free(key);
         return rc;
     }
@@ -169,6 +192,20 @@ static int take_added(struct dbk_access *access, const struct dbk_json_node *roo
     return dbk_access_insert(access, key);
 }
 
+static int take_scoped(struct dbk_access_key *key, const struct dbk_json_node *root,
+                       struct dbk_error *err)
+{
+    struct dbk_slice scopes[DBK_KEY_SCOPES_MAX];
+    size_t count = 0;
+    if (!scopes_of(root, scopes, &count))
+        return DBK_ECORRUPT;
+    struct dbk_key_scopes *made = NULL;
+    int rc = dbk_key_scopes_make(scopes, count, &made, err);
+    if (rc == DBK_OK)
+        dbk_key_scopes_set(key, made);
+    return rc == DBK_EINVAL || rc == DBK_ELIMIT ? DBK_ECORRUPT : rc;
+}
+
 static int take_rotated(struct dbk_access_key *key, const struct dbk_json_node *root)
 {
     uint8_t hash[DBK_KEY_HASH_SIZE];
@@ -207,6 +244,8 @@ int dbk_access_take(struct dbk_access *access, const struct dbk_event *event, st
         rc = take_rotated(key, root);
     else if (key != NULL && dbk_slice_equal_text(event->type, "KeyLimited"))
         rc = limit_of(root, &key->limit) ? DBK_OK : DBK_ECORRUPT;
+    else if (key != NULL && dbk_slice_equal_text(event->type, "KeyScoped"))
+        rc = take_scoped(key, root, err);
     else if (key != NULL && dbk_slice_equal_text(event->type, "KeyRevoked"))
         rc = (dbk_access_take_revoked(key, dbk_json_member(root, "old") != NULL), DBK_OK);
     return rc == DBK_ECORRUPT ? dbk_error_set(err, rc,

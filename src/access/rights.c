@@ -84,11 +84,24 @@ static bool fits_service(const struct dbk_engine *engine, const struct wish *wis
     return false;
 }
 
+/* The n-th of its own, and behind them of those that its service's file names; NULL: there are no
+   more. */
+static const struct dbk_scope *scope_at(const struct dbk_access_key *key, size_t n)
+{
+    const struct dbk_key_scopes *own = key->scopes;
+    const struct dbk_service_definition *service = key->service;
+    if (n < own->count)
+        return &own->items[n];
+    n -= own->count;
+    return service != NULL && n < service->scope_count ? &service->scopes[n] : NULL;
+}
+
 static bool has(const struct dbk_caller *caller, const struct wish *wish)
 {
     const struct dbk_access_key *key = caller->key;
-    for (size_t i = 0; i < key->scope_count; i++)
-        if (wish->fits(&key->scopes[i], wish->kind, wish->name))
+    const struct dbk_scope *scope = NULL;
+    for (size_t i = 0; (scope = scope_at(key, i)) != NULL; i++)
+        if (wish->fits(scope, wish->kind, wish->name))
             return true;
     return key->service != NULL && fits_service(caller->access->engine, wish, key->service);
 }
@@ -160,9 +173,10 @@ bool dbk_caller_read_categories(const struct dbk_caller *caller,
     const struct dbk_service_definition *service = key->service;
     bool all = service == NULL || service->own->table_count == 0;
     size_t count = 0;
-    for (size_t i = 0; all && i < key->scope_count; i++) {
-        struct dbk_slice pattern = key->scopes[i].pattern;
-        if (key->scopes[i].kind != DBK_SCOPE_READ)
+    const struct dbk_scope *scope = NULL;
+    for (size_t i = 0; all && (scope = scope_at(key, i)) != NULL; i++) {
+        struct dbk_slice pattern = scope->pattern;
+        if (scope->kind != DBK_SCOPE_READ)
             continue;
         all = memchr(pattern.data, '-', pattern.size) == NULL &&
               pattern.data[pattern.size - 1] != '*' && add(pattern, names, &count);
@@ -178,8 +192,9 @@ bool dbk_caller_read_categories(const struct dbk_caller *caller,
 bool dbk_caller_reads_some(const struct dbk_caller *caller)
 {
     const struct dbk_service_definition *service = caller->key->service;
-    for (size_t i = 0; i < caller->key->scope_count; i++)
-        if (caller->key->scopes[i].kind == DBK_SCOPE_READ)
+    const struct dbk_scope *scope = NULL;
+    for (size_t i = 0; (scope = scope_at(caller->key, i)) != NULL; i++)
+        if (scope->kind == DBK_SCOPE_READ)
             return true;
     return dbk_caller_reads_all(caller) ||
            (service != NULL && (service->append_count > 0 || service->read_count > 0 ||
@@ -215,8 +230,8 @@ bool dbk_caller_may_command(const struct dbk_caller *caller, struct dbk_slice na
 {
     const struct dbk_access_key *key = caller->key;
     const struct dbk_service_command *command = find_in_service(caller->access, name);
-    for (size_t i = 0; i < key->scope_count; i++) {
-        const struct dbk_scope *scope = &key->scopes[i];
+    const struct dbk_scope *scope = NULL;
+    for (size_t i = 0; (scope = scope_at(key, i)) != NULL; i++) {
         bool open = command == NULL && stream.size == 0; /* which stream is not known yet */
         if (open ? dbk_scope_allows(scope, DBK_SCOPE_COMMAND, name)
                  : dbk_scope_allows_command(scope, name, stream))

@@ -20,14 +20,20 @@ struct dbk_key_secret {
     int64_t until_us; /* 0: as long as the key */
 };
 
+/* Requests look at a key's without a lock: one that was replaced stays as long as the key. */
+struct dbk_key_scopes {
+    struct dbk_key_scopes *older;
+    char *text; /* what the patterns point into */
+    size_t count;
+    struct dbk_scope items[];
+};
+
 struct dbk_access_key {
     char id[DBK_KEY_ID_SIZE + 1];
     char *name;
     char *service_name; /* NULL: an operator's */
     const struct dbk_service_definition *service;
-    char *scope_text; /* what the scopes' patterns point into, NUL between */
-    struct dbk_scope *scopes;
-    size_t scope_count;
+    _Atomic(struct dbk_key_scopes *) scopes;
     int64_t created_us;
     int64_t expires_us;               /* 0: never */
     struct dbk_key_secret secrets[2]; /* the newer one first */
@@ -75,6 +81,13 @@ const struct dbk_service_definition *dbk_access_find_service(const struct dbk_ac
 int dbk_access_make_key(const struct dbk_access *access, struct dbk_slice id,
                         const struct dbk_key_request *request, struct dbk_access_key **key_out,
                         struct dbk_error *err) DBK_MUST_CHECK;
+/* DBK_EINVAL, DBK_ELIMIT: one of them is none; DBK_ENOMEM. */
+int dbk_key_scopes_make(const struct dbk_slice *scopes, size_t count,
+                        struct dbk_key_scopes **scopes_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* Gives a key other scopes, which are taken. One at a time. */
+void dbk_key_scopes_set(struct dbk_access_key *key, struct dbk_key_scopes *scopes);
+/* Frees them, and older ones; NULL is fine. */
+void dbk_key_scopes_free(struct dbk_key_scopes *scopes);
 /* Text of a key: with a new id where it has none, and with a new secret. */
 int dbk_access_make_text(struct dbk_access *access, struct dbk_slice id,
                          char text[DBK_KEY_TEXT_SIZE], uint8_t hash_out[DBK_KEY_HASH_SIZE],

@@ -231,3 +231,60 @@ int dbk_book_take_login(struct dbk_book_loader *loader, const char *file,
     service->role = role == NULL ? service->own->name : role->text.data;
     return rc < 0 || login == NULL ? rc : take_address(loader, file, login, service);
 }
+
+/* ---- API keys ---- */
+
+/* `file:secrets/users.key`, from the book's folder. */
+static int take_key_file(struct dbk_book_loader *loader, const char *file,
+                         const struct dbk_yaml_node *key, struct dbk_service_definition *service)
+{
+    struct dbk_fault fault = dbk_settings_fault(file, key);
+    const char *path = key->text.data + 5;
+    fault.why = "whoever can read the book could read a key in it";
+    fault.fix = "name a file: `key: file:secrets/<service>.key`";
+    if (strncmp(key->text.data, "file:", 5) != 0 || *path == '\0')
+        return dbk_fault_add(loader->faults, &fault,
+                             "a service's API key is named, not written here");
+    service->key =
+        *path == '/' ? path
+                     : dbk_arena_format(&loader->book->arena, "%s/%s", loader->book->folder, path);
+    return service->key == NULL ? DBK_ENOMEM : DBK_OK;
+}
+
+static int take_scope(struct dbk_book_loader *loader, const char *file,
+                      const struct dbk_yaml_node *node, struct dbk_scope *scopes, size_t *count)
+{
+    struct dbk_fault fault = dbk_settings_fault(file, node);
+    struct dbk_error wrong = {0};
+    if (node->kind == DBK_YAML_REFUSED)
+        return DBK_OK;
+    fault.fix = "write scopes as docs/access.md has them: `scopes: [query:totals]`";
+    if (node->kind != DBK_YAML_SCALAR || dbk_yaml_is_null(node))
+        return dbk_fault_add(loader->faults, &fault, "a scope is %s, where a text is expected",
+                             dbk_yaml_kind_text(node));
+    if (dbk_scope_parse(node->text, &scopes[*count], &wrong) < 0)
+        return dbk_fault_add(loader->faults, &fault, "%s", wrong.message);
+    (*count)++;
+    return DBK_OK;
+}
+
+int dbk_book_take_key(struct dbk_book_loader *loader, const char *file,
+                      const struct dbk_yaml_node *key, const struct dbk_yaml_node *list,
+                      struct dbk_service_definition *service)
+{
+    size_t capacity = 0;
+    int rc = key == NULL ? DBK_OK : take_key_file(loader, file, key, service);
+    if (rc < 0 || list == NULL)
+        return rc;
+    for (const struct dbk_yaml_node *node = list->first; node != NULL; node = node->next)
+        capacity++;
+    struct dbk_scope *scopes =
+        dbk_arena_alloc_zero(&loader->book->arena, capacity + 1, sizeof(*scopes));
+    if (scopes == NULL)
+        return DBK_ENOMEM;
+    for (const struct dbk_yaml_node *node = list->first; node != NULL && rc == DBK_OK;
+         node = node->next)
+        rc = take_scope(loader, file, node, scopes, &service->scope_count);
+    service->scopes = scopes;
+    return rc;
+}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* access add, ls, rotate, limit, revoke: API keys. */
+/* access add, ls, rotate, limit, scope, revoke: API keys. */
 #include "base/time.h"
 #include "cli/commands.h"
 #include "cli/data.h"
@@ -109,6 +109,26 @@ int dbk_run_access_limit(const struct dbk_arguments *arguments)
     put_number(&call.body, &first, arguments, "rate");
     put_number(&call.body, &first, arguments, "burst");
     dbk_buf_append_char(&call.body, '}');
+    return dbk_data_answer(arguments, &call, &(struct dbk_data_show){.mode = DBK_ENGINE_WRITE});
+}
+
+int dbk_run_access_scope(const struct dbk_arguments *arguments)
+{
+    struct dbk_call call;
+    struct dbk_error err = {0};
+    const char *scopes = dbk_arguments_text(arguments, "scope");
+    bool first = true;
+    if ((scopes == NULL) != dbk_arguments_has(arguments, "none")) {
+        (void)dbk_error_set(&err, DBK_EINVAL,
+                            "say what the key may: --scope read:order,view:daily, or --none");
+        return dbk_fail(arguments, &err);
+    }
+    dbk_call_init(&call, "POST", "/access/keys/");
+    dbk_call_path(&call, dbk_slice_of(arguments->positional[0]));
+    dbk_buf_append_text(&call.path, "/scopes");
+    dbk_buf_append_char(&call.body, '{');
+    put_scopes(&call.body, &first, scopes);
+    dbk_buf_append_text(&call.body, scopes == NULL ? "\"scopes\":[]}" : "}");
     return dbk_data_answer(arguments, &call, &(struct dbk_data_show){.mode = DBK_ENGINE_WRITE});
 }
 

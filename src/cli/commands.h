@@ -36,6 +36,7 @@ void dbk_help_overview(FILE *out, const char *group);
 int dbk_run_access_add(const struct dbk_arguments *arguments);
 int dbk_run_access_ls(const struct dbk_arguments *arguments);
 int dbk_run_access_rotate(const struct dbk_arguments *arguments);
+int dbk_run_access_scope(const struct dbk_arguments *arguments);
 int dbk_run_access_limit(const struct dbk_arguments *arguments);
 int dbk_run_access_revoke(const struct dbk_arguments *arguments);
 int dbk_run_advise(const struct dbk_arguments *arguments);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* API keys: GET, POST /access/keys; POST /access/keys/{key}/rotate and /limit; DELETE
+/* API keys: GET, POST /access/keys; POST /access/keys/{key}/rotate, /limit and
+   /scopes; DELETE
    /access/keys/{key}. */
 #include "server/handlers.h"
 
@@ -173,6 +174,29 @@ int dbk_api_access_limit(struct dbk_api_call *call, struct dbk_error *err)
     if (rc < 0)
         return rc;
     rc = dbk_access_limit(access, call->parts[2], limit, err);
+    if (rc == DBK_OK)
+        rc = dbk_access_put(access, call->parts[2], &call->scratch->out, err);
+    end(call, access);
+    return rc < 0 ? rc : dbk_call_send_json(call, 200);
+}
+
+int dbk_api_access_scope(struct dbk_api_call *call, struct dbk_error *err)
+{
+    const struct dbk_json_node *root = NULL;
+    struct dbk_access *access = NULL;
+    struct dbk_key_request request = {0};
+    int rc = dbk_api_body(call, &root, err);
+    if (rc < 0)
+        return rc;
+    const struct dbk_json_node *scopes = dbk_json_member(root, "scopes");
+    if (scopes == NULL || root->count != 1)
+        return dbk_error_set(err, DBK_EINVAL, "the body is {\"scopes\":[\"read:order\"]}");
+    rc = read_scopes(call, scopes, &request, err);
+    if (rc == DBK_OK)
+        rc = begin(call, &access, err);
+    if (rc < 0)
+        return rc;
+    rc = dbk_access_scope(access, call->parts[2], request.scopes, request.scope_count, err);
     if (rc == DBK_OK)
         rc = dbk_access_put(access, call->parts[2], &call->scratch->out, err);
     end(call, access);

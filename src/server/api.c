@@ -83,6 +83,8 @@ const struct dbk_route dbk_routes[] = {
      "Limits a key's requests: rate, a second (null: no limit), and burst, at once", true},
     {"POST", "/access/keys/{key}/rotate", dbk_api_access_rotate, "old_until",
      "Gives a key a new secret; the old one is good until then, or until it is revoked", false},
+    {"POST", "/access/keys/{key}/scopes", dbk_api_access_scope, "",
+     "What a key may from now on: scopes, beside what a service's file gives", true},
     {"DELETE", "/access/keys/{key}", dbk_api_access_revoke, "old",
      "Ends a key; old: only the secret from before its rotation", false},
     {"POST", "/commands/{name}", dbk_api_command, "dry_run",

@@ -59,6 +59,7 @@ static const struct rule rules[] = {
     {"POST", "/access/keys", SCOPE, DBK_SCOPE_ADMIN, 0},
     {"POST", "/access/keys/{key}/limit", SCOPE, DBK_SCOPE_ADMIN, 0},
     {"POST", "/access/keys/{key}/rotate", SCOPE, DBK_SCOPE_ADMIN, 0},
+    {"POST", "/access/keys/{key}/scopes", SCOPE, DBK_SCOPE_ADMIN, 0},
     {"DELETE", "/access/keys/{key}", SCOPE, DBK_SCOPE_ADMIN, 0},
     {"POST", "/commands/{name}", COMMAND, DBK_SCOPE_COMMAND, 1},
     {"GET", "/advice", SCOPE, DBK_SCOPE_READ_ONLY, 0},

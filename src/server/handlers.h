@@ -95,6 +95,7 @@ int dbk_api_certificate(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_access_keys(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_access_add(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_access_rotate(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_access_scope(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_access_limit(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_access_revoke(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_root(struct dbk_api_call *call, struct dbk_error *err);

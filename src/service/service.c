@@ -146,6 +146,18 @@ static void write_sharers(struct dbk_buf *out, bool *first,
     dbk_buf_append_char(out, ']');
 }
 
+static void write_scopes(struct dbk_buf *out, bool *first,
+                         const struct dbk_service_definition *service)
+{
+    dbk_json_write_key(out, first, "scopes");
+    dbk_buf_append_char(out, '[');
+    for (size_t i = 0; i < service->scope_count; i++) {
+        dbk_buf_append_text(out, i > 0 ? "," : "");
+        dbk_json_write_string(out, service->scopes[i].text);
+    }
+    dbk_buf_append_char(out, ']');
+}
+
 void dbk_service_write(const struct dbk_service_definition *services, size_t count, size_t index,
                        struct dbk_buf *out)
 {
@@ -162,5 +174,6 @@ void dbk_service_write(const struct dbk_service_definition *services, size_t cou
     write_names(out, &first, "events_append", service->appends, service->append_count);
     write_names(out, &first, "events_read", service->reads, service->read_count);
     write_names(out, &first, "models", service->models, service->model_count);
+    write_scopes(out, &first, service);
     dbk_buf_append_char(out, '}');
 }

@@ -13,6 +13,8 @@
  *     events: {append: [order], read: [users.people]}
  *     models: [user_orders]
  *     login: file:secrets/orders
+ *     key: file:secrets/orders.key
+ *     scopes: [query:totals]
  *
  * An owner says what others may read (`public`), and counts the version up when that changes; a
  * contract names the version that it was written for.
@@ -24,6 +26,7 @@
 #define DBK_SERVICE_SERVICE_H
 
 #include "capture/capture.h"
+#include "service/scope.h"
 
 #define DBK_SERVICE_VERSION_MAX 1000000
 #define DBK_SERVICE_ROLE_SIZE_MAX 63 /* with its NUL; PostgreSQL's own bound */
@@ -57,8 +60,11 @@ struct dbk_service_definition {
     size_t read_count;
     const char *const *models; /* that are its own */
     size_t model_count;
-    const char *role;  /* its name in the database */
-    const char *login; /* address of its own connection string; NULL: none is named */
+    const char *role;               /* its name in the database */
+    const char *login;              /* address of its own connection string; NULL: none is named */
+    const char *key;                /* the file with its API key; NULL: none is named */
+    const struct dbk_scope *scopes; /* that its keys have beside what follows from the above */
+    size_t scope_count;
 };
 
 /* How many of the services have the same database. */

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a key sees: reads of the book, lists, queries, views and commands give what its scopes name,
 and do not tell of the rest. The oracle is the operator's answer, filtered here."""
+import http.client
 import json
 import threading
 import time
@@ -255,3 +256,52 @@ def test_lists_of_groups(server):
     headers = key(server, "read-only")
     names = [g["name"] for g in server.get("/groups", headers=headers).json["groups"]]
     assert names == ["acme-mail", "globex-mail"]
+
+
+def test_other_scopes_count_at_once_and_for_good(book, serve):
+    """Also for live answers, which end; a restart reads them again."""
+    server = serve(book)
+    made = server.post("/access/keys", {"name": "k", "scopes": ["read:order", "read:user"]}).json
+    path, headers = f"/access/keys/{made['key']}/scopes", bearer(made["secret"])
+    fill(server, 20)
+    tail = urllib.request.urlopen(urllib.request.Request(
+        server.url + "/events?category=user", headers=headers | SSE), timeout=TIMEOUT_S)
+    assert tail.readline()
+    for body in ({"scopes": ["read:order", "all"]}, {"scopes": []}, {"scopes": "read:order"}, {},
+                 {"scopes": ["metrics"] * 65}, {"scopes": ["metrics"], "rate": 1}):
+        assert server.post(path, body).status in (400, 413), body
+    assert server.get("/events?category=user", headers=headers).status == 200
+    assert server.post(path, {"scopes": ["read:order"]}, headers=headers).status == 403
+    assert book.json("access", "scope", made["key"], "--scope", "read:order")["scopes"] == \
+        ["read:order"]
+    with pytest.raises(http.client.IncompleteRead):  # it breaks off
+        tail.read()
+    for _ in range(2):
+        assert server.get("/events?category=user", headers=headers).status == 403
+        assert server.get("/events?category=order", headers=headers).status == 200
+        server.stop()
+        server = serve(book)
+    book.run("access", "scope", made["key"], status=1)
+
+
+def test_scopes_of_a_services_file(book, serve):
+    """On top of what follows from the rest of it, and as good as a key's own."""
+    file = book.folder / "services" / "users.yaml"
+    before = file.read_text()
+    for scopes in ("[read:]", "[[read]]", "[all]"):
+        file.write_text(before + f"scopes: {scopes}\n")
+        assert "services/users.yaml:3:" in book.run("check", status=1).text
+    file.write_text(before + "key: secret\n")
+    assert "is named, not written here" in book.run("check", status=1).text
+    file.write_text(before + "scopes: [read:note-1, query:Both, 'command:Place/order-eu-*']\n"
+                    "key: file:secrets/users.key\n")
+    server = serve(book)
+    fill(server)
+    headers = key(server, service="users")
+    seen = {e["stream"] for e in server.get("/events?limit=10000", headers=headers).json["events"]}
+    assert seen == {"user-1", "note-1"}
+    assert server.get("/events?category=note", headers=headers).status == 200
+    assert server.get("/queries/Both", headers=headers).status == 200
+    for query in ("Own", "Beside"):
+        assert server.get(f"/queries/{query}", headers=headers).status == 403
+    assert book.json("service", "show", "users")["scopes"][0] == "read:note-1"

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "access/access.h"
+#include "service/scope.h"
 
 static const char *const patterns[] = {"order", "order-17", "order-eu-*", "ord*",   "*",
                                        "$*",    "$groups",  "order*",     "order-*"};
@@ -37,7 +37,7 @@ static struct dbk_scope scope_of(const char *word, const char *pattern, char tex
     return scope;
 }
 
-static void test_access_scope__streams_are_allowed_as_the_pattern_says(void **state)
+static void test_service_scope__streams_are_allowed_as_the_pattern_says(void **state)
 {
     (void)state;
     for (size_t i = 0; i < COUNT(patterns); i++) {
@@ -56,7 +56,7 @@ static void test_access_scope__streams_are_allowed_as_the_pattern_says(void **st
 }
 
 /* Covered is what allows every stream of it: each that begins so, however it goes on. */
-static void test_access_scope__covering_is_allowing_all(void **state)
+static void test_service_scope__covering_is_allowing_all(void **state)
 {
     static const char *const tails[] = {"", "1", "17", "eu-1", "eu-", "x", "-"};
     (void)state;
@@ -114,7 +114,7 @@ static void add_names(struct names *names, size_t size_min, size_t size_max)
 
 /* Against every stream there can be: some are met, all are covered. Longer streams than the longest
    pattern and prefix tell nothing that these do not. */
-static void test_access_scope__meeting_is_allowing_one(void **state)
+static void test_service_scope__meeting_is_allowing_one(void **state)
 {
     static struct names streams_made;
     static struct names made;
@@ -154,7 +154,7 @@ static void test_access_scope__meeting_is_allowing_one(void **state)
     }
 }
 
-static void test_access_scope__commands_are_about_streams(void **state)
+static void test_service_scope__commands_are_about_streams(void **state)
 {
     static const struct {
         const char *scope;
@@ -186,7 +186,7 @@ static void test_access_scope__commands_are_about_streams(void **state)
     }
 }
 
-static void test_access_scope__what_is_none_is_refused(void **state)
+static void test_service_scope__what_is_none_is_refused(void **state)
 {
     static const char *const wrong[] = {"",
                                         "read",
@@ -216,34 +216,14 @@ static void test_access_scope__what_is_none_is_refused(void **state)
     }
 }
 
-static void test_access_scope__a_key_is_read_whole_or_not(void **state)
-{
-    char text[] = "dbk_abcdefghij27_ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmno-_";
-    struct dbk_slice id;
-    struct dbk_slice secret;
-    (void)state;
-    assert_int_equal(sizeof(text), DBK_KEY_TEXT_SIZE);
-    assert_true(dbk_key_text_parse(dbk_slice_of(text), &id, &secret));
-    assert_true(dbk_slice_equal_text(id, "abcdefghij27"));
-    for (size_t size = 0; size < sizeof(text) - 1; size++)
-        assert_false(dbk_key_text_parse(dbk_slice(text, size), &id, &secret));
-    for (size_t i = 0; i < sizeof(text) - 1; i++) {
-        char kept = text[i];
-        text[i] = i < 17 ? '0' : ' ';
-        assert_false(dbk_key_text_parse(dbk_slice_of(text), &id, &secret));
-        text[i] = kept;
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_access_scope__streams_are_allowed_as_the_pattern_says),
-        cmocka_unit_test(test_access_scope__covering_is_allowing_all),
-        cmocka_unit_test(test_access_scope__meeting_is_allowing_one),
-        cmocka_unit_test(test_access_scope__commands_are_about_streams),
-        cmocka_unit_test(test_access_scope__what_is_none_is_refused),
-        cmocka_unit_test(test_access_scope__a_key_is_read_whole_or_not),
+        cmocka_unit_test(test_service_scope__streams_are_allowed_as_the_pattern_says),
+        cmocka_unit_test(test_service_scope__covering_is_allowing_all),
+        cmocka_unit_test(test_service_scope__meeting_is_allowing_one),
+        cmocka_unit_test(test_service_scope__commands_are_about_streams),
+        cmocka_unit_test(test_service_scope__what_is_none_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "access/scope.h"
+#include "service/scope.h"
 
 #include <string.h>
 

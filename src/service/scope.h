@@ -18,8 +18,8 @@
  * Threads: pure functions.
  * Source:  docs/access.md.
  */
-#ifndef DBK_ACCESS_SCOPE_H
-#define DBK_ACCESS_SCOPE_H
+#ifndef DBK_SERVICE_SCOPE_H
+#define DBK_SERVICE_SCOPE_H
 
 #include <stdbool.h>
 
