@@ -154,7 +154,8 @@ static int check_statement(const struct reach *reach, struct dbk_json *json, str
     for (size_t i = 0; rc == DBK_OK && i < uses.count; i++) {
         const struct dbk_use *use = &uses.items[i];
         const struct dbk_service_definition *owner =
-            use->flags & DBK_USE_POSSIBLE ? NULL : owner_of(reach, use->table);
+            use->flags & DBK_USE_POSSIBLE || *use->column == '?' ? NULL
+                                                                 : owner_of(reach, use->table);
         if (owner == NULL)
             continue;
         const struct dbk_service_contract *contract =

@@ -22,6 +22,7 @@ struct work {
     struct dbk_book *book;
     struct dbk_buf file;
     struct dbk_impact_text *texts;
+    struct dbk_impact_script *scripts;
     struct dbk_impact_scope scope;
     struct dbk_migration migration;
     struct dbk_impact impact;
@@ -85,6 +86,40 @@ static void put_queries(struct work *work)
             .database = query->database == NULL ? NULL : query->database->name,
             .sql = query->sql};
     }
+}
+
+static void put_script(struct work *work, const char *kind, const char *name, const char *file,
+                       struct dbk_slice source)
+{
+    work->scripts[work->scope.script_count++] =
+        (struct dbk_impact_script){kind, name, file, source};
+}
+
+static int put_scripts(struct work *work, struct dbk_error *err)
+{
+    const struct dbk_book *book = work->book;
+    size_t schemas = dbk_schemas_count(book->schemas);
+    work->scripts =
+        dbk_arena_alloc_zero(&work->arena, book->fold_count + book->saga_count + 2 * schemas + 1,
+                             sizeof(*work->scripts));
+    if (work->scripts == NULL)
+        return no_memory(err);
+    for (size_t i = 0; i < book->fold_count; i++)
+        put_script(work, "fold", book->folds[i].name, book->folds[i].file, book->folds[i].source);
+    for (size_t i = 0; i < book->saga_count; i++)
+        put_script(work, "saga", book->sagas[i].name, book->sagas[i].file, book->sagas[i].source);
+    for (size_t i = 0; i < schemas; i++) {
+        const struct dbk_schema *schema = dbk_schemas_at(book->schemas, i);
+        const struct dbk_schema_script *script = dbk_schema_script(schema);
+        const char *type = dbk_arena_copy(&work->arena, dbk_schema_type(schema)).data;
+        if (type == NULL)
+            return no_memory(err);
+        put_script(work, "schema", type, dbk_schema_file(schema), dbk_schema_source(schema)->raw);
+        if (script != NULL)
+            put_script(work, "upcaster", type, script->file, script->source);
+    }
+    work->scope.scripts = work->scripts;
+    return DBK_OK;
 }
 
 /* What reads or changes rows; the rest of what a server has seen is none of these. */
@@ -187,6 +222,11 @@ static void put_row(struct dbk_buf *out, const struct dbk_impact_row *row)
     put_text(out, &first, "verdict", dbk_impact_verdict_text(row->verdict));
     put_text(out, &first, "kind", row->kind);
     put_text(out, &first, "user", row->user);
+    dbk_json_write_key(out, &first, "version");
+    if (row->version == 0)
+        dbk_buf_append_text(out, "null");
+    else
+        dbk_json_write_u64(out, row->version);
     put_text(out, &first, "file", row->file);
     dbk_json_write_key(out, &first, "file_line");
     if (row->line == 0)
@@ -206,8 +246,9 @@ static void put_row(struct dbk_buf *out, const struct dbk_impact_row *row)
 static int show(const struct dbk_arguments *arguments, const struct work *work,
                 struct dbk_error *err)
 {
-    static const char *const columns[] = {"line", "change",    "verdict", "kind",  "user",
-                                          "file", "file_line", "why",     "first", NULL};
+    static const char *const columns[] = {"line", "change",  "verdict", "kind",
+                                          "user", "version", "file",    "file_line",
+                                          "why",  "first",   NULL};
     struct dbk_schema_rows rows;
     int rc = dbk_schema_rows_open(arguments, columns, &rows, err);
     for (size_t i = 0; rc == DBK_OK && i < work->impact.count; i++) {
@@ -242,7 +283,8 @@ static int judge(struct work *work, const struct dbk_arguments *arguments, struc
     if (rc < 0)
         return rc;
     put_queries(work);
-    if (dbk_arguments_has(arguments, "observed"))
+    rc = put_scripts(work, err);
+    if (rc == DBK_OK && dbk_arguments_has(arguments, "observed"))
         rc = observe(work, err);
     work->scope.services = book->service_definitions;
     work->scope.service_count = book->service_count;

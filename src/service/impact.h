@@ -3,8 +3,8 @@
  * impact -- who uses what a migration changes, and what becomes of it.
  *
  * Users are all that the book knows of a database: contracts, captured tables and what is made of
- * their changes, the outbox, commands, queries, views, read models and their handlers. What cannot
- * be judged is unknown, and never safe.
+ * their changes, the outbox, commands, queries, views, read models and their handlers, and Lua that
+ * gets captured rows or does one of the commands. What cannot be judged is unknown, and never safe.
  *
  * Threads: one at a time.
  * Source:  docs/services.md.
@@ -28,6 +28,14 @@ struct dbk_impact_text {
     struct dbk_slice sql;
 };
 
+/* A file of the book in Lua, or the schema of an event type. */
+struct dbk_impact_script {
+    const char *kind; /* "fold", "saga", "upcaster", "schema" */
+    const char *name; /* a fold's category, a saga's name; else the event type */
+    const char *file;
+    struct dbk_slice source;
+};
+
 /* The book, and the database that a migration is for. */
 struct dbk_impact_scope {
     const char *database;
@@ -42,6 +50,8 @@ struct dbk_impact_scope {
     size_t command_count;
     const struct dbk_impact_text *texts; /* queries, and statements that a server has seen */
     size_t text_count;
+    const struct dbk_impact_script *scripts;
+    size_t script_count;
     /* A session of the database, to have SQLite tell what a text reads and changes; NULL: its words
        alone tell. */
     struct dbk_connection *connection;
@@ -58,8 +68,10 @@ struct dbk_impact_row {
     const struct dbk_change *change;
     enum dbk_impact_verdict verdict;
     const char *kind; /* of the user: "service", "capture", "events", "handler", "model", "command",
-                         "query", "view", "observed"; NULL: the change has no user */
+                         "query", "view", "fold", "saga", "upcaster", "schema", "observed"; NULL:
+                         the change has no user */
     const char *user;
+    uint64_t version; /* of a contract, or of the events that a handler is for; 0: of none */
     const char *file; /* NULL: none */
     unsigned line;
     struct dbk_slice seen; /* the statement, of one that a server has seen */

@@ -59,9 +59,12 @@ enum dbk_use_flags {
     DBK_USE_DELETE = 1 << 5,     /* of a table */
     DBK_USE_CONFLICT = 1 << 6,   /* of a table: ON CONFLICT, which needs a key */
     DBK_USE_POSSIBLE = 1 << 7,   /* it may be another table's: the text does not tell */
+    DBK_USE_COUNTED = 1 << 8,    /* of "*": there must be as many as something else has */
+    DBK_USE_GIVEN = 1 << 9,      /* of "*": an INSERT without names takes them by their place */
 };
 
-/* A column of a table; "" as a column is the table itself, "*" all columns, and "()" as a table
+/* A column of a table; "" as a column is the table itself, "*" all columns, "?name" a column that
+   it has not, and that a name without its table would mean, too, if it had; and "()" as a table
    functions that are called. */
 struct dbk_use {
     const char *table;

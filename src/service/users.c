@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "service/users.h"
 
+#include "model/with.h"
+#include "service/scripts.h"
+
 static int no_memory(struct dbk_error *err)
 {
     return dbk_error_set(err, DBK_ENOMEM, "out of memory looking for users");
@@ -48,7 +51,8 @@ static int add_contracts(const struct dbk_service_definition *reader, struct dbk
                                                               .kind = "service",
                                                               .name = reader->own->name,
                                                               .file = reader->own->file,
-                                                              .line = contract->line});
+                                                              .line = contract->line,
+                                                              .version = contract->version});
         rc = use(user, contract->table, "", DBK_USE_READ);
         for (size_t j = 0; rc == DBK_OK && j < contract->column_count; j++)
             rc = use(user, contract->table, contract->columns[j], DBK_USE_READ);
@@ -210,13 +214,103 @@ static int add_images(const struct dbk_impact_scope *scope, const char *category
                                                                   .kind = "handler",
                                                                   .name = model->name,
                                                                   .file = handler->file,
-                                                                  .line = handler->line});
+                                                                  .line = handler->line,
+                                                                  .version = handler->version});
             rc = user == NULL ? DBK_ENOMEM
                               : use_image(user, table, dbk_target_dialect(model->database_path),
                                           handler->sql);
         }
     }
     return rc;
+}
+
+/* ---- Lua of captured rows ---- */
+
+/* A fold is of the table's category; a saga names one of its types, and the rest is of one. */
+static bool gets_rows(const struct dbk_impact_script *script, const char *category,
+                      const struct dbk_capture_table *table, struct dbk_arena *arena)
+{
+    static const char *const changes[] = {"insert", "update", "delete"};
+    bool named = strcmp(script->name, category) == 0 ||
+                 dbk_script_has_text(script->source, dbk_slice_of(category));
+    for (size_t i = 0; i < 3 && !named; i++) {
+        const char *type = dbk_arena_format(arena, "%s.%s", table->name, changes[i]);
+        named = type == NULL || strcmp(script->name, type) == 0 ||
+                (strcmp(script->kind, "saga") == 0 &&
+                 dbk_script_has_text(script->source, dbk_slice_of(type)));
+    }
+    return named;
+}
+
+/* Handlers that take the state of a fold use what the fold does. */
+static int add_state_takers(const struct dbk_impact_scope *scope,
+                            const struct dbk_impact_script *fold,
+                            const struct dbk_capture_table *table, struct dbk_users *users)
+{
+    struct dbk_slice category = dbk_slice_of(fold->name);
+    int rc = DBK_OK;
+    for (size_t i = 0; rc == DBK_OK && i < scope->model_count; i++) {
+        const struct dbk_model_definition *model = &scope->models[i];
+        struct dbk_slice *categories = NULL;
+        size_t count = 0;
+        bool takes = false;
+        rc = dbk_withs_categories(model, users->arena, &categories, &count);
+        for (size_t j = 0; rc == DBK_OK && j < count; j++)
+            takes = takes || dbk_slice_equal(categories[j], category);
+        if (rc < 0 || !takes)
+            continue;
+        struct dbk_user *user =
+            add(users, &(struct dbk_user){
+                           .way = DBK_USER_IMAGE,
+                           .kind = "model",
+                           .name = model->name,
+                           .file = model->schema_file,
+                           .via = dbk_arena_format(users->arena, "the state of %s", fold->file)});
+        rc = user == NULL || user->via == NULL ? DBK_ENOMEM
+                                               : dbk_script_uses(&user->uses, table, fold->source);
+    }
+    return rc;
+}
+
+static int add_scripts(const struct dbk_impact_scope *scope, const char *category,
+                       const struct dbk_capture_table *table, struct dbk_users *users)
+{
+    int rc = DBK_OK;
+    for (size_t i = 0; rc == DBK_OK && i < scope->script_count; i++) {
+        const struct dbk_impact_script *script = &scope->scripts[i];
+        if (!gets_rows(script, category, table, users->arena))
+            continue;
+        struct dbk_user *user = add(users, &(struct dbk_user){.way = DBK_USER_IMAGE,
+                                                              .kind = script->kind,
+                                                              .name = script->name,
+                                                              .file = script->file});
+        rc = user == NULL ? DBK_ENOMEM : dbk_script_uses(&user->uses, table, script->source);
+        if (rc == DBK_OK && strcmp(script->kind, "fold") == 0)
+            rc = add_state_takers(scope, script, table, users);
+    }
+    return rc;
+}
+
+/* A saga that does a command in a service's database uses what the command does. */
+static int add_sagas(const struct dbk_impact_scope *scope,
+                     const struct dbk_service_command *command, const struct dbk_user *statement,
+                     struct dbk_users *users)
+{
+    struct dbk_user done = *statement;
+    for (size_t i = 0; i < scope->script_count; i++) {
+        const struct dbk_impact_script *script = &scope->scripts[i];
+        if (strcmp(script->kind, "saga") != 0 ||
+            !dbk_script_has_text(script->source, dbk_slice_of(command->name)))
+            continue;
+        done.kind = script->kind;
+        done.name = script->name;
+        done.file = script->file;
+        done.line = 0;
+        done.via = dbk_arena_format(users->arena, "the command %s", command->name);
+        if (done.via == NULL || add(users, &done) == NULL)
+            return DBK_ENOMEM;
+    }
+    return DBK_OK;
 }
 
 static int add_captured(const struct dbk_impact_scope *scope,
@@ -236,6 +330,8 @@ static int add_captured(const struct dbk_impact_scope *scope,
         rc = add_readers(scope, category, table, users);
     if (rc == DBK_OK)
         rc = add_mentions(scope, category, table, users);
+    if (rc == DBK_OK)
+        rc = add_scripts(scope, category, table, users);
     return rc < 0 ? rc : add_images(scope, category, table, users);
 }
 
@@ -312,7 +408,7 @@ static void keep_certain(struct dbk_uses *uses)
 {
     size_t count = 0;
     for (size_t i = 0; i < uses->count; i++) {
-        if ((uses->items[i].flags & DBK_USE_POSSIBLE) == 0)
+        if ((uses->items[i].flags & DBK_USE_POSSIBLE) == 0 || *uses->items[i].column == '?')
             uses->items[count++] = uses->items[i];
     }
     uses->count = count;
@@ -430,6 +526,9 @@ int dbk_users_collect(const struct dbk_impact_scope *scope, struct dbk_users *us
                                                         .line = statement->line,
                                                         .sql = statement->sql},
                               users, err);
+            if (rc == DBK_OK && is_here(scope, command->service->database) &&
+                add_sagas(scope, command, &users->items[users->count - 1], users) < 0)
+                rc = no_memory(err);
         }
     }
     for (size_t i = 0; rc == DBK_OK && i < scope->text_count; i++) {

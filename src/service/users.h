@@ -12,7 +12,7 @@
 enum dbk_user_way {
     DBK_USER_SQL,     /* a text of SQL, or a contract to read */
     DBK_USER_CAPTURE, /* a table is captured */
-    DBK_USER_IMAGE,   /* a handler takes columns of captured rows */
+    DBK_USER_IMAGE,   /* a handler or a script takes columns of captured rows */
     DBK_USER_EVENTS,  /* captured rows are read, and which columns is not said */
     DBK_USER_MODEL,   /* a read model's own tables */
 };
@@ -21,8 +21,10 @@ struct dbk_user {
     enum dbk_user_way way;
     const char *kind;
     const char *name;
+    const char *via; /* what it uses by another: "the command PlaceOrder"; NULL: by itself */
     const char *file;
     unsigned line;
+    uint64_t version;      /* as a row's */
     struct dbk_slice seen; /* the statement, of one that a server has seen */
     struct dbk_uses uses;
 };

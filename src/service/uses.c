@@ -34,8 +34,15 @@ static void add(struct walk *walk, struct dbk_slice table, struct dbk_slice colu
 }
 
 static void walk_node(struct walk *walk, struct scope *scope, const struct dbk_json_node *node);
+/* What the columns are for that a SELECT's `*` stands for. */
+enum star {
+    STAR_SHOWN,   /* they are what it answers */
+    STAR_COUNTED, /* there must be as many as something else has */
+    STAR_GIVEN,   /* an INSERT without names takes them by their place */
+    STAR_UNREAD,  /* EXISTS: nobody looks at them */
+};
 static void walk_select(struct walk *walk, const struct scope *outer,
-                        const struct dbk_json_node *select);
+                        const struct dbk_json_node *select, enum star star);
 
 static void walk_member(struct walk *walk, struct scope *scope, const struct dbk_json_node *node,
                         const char *key)
@@ -97,13 +104,35 @@ static void put_table(struct walk *walk, struct scope *scope, const struct dbk_j
     put_item(walk, scope, alias.size > 0 ? alias : name, with ? (struct dbk_slice){0} : name);
 }
 
+/* What a table is not known to have, and the name would mean, too, if it got it. */
+static void add_would(struct walk *walk, struct dbk_slice table, struct dbk_slice column,
+                      bool certain)
+{
+    char *name = dbk_arena_alloc(walk->uses->arena, column.size + 1);
+    if (name == NULL) {
+        walk->rc = DBK_ENOMEM;
+        return;
+    }
+    name[0] = '?';
+    memcpy(name + 1, column.data, column.size);
+    add(walk, table, dbk_slice(name, column.size + 1),
+        certain ? DBK_USE_READ : DBK_USE_READ | DBK_USE_POSSIBLE);
+}
+
 /* Every table that is in scope may have the column. */
 static void add_possible(struct walk *walk, const struct scope *scope, struct dbk_slice column,
                          unsigned flags)
 {
     size_t count = 0;
+    bool one_level = scope != NULL && scope->outer == NULL;
     for (const struct scope *one = scope; one != NULL; one = one->outer)
         count += one->item_count;
+    for (const struct scope *one = count > 1 ? scope : NULL; one != NULL; one = one->outer) {
+        for (size_t i = 0; i < one->item_count; i++) {
+            if (one->items[i].table.size > 0)
+                add_would(walk, one->items[i].table, column, one_level);
+        }
+    }
     for (const struct scope *one = scope; one != NULL; one = one->outer) {
         for (size_t i = 0; i < one->item_count; i++) {
             const struct item *item = &one->items[i];
@@ -126,11 +155,11 @@ static const struct item *find_item(const struct scope *scope, struct dbk_slice 
     return NULL;
 }
 
-static void add_star(struct walk *walk, const struct scope *scope)
+static void add_star(struct walk *walk, const struct scope *scope, unsigned flags)
 {
     for (size_t i = 0; scope != NULL && i < scope->item_count; i++) {
         if (scope->items[i].table.size > 0)
-            add(walk, scope->items[i].table, DBK_SLICE_LITERAL("*"), DBK_USE_READ);
+            add(walk, scope->items[i].table, DBK_SLICE_LITERAL("*"), flags);
     }
 }
 
@@ -149,8 +178,9 @@ static size_t names_of(const struct dbk_json_node *fields, struct dbk_slice name
     return count;
 }
 
+/* star: the flags of `*` and `t.*`. */
 static void walk_column(struct walk *walk, const struct scope *scope,
-                        const struct dbk_json_node *column)
+                        const struct dbk_json_node *column, unsigned star)
 {
     struct dbk_slice names[2] = {{0}, {0}};
     const struct dbk_json_node *fields = list_of(column, "fields");
@@ -158,7 +188,7 @@ static void walk_column(struct walk *walk, const struct scope *scope,
     if (count == 0 || names[0].size == 0)
         return;
     if (count == 1 && dbk_slice_equal_text(names[0], "*")) {
-        add_star(walk, scope);
+        add_star(walk, scope, star);
         return;
     }
     if (count == 1) {
@@ -167,7 +197,7 @@ static void walk_column(struct walk *walk, const struct scope *scope,
     }
     const struct item *item = find_item(scope, names[1]);
     if (item != NULL && item->table.size > 0)
-        add(walk, item->table, names[0], DBK_USE_READ);
+        add(walk, item->table, names[0], dbk_slice_equal_text(names[0], "*") ? star : DBK_USE_READ);
     else if (item == NULL) /* (row).field, or a name that is in no scope here. */
         add_possible(walk, scope, names[1], DBK_USE_READ);
 }
@@ -211,7 +241,7 @@ static void walk_join(struct walk *walk, struct scope *scope, const struct dbk_j
         }
     }
     if (dbk_service_is_true(join, "isNatural"))
-        add_star(walk, scope);
+        add_star(walk, scope, DBK_USE_READ);
 }
 
 static void walk_from(struct walk *walk, struct scope *scope, const struct dbk_json_node *node)
@@ -292,13 +322,70 @@ static void walk_sort(struct walk *walk, struct scope *scope, const struct dbk_j
     }
 }
 
-static void walk_select(struct walk *walk, const struct scope *outer,
-                        const struct dbk_json_node *select)
+/* The one table whose columns, all of them, a SELECT is; empty: it is another one. */
+static struct dbk_slice whole_table(const struct dbk_json_node *select)
 {
-    static const char *const clauses[] = {"targetList",   "whereClause",  "groupClause",
-                                          "havingClause", "windowClause", "valuesLists",
-                                          "limitCount",   "limitOffset",  "distinctClause",
-                                          "intoClause",   "lockingClause"};
+    const struct dbk_json_node *targets = list_of(select, "targetList");
+    const struct dbk_json_node *from = list_of(select, "fromClause");
+    bool one =
+        targets != NULL && from != NULL && targets->count == 1 && from->count == 1 &&
+        dbk_service_text(dbk_json_member(dbk_json_first(from), "RangeVar"), "relname").size > 0;
+    const struct dbk_json_node *target =
+        one ? dbk_json_member(dbk_json_first(targets), "ResTarget") : NULL;
+    const struct dbk_json_node *value = target == NULL ? NULL : dbk_json_member(target, "val");
+    const struct dbk_json_node *column = value == NULL ? NULL : dbk_json_member(value, "ColumnRef");
+    const struct dbk_json_node *fields = list_of(column, "fields");
+    bool star = fields != NULL && fields->count == 1 &&
+                dbk_json_member(dbk_json_first(fields), "A_Star") != NULL;
+    return star ? dbk_service_text(dbk_json_member(dbk_json_first(from), "RangeVar"), "relname")
+                : (struct dbk_slice){0};
+}
+
+/* Both sides of UNION have as many columns; those of one table stay as many as they are. */
+static void walk_sides(struct walk *walk, struct scope *scope, const struct dbk_json_node *select,
+                       enum star star)
+{
+    const struct dbk_json_node *left = dbk_json_member(select, "larg");
+    const struct dbk_json_node *right = dbk_json_member(select, "rarg");
+    if (left == NULL || right == NULL)
+        return;
+    struct dbk_slice table = whole_table(left);
+    bool one = table.size > 0 && dbk_slice_equal(table, whole_table(right));
+    walk_select(walk, scope, left, one ? star : STAR_COUNTED);
+    walk_select(walk, scope, right, one ? star : STAR_COUNTED);
+}
+
+static void walk_outputs(struct walk *walk, struct scope *scope, const struct dbk_json_node *list,
+                         enum star star)
+{
+    static const unsigned flags[] = {[STAR_SHOWN] = DBK_USE_READ,
+                                     [STAR_COUNTED] = DBK_USE_READ | DBK_USE_COUNTED,
+                                     [STAR_GIVEN] = DBK_USE_READ | DBK_USE_GIVEN,
+                                     [STAR_UNREAD] = 0};
+    const struct dbk_json_node *one = list == NULL ? NULL : dbk_json_first(list);
+    for (uint32_t i = 0; one != NULL && i < list->count; i++, one = dbk_json_sibling(one)) {
+        const struct dbk_json_node *target = dbk_json_member(one, "ResTarget");
+        const struct dbk_json_node *value = target == NULL ? NULL : dbk_json_member(target, "val");
+        const struct dbk_json_node *column =
+            value == NULL ? NULL : dbk_json_member(value, "ColumnRef");
+        const struct dbk_json_node *fields = list_of(column, "fields");
+        struct dbk_slice names[2] = {{0}, {0}};
+        if (fields != NULL)
+            (void)names_of(fields, names);
+        bool all = dbk_slice_equal_text(names[0], "*");
+        if (!all)
+            walk_node(walk, scope, one);
+        else if (star != STAR_UNREAD)
+            walk_column(walk, scope, column, flags[star]);
+    }
+}
+
+static void walk_select(struct walk *walk, const struct scope *outer,
+                        const struct dbk_json_node *select, enum star star)
+{
+    static const char *const clauses[] = {
+        "whereClause", "groupClause", "havingClause",   "windowClause", "valuesLists",
+        "limitCount",  "limitOffset", "distinctClause", "intoClause",   "lockingClause"};
     struct scope *scope = dbk_arena_alloc_zero(walk->uses->arena, 1, sizeof(*scope));
     if (scope == NULL) {
         walk->rc = DBK_ENOMEM;
@@ -306,13 +393,9 @@ static void walk_select(struct walk *walk, const struct scope *outer,
     }
     scope->outer = outer;
     walk_withs(walk, scope, select);
-    const struct dbk_json_node *left = dbk_json_member(select, "larg");
-    const struct dbk_json_node *right = dbk_json_member(select, "rarg");
-    if (left != NULL)
-        walk_select(walk, scope, left);
-    if (right != NULL)
-        walk_select(walk, scope, right);
+    walk_sides(walk, scope, select, star);
     walk_froms(walk, scope, select, "fromClause");
+    walk_outputs(walk, scope, list_of(select, "targetList"), star);
     for (size_t i = 0; i < sizeof(clauses) / sizeof(clauses[0]); i++)
         walk_member(walk, scope, select, clauses[i]);
     walk_sort(walk, scope, select);
@@ -358,7 +441,10 @@ static void walk_insert(struct walk *walk, struct scope *scope, const struct dbk
     const struct dbk_json_node *columns = list_of(insert, "cols");
     const struct dbk_json_node *conflict = dbk_json_member(insert, "onConflictClause");
     struct dbk_slice table = dbk_service_text(relation, "relname");
-    walk_member(walk, scope, insert, "selectStmt");
+    const struct dbk_json_node *rows = dbk_json_member(insert, "selectStmt");
+    const struct dbk_json_node *select = rows == NULL ? NULL : dbk_json_member(rows, "SelectStmt");
+    if (select != NULL)
+        walk_select(walk, scope, select, columns == NULL ? STAR_GIVEN : STAR_COUNTED);
     if (relation == NULL)
         return;
     put_table(walk, scope, relation, columns == NULL ? DBK_USE_POSITIONAL : DBK_USE_INSERT);
@@ -401,7 +487,7 @@ static bool walk_statement(struct walk *walk, const struct scope *outer,
     } kinds[] = {
         {"InsertStmt", walk_insert}, {"UpdateStmt", walk_update}, {"DeleteStmt", walk_delete}};
     if (dbk_slice_equal_text(node->key, "SelectStmt")) {
-        walk_select(walk, outer, node);
+        walk_select(walk, outer, node, STAR_SHOWN);
         return true;
     }
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
@@ -420,12 +506,27 @@ static bool walk_statement(struct walk *walk, const struct scope *outer,
     return false;
 }
 
+/* EXISTS, IN, = ANY, ARRAY and what stands for one value. */
+static void walk_sublink(struct walk *walk, struct scope *scope, const struct dbk_json_node *link)
+{
+    const struct dbk_json_node *rows = dbk_json_member(link, "subselect");
+    const struct dbk_json_node *select = rows == NULL ? NULL : dbk_json_member(rows, "SelectStmt");
+    bool exists = dbk_slice_equal_text(dbk_service_text(link, "subLinkType"), "EXISTS_SUBLINK");
+    walk_member(walk, scope, link, "testexpr");
+    if (select != NULL)
+        walk_select(walk, scope, select, exists ? STAR_UNREAD : STAR_COUNTED);
+}
+
 static void walk_node(struct walk *walk, struct scope *scope, const struct dbk_json_node *node)
 {
     if (walk->rc < 0 || walk_statement(walk, scope, node))
         return;
     if (dbk_slice_equal_text(node->key, "ColumnRef")) {
-        walk_column(walk, scope, node);
+        walk_column(walk, scope, node, DBK_USE_READ);
+        return;
+    }
+    if (dbk_slice_equal_text(node->key, "SubLink")) {
+        walk_sublink(walk, scope, node);
         return;
     }
     if (dbk_slice_equal_text(node->key, "FuncCall")) {

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * impact_fuzz -- any text is refused as a migration, or read into changes that each have a place in
- * it, a kind and words; and what a text uses is said with names, or by all of its words.
+ * it, a kind and words; and what a text uses is said with names, or by all of its words. Of a
+ * script each member that is named stands in it.
  */
 #include "fuzz.h"
 
 #include <stdlib.h>
 
 #include "service/migration.h"
+#include "service/scripts.h"
 
 static size_t count_lines(struct dbk_slice text)
 {
@@ -57,10 +59,27 @@ static void check_uses(struct dbk_slice text)
     dbk_arena_release(&arena);
 }
 
+static void check_script(struct dbk_slice text)
+{
+    struct dbk_arena arena;
+    const struct dbk_capture_table table = {.name = "t"};
+    dbk_arena_init(&arena, (size_t)64 << 20);
+    struct dbk_uses uses = {.arena = &arena};
+    int rc = dbk_script_uses(&uses, &table, text);
+    for (size_t i = 2; rc == DBK_OK && i < uses.count; i++) {
+        const char *column = uses.items[i].column;
+        if (*column == '\0' || memmem(text.data, text.size, column, strlen(column)) == NULL)
+            abort();
+    }
+    (void)dbk_script_has_text(text, DBK_SLICE_LITERAL("t"));
+    dbk_arena_release(&arena);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     check_changes(dbk_slice(data, size), DBK_DIALECT_POSTGRES);
     check_changes(dbk_slice(data, size), DBK_DIALECT_SQLITE);
     check_uses(dbk_slice(data, size));
+    check_script(dbk_slice(data, size));
     return 0;
 }

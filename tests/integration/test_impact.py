@@ -191,6 +191,73 @@ CASES = {
     "an index on a model's own table": (
         "CREATE INDEX ON totals (amount)", set(), set(), {"totals"}),
 }
+# Besides: what takes all columns, names without their tables, and Lua.
+MORE = {
+    "commands/KeepNotes.sql": "-- service: users\n"
+                              "INSERT INTO kept (id, text) SELECT * FROM notes;\n",
+    "commands/CopyNotes.sql": "-- service: users\nINSERT INTO kept SELECT * FROM notes;\n",
+    "commands/FindLetters.sql": "-- service: mail\n"
+                                "SELECT l.subject FROM letters l, orders o WHERE o.id = number "
+                                "AND EXISTS (SELECT * FROM people);\n",
+    "folds/users.people.lua": """-- state.born and "born" in a comment are no use
+return {
+    initial = { name = "" },
+    on = {
+        ["people.insert"] = function(state, data) state.name = data.new.name end,
+        ["people.delete"] = function(state) return { name = "" } end,
+    },
+}
+""",
+    "sagas/order.lua": """local by = function(data) return data.order end
+return {
+    unmatched = "ignore",
+    on = { ["OrderPlaced"] = { by = by, starts = true, run = function(state, data)
+        return data, { step("cancel") }
+    end } },
+    steps = { cancel = {
+        send = function(state) return command("CancelOrder", { id = state.order }) end,
+        undo = none, timeout = "30 s", key = function(state) return state.order end,
+    } },
+}
+""",
+    "sagas/greet.lua": """return {
+    unmatched = "ignore",
+    on = { ["people.insert"] = { by = function(data) return data.new.id end, starts = true,
+        run = function(state, data) return { born = data.new["born"] }, { complete() } end } },
+    steps = {},
+}
+""",
+    "models/greetings/model.yaml": "database: reading\nsync: events\nsource: [order]\n",
+    "models/greetings/schema.sql":
+        "CREATE TABLE greetings (id integer PRIMARY KEY, text text);\n",
+    "models/greetings/OrderPlaced.sql": "-- with: person = users.people-{person}\n"
+                                        "INSERT INTO greetings VALUES (:id, :person.name);\n",
+}
+FOLD, GREET, STATE, SAGA = "users.people~fold", "greet~saga", "greetings", "order~saga"
+MORE_CASES = {
+    "a column of a fold": (
+        "ALTER TABLE people DROP COLUMN name",
+        {"orders", "users.people", "AddPerson", "names/insert", FOLD, STATE},
+        {"orders!", "ShowPerson", GREET}, set()),
+    "a column of a saga": (
+        "ALTER TABLE people RENAME COLUMN born TO birthday", {"users.people", GREET},
+        {"orders!", "ShowPerson", FOLD, STATE}, set()),
+    "a column that is not captured": (
+        "ALTER TABLE people DROP COLUMN email", {"mail", "AddPerson"}, {"ShowPerson"}, set()),
+    "what a saga has done": (
+        "ALTER TABLE orders DROP COLUMN cancelled", {"CancelOrder", SAGA}, set(), set()),
+    "a column less of all": (
+        "ALTER TABLE notes DROP COLUMN colour", {"NotePerson", "KeepNotes"}, {"CopyNotes"}, set()),
+    "a column more of all": (
+        "ALTER TABLE notes ADD COLUMN colour text", {"KeepNotes"}, {"CopyNotes"}, {"NotePerson"}),
+    "a column that another one's name is": (
+        "ALTER TABLE orders ADD COLUMN number int", {"FindLetters"}, set(), set()),
+    "a column under another one's name": (
+        "ALTER TABLE orders RENAME COLUMN total TO number", {"FindLetters", "PlaceOrder"}, set(),
+        set()),
+    "a column that nobody looks at": (
+        "ALTER TABLE people DROP COLUMN phone", set(), {"ShowPerson"}, set()),
+}
 # What changes anything of a database: all that use any of it.
 BLIND = ["DO $$ BEGIN DROP TABLE people; END $$", "SELECT split_people()", "SET search_path = x",
          "ALTER TYPE mood ADD VALUE 'glad'", "DROP SCHEMA shop CASCADE", "CALL p()",
@@ -213,6 +280,8 @@ def user_of(row):
     """A user by a name of its own: a model by its handlers', who reads events by `!`."""
     if row["kind"] == "events":
         return row["user"] + "!"
+    if row["kind"] in ("fold", "saga"):
+        return f"{row['user']}~{row['kind']}"
     if row["kind"] == "handler":
         change = row["file"].rsplit("/", 1)[1].split(".")
         return f"{row['user']}/{change[1] if len(change) == 3 else 'handler'}"
@@ -243,6 +312,20 @@ def test_exactly_the_users_are_named(book, tmp_path, case):
     assert found == {"breaks": breaks, "unknown": unknown, "goes on": safe}, result.stdout
     assert result.returncode == (1 if breaks or unknown else 0), result.stderr
     assert all(row["verdict"] == "goes on" for row in rows) == (not breaks and not unknown)
+
+
+@pytest.mark.parametrize("case", MORE_CASES)
+def test_lua_and_stars_are_judged(binary, data, tmp_path, case):
+    write(tmp_path / "book", "postgres:env:NOWHERE", MORE.items())
+    text, breaks, unknown, safe = MORE_CASES[case]
+    result, rows, found = judge(Book(binary, tmp_path / "book", data), text, tmp_path)
+    assert found == {"breaks": breaks, "unknown": unknown, "goes on": safe}, result.stdout
+    for row in rows:
+        if row["user"] == "greetings":
+            assert row["why"].startswith("by the state of folds/users.people.lua: ")
+        if row["kind"] == "saga" and row["user"] == "order":
+            assert row["why"].startswith("by the command CancelOrder: ")
+        assert row["version"] == (2 if row["kind"] == "service" else None)
 
 
 @pytest.mark.parametrize("text", BLIND)

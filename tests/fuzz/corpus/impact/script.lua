@@ -1,0 +1,1 @@
+--[[ x ]] local a = data.new.email .. t["b\"c"] [==[ long ]=] ]==] -- end
