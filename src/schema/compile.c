@@ -4,47 +4,11 @@
  * names is joined afterwards.
  */
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "schema/rule.h"
-
-struct dbk_fault dbk_schema_fault_at(const struct dbk_schema_reading *reading,
-                                     const struct dbk_json_node *node)
-{
-    struct dbk_fault fault = {.file = reading->type->file};
-    dbk_fault_place(&fault, reading->type->source, dbk_json_offset(node, reading->type->source));
-    return fault;
-}
-
-struct dbk_fault dbk_schema_fault_at_key(const struct dbk_schema_reading *reading,
-                                         const struct dbk_json_node *member)
-{
-    struct dbk_fault fault = {.file = reading->type->file};
-    dbk_fault_place(&fault, reading->type->source,
-                    dbk_json_key_offset(member, reading->type->source));
-    return fault;
-}
-
-const char *dbk_schema_kind(const struct dbk_json_node *node)
-{
-    static const char *const kinds[] = {
-        [DBK_JSON_NULL] = "null",        [DBK_JSON_FALSE] = "false",
-        [DBK_JSON_TRUE] = "true",        [DBK_JSON_INTEGER] = "a whole number",
-        [DBK_JSON_DECIMAL] = "a number", [DBK_JSON_STRING] = "a text",
-        [DBK_JSON_ARRAY] = "a list",     [DBK_JSON_OBJECT] = "an object",
-    };
-    return kinds[node->kind];
-}
-
-/* A keyword's value of another kind than it has. */
-static int refuse_value(struct dbk_schema_reading *reading, const struct dbk_json_node *value,
-                        const char *expected)
-{
-    struct dbk_fault fault = dbk_schema_fault_at(reading, value);
-    return dbk_fault_add(reading->faults, &fault, "`%.*s` is %s, where %s is expected",
-                         DBK_SLICE_ARGS(value->key), dbk_schema_kind(value), expected);
-}
+#include "schema/compiling.h"
 
 static int compile_rule(struct dbk_schema_reading *reading, const struct dbk_json_node *node,
                         const char *pointer, struct dbk_rule **rule_out);
@@ -53,12 +17,12 @@ static int compile_rule(struct dbk_schema_reading *reading, const struct dbk_jso
 
 /* A segment of a JSON pointer, escaped; NULL when out of memory. */
 static const char *pointer_below(struct dbk_schema_reading *reading, const struct dbk_rule *rule,
-                                 const char *keyword, const struct dbk_slice *name)
+                                 struct dbk_slice keyword, const struct dbk_slice *name)
 {
     struct dbk_buf text;
     const char *pointer = NULL;
     dbk_buf_init(&text, 1 << 24);
-    dbk_buf_append_format(&text, "%s/%s", rule->pointer, keyword);
+    dbk_buf_append_format(&text, "%s/%.*s", rule->pointer, DBK_SLICE_ARGS(keyword));
     if (name != NULL)
         dbk_buf_append_char(&text, '/');
     for (size_t i = 0; name != NULL && i < name->size; i++) {
@@ -76,7 +40,7 @@ static const char *pointer_below(struct dbk_schema_reading *reading, const struc
 }
 
 static int take_schema(struct dbk_schema_reading *reading, const struct dbk_rule *above,
-                       const struct dbk_json_node *value, const char *keyword,
+                       const struct dbk_json_node *value, struct dbk_slice keyword,
                        const struct dbk_slice *name, struct dbk_rule **rule_out)
 {
     const char *pointer = pointer_below(reading, above, keyword, name);
@@ -84,21 +48,21 @@ static int take_schema(struct dbk_schema_reading *reading, const struct dbk_rule
 }
 
 static int take_one(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                    const struct dbk_json_node *value, const char *keyword,
-                    const struct dbk_rule **rule_out)
+                    const struct dbk_json_node *value, void *field)
 {
+    const struct dbk_rule **rule_out = field;
     struct dbk_rule *taken = NULL;
-    int rc = take_schema(reading, rule, value, keyword, NULL, &taken);
+    int rc = take_schema(reading, rule, value, value->key, NULL, &taken);
     *rule_out = taken;
     return rc;
 }
 
 static int take_list(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                     const struct dbk_json_node *value, const char *keyword,
-                     struct dbk_rule_list *list_out)
+                     const struct dbk_json_node *value, void *field)
 {
+    struct dbk_rule_list *list_out = field;
     if (value->kind != DBK_JSON_ARRAY || value->count == 0)
-        return refuse_value(reading, value, "a list of at least one schema");
+        return dbk_keyword_refuse(reading, value, "a list of at least one schema");
     list_out->items =
         dbk_arena_alloc_zero(&reading->schemas->arena, value->count, sizeof(*list_out->items));
     if (list_out->items == NULL)
@@ -110,7 +74,7 @@ static int take_list(struct dbk_schema_reading *reading, struct dbk_rule *rule,
         (void)snprintf(digits, sizeof(digits), "%" PRIu32, i);
         struct dbk_slice name = dbk_slice_of(digits);
         struct dbk_rule *taken = NULL;
-        rc = take_schema(reading, rule, item, keyword, &name, &taken);
+        rc = take_schema(reading, rule, item, value->key, &name, &taken);
         list_out->items[i] = taken;
         item = dbk_json_sibling(item);
     }
@@ -118,259 +82,7 @@ static int take_list(struct dbk_schema_reading *reading, struct dbk_rule *rule,
     return rc;
 }
 
-/* ---- Values ---- */
-
-static int take_bound(struct dbk_schema_reading *reading, const struct dbk_json_node *value,
-                      struct dbk_bound *bound_out)
-{
-    if (!dbk_json_number(value, &bound_out->value))
-        return refuse_value(reading, value, "a number");
-    bound_out->set = true;
-    return DBK_OK;
-}
-
-static int take_count(struct dbk_schema_reading *reading, const struct dbk_json_node *value,
-                      uint64_t *count_out)
-{
-    struct dbk_decimal number;
-    int64_t count = -1;
-    if (!dbk_json_number(value, &number) || !dbk_decimal_to_i64(number, &count) || count < 0)
-        return refuse_value(reading, value, "a whole number of at least 0");
-    *count_out = (uint64_t)count;
-    return DBK_OK;
-}
-
-static int take_names(struct dbk_schema_reading *reading, const struct dbk_json_node *value,
-                      struct dbk_name_list *list_out)
-{
-    if (value->kind != DBK_JSON_ARRAY)
-        return refuse_value(reading, value, "a list of names");
-    struct dbk_slice *names =
-        dbk_arena_alloc_zero(&reading->schemas->arena, value->count + 1, sizeof(*names));
-    if (names == NULL)
-        return DBK_ENOMEM;
-    const struct dbk_json_node *item = dbk_json_first(value);
-    for (uint32_t i = 0; i < value->count; i++) {
-        struct dbk_fault fault = dbk_schema_fault_at(reading, item);
-        if (item->kind != DBK_JSON_STRING)
-            return dbk_fault_add(reading->faults, &fault, "a name is %s, where a text is expected",
-                                 dbk_schema_kind(item));
-        for (uint32_t j = 0; j < i; j++) {
-            if (dbk_slice_equal(names[j], item->text))
-                return dbk_fault_add(reading->faults, &fault, "`%.*s` stands twice",
-                                     DBK_SLICE_ARGS(item->text));
-        }
-        names[i] = item->text;
-        item = dbk_json_sibling(item);
-    }
-    *list_out = (struct dbk_name_list){.items = names, .count = value->count};
-    return DBK_OK;
-}
-
-static const struct {
-    const char *name;
-    unsigned bits;
-} type_names[] = {
-    {"null", DBK_TYPE_NULL},     {"boolean", DBK_TYPE_BOOLEAN}, {"integer", DBK_TYPE_INTEGER},
-    {"number", DBK_TYPE_NUMBER}, {"string", DBK_TYPE_STRING},   {"array", DBK_TYPE_ARRAY},
-    {"object", DBK_TYPE_OBJECT},
-};
-#define TYPE_COUNT (sizeof(type_names) / sizeof(type_names[0]))
-
-static int add_type(struct dbk_schema_reading *reading, const struct dbk_json_node *node,
-                    unsigned *types)
-{
-    const char *names[TYPE_COUNT];
-    struct dbk_fault fault = dbk_schema_fault_at(reading, node);
-    static const char known[] =
-        "there are null, boolean, integer, number, string, array and object";
-    fault.fix = known;
-    if (node->kind != DBK_JSON_STRING)
-        return dbk_fault_add(reading->faults, &fault, "a type is %s, where its name is expected",
-                             dbk_schema_kind(node));
-    for (size_t i = 0; i < TYPE_COUNT; i++) {
-        names[i] = type_names[i].name;
-        if (dbk_slice_equal_text(node->text, names[i])) {
-            *types |= type_names[i].bits;
-            return DBK_OK;
-        }
-    }
-    const char *name = dbk_arena_copy(&reading->faults->arena, node->text).data;
-    if (name == NULL ||
-        dbk_fault_suggest(reading->faults, name, names, TYPE_COUNT, known, &fault.fix) < 0)
-        return DBK_ENOMEM;
-    return dbk_fault_add(reading->faults, &fault, "there is no type `%s`", name);
-}
-
-static int take_type(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                     const struct dbk_json_node *value)
-{
-    unsigned types = 0;
-    if (value->kind != DBK_JSON_ARRAY) {
-        int rc = add_type(reading, value, &types);
-        rule->types = types;
-        return rc;
-    }
-    if (value->count == 0)
-        return refuse_value(reading, value, "a type, or a list of at least one");
-    const struct dbk_json_node *item = dbk_json_first(value);
-    int rc = DBK_OK;
-    for (uint32_t i = 0; i < value->count && rc == DBK_OK; i++) {
-        rc = add_type(reading, item, &types);
-        item = dbk_json_sibling(item);
-    }
-    rule->types = types;
-    return rc;
-}
-
-static int take_enum(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                     const struct dbk_json_node *value)
-{
-    if (value->kind != DBK_JSON_ARRAY || value->count == 0)
-        return refuse_value(reading, value, "a list of at least one value");
-    rule->values = value;
-    return DBK_OK;
-}
-
-static int take_const(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                      const struct dbk_json_node *value)
-{
-    (void)reading;
-    rule->constant = value;
-    return DBK_OK;
-}
-
-/* ---- Numbers ---- */
-
-static int take_minimum(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                        const struct dbk_json_node *value)
-{
-    return take_bound(reading, value, &rule->minimum);
-}
-
-static int take_maximum(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                        const struct dbk_json_node *value)
-{
-    return take_bound(reading, value, &rule->maximum);
-}
-
-static int take_exclusive_minimum(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                                  const struct dbk_json_node *value)
-{
-    return take_bound(reading, value, &rule->minimum_exclusive);
-}
-
-static int take_exclusive_maximum(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                                  const struct dbk_json_node *value)
-{
-    return take_bound(reading, value, &rule->maximum_exclusive);
-}
-
-static int take_multiple_of(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                            const struct dbk_json_node *value)
-{
-    struct dbk_decimal number;
-    if (!dbk_json_number(value, &number) || number.coefficient <= 0)
-        return refuse_value(reading, value, "a number above 0");
-    return take_bound(reading, value, &rule->multiple);
-}
-
-/* ---- Texts ---- */
-
-static int take_min_length(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                           const struct dbk_json_node *value)
-{
-    return take_count(reading, value, &rule->length_min);
-}
-
-static int take_max_length(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                           const struct dbk_json_node *value)
-{
-    return take_count(reading, value, &rule->length_max);
-}
-
-static int make_pattern(struct dbk_schema_reading *reading, const struct dbk_fault *place,
-                        struct dbk_slice text, const struct dbk_pattern **pattern_out)
-{
-    struct dbk_error failure = {0};
-    struct dbk_fault fault = *place;
-    size_t offset = 0;
-    int rc = dbk_patterns_add(reading->schemas->patterns, text, pattern_out, &offset, &failure);
-    if (rc != DBK_EINVAL)
-        return rc;
-    fault.fix = "docs/schemas.md says which patterns are understood";
-    return dbk_fault_add(reading->faults, &fault, "this is no pattern: at its byte %zu: %s", offset,
-                         failure.message);
-}
-
-static int take_pattern(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                        const struct dbk_json_node *value)
-{
-    if (value->kind != DBK_JSON_STRING)
-        return refuse_value(reading, value, "a text");
-    struct dbk_fault place = dbk_schema_fault_at(reading, value);
-    return make_pattern(reading, &place, value->text, &rule->pattern);
-}
-
-static int take_format(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                       const struct dbk_json_node *value)
-{
-    const char *names[DBK_FORMAT_COUNT];
-    if (value->kind != DBK_JSON_STRING)
-        return refuse_value(reading, value, "a text");
-    for (unsigned i = 1; i < DBK_FORMAT_COUNT; i++) {
-        names[i - 1] = dbk_format_name((enum dbk_format)i);
-        if (dbk_slice_equal_text(value->text, names[i - 1])) {
-            rule->format = (enum dbk_format)i;
-            return DBK_OK;
-        }
-    }
-    struct dbk_fault fault = dbk_schema_fault_at(reading, value);
-    const char *name = dbk_arena_copy(&reading->faults->arena, value->text).data;
-    fault.warning = true;
-    fault.why = "any text would pass";
-    if (name == NULL ||
-        dbk_fault_suggest(reading->faults, name, names, DBK_FORMAT_COUNT - 1,
-                          "docs/schemas.md lists the formats; a `pattern` may do, too",
-                          &fault.fix) < 0)
-        return DBK_ENOMEM;
-    return dbk_fault_add(reading->faults, &fault, "the format `%s` is not checked", name);
-}
-
 /* ---- Lists ---- */
-
-static int take_min_items(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                          const struct dbk_json_node *value)
-{
-    return take_count(reading, value, &rule->items_min);
-}
-
-static int take_max_items(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                          const struct dbk_json_node *value)
-{
-    return take_count(reading, value, &rule->items_max);
-}
-
-static int take_flag(struct dbk_schema_reading *reading, const struct dbk_json_node *value,
-                     bool *flag_out)
-{
-    if (value->kind != DBK_JSON_TRUE && value->kind != DBK_JSON_FALSE)
-        return refuse_value(reading, value, "true or false");
-    *flag_out = value->kind == DBK_JSON_TRUE;
-    return DBK_OK;
-}
-
-static int take_unique_items(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                             const struct dbk_json_node *value)
-{
-    return take_flag(reading, value, &rule->unique);
-}
-
-static int take_prefix_items(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                             const struct dbk_json_node *value)
-{
-    return take_list(reading, rule, value, "prefixItems", &rule->prefix);
-}
 
 static int take_items(struct dbk_schema_reading *reading, struct dbk_rule *rule,
                       const struct dbk_json_node *value)
@@ -381,31 +93,7 @@ static int take_items(struct dbk_schema_reading *reading, struct dbk_rule *rule,
         return dbk_fault_add(reading->faults, &fault,
                              "`items` is a list, where one schema is expected");
     }
-    return take_one(reading, rule, value, "items", &rule->items);
-}
-
-static int take_contains(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                         const struct dbk_json_node *value)
-{
-    return take_one(reading, rule, value, "contains", &rule->contains);
-}
-
-static int take_min_contains(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                             const struct dbk_json_node *value)
-{
-    return take_count(reading, value, &rule->contains_min);
-}
-
-static int take_max_contains(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                             const struct dbk_json_node *value)
-{
-    return take_count(reading, value, &rule->contains_max);
-}
-
-static int take_unevaluated_items(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                                  const struct dbk_json_node *value)
-{
-    return take_one(reading, rule, value, "unevaluatedItems", &rule->items_unevaluated);
+    return take_one(reading, rule, value, &rule->items);
 }
 
 /* ---- Objects ---- */
@@ -445,7 +133,7 @@ static int take_properties(struct dbk_schema_reading *reading, struct dbk_rule *
                            const struct dbk_json_node *value)
 {
     if (value->kind != DBK_JSON_OBJECT)
-        return refuse_value(reading, value, "an object of schemas");
+        return dbk_keyword_refuse(reading, value, "an object of schemas");
     rule->properties =
         dbk_arena_alloc_zero(&reading->schemas->arena, value->count + 1, sizeof(*rule->properties));
     if (rule->properties == NULL)
@@ -454,7 +142,7 @@ static int take_properties(struct dbk_schema_reading *reading, struct dbk_rule *
     for (uint32_t i = 0; i < value->count; i++) {
         struct dbk_property *property = &rule->properties[rule->property_count];
         property->name = member->key;
-        int rc = take_schema(reading, rule, member, "properties", &member->key, &property->rule);
+        int rc = take_schema(reading, rule, member, value->key, &member->key, &property->rule);
         if (rc < 0)
             return rc;
         if (property->rule != NULL)
@@ -469,7 +157,7 @@ static int take_pattern_properties(struct dbk_schema_reading *reading, struct db
                                    const struct dbk_json_node *value)
 {
     if (value->kind != DBK_JSON_OBJECT)
-        return refuse_value(reading, value, "an object of schemas");
+        return dbk_keyword_refuse(reading, value, "an object of schemas");
     rule->patterns =
         dbk_arena_alloc_zero(&reading->schemas->arena, value->count + 1, sizeof(*rule->patterns));
     if (rule->patterns == NULL)
@@ -478,10 +166,9 @@ static int take_pattern_properties(struct dbk_schema_reading *reading, struct db
     for (uint32_t i = 0; i < value->count; i++) {
         struct dbk_pattern_property *property = &rule->patterns[rule->pattern_count];
         struct dbk_fault place = dbk_schema_fault_at_key(reading, member);
-        int rc = make_pattern(reading, &place, member->key, &property->pattern);
+        int rc = dbk_keyword_make_pattern(reading, &place, member->key, &property->pattern);
         if (rc == DBK_OK)
-            rc = take_schema(reading, rule, member, "patternProperties", &member->key,
-                             &property->rule);
+            rc = take_schema(reading, rule, member, value->key, &member->key, &property->rule);
         if (rc < 0)
             return rc;
         if (property->rule != NULL && property->pattern != NULL)
@@ -489,42 +176,6 @@ static int take_pattern_properties(struct dbk_schema_reading *reading, struct db
         member = dbk_json_sibling(member);
     }
     return DBK_OK;
-}
-
-static int take_additional_properties(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                                      const struct dbk_json_node *value)
-{
-    return take_one(reading, rule, value, "additionalProperties", &rule->additional);
-}
-
-static int take_property_names(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                               const struct dbk_json_node *value)
-{
-    return take_one(reading, rule, value, "propertyNames", &rule->names);
-}
-
-static int take_unevaluated_properties(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                                       const struct dbk_json_node *value)
-{
-    return take_one(reading, rule, value, "unevaluatedProperties", &rule->members_unevaluated);
-}
-
-static int take_required(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                         const struct dbk_json_node *value)
-{
-    return take_names(reading, value, &rule->required);
-}
-
-static int take_min_properties(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                               const struct dbk_json_node *value)
-{
-    return take_count(reading, value, &rule->members_min);
-}
-
-static int take_max_properties(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                               const struct dbk_json_node *value)
-{
-    return take_count(reading, value, &rule->members_max);
 }
 
 /* Room for so many more dependencies. */
@@ -544,16 +195,16 @@ static int take_dependencies(struct dbk_schema_reading *reading, struct dbk_rule
                              const struct dbk_json_node *value, bool schemas)
 {
     if (value->kind != DBK_JSON_OBJECT)
-        return refuse_value(reading, value,
-                            schemas ? "an object of schemas" : "an object of lists of names");
+        return dbk_keyword_refuse(reading, value,
+                                  schemas ? "an object of schemas" : "an object of lists of names");
     int rc = grow_dependencies(reading, rule, value->count);
     const struct dbk_json_node *member = dbk_json_first(value);
     for (uint32_t i = 0; i < value->count && rc == DBK_OK; i++) {
         struct dbk_dependency *dependency = &rule->dependencies[rule->dependency_count++];
         dependency->name = member->key;
-        rc = schemas ? take_schema(reading, rule, member, "dependentSchemas", &member->key,
-                                   &dependency->rule)
-                     : take_names(reading, member, &dependency->required);
+        rc = schemas
+                 ? take_schema(reading, rule, member, value->key, &member->key, &dependency->rule)
+                 : dbk_keyword_names(reading, rule, member, &dependency->required);
         member = dbk_json_sibling(member);
     }
     return rc;
@@ -573,53 +224,11 @@ static int take_dependent_schemas(struct dbk_schema_reading *reading, struct dbk
 
 /* ---- In place ---- */
 
-static int take_all_of(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                       const struct dbk_json_node *value)
-{
-    return take_list(reading, rule, value, "allOf", &rule->all_of);
-}
-
-static int take_any_of(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                       const struct dbk_json_node *value)
-{
-    return take_list(reading, rule, value, "anyOf", &rule->any_of);
-}
-
-static int take_one_of(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                       const struct dbk_json_node *value)
-{
-    return take_list(reading, rule, value, "oneOf", &rule->one_of);
-}
-
-static int take_not(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                    const struct dbk_json_node *value)
-{
-    return take_one(reading, rule, value, "not", &rule->not_rule);
-}
-
-static int take_if(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                   const struct dbk_json_node *value)
-{
-    return take_one(reading, rule, value, "if", &rule->if_rule);
-}
-
-static int take_then(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                     const struct dbk_json_node *value)
-{
-    return take_one(reading, rule, value, "then", &rule->then_rule);
-}
-
-static int take_else(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                     const struct dbk_json_node *value)
-{
-    return take_one(reading, rule, value, "else", &rule->else_rule);
-}
-
 static int take_ref(struct dbk_schema_reading *reading, struct dbk_rule *rule,
                     const struct dbk_json_node *value)
 {
     if (value->kind != DBK_JSON_STRING)
-        return refuse_value(reading, value, "a text");
+        return dbk_keyword_refuse(reading, value, "a text");
     rule->reference = value;
     return DBK_OK;
 }
@@ -628,46 +237,15 @@ static int take_defs(struct dbk_schema_reading *reading, struct dbk_rule *rule,
                      const struct dbk_json_node *value)
 {
     if (value->kind != DBK_JSON_OBJECT)
-        return refuse_value(reading, value, "an object of schemas");
+        return dbk_keyword_refuse(reading, value, "an object of schemas");
     const struct dbk_json_node *member = dbk_json_first(value);
     int rc = DBK_OK;
     for (uint32_t i = 0; i < value->count && rc == DBK_OK; i++) {
         struct dbk_rule *taken = NULL;
-        rc = take_schema(reading, rule, member, "$defs", &member->key, &taken);
+        rc = take_schema(reading, rule, member, value->key, &member->key, &taken);
         member = dbk_json_sibling(member);
     }
     return rc;
-}
-
-/* ---- What checks nothing ---- */
-
-static int take_note(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                     const struct dbk_json_node *value)
-{
-    (void)reading;
-    (void)rule;
-    (void)value;
-    return DBK_OK;
-}
-
-static int take_text_note(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                          const struct dbk_json_node *value)
-{
-    (void)rule;
-    return value->kind == DBK_JSON_STRING ? DBK_OK : refuse_value(reading, value, "a text");
-}
-
-static int take_dialect(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                        const struct dbk_json_node *value)
-{
-    static const char known[] = "https://json-schema.org/draft/2020-12/schema";
-    struct dbk_fault fault = dbk_schema_fault_at(reading, value);
-    (void)rule;
-    if (value->kind == DBK_JSON_STRING && dbk_slice_equal_text(value->text, known))
-        return DBK_OK;
-    fault.why = "keywords of other drafts mean other things";
-    fault.fix = "write \"https://json-schema.org/draft/2020-12/schema\", or leave it out";
-    return dbk_fault_add(reading->faults, &fault, "`$schema` names another draft than 2020-12");
 }
 
 /* ---- What Daybook adds ---- */
@@ -676,7 +254,7 @@ static int take_personal(struct dbk_schema_reading *reading, struct dbk_rule *ru
                          const struct dbk_json_node *value)
 {
     rule->personal_node = value;
-    return take_flag(reading, value, &rule->personal);
+    return dbk_keyword_flag(reading, rule, value, &rule->personal);
 }
 
 /* For the version's own level only. */
@@ -697,7 +275,7 @@ static int take_subject(struct dbk_schema_reading *reading, struct dbk_rule *rul
                         const struct dbk_json_node *value)
 {
     if (value->kind != DBK_JSON_STRING)
-        return refuse_value(reading, value, "a field's name");
+        return dbk_keyword_refuse(reading, value, "a field's name");
     return take_at_root(reading, rule, value, &reading->schema->subject_node);
 }
 
@@ -705,7 +283,8 @@ static int take_tags(struct dbk_schema_reading *reading, struct dbk_rule *rule,
                      const struct dbk_json_node *value)
 {
     if (value->kind != DBK_JSON_ARRAY)
-        return refuse_value(reading, value, "a list of texts such as \"customer:{customer_id}\"");
+        return dbk_keyword_refuse(reading, value,
+                                  "a list of texts such as \"customer:{customer_id}\"");
     return take_at_root(reading, rule, value, &reading->schema->tags_node);
 }
 
@@ -713,61 +292,63 @@ static int take_tags(struct dbk_schema_reading *reading, struct dbk_rule *rule,
 
 static const struct keyword {
     const char *name;
-    int (*take)(struct dbk_schema_reading *reading, struct dbk_rule *rule,
-                const struct dbk_json_node *value);
+    int (*set)(struct dbk_schema_reading *reading, struct dbk_rule *rule,
+               const struct dbk_json_node *value);
+    dbk_keyword_fn take; /* into the rule's member at this offset, where it is not NULL */
+    size_t offset;
 } keywords[] = {
-    {"type", take_type},
-    {"enum", take_enum},
-    {"const", take_const},
-    {"minimum", take_minimum},
-    {"maximum", take_maximum},
-    {"exclusiveMinimum", take_exclusive_minimum},
-    {"exclusiveMaximum", take_exclusive_maximum},
-    {"multipleOf", take_multiple_of},
-    {"minLength", take_min_length},
-    {"maxLength", take_max_length},
-    {"pattern", take_pattern},
-    {"format", take_format},
-    {"items", take_items},
-    {"prefixItems", take_prefix_items},
-    {"contains", take_contains},
-    {"minContains", take_min_contains},
-    {"maxContains", take_max_contains},
-    {"minItems", take_min_items},
-    {"maxItems", take_max_items},
-    {"uniqueItems", take_unique_items},
-    {"unevaluatedItems", take_unevaluated_items},
-    {"properties", take_properties},
-    {"patternProperties", take_pattern_properties},
-    {"additionalProperties", take_additional_properties},
-    {"propertyNames", take_property_names},
-    {"unevaluatedProperties", take_unevaluated_properties},
-    {"required", take_required},
-    {"minProperties", take_min_properties},
-    {"maxProperties", take_max_properties},
-    {"dependentRequired", take_dependent_required},
-    {"dependentSchemas", take_dependent_schemas},
-    {"allOf", take_all_of},
-    {"anyOf", take_any_of},
-    {"oneOf", take_one_of},
-    {"not", take_not},
-    {"if", take_if},
-    {"then", take_then},
-    {"else", take_else},
-    {"$ref", take_ref},
-    {"$defs", take_defs},
-    {"$schema", take_dialect},
-    {"$comment", take_text_note},
-    {"title", take_text_note},
-    {"description", take_text_note},
-    {"default", take_note},
-    {"examples", take_note},
-    {"deprecated", take_note},
-    {"readOnly", take_note},
-    {"writeOnly", take_note},
-    {"x-personal", take_personal},
-    {"x-subject", take_subject},
-    {"x-tags", take_tags},
+    {"type", dbk_keyword_type, NULL, 0},
+    {"enum", dbk_keyword_enum, NULL, 0},
+    {"const", dbk_keyword_const, NULL, 0},
+    {"minimum", NULL, dbk_keyword_bound, offsetof(struct dbk_rule, minimum)},
+    {"maximum", NULL, dbk_keyword_bound, offsetof(struct dbk_rule, maximum)},
+    {"exclusiveMinimum", NULL, dbk_keyword_bound, offsetof(struct dbk_rule, minimum_exclusive)},
+    {"exclusiveMaximum", NULL, dbk_keyword_bound, offsetof(struct dbk_rule, maximum_exclusive)},
+    {"multipleOf", dbk_keyword_multiple, NULL, 0},
+    {"minLength", NULL, dbk_keyword_count, offsetof(struct dbk_rule, length_min)},
+    {"maxLength", NULL, dbk_keyword_count, offsetof(struct dbk_rule, length_max)},
+    {"pattern", dbk_keyword_pattern, NULL, 0},
+    {"format", dbk_keyword_format, NULL, 0},
+    {"items", take_items, NULL, 0},
+    {"prefixItems", NULL, take_list, offsetof(struct dbk_rule, prefix)},
+    {"contains", NULL, take_one, offsetof(struct dbk_rule, contains)},
+    {"minContains", NULL, dbk_keyword_count, offsetof(struct dbk_rule, contains_min)},
+    {"maxContains", NULL, dbk_keyword_count, offsetof(struct dbk_rule, contains_max)},
+    {"minItems", NULL, dbk_keyword_count, offsetof(struct dbk_rule, items_min)},
+    {"maxItems", NULL, dbk_keyword_count, offsetof(struct dbk_rule, items_max)},
+    {"uniqueItems", NULL, dbk_keyword_flag, offsetof(struct dbk_rule, unique)},
+    {"unevaluatedItems", NULL, take_one, offsetof(struct dbk_rule, items_unevaluated)},
+    {"properties", take_properties, NULL, 0},
+    {"patternProperties", take_pattern_properties, NULL, 0},
+    {"additionalProperties", NULL, take_one, offsetof(struct dbk_rule, additional)},
+    {"propertyNames", NULL, take_one, offsetof(struct dbk_rule, names)},
+    {"unevaluatedProperties", NULL, take_one, offsetof(struct dbk_rule, members_unevaluated)},
+    {"required", NULL, dbk_keyword_names, offsetof(struct dbk_rule, required)},
+    {"minProperties", NULL, dbk_keyword_count, offsetof(struct dbk_rule, members_min)},
+    {"maxProperties", NULL, dbk_keyword_count, offsetof(struct dbk_rule, members_max)},
+    {"dependentRequired", take_dependent_required, NULL, 0},
+    {"dependentSchemas", take_dependent_schemas, NULL, 0},
+    {"allOf", NULL, take_list, offsetof(struct dbk_rule, all_of)},
+    {"anyOf", NULL, take_list, offsetof(struct dbk_rule, any_of)},
+    {"oneOf", NULL, take_list, offsetof(struct dbk_rule, one_of)},
+    {"not", NULL, take_one, offsetof(struct dbk_rule, not_rule)},
+    {"if", NULL, take_one, offsetof(struct dbk_rule, if_rule)},
+    {"then", NULL, take_one, offsetof(struct dbk_rule, then_rule)},
+    {"else", NULL, take_one, offsetof(struct dbk_rule, else_rule)},
+    {"$ref", take_ref, NULL, 0},
+    {"$defs", take_defs, NULL, 0},
+    {"$schema", dbk_keyword_dialect, NULL, 0},
+    {"$comment", dbk_keyword_text_note, NULL, 0},
+    {"title", dbk_keyword_text_note, NULL, 0},
+    {"description", dbk_keyword_text_note, NULL, 0},
+    {"default", dbk_keyword_note, NULL, 0},
+    {"examples", dbk_keyword_note, NULL, 0},
+    {"deprecated", dbk_keyword_note, NULL, 0},
+    {"readOnly", dbk_keyword_note, NULL, 0},
+    {"writeOnly", dbk_keyword_note, NULL, 0},
+    {"x-personal", take_personal, NULL, 0},
+    {"x-subject", take_subject, NULL, 0},
+    {"x-tags", take_tags, NULL, 0},
 };
 #define KEYWORD_COUNT (sizeof(keywords) / sizeof(keywords[0]))
 
@@ -789,8 +370,12 @@ static int take_keyword(struct dbk_schema_reading *reading, struct dbk_rule *rul
                         const struct dbk_json_node *value)
 {
     for (size_t i = 0; i < KEYWORD_COUNT; i++) {
-        if (dbk_slice_equal_text(value->key, keywords[i].name))
-            return keywords[i].take(reading, rule, value);
+        const struct keyword *keyword = &keywords[i];
+        if (!dbk_slice_equal_text(value->key, keyword->name))
+            continue;
+        if (keyword->set != NULL)
+            return keyword->set(reading, rule, value);
+        return keyword->take(reading, rule, value, (char *)rule + keyword->offset);
     }
     return refuse_keyword(reading, value);
 }
