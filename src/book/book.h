@@ -63,7 +63,7 @@ struct dbk_book {
     size_t fold_count;
     const struct dbk_book_file *commands;
     size_t command_count;
-    const struct dbk_service_command *service_commands; /* commands/<Name>.sql */
+    const struct dbk_service_command *service_commands; /* commands/<Name>.sql, .json */
     size_t service_command_count;
     const struct dbk_book_file *sagas;
     size_t saga_count;

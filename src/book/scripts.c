@@ -165,11 +165,11 @@ static int check_upcasters(struct dbk_book_loader *loader, struct dbk_error *err
 
 int dbk_book_read_scripts(struct dbk_book_loader *loader, struct dbk_error *err)
 {
-    static const char *const sql[] = {".sql", NULL};
+    static const char *const services[] = {".sql", ".json", NULL};
     struct dbk_book *book = loader->book;
     int rc = dbk_book_read_folder(loader, "folds", ".lua", &book->folds, &book->fold_count, err);
     if (rc == DBK_OK)
-        rc = dbk_book_read_folder_beside(loader, "commands", ".lua", sql, &book->commands,
+        rc = dbk_book_read_folder_beside(loader, "commands", ".lua", services, &book->commands,
                                          &book->command_count, err);
     if (rc == DBK_OK)
         rc = dbk_book_read_folder(loader, "imports", ".lua", &book->imports, &book->import_count,

@@ -166,6 +166,15 @@ static int check_statement(const struct reach *reach, struct dbk_json *json, str
     return rc < 0 ? dbk_book_no_memory(err) : DBK_OK;
 }
 
+/* MongoDB's commands change one collection. */
+static int check_collection(const struct reach *reach, const char *name, struct dbk_error *err)
+{
+    const struct dbk_service_definition *owner = owner_of(reach, name);
+    const struct dbk_use use = {.table = name, .column = "", .flags = DBK_USE_UPDATE};
+    int rc = owner == NULL ? DBK_OK : check_change(reach, owner, &use);
+    return rc < 0 ? dbk_book_no_memory(err) : DBK_OK;
+}
+
 /* ---- What a command is kept from ---- */
 
 static void add_fence(const struct dbk_book *book, const struct dbk_service_command *command,
@@ -235,7 +244,9 @@ int dbk_book_check_reach(struct dbk_book_loader *loader, struct dbk_error *err)
             continue;
         for (size_t j = 0; rc == DBK_OK && j < command->statement_count; j++) {
             reach.line = command->statements[j].line;
-            rc = check_statement(&reach, json, command->statements[j].sql, err);
+            rc = command->statements[j].table != NULL
+                     ? check_collection(&reach, command->statements[j].table, err)
+                     : check_statement(&reach, json, command->statements[j].sql, err);
         }
     }
     dbk_json_free(json);

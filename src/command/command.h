@@ -38,6 +38,9 @@
  * an idempotency key its answer is kept in the same transaction, in that database's table
  * `_daybook_commands`, and given again. A constraint that is violated refuses it.
  *
+ * `commands/<Name>.json` is one update of one document in a service's MongoDB database. With a key
+ * it is done once there, too, also at a server without transactions: see target/target.h.
+ *
  * Threads: from any thread.
  */
 #ifndef DBK_COMMAND_COMMAND_H
@@ -81,7 +84,8 @@ struct dbk_command_statement {
     unsigned line;        /* of the file */
     const size_t *parameters;
     size_t parameter_count;
-    bool answers; /* its rows are the answer's */
+    const char *table; /* of MongoDB: the collection; of SQL: NULL */
+    bool answers;      /* its rows are the answer's */
     enum dbk_command_expect expect;
     uint64_t rows;       /* that are to be changed or found */
     const char *refusal; /* the code, where it is otherwise */
@@ -96,7 +100,7 @@ struct dbk_command_fence {
 };
 struct dbk_service_command {
     const char *name;
-    const char *file; /* "commands/CreatePost.sql" */
+    const char *file; /* "commands/CreatePost.sql"; ".json": of documents */
     const struct dbk_capture_service *service;
     const struct dbk_capture_service *const *others; /* whose tables it is over, too */
     size_t other_count;

@@ -284,8 +284,9 @@ static int refuse(const struct run *run, const struct dbk_command_statement *sta
     if (statement->text != NULL)
         return dbk_error_set(err, DBK_EREFUSED, "%s", statement->text);
     return dbk_error_set(err, DBK_EREFUSED,
-                         "%s:%u: %" PRIu64 " %s, where %s%" PRIu64 " %s expected",
-                         run->definition->file, statement->line, count, count == 1 ? "row" : "rows",
+                         "%s:%u: %" PRIu64 " %s%s, where %s%" PRIu64 " %s expected",
+                         run->definition->file, statement->line, count,
+                         statement->table != NULL ? "document" : "row", count == 1 ? "" : "s",
                          statement->expect == DBK_ROWS_AT_LEAST ? "at least " : "", statement->rows,
                          statement->rows == 1 ? "is" : "are");
 }
@@ -364,6 +365,13 @@ static int make_table(const struct run *run, struct dbk_error *err)
                                run->definition->service->name, KEEP_TABLE, failure.message);
 }
 
+static int other_body(const struct run *run, struct dbk_error *err)
+{
+    return dbk_error_set(err, DBK_ECONFLICT,
+                         "the idempotency key was used for another %.*s before, at service %s",
+                         DBK_SLICE_ARGS(run->command->name), run->definition->service->name);
+}
+
 static int answer_known(const struct run *run, struct dbk_error *err)
 {
     struct dbk_statement *statement = NULL;
@@ -373,9 +381,7 @@ static int answer_known(const struct run *run, struct dbk_error *err)
     if (rc == 0) {
         rc = dbk_error_set(err, DBK_EBUSY, "the key's first run ended without a trace: try again");
     } else if (!dbk_slice_equal_text(dbk_statement_column(statement, 0).bytes, run->hash)) {
-        rc = dbk_error_set(err, DBK_ECONFLICT,
-                           "the idempotency key was used for another %.*s before, at service %s",
-                           DBK_SLICE_ARGS(run->command->name), run->definition->service->name);
+        rc = other_body(run, err);
     } else {
         dbk_buf_append(run->rows, dbk_statement_column(statement, 1).bytes);
         run->result->known = true;
@@ -478,6 +484,46 @@ static int transact(const struct run *run, struct dbk_error *err)
     return rc;
 }
 
+/* ---- A document ---- */
+
+/* The change and its key are one write of the server's. */
+static int change_document(const struct run *run, struct dbk_error *err)
+{
+    const struct dbk_command_statement *definition = &run->definition->statements[0];
+    struct dbk_statement *statement = run->session->statements[0];
+    const struct dbk_value none = {.kind = DBK_VALUE_NULL};
+    struct dbk_error failure = {0};
+    enum dbk_document_outcome outcome = DBK_DOCUMENT_DONE;
+    bool keyed = run->command->idempotency_key.size > 0;
+    const struct dbk_document_wish wish = {.id = keyed ? dbk_slice_of(run->id)
+                                                       : (struct dbk_slice){0},
+                                           .hash = dbk_slice_of(run->hash),
+                                           .now_us = run->runner->os->now_us(run->runner->os),
+                                           .must = definition->expect != DBK_ROWS_ANY,
+                                           .dry_run = run->command->dry_run};
+    for (size_t i = 0; i < definition->parameter_count; i++) {
+        size_t at = definition->parameters[i];
+        bool given = at < run->definition->parameter_count;
+        dbk_statement_bind(statement, (int)i + 1, given ? &run->values[at] : &none);
+    }
+    run->result->tries = 1;
+    int rc = dbk_statement_change(statement, &wish, &outcome, &failure);
+    if (rc == DBK_EREFUSED)
+        (void)snprintf(run->result->refusal, sizeof(run->result->refusal), "%s", CONSTRAINT);
+    if (rc == DBK_EINVAL || rc == DBK_EDENIED)
+        rc = DBK_ESCRIPT;
+    if (rc < 0)
+        return failed(run->definition, 0, rc, &failure, err);
+    if (outcome == DBK_DOCUMENT_MISSED)
+        return refuse(run, definition, 0, err);
+    if (outcome == DBK_DOCUMENT_OTHER)
+        return other_body(run, err);
+    run->result->known = outcome == DBK_DOCUMENT_KNOWN;
+    run->result->committed_us = run->runner->os->now_us(run->runner->os);
+    dbk_buf_append_text(run->rows, "[]");
+    return DBK_OK;
+}
+
 /* A server ends a transaction that stands in another's way, or in its own: it is done again. */
 static int transact_until(struct run *run, struct dbk_error *err)
 {
@@ -541,7 +587,8 @@ int dbk_service_run(struct dbk_service_runner *runner, const struct dbk_command 
         rc = dbk_command_check_fences(definition, run.session->connection, &run.session->checked,
                                       err);
         if (rc == DBK_OK)
-            rc = transact_until(&run, err);
+            rc = definition->statements[0].table != NULL ? change_document(&run, err)
+                                                         : transact_until(&run, err);
         give(runner, run.session, rc == DBK_OK || rc == DBK_EREFUSED || rc == DBK_ECONFLICT);
     }
     if (rc < 0)

@@ -1,269 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* commands/<Name>.sql, read: its head, its statements, and what is expected of each. */
-#include <ctype.h>
-#include <strings.h>
-
+/* commands/<Name>.sql, read: its statements, and what is expected of each. */
 #include "base/fault.h"
-#include "command/naming.h"
+#include "command/head.h"
 #include "target/target.h"
 
 #define SQL_SIZE_MAX ((size_t)8 << 20)
-#define PARAMETERS_MAX 200
-#define STATEMENTS_MAX 200
-#define REFUSAL_SIZE_MAX 63
 #define COUNTED "\nRETURNING 1"
 
-/* What stands before a statement and speaks of it. */
-struct expectation {
-    enum dbk_command_expect kind;
-    uint64_t rows;
-    const char *refusal;
-    const char *text;
-    size_t offset;
-};
-
-struct parser {
-    const char *file;
-    struct dbk_slice text;
-    struct dbk_arena *arena;
-    struct dbk_diagnostics *faults;
-    struct dbk_command_naming named;
-    struct dbk_connection *memory; /* SQLite's, that knows no table */
-    struct dbk_service_command *command;
-    struct dbk_command_parameter *parameters;
-    struct dbk_command_statement *statements;
-    bool declared; /* there is a `-- parameters:` */
-    struct expectation expected;
-};
-
-static int fault_at(struct parser *parser, size_t offset, const char *fix, const char *what)
-{
-    struct dbk_fault fault = {.file = parser->file, .fix = fix};
-    dbk_fault_place(&fault, parser->text, offset);
-    return dbk_fault_add(parser->faults, &fault, "%s", what);
-}
-
-static size_t offset_of(const struct parser *parser, struct dbk_slice part)
-{
-    return (size_t)(part.data - parser->text.data);
-}
-
-static struct dbk_slice trim(struct dbk_slice text)
-{
-    while (text.size > 0 && isspace((unsigned char)text.data[0]))
-        text = dbk_slice(text.data + 1, text.size - 1);
-    while (text.size > 0 && isspace((unsigned char)text.data[text.size - 1]))
-        text.size--;
-    return text;
-}
-
-/* The text up to a byte, or all of it; what stands behind the byte is left. */
-static struct dbk_slice cut(struct dbk_slice *text, char at)
-{
-    const char *end = text->size == 0 ? NULL : memchr(text->data, at, text->size);
-    size_t size = end == NULL ? text->size : (size_t)(end - text->data);
-    struct dbk_slice part = dbk_slice(text->data, size);
-    size_t taken = end == NULL ? size : size + 1;
-    *text = dbk_slice(text->data + taken, text->size - taken);
-    return trim(part);
-}
-
-/* The next word; empty at the end. */
-static struct dbk_slice word(struct dbk_slice *text)
-{
-    *text = trim(*text);
-    size_t size = 0;
-    while (size < text->size && !isspace((unsigned char)text->data[size]))
-        size++;
-    struct dbk_slice found = dbk_slice(text->data, size);
-    *text = trim(dbk_slice(text->data + size, text->size - size));
-    return found;
-}
-
-/* ---- Heads ---- */
-
-static bool type_of(struct dbk_slice name, enum dbk_command_type *type_out)
-{
-    static const char *const names[] = {
-        [DBK_COMMAND_TEXT] = "text",     [DBK_COMMAND_INTEGER] = "integer",
-        [DBK_COMMAND_NUMBER] = "number", [DBK_COMMAND_BOOLEAN] = "boolean",
-        [DBK_COMMAND_JSON] = "json",
-    };
-    for (size_t i = DBK_COMMAND_TEXT; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (dbk_slice_equal_text(name, names[i])) {
-            *type_out = (enum dbk_command_type)i;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* The parameter's index; parameter_count where there is none. */
-static size_t find_parameter(const struct parser *parser, struct dbk_slice name)
-{
-    size_t i = 0;
-    while (i < parser->command->parameter_count &&
-           !dbk_slice_equal_text(name, parser->parameters[i].name))
-        i++;
-    return i;
-}
-
-static int add_parameter(struct parser *parser, const struct dbk_command_parameter *parameter,
-                         size_t offset)
-{
-    if (parser->command->parameter_count == PARAMETERS_MAX)
-        return fault_at(parser, offset, NULL, "the command has more than 200 parameters");
-    parser->parameters[parser->command->parameter_count++] = *parameter;
-    return DBK_OK;
-}
-
-/* "author integer", "picture text?" */
-static int take_declaration(struct parser *parser, struct dbk_slice declaration)
-{
-    static const char fix[] = "write `-- parameters: author integer, picture text?`";
-    struct dbk_command_parameter parameter = {0};
-    struct dbk_slice rest = declaration;
-    struct dbk_slice name = word(&rest);
-    struct dbk_slice type = word(&rest);
-    size_t offset = offset_of(parser, declaration);
-    if (!dbk_fault_is_name(name) || name.data[0] == '_' || rest.size > 0)
-        return fault_at(parser, offset, fix, "this is no parameter with its type");
-    if (type.size > 0 && type.data[type.size - 1] == '?') {
-        parameter.optional = true;
-        type.size--;
-    }
-    if (!type_of(type, &parameter.type))
-        return fault_at(parser, offset,
-                        "types are text, integer, number, boolean and json; with `?` it may be "
-                        "missing",
-                        "the parameter has no type that is known");
-    if (find_parameter(parser, name) < parser->command->parameter_count)
-        return fault_at(parser, offset, "name it once", "the parameter is there twice");
-    parameter.name = dbk_arena_copy(parser->arena, name).data;
-    return parameter.name == NULL ? DBK_ENOMEM : add_parameter(parser, &parameter, offset);
-}
-
-static int take_declarations(struct parser *parser, struct dbk_slice list)
-{
-    int rc = DBK_OK;
-    parser->declared = true;
-    while (rc == DBK_OK && list.size > 0)
-        rc = take_declaration(parser, cut(&list, ','));
-    return rc;
-}
-
-static bool is_code(struct dbk_slice code)
-{
-    for (size_t i = 0; i < code.size; i++) {
-        if (!isalnum((unsigned char)code.data[i]) && code.data[i] != '-' && code.data[i] != '_')
-            return false;
-    }
-    return code.size > 0 && code.size <= REFUSAL_SIZE_MAX;
-}
-
-/* "else no-such-user: there is no such user" */
-static int take_refusal(struct parser *parser, struct dbk_slice rest, const char *fix)
-{
-    struct dbk_slice whole = rest;
-    struct dbk_slice keyword = word(&rest);
-    struct dbk_slice code = cut(&rest, ':');
-    rest = trim(rest);
-    if (!dbk_slice_equal_text(keyword, "else") || !is_code(code))
-        return fault_at(parser, offset_of(parser, whole), fix,
-                        "what is said when it is otherwise cannot be read");
-    parser->expected.refusal = dbk_arena_copy(parser->arena, code).data;
-    parser->expected.text = rest.size == 0 ? NULL : dbk_arena_copy(parser->arena, rest).data;
-    return parser->expected.refusal == NULL || (rest.size > 0 && parser->expected.text == NULL)
-               ? DBK_ENOMEM
-               : DBK_OK;
-}
-
-/* "1 row", "at least 1 row", "0 rows, else taken: the name is taken" */
-static int take_expectation(struct parser *parser, struct dbk_slice text)
-{
-    static const char fix[] = "write `-- expect: 1 row`, `-- expect: at least 1 row`, or "
-                              "`-- expect: 1 row, else no-such-user: there is no such user`";
-    struct dbk_slice rest = text;
-    struct dbk_slice head = cut(&rest, ',');
-    bool more = rest.size > 0 || (text.size > 0 && text.data[text.size - 1] == ',');
-    struct dbk_slice first = word(&head);
-    struct expectation expected = {.kind = DBK_ROWS_EXACTLY, .offset = offset_of(parser, text)};
-    if (parser->expected.kind != DBK_ROWS_ANY)
-        return fault_at(parser, expected.offset, "write one line before a statement",
-                        "two expectations are of one statement");
-    if (dbk_slice_equal_text(first, "at") && dbk_slice_equal_text(word(&head), "least")) {
-        expected.kind = DBK_ROWS_AT_LEAST;
-        first = word(&head);
-    }
-    bool counted = dbk_slice_to_u64(first, &expected.rows) &&
-                   (dbk_slice_equal_text(head, "row") || dbk_slice_equal_text(head, "rows"));
-    if (!counted)
-        return fault_at(parser, expected.offset, fix, "this is no number of rows");
-    parser->expected = expected;
-    return more ? take_refusal(parser, trim(rest), fix) : DBK_OK;
-}
-
-/* True when only blanks stand before an offset in its line. */
-static bool begins_line(struct dbk_slice text, size_t offset)
-{
-    while (offset > 0 && (text.data[offset - 1] == ' ' || text.data[offset - 1] == '\t'))
-        offset--;
-    return offset == 0 || text.data[offset - 1] == '\n';
-}
-
-/* What a comment begins with: 0: nothing that is read; else the bytes of the key. */
-static size_t key_size(struct dbk_slice comment, const char *key)
-{
-    size_t size = strlen(key);
-    bool is = comment.size > size && strncasecmp(comment.data, key, size) == 0 &&
-              (comment.data[size] == ':' || isspace((unsigned char)comment.data[size]) ||
-               comment.data[size] == 's' || comment.data[size] == 'e');
-    return is ? size : 0;
-}
-
-enum place { PLACE_HEAD, PLACE_BETWEEN, PLACE_INSIDE };
-
-/* A comment of a line, from its dashes on. */
-static int take_comment(struct parser *parser, size_t offset, struct dbk_slice token,
-                        enum place place)
-{
-    static const char *const keys[] = {"service", "parameters", "expect"};
-    struct dbk_slice comment = trim(dbk_slice(token.data + 2, token.size - 2));
-    size_t which = 0;
-    while (which < 3 && key_size(comment, keys[which]) == 0)
-        which++;
-    if (which == 3)
-        return DBK_OK;
-    size_t size = strlen(keys[which]);
-    bool exact = memcmp(comment.data, keys[which], size) == 0 && comment.data[size] == ':';
-    struct dbk_slice value = trim(dbk_slice(comment.data + size + 1, comment.size - size - 1));
-    /* Of the heads only what looks like one is meant: words of a sentence may be the same. */
-    if (!exact && (which != 2 || memchr(comment.data, ':', comment.size) == NULL))
-        return DBK_OK;
-    if (!exact)
-        return fault_at(parser, offset, "did you mean `-- expect:`?", "this expects nothing");
-    if (place == PLACE_INSIDE || !begins_line(parser->text, offset))
-        return fault_at(parser, offset, "give it a line of its own before the statement",
-                        "this is read only before a statement");
-    if (which == 2)
-        return take_expectation(parser, value);
-    if (place != PLACE_HEAD)
-        return fault_at(parser, offset, "write it before the first statement",
-                        "this belongs to the file's head");
-    return which == 0 ? dbk_command_take_services(&parser->named, value)
-                      : take_declarations(parser, value);
-}
-
 /* Comments of a part of the file. */
-static int take_comments(struct parser *parser, size_t begin, size_t end, enum place place)
+static int take_comments(struct dbk_command_reading *reading, size_t begin, size_t end,
+                         enum dbk_command_place place)
 {
     int rc = DBK_OK;
     while (rc == DBK_OK && begin < end) {
-        struct dbk_sql_token token = dbk_sql_next(parser->text, begin);
+        struct dbk_sql_token token = dbk_sql_next(reading->text, begin);
         if (token.kind == DBK_SQL_END || token.kind == DBK_SQL_BROKEN)
             break;
         if (token.kind == DBK_SQL_SPACE && token.text.size >= 2 && token.text.data[0] == '-')
-            rc = take_comment(parser, begin, token.text, place);
+            rc = dbk_command_take_comment(reading, begin, token.text, place);
         begin += token.text.size;
     }
     return rc;
@@ -306,36 +60,10 @@ static struct shape shape_of(struct dbk_slice sql)
     }
 }
 
-static bool is_own(struct dbk_slice name)
-{
-    return dbk_slice_equal_text(name, "_id") || dbk_slice_equal_text(name, "_time") ||
-           dbk_slice_equal_text(name, "_key") || dbk_slice_equal_text(name, "_meta");
-}
-
-/* The parameter a name of a statement means, added where it is new. */
-static int use_parameter(struct parser *parser, struct dbk_slice name, size_t offset,
-                         size_t *index_out)
-{
-    *index_out = find_parameter(parser, name);
-    if (*index_out < parser->command->parameter_count)
-        return DBK_OK;
-    if (memchr(name.data, '.', name.size) != NULL)
-        return fault_at(parser, offset, "write `:name`",
-                        "a command's parameter is a plain `:name`");
-    if (name.data[0] == '_' && !is_own(name))
-        return fault_at(parser, offset, "there are :_id, :_time, :_key and :_meta",
-                        "this is none of the parameters that every command has");
-    if (parser->declared && !is_own(name))
-        return fault_at(parser, offset, "add it to the line `-- parameters:`",
-                        "the parameter has no type");
-    struct dbk_command_parameter parameter = {.name = dbk_arena_copy(parser->arena, name).data};
-    return parameter.name == NULL ? DBK_ENOMEM : add_parameter(parser, &parameter, offset);
-}
-
 /* Only `:name` can be given; each is used where it stands first. */
-static int check_tokens(struct parser *parser, struct dbk_slice sql)
+static int check_tokens(struct dbk_command_reading *reading, struct dbk_slice sql)
 {
-    size_t begin = offset_of(parser, sql);
+    size_t begin = dbk_command_offset_of(reading, sql);
     int rc = DBK_OK;
     for (size_t offset = 0; rc == DBK_OK;) {
         size_t index = 0;
@@ -343,14 +71,15 @@ static int check_tokens(struct parser *parser, struct dbk_slice sql)
         if (token.kind == DBK_SQL_END)
             return DBK_OK;
         if (token.kind == DBK_SQL_BROKEN)
-            return fault_at(parser, begin + offset, "close it",
-                            "a string, comment or quoted name does not end");
+            return dbk_command_fault_at(reading, begin + offset, "close it",
+                                        "a string, comment or quoted name does not end");
         if (token.kind == DBK_SQL_OTHER && strchr("?@$", token.text.data[0]) != NULL)
-            rc = fault_at(parser, begin + offset, "write `:name`",
-                          "a command's parameter is a plain `:name`");
+            rc = dbk_command_fault_at(reading, begin + offset, "write `:name`",
+                                      "a command's parameter is a plain `:name`");
         if (token.kind == DBK_SQL_PARAMETER)
-            rc = use_parameter(parser, dbk_slice(token.text.data + 1, token.text.size - 1),
-                               begin + offset, &index);
+            rc = dbk_command_use_parameter(reading,
+                                           dbk_slice(token.text.data + 1, token.text.size - 1),
+                                           begin + offset, &index);
         offset += token.text.size;
     }
     return rc;
@@ -379,28 +108,28 @@ static size_t original_offset(struct dbk_slice sql, const struct dbk_slice *name
 }
 
 /* Whether the database would take it, as far as that can be told without its tables. */
-static int prepares(struct parser *parser, struct dbk_slice sql, int *offset_out,
+static int prepares(struct dbk_command_reading *reading, struct dbk_slice sql, int *offset_out,
                     struct dbk_error *failure)
 {
     static const char no_table[] = "no such table: ";
     struct dbk_statement *statement = NULL;
-    const char *address = parser->command->service->address;
+    const char *address = reading->command->service->address;
     if (dbk_target_dialect(address) != DBK_DIALECT_SQLITE)
         return dbk_target_check(address, sql, DBK_GUARD_COMMAND, offset_out, failure);
-    int rc = parser->memory == NULL
-                 ? dbk_connection_open("", DBK_CONNECT_MEMORY, &parser->memory, failure)
+    int rc = reading->memory == NULL
+                 ? dbk_connection_open("", DBK_CONNECT_MEMORY, &reading->memory, failure)
                  : DBK_OK;
     if (rc < 0)
         return rc;
-    dbk_connection_guard(parser->memory, DBK_GUARD_COMMAND);
-    rc = dbk_statement_open(parser->memory, sql, &statement, offset_out, failure);
+    dbk_connection_guard(reading->memory, DBK_GUARD_COMMAND);
+    rc = dbk_statement_open(reading->memory, sql, &statement, offset_out, failure);
     dbk_statement_free(statement);
     return rc == DBK_EINVAL && strncmp(failure->message, no_table, strlen(no_table)) == 0 ? DBK_OK
                                                                                           : rc;
 }
 
 /* The statement as the database gets it, which it is then asked about. */
-static int prepare(struct parser *parser, struct dbk_slice sql,
+static int prepare(struct dbk_command_reading *reading, struct dbk_slice sql,
                    struct dbk_command_statement *statement, const struct shape *shape,
                    struct dbk_error *err)
 {
@@ -410,110 +139,88 @@ static int prepare(struct parser *parser, struct dbk_slice sql,
     size_t count = 0;
     int at = -1;
     dbk_buf_init(&text, SQL_SIZE_MAX);
-    int rc = dbk_sql_rewrite(sql, NULL, 0, &text, parser->arena, &names, &count, err);
+    int rc = dbk_sql_rewrite(sql, NULL, 0, &text, reading->arena, &names, &count, err);
     if (rc == DBK_OK && statement->expect != DBK_ROWS_ANY && shape->changes && !shape->returning)
         dbk_buf_append_text(&text, COUNTED);
-    statement->sql = dbk_arena_copy(parser->arena, dbk_buf_slice(&text));
-    size_t *indexes = dbk_arena_alloc_zero(parser->arena, count + 1, sizeof(*indexes));
+    statement->sql = dbk_arena_copy(reading->arena, dbk_buf_slice(&text));
+    size_t *indexes = dbk_arena_alloc_zero(reading->arena, count + 1, sizeof(*indexes));
     if (rc == DBK_OK && (text.rc < 0 || statement->sql.data == NULL || indexes == NULL))
-        rc = dbk_error_set(err, DBK_ENOMEM, "out of memory reading %s", parser->file);
+        rc = dbk_error_set(err, DBK_ENOMEM, "out of memory reading %s", reading->file);
     for (size_t i = 0; rc == DBK_OK && i < count; i++)
-        indexes[i] = find_parameter(parser, names[i]);
+        indexes[i] = dbk_command_find_parameter(reading, names[i]);
     statement->parameters = indexes;
     statement->parameter_count = count;
-    if (rc == DBK_OK && parser->command->service != NULL &&
-        prepares(parser, statement->sql, &at, &failure) < 0) {
+    if (rc == DBK_OK && reading->command->service != NULL &&
+        prepares(reading, statement->sql, &at, &failure) < 0) {
         size_t place = at < 0 ? 0 : original_offset(sql, names, count, (size_t)at);
         if (failure.code == DBK_ENOMEM ||
-            fault_at(parser, offset_of(parser, sql) + place, NULL, failure.message) < 0)
-            rc = dbk_error_set(err, DBK_ENOMEM, "out of memory reading %s", parser->file);
+            dbk_command_fault_at(reading, dbk_command_offset_of(reading, sql) + place, NULL,
+                                 failure.message) < 0)
+            rc = dbk_error_set(err, DBK_ENOMEM, "out of memory reading %s", reading->file);
     }
     dbk_buf_release(&text);
     return rc;
 }
 
 /* Faults and failures are told apart by err: a fault leaves DBK_OK. */
-static int take_statement(struct parser *parser, struct dbk_slice sql, struct dbk_error *err)
+static int take_statement(struct dbk_command_reading *reading, struct dbk_slice sql,
+                          struct dbk_error *err)
 {
-    struct dbk_fault place = {.file = parser->file};
-    size_t errors = parser->faults->error_count;
-    size_t offset = offset_of(parser, sql);
+    size_t errors = reading->faults->error_count;
+    size_t offset = dbk_command_offset_of(reading, sql);
     struct shape shape = shape_of(sql);
-    struct dbk_command_statement statement = {.expect = parser->expected.kind,
-                                              .rows = parser->expected.rows,
-                                              .refusal = parser->expected.refusal,
-                                              .text = parser->expected.text};
-    parser->expected = (struct expectation){0};
-    dbk_fault_place(&place, parser->text, offset);
-    statement.line = place.line;
+    struct dbk_command_statement statement = dbk_command_begin_statement(reading, sql);
     statement.answers = shape.reads || shape.returning;
-    int rc = take_comments(parser, offset, offset + sql.size, PLACE_INSIDE);
-    if (rc == DBK_OK && !shape.reads && !shape.changes)
-        rc = fault_at(parser, offset, "write SELECT, INSERT, UPDATE or DELETE",
-                      "a command may not do more than read and change rows");
-    if (rc == DBK_OK && parser->command->statement_count == STATEMENTS_MAX)
-        rc = fault_at(parser, offset, NULL, "the command has more than 200 statements");
+    const struct dbk_capture_service *service = reading->command->service;
+    int rc = take_comments(reading, offset, offset + sql.size, DBK_COMMAND_INSIDE);
+    if (rc == DBK_OK && service != NULL &&
+        !dbk_dialect_is_sql(dbk_target_dialect(service->address)))
+        rc = dbk_command_fault_at(reading, offset, "write it as commands/<Name>.json",
+                                  "the service's database is no SQL database");
+    else if (rc == DBK_OK && !shape.reads && !shape.changes)
+        rc = dbk_command_fault_at(reading, offset, "write SELECT, INSERT, UPDATE or DELETE",
+                                  "a command may not do more than read and change rows");
+    if (rc == DBK_OK && reading->command->statement_count == DBK_COMMAND_STATEMENTS_MAX)
+        rc =
+            dbk_command_fault_at(reading, offset, NULL, "the command has more than 200 statements");
     if (rc == DBK_OK)
-        rc = check_tokens(parser, sql);
+        rc = check_tokens(reading, sql);
     if (rc < 0)
-        return dbk_error_set(err, rc, "out of memory reading %s", parser->file);
-    if (parser->faults->error_count > errors)
+        return dbk_error_set(err, rc, "out of memory reading %s", reading->file);
+    if (reading->faults->error_count > errors)
         return DBK_OK;
-    rc = prepare(parser, sql, &statement, &shape, err);
+    rc = prepare(reading, sql, &statement, &shape, err);
     if (rc == DBK_OK)
-        parser->statements[parser->command->statement_count++] = statement;
+        reading->statements[reading->command->statement_count++] = statement;
     return rc;
 }
 
-/* Rows of statements before the last are nobody's; a declared parameter is used somewhere. */
-static int check_whole(struct parser *parser)
-{
-    struct dbk_service_command *command = parser->command;
-    int rc = DBK_OK;
-    if (parser->expected.kind != DBK_ROWS_ANY)
-        rc = fault_at(parser, parser->expected.offset, "write it before the statement it is of",
-                      "no statement follows");
-    for (size_t i = 0; i + 1 < command->statement_count; i++)
-        parser->statements[i].answers = false;
-    for (size_t i = 0; rc == DBK_OK && parser->declared && i < command->parameter_count; i++) {
-        bool used = false;
-        for (size_t j = 0; j < command->statement_count; j++)
-            for (size_t k = 0; k < parser->statements[j].parameter_count; k++)
-                used = used || parser->statements[j].parameters[k] == i;
-        const struct dbk_fault fault = {
-            .file = parser->file, .line = 1, .column = 1, .fix = "remove it, or use it"};
-        if (!used && parser->faults->error_count == 0)
-            rc = dbk_fault_add(parser->faults, &fault, "the parameter `%s` is used by no statement",
-                               parser->parameters[i].name);
-    }
-    return rc;
-}
-
-static int parse(struct parser *parser, struct dbk_error *err)
+static int parse(struct dbk_command_reading *reading, struct dbk_error *err)
 {
     size_t offset = 0;
     size_t count = 0;
     int rc = DBK_OK;
     for (; rc == DBK_OK; count++) {
         size_t behind = 0;
-        enum place place = count == 0 ? PLACE_HEAD : PLACE_BETWEEN;
-        struct dbk_slice sql = dbk_sql_statement(parser->text, offset, &behind);
-        size_t begin = sql.size == 0 ? parser->text.size : offset_of(parser, sql);
-        if (take_comments(parser, offset, begin, place) < 0)
-            return dbk_error_set(err, DBK_ENOMEM, "out of memory reading %s", parser->file);
-        if (count == 0 && parser->command->service == NULL && parser->faults->error_count == 0 &&
-            fault_at(parser, 0, "begin with `-- service: <name of services/<name>.yaml>`",
-                     "it is not said whose database the command is of") < 0)
-            return dbk_error_set(err, DBK_ENOMEM, "out of memory reading %s", parser->file);
+        enum dbk_command_place place = count == 0 ? DBK_COMMAND_HEAD : DBK_COMMAND_BETWEEN;
+        struct dbk_slice sql = dbk_sql_statement(reading->text, offset, &behind);
+        size_t begin = sql.size == 0 ? reading->text.size : dbk_command_offset_of(reading, sql);
+        if (take_comments(reading, offset, begin, place) < 0)
+            return dbk_error_set(err, DBK_ENOMEM, "out of memory reading %s", reading->file);
+        if (count == 0 && reading->command->service == NULL && reading->faults->error_count == 0 &&
+            dbk_command_fault_at(reading, 0,
+                                 "begin with `-- service: <name of services/<name>.yaml>`",
+                                 "it is not said whose database the command is of") < 0)
+            return dbk_error_set(err, DBK_ENOMEM, "out of memory reading %s", reading->file);
         if (sql.size == 0)
             break;
-        rc = take_statement(parser, sql, err);
+        rc = take_statement(reading, sql, err);
         offset = behind;
     }
     if (rc == DBK_OK && count == 0)
-        rc = fault_at(parser, 0, "write one", "the command has no statement");
+        rc = dbk_command_fault_at(reading, 0, "write one", "the command has no statement");
     if (rc == DBK_OK)
-        rc = check_whole(parser);
+        rc = dbk_command_check_whole(reading);
     return rc;
 }
 
@@ -522,26 +229,33 @@ int dbk_service_command_parse(const char *name, const char *file, struct dbk_sli
                               struct dbk_arena *arena, struct dbk_diagnostics *faults,
                               struct dbk_service_command *command_out, struct dbk_error *err)
 {
-    struct parser parser = {.file = file,
-                            .text = text,
-                            .arena = arena,
-                            .faults = faults,
-                            .named = {.file = file,
-                                      .text = text,
-                                      .services = services,
-                                      .service_count = service_count,
-                                      .arena = arena,
-                                      .faults = faults,
-                                      .command = command_out},
-                            .command = command_out};
+    size_t size = strlen(file);
+    bool documents = size > 5 && strcmp(file + size - 5, ".json") == 0;
+    struct dbk_command_reading reading = {.file = file,
+                                          .text = text,
+                                          .mark = documents ? "//" : "--",
+                                          .unit = documents ? "document" : "row",
+                                          .arena = arena,
+                                          .faults = faults,
+                                          .named = {.file = file,
+                                                    .text = text,
+                                                    .services = services,
+                                                    .service_count = service_count,
+                                                    .arena = arena,
+                                                    .faults = faults,
+                                                    .command = command_out},
+                                          .command = command_out};
     *command_out = (struct dbk_service_command){.name = name, .file = file};
-    parser.parameters = dbk_arena_alloc_zero(arena, PARAMETERS_MAX, sizeof(*parser.parameters));
-    parser.statements = dbk_arena_alloc_zero(arena, STATEMENTS_MAX, sizeof(*parser.statements));
-    int rc = parser.parameters == NULL || parser.statements == NULL
+    reading.parameters =
+        dbk_arena_alloc_zero(arena, DBK_COMMAND_PARAMETERS_MAX, sizeof(*reading.parameters));
+    reading.statements =
+        dbk_arena_alloc_zero(arena, DBK_COMMAND_STATEMENTS_MAX, sizeof(*reading.statements));
+    int rc = reading.parameters == NULL || reading.statements == NULL
                  ? dbk_error_set(err, DBK_ENOMEM, "out of memory reading %s", file)
-                 : parse(&parser, err);
-    command_out->parameters = parser.parameters;
-    command_out->statements = parser.statements;
-    dbk_connection_free(parser.memory);
+             : documents ? dbk_command_parse_documents(&reading, err)
+                         : parse(&reading, err);
+    command_out->parameters = reading.parameters;
+    command_out->statements = reading.statements;
+    dbk_connection_free(reading.memory);
     return rc;
 }

@@ -518,7 +518,7 @@ int dbk_users_collect(const struct dbk_impact_scope *scope, struct dbk_users *us
         const struct dbk_service_command *command = &scope->commands[i];
         for (size_t j = 0; rc == DBK_OK && j < command->statement_count; j++) {
             const struct dbk_command_statement *statement = &command->statements[j];
-            if (is_here(scope, command->service->database))
+            if (statement->table == NULL && is_here(scope, command->service->database))
                 rc = add_text(scope,
                               &(struct dbk_impact_text){.kind = "command",
                                                         .name = command->name,

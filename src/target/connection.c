@@ -171,3 +171,9 @@ struct dbk_value dbk_statement_column(struct dbk_statement *statement, int colum
 {
     return statement->driver->column(statement, column);
 }
+
+int dbk_statement_change(struct dbk_statement *statement, const struct dbk_document_wish *wish,
+                         enum dbk_document_outcome *outcome_out, struct dbk_error *err)
+{
+    return statement->driver->change(statement, wish, outcome_out, err);
+}

@@ -15,7 +15,7 @@
 #include "target/target.h"
 
 /* A module of another version is refused. */
-#define DBK_DRIVER_VERSION 5
+#define DBK_DRIVER_VERSION 6
 #define DBK_DRIVER_SYMBOL "dbk_driver"
 
 struct dbk_driver {
@@ -55,6 +55,9 @@ struct dbk_driver {
     int (*drop)(struct dbk_connection *connection, struct dbk_slice prefix, struct dbk_error *err);
     /* NULL: it is always "transaction". */
     int (*mode)(struct dbk_connection *connection, const char **mode_out, struct dbk_error *err);
+    /* Of documents; else NULL. */
+    int (*change)(struct dbk_statement *statement, const struct dbk_document_wish *wish,
+                  enum dbk_document_outcome *outcome_out, struct dbk_error *err);
     /* NULL: never. */
     bool (*is_full)(const struct dbk_connection *connection);
 };

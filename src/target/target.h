@@ -187,6 +187,41 @@ int dbk_statement_column_count(const struct dbk_statement *statement);
 const char *dbk_statement_column_name(const struct dbk_statement *statement, int column);
 /* Of the current row; valid until the next step or reset. */
 struct dbk_value dbk_statement_column(struct dbk_statement *statement, int column);
+
+/* ---- One document, once ---- */
+
+/*
+ * A MongoDB statement that was opened under DBK_GUARD_COMMAND: one update of one document, which
+ * is done once for an id, also at a server without transactions and after an answer was lost.
+ *
+ * A document that commands changed has the member `_daybook_command`: how many there were (n), and
+ * the id and hash of the last. A run reads it, looks the id up in the collection
+ * `_daybook_commands`, moves what the last one left there into it, and changes the document only
+ * where the member still is what was read. So the change and its id are one write; what a server
+ * does long after its client was cut finds another n; and a document keeps one id.
+ */
+struct dbk_document_wish {
+    struct dbk_slice id;   /* UUID of (command, key); empty: there is no key */
+    struct dbk_slice hash; /* of the body */
+    int64_t now_us;
+    bool must; /* MISSED where no document matches; else nothing is done then, and that is kept */
+    bool dry_run; /* tells, and changes nothing */
+};
+enum dbk_document_outcome {
+    DBK_DOCUMENT_DONE,
+    DBK_DOCUMENT_KNOWN,  /* by an earlier run */
+    DBK_DOCUMENT_OTHER,  /* the id was used with another hash */
+    DBK_DOCUMENT_MISSED, /* and what was sent before for the id will not match any more */
+};
+/*
+ * DBK_EUNKNOWN  the server was lost meanwhile: ask again with the id
+ * DBK_EBUSY     others changed the document all the time
+ * DBK_EREFUSED  a value or validator; as dbk_statement_step
+ */
+int dbk_statement_change(struct dbk_statement *statement, const struct dbk_document_wish *wish,
+                         enum dbk_document_outcome *outcome_out,
+                         struct dbk_error *err) DBK_MUST_CHECK;
+
 /* True when a deferred foreign key is violated now (SQLITE_DBSTATUS_DEFERRED_FKS). */
 bool dbk_connection_deferred_violation(struct dbk_connection *connection);
 /* True when so much waits for COMMIT in memory that the transaction should take no more. */

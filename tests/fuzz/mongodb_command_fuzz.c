@@ -69,7 +69,7 @@ static void check_write(struct dbk_slice command, bool changes)
 static void check_command(struct dbk_slice command)
 {
     static const enum dbk_guard guards[] = {DBK_GUARD_HANDLER, DBK_GUARD_SCHEMA, DBK_GUARD_QUERY,
-                                            DBK_GUARD_PURGE};
+                                            DBK_GUARD_PURGE, DBK_GUARD_COMMAND};
     for (size_t i = 0; i < sizeof(guards) / sizeof(guards[0]); i++) {
         struct dbk_error err = {0};
         int offset = -1;

@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define DUPLICATE 11000
 #define RUN_CHANGES_MAX 1000
 /* FerretDB 1 keeps a connection to its own database for each update until the command ends, and
    waits for ever when it has none left of its hundred. */
@@ -322,7 +321,7 @@ static int send_list(struct dbk_mongodb_session *session, size_t count, bool *do
             return rc;
         if (!run.failed)
             at += run.count;
-        else if (run.number == DUPLICATE)
+        else if (run.number == DBK_MONGODB_DUPLICATE)
             rc = take_duplicate(session, &run, at, &count, done_out, err);
         else
             rc = dbk_mongodb_write_fault(run.number, run.text, err);

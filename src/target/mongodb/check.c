@@ -183,7 +183,7 @@ static int check_identity(struct dbk_mongodb_walk *walk, const struct dbk_json_n
         return DBK_OK;
     return dbk_mongodb_fault_at(
         walk, id == NULL ? query : id, DBK_EDENIED,
-        "a handler names its document by its _id: of others it could not be told what was done");
+        "the document is named by its _id: of others it could not be told what was done");
 }
 
 /* ---- Changes ---- */
@@ -262,8 +262,8 @@ static int check_multi(struct dbk_mongodb_walk *walk, const struct dbk_json_node
     if (multi == NULL || multi->kind == DBK_JSON_FALSE)
         return DBK_OK;
     return dbk_mongodb_fault_at(walk, multi, DBK_EDENIED,
-                                "an update of many documents is not for handlers: which of them "
-                                "it was done to could not be told");
+                                "an update is of one document: of many it could not be told "
+                                "which of them it was done to");
 }
 
 static int check_update(struct dbk_mongodb_walk *walk, const struct dbk_json_node *item)
@@ -278,7 +278,7 @@ static int check_update(struct dbk_mongodb_walk *walk, const struct dbk_json_nod
         rc = need_object(walk, item, "u", &update);
     if (rc == DBK_OK)
         rc = check_multi(walk, item);
-    if (rc == DBK_OK && walk->guard == DBK_GUARD_HANDLER)
+    if (rc == DBK_OK && walk->guard != DBK_GUARD_PURGE)
         rc = check_identity(walk, query);
     return rc == DBK_OK ? check_new(walk, update) : rc;
 }
@@ -335,6 +335,46 @@ static int check_change(struct dbk_mongodb_walk *walk, const struct dbk_json_nod
                        known == inserts   ? check_document
                        : known == updates ? check_update
                                           : check_delete);
+}
+
+/* ---- A service's own commands ---- */
+
+/* One update of one document, changed by operators: its other members stay, ours among them. */
+static int check_command(struct dbk_mongodb_walk *walk, const struct dbk_json_node *root)
+{
+    static const char *const known[] = {"update", "updates", NULL};
+    const struct dbk_json_node *first = dbk_json_first(root);
+    const struct dbk_json_node *list = dbk_json_member(root, "updates");
+    if (!dbk_slice_equal_text(first->key, known[0]))
+        return dbk_mongodb_fault_key(walk, first, DBK_EDENIED,
+                                     "a command is one update; with \"upsert\": true it makes the "
+                                     "document");
+    int rc = check_known(walk, root, known,
+                         "a command has its collection and its list here, nothing else");
+    if (rc == DBK_OK)
+        rc = check_items(walk, root, known[1], check_update);
+    if (rc < 0)
+        return rc;
+    if (list->count > 1)
+        return dbk_mongodb_fault_at(walk, list, DBK_EDENIED,
+                                    "a command is one update: together with others it could be "
+                                    "half done");
+    const struct dbk_json_node *update = dbk_json_member(dbk_json_first(list), "u");
+    if (update->count == 0 || !begins(dbk_json_first(update)->key, "$"))
+        return dbk_mongodb_fault_at(walk, update, DBK_EDENIED,
+                                    "a command changes members: use $set, $inc, $push and so on");
+    return DBK_OK;
+}
+
+static int check_own_collection(struct dbk_mongodb_walk *walk, const struct dbk_json_node *name)
+{
+    if (name->kind != DBK_JSON_STRING || name->text.size == 0 ||
+        memchr(name->text.data, '$', name->text.size) != NULL || begins(name->text, ":"))
+        return dbk_mongodb_fault_at(walk, name, DBK_EINVAL, "a collection's name is expected");
+    if (begins(name->text, "_daybook") || begins(name->text, "system.") || begins(name->text, "{"))
+        return dbk_mongodb_fault_at(walk, name, DBK_EDENIED,
+                                    "this is none of the service's own collections");
+    return DBK_OK;
 }
 
 /* ---- Schemas ---- */
@@ -403,12 +443,17 @@ static int check_root(struct dbk_mongodb_walk *walk, const struct dbk_json_node 
                                     "a command is an object: {\"update\": …}");
     const struct dbk_json_node *first = dbk_json_first(root);
     bool query = walk->guard == DBK_GUARD_QUERY;
+    bool command = walk->guard == DBK_GUARD_COMMAND;
     int rc = query                             ? dbk_mongodb_check_query(walk, root)
              : walk->guard == DBK_GUARD_SCHEMA ? check_schema(walk, root)
+             : command                         ? check_command(walk, root)
                                                : check_change(walk, root);
+    if (rc == DBK_OK && command)
+        rc = check_own_collection(walk, first);
     if (rc < 0)
         return rc;
-    if (first->kind != DBK_JSON_STRING || !dbk_mongodb_collection(first->text, &model, &name))
+    if (!command &&
+        (first->kind != DBK_JSON_STRING || !dbk_mongodb_collection(first->text, &model, &name)))
         return dbk_mongodb_fault_at(walk, first, DBK_EDENIED,
                                     query ? "a query's collection is written {model}Name"
                                           : "a model's collection is written {gen}Name");

@@ -66,6 +66,7 @@ bool dbk_mongodb_collection(struct dbk_slice text, struct dbk_slice *model_out,
  * schema    create and createIndexes of {gen}Name
  * purge     update and delete, of many, too, whose second run changes nothing more
  * queries   find and aggregate of {model}Name, which only read
+ * command   one update of one document that its _id names, in a collection of the service's own
  *
  * offset_out  the byte where it is wrong
  *

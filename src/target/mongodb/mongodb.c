@@ -371,9 +371,10 @@ static enum dbk_mongodb_use use_of(struct dbk_mongodb_statement *statement, cons
         return DBK_MONGODB_HANDLER;
     case DBK_GUARD_PURGE:
         return DBK_MONGODB_PURGE;
+    case DBK_GUARD_COMMAND:
+        return DBK_MONGODB_COMMAND;
     case DBK_GUARD_NONE:
     case DBK_GUARD_QUERY:
-    case DBK_GUARD_COMMAND:
         break;
     }
     return DBK_MONGODB_QUERY;
@@ -471,10 +472,17 @@ static int step(struct dbk_statement *base, struct dbk_error *err)
     case DBK_MONGODB_SCHEMA:
     case DBK_MONGODB_PURGE:
         return dbk_mongodb_run_now(statement, err);
+    case DBK_MONGODB_COMMAND: /* is done by change */
     case DBK_MONGODB_QUERY:
         break;
     }
     return dbk_mongodb_next_row(statement, err);
+}
+
+static int change(struct dbk_statement *base, const struct dbk_document_wish *wish,
+                  enum dbk_document_outcome *outcome_out, struct dbk_error *err)
+{
+    return dbk_mongodb_change_document(of(base), wish, outcome_out, err);
 }
 
 static void reset(struct dbk_statement *base)
@@ -530,5 +538,6 @@ __attribute__((visibility("default"))) const struct dbk_driver dbk_driver = {
     .catalog = dbk_mongodb_catalog,
     .drop = dbk_mongodb_drop,
     .mode = mode,
+    .change = change,
     .is_full = is_full,
 };

@@ -35,6 +35,7 @@
 #include "target/mongodb/build.h"
 #include "target/mongodb/command.h"
 
+#define DBK_MONGODB_DUPLICATE 11000 /* a key is there already */
 #define DBK_MONGODB_MODELS "_daybook_models"
 #define DBK_MONGODB_SERVING "_daybook_serving"
 /* Room for "model:generation". */

@@ -17,6 +17,7 @@ enum dbk_mongodb_use {
     DBK_MONGODB_SCHEMA,
     DBK_MONGODB_HANDLER,
     DBK_MONGODB_PURGE,
+    DBK_MONGODB_COMMAND,
     DBK_MONGODB_QUERY,
 };
 
@@ -55,6 +56,14 @@ struct dbk_mongodb_build dbk_mongodb_building(struct dbk_mongodb_statement *stat
 int dbk_mongodb_change(struct dbk_mongodb_statement *statement, struct dbk_error *err);
 /* Runs a schema's or a purge's command at once. */
 int dbk_mongodb_run_now(struct dbk_mongodb_statement *statement, struct dbk_error *err);
+
+/* ---- document.c ---- */
+
+/* As dbk_statement_change. */
+int dbk_mongodb_change_document(struct dbk_mongodb_statement *statement,
+                                const struct dbk_document_wish *wish,
+                                enum dbk_document_outcome *outcome_out,
+                                struct dbk_error *err) DBK_MUST_CHECK;
 
 /* ---- read.c ---- */
 
