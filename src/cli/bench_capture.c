@@ -12,11 +12,11 @@ static const struct way {
     struct dbk_bench_route route;
     bool book; /* it ends there */
 } ways[] = {
-    {{"sqlite_to_book", DBK_SYNC_CDC, false, false}, true},
-    {{"sqlite_to_sqlite", DBK_SYNC_CDC, false, false}, false},
-    {{"postgres_to_book", DBK_SYNC_CDC, true, false}, true},
-    {{"postgres_to_sqlite", DBK_SYNC_CDC, true, false}, false},
-    {{"postgres_to_postgres", DBK_SYNC_CDC, true, true}, false},
+    {{"sqlite_to_book", DBK_SYNC_CDC, DBK_BENCH_SQLITE, DBK_BENCH_SQLITE}, true},
+    {{"sqlite_to_sqlite", DBK_SYNC_CDC, DBK_BENCH_SQLITE, DBK_BENCH_SQLITE}, false},
+    {{"postgres_to_book", DBK_SYNC_CDC, DBK_BENCH_POSTGRES, DBK_BENCH_SQLITE}, true},
+    {{"postgres_to_sqlite", DBK_SYNC_CDC, DBK_BENCH_POSTGRES, DBK_BENCH_SQLITE}, false},
+    {{"postgres_to_postgres", DBK_SYNC_CDC, DBK_BENCH_POSTGRES, DBK_BENCH_POSTGRES}, false},
 };
 #define WAYS (sizeof(ways) / sizeof(ways[0]))
 
@@ -26,7 +26,7 @@ struct plan {
     uint64_t rows;
     uint64_t batch;
     uint64_t size;
-    const char *postgres;
+    struct dbk_bench_servers servers;
 };
 
 struct figures {
@@ -35,25 +35,21 @@ struct figures {
     double rows_seconds;
 };
 
-static int run_way(struct dbk_bench *bench, const struct way *way, const struct plan *plan,
+static int run_way(struct dbk_bench *bench, const struct way *way, struct plan *plan,
                    struct figures *figures, struct dbk_error *err)
 {
-    struct dbk_bench_server server = {.bench = bench, .where = plan->postgres};
     struct dbk_bench_place place = {.bench = bench,
                                     .route = &way->route,
-                                    .server = &server,
+                                    .servers = &plan->servers,
                                     .size = (size_t)plan->size,
                                     .book = way->book};
-    int rc = way->route.server_source ? dbk_bench_server_open(&server, err) : DBK_OK;
-    if (rc == DBK_OK)
-        rc = dbk_bench_place_open(&place, way->route.name, err);
+    int rc = dbk_bench_place_open(&place, way->route.name, err);
     if (rc == DBK_OK)
         rc =
             dbk_bench_watch(&place, plan->rate, plan->rate * plan->seconds, &figures->late_ns, err);
     if (rc == DBK_OK)
         rc = dbk_bench_write_many(&place, plan->rows, plan->batch, &figures->rows_seconds, err);
     dbk_bench_place_close(&place);
-    dbk_bench_server_close(&server);
     figures->measured = rc == DBK_OK;
     return rc;
 }
@@ -85,15 +81,16 @@ static int measure(struct dbk_bench *bench, void *context, struct dbk_buf *repor
                    struct dbk_error *err)
 {
     static struct figures figures[WAYS];
-    const struct plan *plan = context;
-    struct dbk_bench_server server = {.bench = bench, .where = plan->postgres};
-    int rc = plan->postgres != NULL ? dbk_bench_server_check(&server, err) : DBK_OK;
+    struct plan *plan = context;
+    bool served = plan->servers.where[DBK_BENCH_POSTGRES] != NULL;
+    plan->servers.bench = bench;
+    int rc = dbk_bench_servers_check(&plan->servers, err);
     dbk_bench_begin_part(bench, "capture", "ways");
     for (size_t i = 0; rc == DBK_OK && i < WAYS; i++) {
-        if (!ways[i].route.server_source || plan->postgres != NULL)
+        if (ways[i].route.source == DBK_BENCH_SQLITE || served)
             rc = run_way(bench, &ways[i], plan, &figures[i], err);
         if (rc == DBK_OK)
-            rc = dbk_bench_step(bench, i + 1, plan->postgres != NULL ? WAYS : 2, err);
+            rc = dbk_bench_step(bench, i + 1, served ? WAYS : 2, err);
     }
     if (rc == DBK_OK)
         report_capture(report, plan, figures);
@@ -102,7 +99,7 @@ static int measure(struct dbk_bench *bench, void *context, struct dbk_buf *repor
 
 int dbk_run_bench_capture(const struct dbk_arguments *arguments)
 {
-    struct plan plan = {.postgres = dbk_arguments_text(arguments, "postgres")};
+    struct plan plan = {0};
     const struct {
         struct dbk_bench_bounds bounds;
         uint64_t *value;
@@ -114,6 +111,7 @@ int dbk_run_bench_capture(const struct dbk_arguments *arguments)
     for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
         if (!dbk_bench_take(arguments, &options[i].bounds, options[i].value))
             return DBK_EXIT_USAGE;
+    dbk_bench_servers_take(&plan.servers, DBK_BENCH_POSTGRES, arguments);
     return dbk_bench_run(arguments, &(struct dbk_bench_work){
                                         .name = "capture", .measure = measure, .context = &plan});
 }

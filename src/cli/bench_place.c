@@ -27,115 +27,10 @@ bool dbk_bench_is_table(const struct dbk_bench_route *route)
     return route->sync == DBK_SYNC_CDC || route->sync == DBK_SYNC_POLLING;
 }
 
-/* ---- The book's files ---- */
-
-static const char schema[] = "CREATE TABLE orders_read (id BIGINT PRIMARY KEY, account BIGINT NOT "
-                             "NULL, amount BIGINT NOT NULL, note TEXT NOT NULL);\n";
-static const char event_handler[] = "INSERT INTO orders_read (id, account, amount, note) VALUES "
-                                    "(:id, :account, :amount, :note);\n";
-static const char row_handler[] = "INSERT INTO orders_read (id, account, amount, note) VALUES "
-                                  "(:new.id, :new.account, :new.amount, :new.note);\n";
-
-static int write_file(const struct dbk_bench_place *place, const char *name, const char *text,
-                      struct dbk_error *err)
+/* A search for the greatest is one of all documents to some servers. */
+static bool is_asked_one_by_one(const struct dbk_bench_place *place)
 {
-    char path[DBK_BENCH_PATH_SIZE];
-    (void)snprintf(path, sizeof(path), "%.*s/%s", DBK_BENCH_PATH_SIZE - 64, place->folder, name);
-    return dbk_os_replace_file(place->bench->os, path, dbk_slice_of(text), err);
-}
-
-static int make_folder(const struct dbk_bench_place *place, const char *name, struct dbk_error *err)
-{
-    char path[DBK_BENCH_PATH_SIZE];
-    (void)snprintf(path, sizeof(path), "%.*s/%s", DBK_BENCH_PATH_SIZE - 64, place->folder, name);
-    return place->bench->os->make_folder(place->bench->os, path, err);
-}
-
-/* In the book a server is named by its secret beside the folder, and a file by its name in the
-   data. */
-static void put_database(struct dbk_buf *out, const char *name, const char *server,
-                         const char *database)
-{
-    if (server != NULL)
-        dbk_buf_append_format(out, "  %s: postgres:file:../%s\n", name, server);
-    else
-        dbk_buf_append_format(out, "  %s: sqlite:%s\n", name, database);
-}
-
-static int write_book(const struct dbk_bench_place *place, struct dbk_error *err)
-{
-    const struct dbk_bench_route *route = place->route;
-    struct dbk_buf text;
-    dbk_buf_init(&text, NOTE_SIZE_MAX);
-    dbk_buf_append_text(&text, "book: bench\ndata: data\n");
-    if (!place->alone)
-        dbk_buf_append_text(&text, "databases:\n");
-    if (!place->alone && dbk_bench_is_table(route))
-        put_database(&text, "source", route->server_source ? place->server->names[0] : NULL,
-                     "source.db");
-    if (!place->alone && !place->book)
-        put_database(&text, "target", route->server_target ? place->server->names[1] : NULL,
-                     "target.db");
-    dbk_buf_append_char(&text, '\0');
-    int rc = text.rc < 0 ? dbk_error_set(err, text.rc, "%s", dbk_code_text(text.rc))
-                         : write_file(place, "book.yaml", text.data, err);
-    dbk_buf_release(&text);
-    return rc;
-}
-
-static int write_service(const struct dbk_bench_place *place, struct dbk_error *err)
-{
-    char text[256];
-    int rc = make_folder(place, "services", err);
-    if (rc < 0)
-        return rc;
-    if (place->route->sync == DBK_SYNC_CDC)
-        (void)snprintf(text, sizeof(text),
-                       "database: source\ntables:\n  orders:\n    capture: cdc\n");
-    else
-        /* An id of SQLite is given by its one writer, in the order of commits. */
-        (void)snprintf(text, sizeof(text),
-                       "database: source\ntables:\n  orders:\n    capture: polling\n    every: %jd "
-                       "ms\n    cursor: %s\n"
-                       "    deletes: none\n%s",
-                       (intmax_t)(place->every_us / 1000),
-                       place->route->server_source ? "changed" : "id",
-                       place->route->server_source ? "" : "    overlap: 100 ms\n");
-    return write_file(place, "services/shop.yaml", text, err);
-}
-
-static int write_model(const struct dbk_bench_place *place, struct dbk_error *err)
-{
-    bool table = dbk_bench_is_table(place->route);
-    char text[128];
-    int rc = make_folder(place, "models", err);
-    if (rc == DBK_OK)
-        rc = make_folder(place, "models/orders_read", err);
-    (void)snprintf(text, sizeof(text), "database: target\nsync: %s\nsource: [%s]\n",
-                   dbk_model_sync_text(place->route->sync), table ? "shop.orders" : "order");
-    if (rc == DBK_OK)
-        rc = write_file(place, "models/orders_read/model.yaml", text, err);
-    if (rc == DBK_OK)
-        rc = write_file(place, "models/orders_read/schema.sql", schema, err);
-    if (rc == DBK_OK)
-        rc = write_file(
-            place, table ? "models/orders_read/orders.insert.sql" : "models/orders_read/Placed.sql",
-            table ? row_handler : event_handler, err);
-    return rc;
-}
-
-static int write_files(struct dbk_bench_place *place, struct dbk_error *err)
-{
-    int rc = place->bench->os->make_folder(place->bench->os, place->folder, err);
-    if (rc == DBK_OK)
-        rc = make_folder(place, "data", err);
-    if (rc == DBK_OK)
-        rc = write_book(place, err);
-    if (rc == DBK_OK && !place->alone && dbk_bench_is_table(place->route))
-        rc = write_service(place, err);
-    if (rc == DBK_OK && !place->alone && !place->book)
-        rc = write_model(place, err);
-    return rc;
+    return place->target.kind == DBK_BENCH_MONGODB || place->target.kind == DBK_BENCH_NEO4J;
 }
 
 /* ---- The source ---- */
@@ -146,8 +41,8 @@ static const char insert[] =
 /* Durable, as the book is. */
 static int open_writer(struct dbk_bench_place *place, struct dbk_error *err)
 {
-    bool server = place->route->server_source;
-    int rc = dbk_connection_open(place->source, 0, &place->writer, err);
+    bool server = place->route->source == DBK_BENCH_POSTGRES;
+    int rc = dbk_connection_open(place->source.address, 0, &place->writer, err);
     if (rc == DBK_OK)
         rc = dbk_connection_run(place->writer,
                                 server ? "SET synchronous_commit = on"
@@ -239,16 +134,19 @@ int dbk_bench_commit(struct dbk_bench_place *place, uint64_t count, struct dbk_e
 static int open_reader(struct dbk_bench_place *place, struct dbk_error *err)
 {
     static const struct dbk_slice category = {.data = "shop.orders", .size = 11};
+    char question[256];
     if (place->book)
         return dbk_cursor_open(dbk_engine_store(place->engine),
                                &(struct dbk_filter){.categories = &category, .category_count = 1},
                                &place->cursor, err);
-    int rc = dbk_connection_open(place->target, place->route->server_target ? 0 : DBK_CONNECT_READ,
-                                 &place->reader, err);
-    return rc == DBK_OK ? dbk_statement_open(place->reader,
-                                             DBK_SLICE_LITERAL("SELECT max(id) FROM orders_read"),
-                                             &place->look, NULL, err)
-                        : rc;
+    dbk_bench_place_question(place, question);
+    unsigned flags = place->target.kind == DBK_BENCH_SQLITE ? DBK_CONNECT_READ : 0;
+    int rc = dbk_connection_open(place->target.address, flags, &place->reader, err);
+    if (rc == DBK_OK && is_asked_one_by_one(place))
+        dbk_connection_guard(place->reader, DBK_GUARD_QUERY);
+    return rc == DBK_OK
+               ? dbk_statement_open(place->reader, dbk_slice_of(question), &place->look, NULL, err)
+               : rc;
 }
 
 /* Streams are named by the rows' keys. */
@@ -269,10 +167,8 @@ static int find_in_book(struct dbk_bench_place *place, uint64_t *last_out, struc
     return rc < 0 ? rc : DBK_OK;
 }
 
-int dbk_bench_find_last(struct dbk_bench_place *place, uint64_t *last_out, struct dbk_error *err)
+static int find_greatest(struct dbk_bench_place *place, uint64_t *last_out, struct dbk_error *err)
 {
-    if (place->book)
-        return find_in_book(place, last_out, err);
     int rc = dbk_statement_step(place->look, err);
     if (rc == 1) {
         struct dbk_value value = dbk_statement_column(place->look, 0);
@@ -280,6 +176,52 @@ int dbk_bench_find_last(struct dbk_bench_place *place, uint64_t *last_out, struc
     }
     dbk_statement_reset(place->look);
     return rc < 0 ? rc : DBK_OK;
+}
+
+/* 1: the order is there. */
+static int find_one(struct dbk_bench_place *place, uint64_t order, struct dbk_error *err)
+{
+    char stream[48];
+    int size =
+        snprintf(stream, sizeof(stream), "%s-%ju",
+                 dbk_bench_is_table(place->route) ? "shop.orders" : "order", (uintmax_t)order);
+    dbk_statement_bind(
+        place->look, 1,
+        &(struct dbk_value){.kind = DBK_VALUE_TEXT, .bytes = dbk_slice(stream, (size_t)size)});
+    int rc = dbk_statement_step(place->look, err);
+    dbk_statement_reset(place->look);
+    return rc;
+}
+
+/* Orders come in their order: those behind the last that was found are tried in strides that grow
+   until one is not there, and then between. */
+static int find_one_by_one(struct dbk_bench_place *place, uint64_t *last_out, struct dbk_error *err)
+{
+    uint64_t there = place->found;
+    uint64_t stride = 1;
+    int rc = 1;
+    while ((rc = find_one(place, there + stride, err)) == 1) {
+        there += stride;
+        stride *= 2;
+    }
+    for (uint64_t missing = there + stride; rc >= 0 && there + 1 < missing;) {
+        uint64_t middle = there + (missing - there) / 2;
+        rc = find_one(place, middle, err);
+        if (rc == 1)
+            there = middle;
+        else
+            missing = middle;
+    }
+    *last_out = place->found = there;
+    return rc < 0 ? rc : DBK_OK;
+}
+
+int dbk_bench_find_last(struct dbk_bench_place *place, uint64_t *last_out, struct dbk_error *err)
+{
+    if (place->book)
+        return find_in_book(place, last_out, err);
+    return is_asked_one_by_one(place) ? find_one_by_one(place, last_out, err)
+                                      : find_greatest(place, last_out, err);
 }
 
 /* What the model or the capture has to say; DBK_OK: nothing that ends them. */
@@ -302,7 +244,8 @@ static int look_for_failure(struct dbk_bench_place *place, struct dbk_error *err
 
 int dbk_bench_await(struct dbk_bench_place *place, uint64_t order, struct dbk_error *err)
 {
-    int64_t begun_ns = dbk_bench_now_ns();
+    int64_t moved_ns = dbk_bench_now_ns();
+    uint64_t before = 0;
     for (uint64_t looks = 1;; looks++) {
         uint64_t last = 0;
         int rc = dbk_bench_find_last(place, &last, err);
@@ -314,11 +257,14 @@ int dbk_bench_await(struct dbk_bench_place *place, uint64_t order, struct dbk_er
             rc = dbk_bench_stopped(err);
         if (rc < 0)
             return rc;
-        if (dbk_bench_now_ns() - begun_ns > AWAIT_NS)
+        if (last > before)
+            moved_ns = dbk_bench_now_ns();
+        before = last;
+        if (dbk_bench_now_ns() - moved_ns > AWAIT_NS)
             return dbk_error_set(err, DBK_ETIMEOUT,
-                                 "%s: order %" PRIu64 " has not come in two minutes, the last is "
-                                 "%" PRIu64,
-                                 place->route->name, order, last);
+                                 "%s: nothing has come in two minutes, the last is order %" PRIu64
+                                 " of %" PRIu64,
+                                 place->route->name, last, order);
         (void)nanosleep(&(struct timespec){.tv_nsec = LOOK_NS}, NULL);
     }
 }
@@ -341,31 +287,42 @@ static int open_engine(struct dbk_bench_place *place, struct dbk_error *err)
     return rc;
 }
 
-static void name_databases(struct dbk_bench_place *place)
+/* A file in the book's data, or a database of its own on a server. */
+static int open_database(struct dbk_bench_place *place, struct dbk_bench_database *database,
+                         enum dbk_bench_kind kind, const char *part, struct dbk_error *err)
 {
-    const struct dbk_bench_route *route = place->route;
-    (void)snprintf(place->source, sizeof(place->source), "%.*s/data/source.db",
-                   DBK_BENCH_PATH_SIZE - 64, place->folder);
-    (void)snprintf(place->target, sizeof(place->target), "%.*s/data/target.db",
-                   DBK_BENCH_PATH_SIZE - 64, place->folder);
-    if (route->server_source)
-        (void)snprintf(place->source, sizeof(place->source), "%s", place->server->source);
-    if (route->server_target)
-        (void)snprintf(place->target, sizeof(place->target), "%s", place->server->target);
+    *database = (struct dbk_bench_database){.servers = place->servers, .kind = kind};
+    if (kind != DBK_BENCH_SQLITE)
+        return dbk_bench_database_open(database, part, err);
+    (void)snprintf(database->address, sizeof(database->address), "%.*s/data/%s.db",
+                   DBK_BENCH_PATH_SIZE - 64, place->folder, part);
+    return DBK_OK;
+}
+
+static int open_databases(struct dbk_bench_place *place, struct dbk_error *err)
+{
+    bool followed = !place->alone && !place->book;
+    int rc = open_database(place, &place->source, place->route->source, "source", err);
+    if (rc == DBK_OK && followed)
+        rc = open_database(place, &place->target, place->route->target, "target", err);
+    (void)snprintf(place->model, sizeof(place->model), "%s",
+                   place->target.kind == DBK_BENCH_NEO4J ? place->target.name : "orders_read");
+    return rc;
 }
 
 int dbk_bench_place_open(struct dbk_bench_place *place, const char *name, struct dbk_error *err)
 {
     bool table = dbk_bench_is_table(place->route);
     dbk_bench_path(place->bench, name, place->folder);
-    name_databases(place);
     dbk_buf_init(&place->note, NOTE_SIZE_MAX);
     dbk_buf_init(&place->data, DATA_SIZE_MAX);
     while (place->note.rc == DBK_OK && place->note.size < place->size)
         dbk_buf_append_char(&place->note, (char)('a' + place->note.size % 26));
     place->batch = dbk_alloc_zero(1, sizeof(*place->batch));
     int rc = place->batch == NULL ? dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM))
-                                  : write_files(place, err);
+                                  : open_databases(place, err);
+    if (rc == DBK_OK)
+        rc = dbk_bench_place_write(place, err);
     if (rc == DBK_OK && table)
         rc = open_writer(place, err);
     if (rc == DBK_OK && (!table || !place->alone))
@@ -390,6 +347,8 @@ void dbk_bench_place_close(struct dbk_bench_place *place)
     dbk_buf_release(&place->note);
     dbk_buf_release(&place->data);
     dbk_free(place->batch);
+    dbk_bench_database_close(&place->source);
+    dbk_bench_database_close(&place->target);
     place->batch = NULL;
     place->cursor = NULL;
     place->look = NULL;

@@ -14,56 +14,36 @@
 #ifndef DBK_CLI_BENCH_PLACE_H
 #define DBK_CLI_BENCH_PLACE_H
 
-#include "cli/bench.h"
+#include "cli/bench_server.h"
 #include "engine/engine.h"
-
-/* The databases of a PostgreSQL server that are the benchmark's own. */
-struct dbk_bench_server {
-    struct dbk_bench *bench;
-    const char *where;                /* --postgres; NULL: none */
-    char admin[DBK_BENCH_PATH_SIZE];  /* address of the connection that was given */
-    char source[DBK_BENCH_PATH_SIZE]; /* addresses of the two */
-    char target[DBK_BENCH_PATH_SIZE];
-    char names[2][40]; /* of the two; "": not made */
-};
-/* Whether it can be reached, before anything is measured. As dbk_bench_server_open. */
-int dbk_bench_server_check(struct dbk_bench_server *server, struct dbk_error *err) DBK_MUST_CHECK;
-/*
- * Makes both, empty: each case of the benchmark has its own.
- *
- * DBK_EINVAL    --postgres is neither file:PATH nor env:NAME
- * DBK_ECONNECT  the server cannot be reached
- */
-int dbk_bench_server_open(struct dbk_bench_server *server, struct dbk_error *err) DBK_MUST_CHECK;
-/* Drops them, with what the server keeps for who followed them. */
-void dbk_bench_server_close(struct dbk_bench_server *server);
 
 /* What follows what. */
 struct dbk_bench_route {
     const char *name; /* of its part in the report */
     enum dbk_model_sync sync;
-    bool server_source; /* PostgreSQL, else the book or a SQLite file */
-    bool server_target;
+    enum dbk_bench_kind source; /* SQLITE: the book, where no table is followed */
+    enum dbk_bench_kind target;
 };
 
 struct dbk_bench_place {
     struct dbk_bench *bench;
     const struct dbk_bench_route *route;
-    struct dbk_bench_server *server;
+    struct dbk_bench_servers *servers;
     size_t size;      /* of an order, bytes */
     int64_t every_us; /* of polling */
     bool alone;       /* nothing follows: only the writer */
     bool book;        /* no model follows: a table's rows are found in the book itself */
     char folder[DBK_BENCH_PATH_SIZE];
-    char source[DBK_BENCH_PATH_SIZE]; /* addresses */
-    char target[DBK_BENCH_PATH_SIZE];
+    struct dbk_bench_database source;
+    struct dbk_bench_database target;
+    char model[48];            /* its name */
     struct dbk_engine *engine; /* NULL: a table's writer alone */
     struct dbk_connection *writer;
     struct dbk_statement *insert;
     struct dbk_connection *reader;
     struct dbk_statement *look;
     struct dbk_cursor *cursor; /* of `book` */
-    uint64_t found;            /* the last order there */
+    uint64_t found;            /* the last order that the reader has found */
     struct dbk_buf note;
     struct dbk_buf data;
     struct dbk_bench_batch *batch;
@@ -82,6 +62,11 @@ bool dbk_bench_is_table(const struct dbk_bench_route *route);
 int dbk_bench_place_open(struct dbk_bench_place *place, const char *name,
                          struct dbk_error *err) DBK_MUST_CHECK;
 void dbk_bench_place_close(struct dbk_bench_place *place);
+
+/* Writes the book's files. */
+int dbk_bench_place_write(struct dbk_bench_place *place, struct dbk_error *err) DBK_MUST_CHECK;
+/* What asks the target for orders, as dbk_statement_open takes it. */
+void dbk_bench_place_question(const struct dbk_bench_place *place, char room_out[256]);
 
 /* Commits so many orders at once: durable when it returns. */
 int dbk_bench_commit(struct dbk_bench_place *place, uint64_t count,

@@ -18,14 +18,20 @@
 #define PARTS 10
 
 static const struct dbk_bench_route routes[] = {
-    {"transaction", DBK_SYNC_TRANSACTION, false, false},
-    {"events", DBK_SYNC_EVENTS, false, false},
-    {"cdc", DBK_SYNC_CDC, false, false},
-    {"polling", DBK_SYNC_POLLING, false, false},
-    {"events_to_server", DBK_SYNC_EVENTS, false, true},
-    {"cdc_from_server", DBK_SYNC_CDC, true, false},
-    {"cdc_of_servers", DBK_SYNC_CDC, true, true},
-    {"polling_of_servers", DBK_SYNC_POLLING, true, true},
+    {"transaction", DBK_SYNC_TRANSACTION, DBK_BENCH_SQLITE, DBK_BENCH_SQLITE},
+    {"events", DBK_SYNC_EVENTS, DBK_BENCH_SQLITE, DBK_BENCH_SQLITE},
+    {"cdc", DBK_SYNC_CDC, DBK_BENCH_SQLITE, DBK_BENCH_SQLITE},
+    {"polling", DBK_SYNC_POLLING, DBK_BENCH_SQLITE, DBK_BENCH_SQLITE},
+    {"events_to_server", DBK_SYNC_EVENTS, DBK_BENCH_SQLITE, DBK_BENCH_POSTGRES},
+    {"cdc_from_server", DBK_SYNC_CDC, DBK_BENCH_POSTGRES, DBK_BENCH_SQLITE},
+    {"cdc_of_servers", DBK_SYNC_CDC, DBK_BENCH_POSTGRES, DBK_BENCH_POSTGRES},
+    {"polling_of_servers", DBK_SYNC_POLLING, DBK_BENCH_POSTGRES, DBK_BENCH_POSTGRES},
+    {"events_to_mongodb", DBK_SYNC_EVENTS, DBK_BENCH_SQLITE, DBK_BENCH_MONGODB},
+    {"cdc_to_mongodb", DBK_SYNC_CDC, DBK_BENCH_SQLITE, DBK_BENCH_MONGODB},
+    {"polling_to_mongodb", DBK_SYNC_POLLING, DBK_BENCH_SQLITE, DBK_BENCH_MONGODB},
+    {"events_to_neo4j", DBK_SYNC_EVENTS, DBK_BENCH_SQLITE, DBK_BENCH_NEO4J},
+    {"cdc_to_neo4j", DBK_SYNC_CDC, DBK_BENCH_SQLITE, DBK_BENCH_NEO4J},
+    {"polling_to_neo4j", DBK_SYNC_POLLING, DBK_BENCH_SQLITE, DBK_BENCH_NEO4J},
 };
 #define ROUTES (sizeof(routes) / sizeof(routes[0]))
 
@@ -37,7 +43,7 @@ struct plan {
     uint64_t batch;
     uint64_t size;
     int64_t every_us;
-    const char *postgres;
+    struct dbk_bench_servers servers;
 };
 
 /* Commits as fast as they go. */
@@ -80,29 +86,23 @@ static int write_commits(struct dbk_bench_place *place, uint64_t count, struct p
 
 /* Somebody who writes alone, and somebody who is followed, in places of their own. */
 struct pair {
-    struct dbk_bench_server servers[2];
     struct dbk_bench_place places[2];
 };
 enum { ALONE, FOLLOWED };
 
 static int open_pair(struct pair *pair, struct dbk_bench *bench,
-                     const struct dbk_bench_route *route, const struct plan *plan,
-                     struct dbk_error *err)
+                     const struct dbk_bench_route *route, struct plan *plan, struct dbk_error *err)
 {
-    bool served = route->server_source || route->server_target;
     int rc = DBK_OK;
     for (int i = ALONE; i <= FOLLOWED; i++) {
         char name[64];
         (void)snprintf(name, sizeof(name), "%s-%s", route->name, i == ALONE ? "alone" : "followed");
-        pair->servers[i] = (struct dbk_bench_server){.bench = bench, .where = plan->postgres};
         pair->places[i] = (struct dbk_bench_place){.bench = bench,
                                                    .route = route,
-                                                   .server = &pair->servers[i],
+                                                   .servers = &plan->servers,
                                                    .size = (size_t)plan->size,
                                                    .every_us = plan->every_us,
                                                    .alone = i == ALONE};
-        if (rc == DBK_OK && served)
-            rc = dbk_bench_server_open(&pair->servers[i], err);
         if (rc == DBK_OK)
             rc = dbk_bench_place_open(&pair->places[i], name, err);
     }
@@ -111,10 +111,8 @@ static int open_pair(struct pair *pair, struct dbk_bench *bench,
 
 static void close_pair(struct pair *pair)
 {
-    for (int i = ALONE; i <= FOLLOWED; i++) {
+    for (int i = ALONE; i <= FOLLOWED; i++)
         dbk_bench_place_close(&pair->places[i]);
-        dbk_bench_server_close(&pair->servers[i]);
-    }
 }
 
 /* They take turns, so that both meet the same machine; who follows has ended before the other
@@ -135,7 +133,7 @@ static int take_turns(struct pair *pair, const struct plan *plan, struct figures
     return rc;
 }
 
-static int run_route(struct dbk_bench *bench, size_t index, const struct plan *plan,
+static int run_route(struct dbk_bench *bench, size_t index, struct plan *plan,
                      struct figures *figures, struct dbk_error *err)
 {
     static struct pair pair;
@@ -170,7 +168,7 @@ static void report_pace(struct dbk_buf *report, const char *name, const struct p
 
 static const char *source_of(const struct dbk_bench_route *route)
 {
-    return !dbk_bench_is_table(route) ? "book" : route->server_source ? "PostgreSQL" : "SQLite";
+    return dbk_bench_is_table(route) ? dbk_bench_kind_text(route->source) : "book";
 }
 
 static void report_route(struct dbk_buf *report, const struct dbk_bench_route *route,
@@ -179,7 +177,7 @@ static void report_route(struct dbk_buf *report, const struct dbk_bench_route *r
     dbk_bench_open_part(report, route->name);
     dbk_bench_text(report, "sync", dbk_model_sync_text(route->sync));
     dbk_bench_text(report, "source", source_of(route));
-    dbk_bench_text(report, "target", route->server_target ? "PostgreSQL" : "SQLite");
+    dbk_bench_text(report, "target", dbk_bench_kind_text(route->target));
     dbk_bench_latency(report, "stale_us", &figures->stale_ns);
     report_pace(report, "alone", &figures->alone);
     report_pace(report, "followed", &figures->followed);
@@ -221,23 +219,38 @@ static void report_sync(struct dbk_buf *report, const struct plan *plan,
     dbk_bench_close_part(report);
 }
 
+static bool is_served(const struct dbk_bench_servers *servers, enum dbk_bench_kind kind)
+{
+    return kind == DBK_BENCH_SQLITE || servers->where[kind] != NULL;
+}
+
+static bool is_wanted(const struct plan *plan, size_t index)
+{
+    return is_served(&plan->servers, routes[index].source) &&
+           is_served(&plan->servers, routes[index].target);
+}
+
 static int measure(struct dbk_bench *bench, void *context, struct dbk_buf *report,
                    struct dbk_error *err)
 {
     static struct figures figures[ROUTES];
     static struct dbk_bench_raw raw;
-    const struct plan *plan = context;
-    struct dbk_bench_server server = {.bench = bench, .where = plan->postgres};
-    int rc = plan->postgres != NULL ? dbk_bench_server_check(&server, err) : DBK_OK;
+    struct plan *plan = context;
+    size_t wanted = 0;
+    size_t done = 0;
+    plan->servers.bench = bench;
+    for (size_t i = 0; i < ROUTES; i++)
+        wanted += is_wanted(plan, i);
+    int rc = dbk_bench_servers_check(&plan->servers, err);
     if (rc == DBK_OK)
         rc = dbk_bench_measure_raw(bench, (size_t)plan->size, &raw, err);
     dbk_bench_begin_part(bench, "sync", "syncs");
     for (size_t i = 0; rc == DBK_OK && i < ROUTES; i++) {
-        bool served = routes[i].server_source || routes[i].server_target;
-        if (!served || plan->postgres != NULL)
-            rc = run_route(bench, i, plan, &figures[i], err);
+        if (!is_wanted(plan, i))
+            continue;
+        rc = run_route(bench, i, plan, &figures[i], err);
         if (rc == DBK_OK)
-            rc = dbk_bench_step(bench, i + 1, plan->postgres != NULL ? ROUTES : 4, err);
+            rc = dbk_bench_step(bench, ++done, wanted, err);
     }
     if (rc == DBK_OK)
         rc = dbk_bench_measure_raw(bench, (size_t)plan->size, &raw, err);
@@ -248,8 +261,7 @@ static int measure(struct dbk_bench *bench, void *context, struct dbk_buf *repor
 
 int dbk_run_bench_sync(const struct dbk_arguments *arguments)
 {
-    struct plan plan = {.every_us = dbk_arguments_duration_us(arguments, "every", 1000000),
-                        .postgres = dbk_arguments_text(arguments, "postgres")};
+    struct plan plan = {.every_us = dbk_arguments_duration_us(arguments, "every", 1000000)};
     const struct {
         struct dbk_bench_bounds bounds;
         uint64_t *value;
@@ -262,6 +274,7 @@ int dbk_run_bench_sync(const struct dbk_arguments *arguments)
     for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
         if (!dbk_bench_take(arguments, &options[i].bounds, options[i].value))
             return DBK_EXIT_USAGE;
+    dbk_bench_servers_take(&plan.servers, DBK_BENCH_NEO4J, arguments);
     if (plan.every_us < 1000 || plan.every_us > 60000000)
         return dbk_fail_usage(arguments, "--every is from 1 ms to 1 minute");
     return dbk_bench_run(arguments, &(struct dbk_bench_work){.name = "sync",

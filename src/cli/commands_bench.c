@@ -12,6 +12,9 @@
     OPTION("postgres", TEXT, "WHERE",                                                              \
            "file:PATH or env:NAME with a connection string whose user may create databases and "   \
            "replicate")
+#define BENCH_SERVERS                                                                              \
+    BENCH_SERVER, OPTION("mongodb", TEXT, "WHERE", "likewise, of a user who may make databases"),  \
+        OPTION("neo4j", TEXT, "WHERE", "likewise; what is made has a label of its own")
 #define BENCH_FILL                                                                                 \
     BENCH, OPTION("events", NUMBER, "N", "events in the store (500000)"),                          \
         OPTION("store", TEXT, "DIR", "keep the store in DIR; one that is there is used")
@@ -99,17 +102,21 @@ static const struct dbk_cli_command commands[] = {
          "commit until a reader of the model's database finds the row, at --rate. The cost to the\n"
          "writer is its commits/s and latency with the model and without. rows/s: orders in large\n"
          "commits, until the last is found. Sources are the book and a SQLite file, the target is\n"
-         "SQLite; with --postgres also a server's databases, which are made and dropped.",
+         "SQLite; with --postgres, --mongodb and --neo4j also a server's databases, which are "
+         "made\n"
+         "and dropped.",
      .examples = EXAMPLES("daybook bench sync", "daybook bench sync --every 100ms",
                           "PG='host=/run/postgresql dbname=postgres' daybook bench sync "
-                          "--postgres env:PG"),
+                          "--postgres env:PG",
+                          "daybook bench sync --mongodb file:secrets/documents "
+                          "--neo4j file:secrets/graph --rows 50000 -o json"),
      .options = OPTIONS(
          BENCH, OPTION("commits", NUMBER, "N", "as fast as one writer goes (4000)"),
          OPTION("rate", NUMBER, "N", "commits a second while staleness is measured (200)"),
          OPTION("seconds", NUMBER, "N", "for so long (10)"),
          OPTION("rows", NUMBER, "N", "orders in large commits (200000)"),
          OPTION("batch", NUMBER, "N", "of so many (1000)"),
-         OPTION("every", DURATION, "TIME", "between rounds of polling (1 s)"), BENCH_SERVER),
+         OPTION("every", DURATION, "TIME", "between rounds of polling (1 s)"), BENCH_SERVERS),
      .run = dbk_run_bench_sync},
     {.name = "bench patterns",
      .positional = "",

@@ -16,6 +16,8 @@ import pytest
 from conftest import ROOT, clean_environment, missing
 
 sys.path.insert(0, str(ROOT / "tests"))
+from services.ferretdb import FerretDB  # noqa: E402
+from services.neo4j import Neo4j  # noqa: E402
 from services.postgres import Missing, Postgres  # noqa: E402
 
 SMALL = ["--events", "3000", "--streams", "300", "--size", "100"]
@@ -223,14 +225,28 @@ SERVED = {"events_to_server": ("events", "book", "PostgreSQL"),
           "polling_of_servers": ("polling", "PostgreSQL", "PostgreSQL")}
 
 
-@pytest.fixture(scope="module")
-def postgres():
+def served(make):
     try:
-        server = Postgres(settings=["wal_level = logical"])
+        server = make()
     except Missing as error:
         missing(str(error))
     yield server
     server.close()
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    yield from served(lambda: Postgres(settings=["wal_level = logical"]))
+
+
+@pytest.fixture(scope="module")
+def ferretdb():
+    yield from served(FerretDB)
+
+
+@pytest.fixture(scope="module")
+def neo4j():
+    yield from served(Neo4j)
 
 
 def check_latency(values):
@@ -289,6 +305,31 @@ def test_the_syncs_of_a_server(postgres, binary, tmp_path):
     check_syncs(report, {**SYNCS, **SERVED})
 
 
+def run_elsewhere(ferretdb, neo4j, binary, folder, *arguments):
+    """On both servers; what was made there is gone."""
+    result = subprocess.run(
+        [binary, "bench", *arguments, "--mongodb", "env:DOCUMENTS", "--neo4j", "env:GRAPH", "-o",
+         "json"], text=True, capture_output=True, timeout=180, check=False, cwd=folder,
+        env={**clean_environment(), "DOCUMENTS": ferretdb.connection(),
+             "GRAPH": neo4j.connection()})
+    assert result.returncode == 0, result.stderr
+    databases = ferretdb.command({"listDatabases": 1}, "admin")["databases"]
+    assert [one["name"] for one in databases if "bench" in one["name"]] == []
+    assert neo4j.cypher("MATCH (n) RETURN count(n)") == [[0]]
+    assert neo4j.cypher("SHOW CONSTRAINTS YIELD name WHERE name CONTAINS 'bench' "
+                        "RETURN name") == []
+    assert not list(folder.iterdir())
+    return report_of(result)
+
+
+def test_the_syncs_into_documents_and_a_graph(ferretdb, neo4j, binary, tmp_path):
+    report = run_elsewhere(ferretdb, neo4j, binary.resolve(), tmp_path, "sync", "--commits", "10",
+                           "--every", "100ms", "--rate", "50", "--seconds", "1", "--rows", "300")
+    check_syncs(report, {**SYNCS, **{
+        f"{sync}_to_{kind.lower()}": (sync, "book" if sync == "events" else "SQLite", kind)
+        for kind in ("MongoDB", "Neo4j") for sync in ("events", "cdc", "polling")}})
+
+
 WAYS = ["sqlite_to_book", "sqlite_to_sqlite"]
 SERVED_WAYS = ["postgres_to_book", "postgres_to_sqlite", "postgres_to_postgres"]
 
@@ -310,7 +351,7 @@ def test_capture_of_a_server(postgres, binary, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["sync", "capture"])
-def test_a_server_that_cannot_be_had_is_named(bench, tmp_path, name):
+def test_a_postgres_that_cannot_be_had_is_named(bench, tmp_path, name):
     secret = tmp_path.parent / "secret"
     secret.write_text("host=127.0.0.1 port=1 password=hidden\n", encoding="utf-8")
     few = ["--rate", "10", "--seconds", "1", "--rows", "10"]
@@ -323,6 +364,21 @@ def test_a_server_that_cannot_be_had_is_named(bench, tmp_path, name):
         assert words in result.stderr and "hidden" not in result.stderr
     bench(name, "--rate", "0", status=2)
     assert not [file for file in os.listdir(tmp_path) if file.startswith("daybook-bench")]
+
+
+@pytest.mark.parametrize("option, secret", [
+    ("--mongodb", "mongodb://somebody:hidden@127.0.0.1:1/x?serverSelectionTimeoutMS=200"),
+    ("--neo4j", "http://somebody:hidden@127.0.0.1:1/neo4j")])
+def test_another_server_that_cannot_be_had_is_named(bench, tmp_path, option, secret):
+    few = ["sync", "--rate", "10", "--seconds", "1", "--rows", "10", "--commits", "10"]
+    file = tmp_path.parent / "secret"
+    file.write_text(secret + "\n", encoding="utf-8")
+    for where, words, status in [("here", f"{option} says where", 1),
+                                 ("env:NOT_THERE", "there is no such variable", 1),
+                                 (f"file:{file}", "", 3)]:
+        result = bench(*few, option, where, status=status)
+        assert words in result.stderr and "hidden" not in result.stderr
+    assert not list(tmp_path.iterdir())
 
 
 PATTERNS = ["database_per_service", "shared_database", "event_sourcing", "cqrs",
