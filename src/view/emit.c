@@ -269,15 +269,17 @@ static void emit_tests(struct dbk_buf *out, const struct dbk_emit *emit, size_t 
     }
 }
 
-static void emit_input(struct dbk_buf *out, const struct dbk_relation *input)
+static void emit_input(struct dbk_buf *out, const struct dbk_relation *input, enum dbk_emit_how how)
 {
-    if (input->kind == DBK_RELATION_TABLE) {
+    if (input->kind == DBK_RELATION_TABLE && input->typed) {
+        dbk_buf_append_text(out, input->name);
+    } else if (input->kind == DBK_RELATION_TABLE) {
         dbk_emit_name(out, input->name);
     } else if (input->with) {
         dbk_buf_append_format(out, "w%zu", input->number);
     } else {
         dbk_buf_append_char(out, '(');
-        emit_select(out, input, true, NULL);
+        emit_select(out, input, how, NULL);
         dbk_buf_append_char(out, ')');
     }
 }
@@ -289,10 +291,13 @@ static void emit_from(struct dbk_buf *out, const struct dbk_emit *emit)
     static const char *const words[] = {" JOIN ", " LEFT JOIN ", " RIGHT JOIN ", " FULL JOIN "};
     for (size_t i = 0; i < block->input_count; i++) {
         dbk_buf_append_text(out, i > 0 ? words[block->joins[i]] : "");
-        emit_input(out, block->inputs[i]);
+        emit_input(out, block->inputs[i], emit->how);
         dbk_buf_append_text(out, " AS ");
         dbk_emit_alias(out, block, i);
+        size_t size = out->size;
         emit_tests(out, emit, i, " ON ");
+        if (i > 0 && block->typed && out->size == size)
+            dbk_buf_append_text(out, " ON TRUE");
     }
     emit_tests(out, emit, SIZE_MAX, " WHERE ");
 }
@@ -323,8 +328,12 @@ static void emit_plain(struct dbk_buf *out, const struct dbk_relation *relation,
     else
         dbk_emit_tables(out, block, around);
     for (size_t i = 0; grouped && !relation->distinct && i < relation->key_count; i++) {
+        /* A constant there would be the number of an output. */
+        bool constant = block->typed && block->outputs[i]->kind == DBK_EXPRESSION_CONSTANT;
         dbk_buf_append_text(out, i > 0 ? ", " : " GROUP BY ");
+        dbk_buf_append_text(out, constant ? "(SELECT " : "");
         dbk_emit_expression(out, &below, block->outputs[i]);
+        dbk_buf_append_text(out, constant ? ")" : "");
     }
     if (grouped && relation->having != NULL) {
         dbk_buf_append_text(out, " HAVING ");

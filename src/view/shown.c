@@ -22,8 +22,8 @@ static void append_terms(struct dbk_buf *sql, const struct dbk_view_plan *plan, 
     const struct dbk_algebra *tree = &plan->tree;
     for (size_t i = 0; i < tree->order_count; i++) {
         struct dbk_order order = tree->order[i];
-        if (index && order.nulls != NULL)
-            break; /* SQLite has no such index: what is before them is of use. */
+        if (index && order.nulls != NULL && tree->dialect == DBK_DIALECT_SQLITE)
+            break; /* It has no such index: what is before them is of use. */
         dbk_buf_append_text(sql, i > 0 ? ", " : "");
         dbk_emit_name(sql, plan->names[order.output]);
         dbk_emit_direction(sql, &order);
@@ -49,7 +49,7 @@ void dbk_shown_whole(struct dbk_buf *sql, const struct dbk_view_plan *plan, cons
     append_from(sql, plan, view, generation, "");
 }
 
-static void append_order(struct dbk_buf *sql, const struct dbk_view_plan *plan)
+void dbk_shown_order(struct dbk_buf *sql, const struct dbk_view_plan *plan)
 {
     const struct dbk_algebra *tree = &plan->tree;
     if (tree->order_count > 0 || tree->limit != NULL)
@@ -67,7 +67,7 @@ void dbk_shown_from(struct dbk_buf *sql, const struct dbk_view_plan *plan, const
 {
     append_from(sql, plan, view, generation, " AS v");
     if (plan->incremental)
-        append_order(sql, plan);
+        dbk_shown_order(sql, plan);
 }
 
 void dbk_shown_select(struct dbk_buf *sql, const struct dbk_view_plan *plan, const char *view,
@@ -79,7 +79,7 @@ void dbk_shown_select(struct dbk_buf *sql, const struct dbk_view_plan *plan, con
         return;
     }
     dbk_shown_whole(sql, plan, view, generation, false);
-    append_order(sql, plan);
+    dbk_shown_order(sql, plan);
 }
 
 void dbk_shown_create(struct dbk_buf *sql, const struct dbk_view_plan *plan, const char *view,
@@ -93,7 +93,9 @@ void dbk_shown_index(struct dbk_buf *sql, const struct dbk_view_plan *plan, cons
                      uint64_t generation)
 {
     const struct dbk_algebra *tree = &plan->tree;
-    if (tree->limit == NULL || tree->order_count == 0 || tree->order[0].nulls != NULL)
+    bool none = tree->order_count == 0 ||
+                (tree->order[0].nulls != NULL && tree->dialect == DBK_DIALECT_SQLITE);
+    if (tree->limit == NULL || none)
         return;
     dbk_buf_append_text(sql, "CREATE INDEX ");
     append_table(sql, view, generation, "_order");

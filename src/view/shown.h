@@ -29,6 +29,8 @@ void dbk_shown_whole(struct dbk_buf *sql, const struct dbk_view_plan *plan, cons
 /* What stands behind its SELECT list, with the generation's table as "v". */
 void dbk_shown_from(struct dbk_buf *sql, const struct dbk_view_plan *plan, const char *view,
                     uint64_t generation);
+/* Its ORDER BY and LIMIT; where that would leave something open the columns decide. */
+void dbk_shown_order(struct dbk_buf *sql, const struct dbk_view_plan *plan);
 /* The SELECT of that plain view. */
 void dbk_shown_select(struct dbk_buf *sql, const struct dbk_view_plan *plan, const char *view,
                       uint64_t generation);

@@ -213,6 +213,144 @@ static int apply_rows(struct dbk_delta *delta, const struct dbk_relation *root,
     return rc < 0 ? rc : dbk_pgview_step(delta, err);
 }
 
+/* ---- Partitions ---- */
+
+/* The partitions that have a row of the input's difference, into x<n>. */
+static void touch_partitions(struct dbk_delta *delta, const struct dbk_relation *window)
+{
+    const struct dbk_emit emit = {.relation = window};
+    struct dbk_buf *sql = &delta->sql;
+    dbk_buf_append_format(sql,
+                          "CREATE TEMP TABLE IF NOT EXISTS x%zu ON COMMIT DELETE ROWS AS SELECT ",
+                          window->number);
+    for (size_t i = 0; i < window->key_count; i++)
+        dbk_buf_append_format(sql, "_daybook_k%zu AS k%zu, ", i, i);
+    dbk_buf_append_text(sql, "false AS nulls FROM ");
+    dbk_emit_name(sql, delta->table);
+    dbk_buf_append_format(sql, " WITH NO DATA; INSERT INTO pg_temp.x%zu SELECT q.*, ",
+                          window->number);
+    for (size_t i = 0; i < window->key_count; i++)
+        dbk_buf_append_format(sql, "%sk%zu IS NULL", i > 0 ? " OR " : "", i);
+    dbk_buf_append_text(sql, " FROM (SELECT DISTINCT ");
+    for (size_t i = 0; i < window->key_count; i++) {
+        dbk_buf_append_text(sql, i > 0 ? ", " : "");
+        dbk_emit_expression(sql, &emit, window->partition[i]);
+        dbk_buf_append_format(sql, " AS k%zu", i);
+    }
+    dbk_buf_append_text(sql, " FROM ");
+    dbk_emit_difference(sql, window->inputs[0]);
+    dbk_buf_append_format(sql, " AS f0) AS q; ANALYZE pg_temp.x%zu; ", window->number);
+}
+
+/* " FROM x<n> JOIN <the stored rows>", those of a partition without NULLs, or of one with. */
+static void append_partitions(struct dbk_buf *out, struct dbk_delta *delta,
+                              const struct dbk_relation *window, bool nulls)
+{
+    dbk_buf_append_text(out, " FROM ");
+    dbk_emit_name(out, delta->table);
+    dbk_buf_append_format(out, " AS v JOIN pg_temp.x%zu AS x ON %sx.nulls", window->number,
+                          nulls ? "" : "NOT ");
+    for (size_t i = 0; i < window->key_count; i++) {
+        dbk_buf_append_format(out, " AND (v._daybook_k%zu = x.k%zu", i, i);
+        if (nulls)
+            dbk_buf_append_format(out, " OR (v._daybook_k%zu IS NULL AND x.k%zu IS NULL)", i, i);
+        dbk_buf_append_char(out, ')');
+    }
+}
+
+static void note_partitions(struct dbk_delta *delta, const struct dbk_relation *window, int weight,
+                            bool nulls)
+{
+    if (!window->stored)
+        return;
+    dbk_buf_append_format(&delta->sql, "INSERT INTO pg_temp.d%zu SELECT %d", window->number,
+                          weight);
+    dbk_pgview_columns(&delta->sql, window, "v.");
+    append_partitions(&delta->sql, delta, window, nulls);
+    dbk_buf_append_text(&delta->sql, "; ");
+}
+
+static void append_deletion(struct dbk_buf *sql, struct dbk_delta *delta,
+                            const struct dbk_relation *window, bool nulls)
+{
+    dbk_buf_append_text(sql, "DELETE FROM ");
+    dbk_emit_name(sql, delta->table);
+    dbk_buf_append_text(sql, " WHERE _daybook_row IN (SELECT v._daybook_row");
+    append_partitions(sql, delta, window, nulls);
+    dbk_buf_append_char(sql, ')');
+}
+
+static void append_recomputed(struct dbk_buf *sql, struct dbk_delta *delta,
+                              const struct dbk_relation *window, bool nulls)
+{
+    const struct dbk_emit emit = {.relation = window};
+    dbk_buf_append_text(sql, "INSERT INTO ");
+    dbk_emit_name(sql, delta->table);
+    dbk_buf_append_text(sql, " (");
+    append_keys(sql, window->key_count, "_daybook_");
+    for (size_t i = 0; i < window->column_count; i++) {
+        dbk_buf_append_text(sql, ", ");
+        dbk_emit_name(sql, delta->names[i]);
+    }
+    dbk_buf_append_text(sql, ") ");
+    dbk_layout_window(sql, window, delta->names);
+    dbk_buf_append_text(sql, " FROM ");
+    dbk_emit_table(sql, window->inputs[0]);
+    dbk_buf_append_format(sql, " AS f0 JOIN pg_temp.x%zu AS x ON %sx.nulls", window->number,
+                          nulls ? "" : "NOT ");
+    for (size_t i = 0; i < window->key_count; i++) {
+        dbk_buf_append_text(sql, " AND (");
+        dbk_emit_expression(sql, &emit, window->partition[i]);
+        dbk_buf_append_format(sql, " = x.k%zu", i);
+        if (nulls) {
+            dbk_buf_append_text(sql, " OR (");
+            dbk_emit_expression(sql, &emit, window->partition[i]);
+            dbk_buf_append_format(sql, " IS NULL AND x.k%zu IS NULL)", i);
+        }
+        dbk_buf_append_char(sql, ')');
+    }
+}
+
+/* One way of changing rows, counted. */
+static void append_made(struct dbk_delta *delta, const struct dbk_relation *window, int sign,
+                        bool nulls)
+{
+    struct dbk_buf statement;
+    dbk_buf_init(&statement, DBK_PGVIEW_SQL_SIZE_MAX);
+    if (sign < 0)
+        append_deletion(&statement, delta, window, nulls);
+    else
+        append_recomputed(&statement, delta, window, nulls);
+    dbk_buf_append_char(&statement, '\0');
+    if (statement.rc < 0)
+        delta->sql.rc = statement.rc;
+    else
+        append_counted(delta, window, sign, statement.data);
+    dbk_buf_release(&statement);
+}
+
+/* Partitions whose rows changed are deleted and computed again. */
+static int apply_window(struct dbk_delta *delta, const struct dbk_relation *window,
+                        struct dbk_error *err)
+{
+    char sql[80];
+    int64_t with_nulls = 1;
+    touch_partitions(delta, window);
+    int rc = dbk_pgview_step(delta, err);
+    (void)snprintf(sql, sizeof(sql), "SELECT count(*) FROM pg_temp.x%zu WHERE nulls",
+                   window->number);
+    if (rc == DBK_OK && !delta->all)
+        rc = dbk_view_integer(delta->connection, sql, NULL, &with_nulls, err);
+    for (int nulls = 0; rc == DBK_OK && nulls < (with_nulls != 0 ? 2 : 1); nulls++) {
+        note_partitions(delta, window, -1, nulls != 0);
+        append_made(delta, window, -1, nulls != 0);
+        append_made(delta, window, 1, nulls != 0);
+        note_partitions(delta, window, 1, nulls != 0);
+        rc = dbk_pgview_step(delta, err);
+    }
+    return rc;
+}
+
 /* ---- One relation after the other ---- */
 
 static int find_changed(struct dbk_delta *delta, const struct dbk_relation *relation,
@@ -242,8 +380,9 @@ static int apply(struct dbk_delta *delta, const struct dbk_relation *relation,
         return DBK_OK;
     if (!root)
         dbk_pgview_make_difference(&delta->sql, relation);
-    rc = relation->kind == DBK_RELATION_GROUP ? dbk_pgview_group(delta, relation, err)
-                                              : apply_rows(delta, relation, err);
+    rc = relation->kind == DBK_RELATION_GROUP    ? dbk_pgview_group(delta, relation, err)
+         : relation->kind == DBK_RELATION_WINDOW ? apply_window(delta, relation, err)
+                                                 : apply_rows(delta, relation, err);
     return rc == DBK_OK && !root ? find_changed(delta, relation, err) : rc;
 }
 

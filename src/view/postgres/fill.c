@@ -124,7 +124,8 @@ static int fill_root(struct dbk_pgview_fill *work, const char *table, struct dbk
         dbk_buf_append_format(&work->sql, "CREATE INDEX \"%s_key\" ON \"%s\" (", table, table);
     for (size_t i = 0; i < root->key_count; i++)
         dbk_buf_append_format(&work->sql, i > 0 ? ", _daybook_k%zu" : "_daybook_k%zu", i);
-    dbk_buf_append_text(&work->sql, root->key_count > 0 ? ")" : "");
+    dbk_buf_append_text(&work->sql, root->key_count > 0 ? "); " : "");
+    dbk_shown_index(&work->sql, work->plan, name_of(work), work->row.generation);
     return run(work, err);
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "view/postgres/state.h"
+#include "view/shown.h"
 
 static int read_names(struct dbk_view_plan *plan, struct dbk_statement *statement)
 {
@@ -84,6 +85,12 @@ static int try_root(struct dbk_view_plan *plan, struct dbk_connection *connectio
             NULL, &others, err);
     if (rc == DBK_OK && others != 0)
         rc = dbk_error_set(err, DBK_EINVAL, "it is read with columns of other types");
+    if (rc == DBK_OK && plan->tree.limit != NULL) {
+        /* All columns decide which rows are shown: each must have an order. */
+        dbk_buf_append_text(sql, "SELECT FROM pg_temp.b");
+        dbk_shown_order(sql, plan);
+        rc = dbk_pgview_run(connection, sql, err);
+    }
     return rc;
 }
 
@@ -146,13 +153,6 @@ static int make(struct dbk_view_plan *plan, struct dbk_connection *connection,
     dbk_statement_free(statement);
     if (rc == DBK_OK)
         rc = dbk_algebra_read(&plan->tree, connection, select, &source, &plan->arena, err);
-    if (rc == 1 && plan->tree.limit != NULL)
-        rc = dbk_obstacle_set(&plan->tree.obstacle, SIZE_MAX, "leave it to who reads the view",
-                              "LIMIT");
-    for (size_t i = 0; rc == 1 && i < plan->tree.relation_count; i++) {
-        if (plan->tree.relations[i]->kind == DBK_RELATION_WINDOW)
-            rc = dbk_obstacle_set(&plan->tree.obstacle, SIZE_MAX, "", "a window function");
-    }
     if (rc == 1 && plan->tree.root->column_count != plan->name_count + plan->tree.hidden_count)
         rc = dbk_error_set(err, DBK_EINVAL, "its columns are counted otherwise");
     if (rc == 1)

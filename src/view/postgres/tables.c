@@ -55,8 +55,8 @@ static int find_behind(struct dbk_connection *connection, int64_t oid, int64_t *
                  "SELECT t.oid FROM pg_class AS c JOIN pg_class AS t ON t.relnamespace = "
                  "c.relnamespace AND t.relkind = 'r' AND left(t.relname, length(c.relname) + 3) = "
                  "c.relname || '__g' AND substr(t.relname, length(c.relname) + 4) ~ '^[0-9]+$' "
-                 "WHERE c.oid = ?1::bigint::oid AND rtrim(pg_get_viewdef(c.oid), E' ;\\n') ~ "
-                 "('[ .]' || t.relname || '$')",
+                 "WHERE c.oid = ?1::bigint::oid AND regexp_replace(rtrim(pg_get_viewdef(c.oid), E' "
+                 ";\\n'), '\\n  ORDER BY [^\\n]*$', '') ~ ('[ .]' || t.relname || '$')",
                  &value, &statement, err);
     if (rc == DBK_OK)
         rc = dbk_statement_step(statement, err);

@@ -3,10 +3,13 @@
 #include <stdio.h>
 
 #include "view/postgres/state.h"
+#include "view/shown.h"
 
 struct verifying {
     const struct dbk_view_refresh *refresh;
     struct dbk_connection *connection;
+    struct dbk_buf expected; /* the SELECT that the rows are compared with */
+    struct dbk_buf stored;   /* and that of the rows */
     struct dbk_buf sql;
     struct dbk_buf columns; /* "c1, c2" */
     struct dbk_buf values;  /* as they are compared */
@@ -64,15 +67,9 @@ static void append_side(struct verifying *verifying, bool expected)
     struct dbk_buf *sql = &verifying->sql;
     dbk_buf_append_text(sql, "SELECT ");
     dbk_buf_append(sql, dbk_buf_slice(&verifying->values));
-    dbk_buf_append_text(sql, " FROM ");
-    if (expected) {
-        dbk_buf_append_text(sql, "(");
-        dbk_buf_append(sql, dbk_view_select(verifying->refresh->definition));
-        dbk_buf_append_text(sql, "\n)");
-    } else {
-        dbk_emit_name(sql, verifying->refresh->definition->name);
-    }
-    dbk_buf_append_text(sql, " AS q(");
+    dbk_buf_append_text(sql, " FROM (");
+    dbk_buf_append(sql, dbk_buf_slice(expected ? &verifying->expected : &verifying->stored));
+    dbk_buf_append_text(sql, "\n) AS q(");
     dbk_buf_append(sql, dbk_buf_slice(&verifying->columns));
     dbk_buf_append_char(sql, ')');
 }
@@ -90,7 +87,8 @@ static int compare(struct verifying *verifying, struct dbk_error *err)
                              "FROM more), (SELECT count(*) FROM less), coalesce((SELECT more::text "
                              "FROM more LIMIT 1), (SELECT less::text FROM less LIMIT 1))");
     int rc =
-        sql->rc < 0 || verifying->values.rc < 0 || verifying->columns.rc < 0
+        sql->rc < 0 || verifying->expected.rc < 0 || verifying->stored.rc < 0 ||
+                verifying->values.rc < 0 || verifying->columns.rc < 0
             ? dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM))
             : dbk_statement_open(verifying->connection, dbk_buf_slice(sql), &statement, NULL, err);
     if (rc == DBK_OK)
@@ -165,6 +163,22 @@ static int begin(struct verifying *verifying, const struct dbk_view_plan *plan,
     return rc;
 }
 
+/* Which rows are compared: what the view shows, or where LIMIT shows a part of them, or a window
+   leaves open what comes first, all that are stored. */
+static void choose(struct verifying *verifying, const struct dbk_view_plan *plan,
+                   const struct dbk_view_row *row)
+{
+    const struct dbk_view_definition *definition = verifying->refresh->definition;
+    if (plan->incremental && row->layout == DBK_VIEW_LAYOUT && plan->tree.whole != NULL) {
+        dbk_buf_append_text(&verifying->expected, plan->tree.whole);
+        dbk_shown_whole(&verifying->stored, plan, definition->name, row->generation, false);
+        return;
+    }
+    dbk_buf_append(&verifying->expected, dbk_view_select(definition));
+    dbk_buf_append_text(&verifying->stored, "SELECT * FROM ");
+    dbk_emit_name(&verifying->stored, definition->name);
+}
+
 int dbk_pgview_verify(const struct dbk_view_refresh *refresh, uint64_t *rows_out,
                       struct dbk_error *err)
 {
@@ -173,6 +187,8 @@ int dbk_pgview_verify(const struct dbk_view_refresh *refresh, uint64_t *rows_out
     struct dbk_view_row row = {0};
     dbk_view_plan_init(&plan);
     dbk_buf_init(&verifying.sql, DBK_PGVIEW_SQL_SIZE_MAX);
+    dbk_buf_init(&verifying.expected, DBK_PGVIEW_SQL_SIZE_MAX);
+    dbk_buf_init(&verifying.stored, DBK_PGVIEW_SQL_SIZE_MAX);
     dbk_buf_init(&verifying.columns, DBK_PGVIEW_SQL_SIZE_MAX);
     dbk_buf_init(&verifying.values, DBK_PGVIEW_SQL_SIZE_MAX);
     int rc = dbk_pgview_open(refresh->definition, 0, &verifying.connection, err);
@@ -182,6 +198,7 @@ int dbk_pgview_verify(const struct dbk_view_refresh *refresh, uint64_t *rows_out
         rc = begin(&verifying, &plan, &row, err);
     if (rc == DBK_OK)
         rc = read_columns(&verifying, err);
+    choose(&verifying, &plan, &row);
     if (rc == DBK_OK)
         rc = compare(&verifying, err);
     if (rc == DBK_OK)
@@ -189,6 +206,8 @@ int dbk_pgview_verify(const struct dbk_view_refresh *refresh, uint64_t *rows_out
     dbk_connection_free(verifying.connection);
     dbk_view_plan_release(&plan);
     dbk_buf_release(&verifying.sql);
+    dbk_buf_release(&verifying.expected);
+    dbk_buf_release(&verifying.stored);
     dbk_buf_release(&verifying.columns);
     dbk_buf_release(&verifying.values);
     return rc;
