@@ -23,6 +23,7 @@
 
 struct dbk_link {
     struct dbk_engine *engine;     /* NULL: a server */
+    struct dbk_access *access;     /* that the engine's requests are held to; NULL: to nothing */
     char socket[SOCKET_PATH_SIZE]; /* of the book's server */
     bool is_url;                   /* another server was named */
     struct dbk_url url;
@@ -247,6 +248,7 @@ void dbk_link_free(struct dbk_link *link)
     if (link == NULL)
         return;
     dbk_wire_free(link->wire);
+    dbk_access_free(link->access);
     dbk_engine_free(link->engine);
     dbk_buf_release(&link->key);
     dbk_free(link);
@@ -255,6 +257,18 @@ void dbk_link_free(struct dbk_link *link)
 void dbk_link_show(struct dbk_link *link, struct dbk_progress *progress)
 {
     link->progress = progress;
+}
+
+int dbk_link_as(struct dbk_link *link, struct dbk_slice key, struct dbk_error *err)
+{
+    link->named_key = true;
+    dbk_buf_reset(&link->key);
+    dbk_buf_append(&link->key, key);
+    if (link->key.rc < 0)
+        return dbk_error_set(err, link->key.rc, "the API key: %s", dbk_code_text(link->key.rc));
+    return link->engine == NULL || link->access != NULL
+               ? DBK_OK
+               : dbk_access_open(link->engine, &(struct dbk_access_options){0}, &link->access, err);
 }
 
 struct dbk_engine *dbk_link_engine(struct dbk_link *link)
@@ -374,20 +388,40 @@ static void show_here(void *context, uint64_t done, uint64_t total)
         dbk_progress_update(exchange->progress, done, done, total);
 }
 
-static void send_here(struct dbk_link *link, const struct dbk_call *call, struct exchange *exchange)
+/* What a server does with a request's header. */
+static int identify_here(struct dbk_link *link, struct dbk_caller *caller, struct dbk_error *err)
 {
+    char header[KEY_FILE_SIZE_MAX + 8] = "";
+    if (link->key.size > 0)
+        (void)snprintf(header, sizeof(header), "Bearer %.*s",
+                       DBK_SLICE_ARGS(dbk_buf_slice(&link->key)));
+    int rc = dbk_access_identify(link->access, dbk_slice_of(header), caller, err);
+    explicit_bzero(header, sizeof(header));
+    return rc;
+}
+
+static int send_here(struct dbk_link *link, const struct dbk_call *call, struct exchange *exchange,
+                     struct dbk_error *err)
+{
+    struct dbk_caller caller;
+    int rc = link->access == NULL ? DBK_OK : identify_here(link, &caller, err);
+    if (rc < 0)
+        return rc;
     struct dbk_api_request request = {.method = dbk_slice_of(call->method),
                                       .path = dbk_buf_slice(&call->path),
                                       .query = dbk_buf_slice(&call->query),
                                       .headers = call->headers,
                                       .header_count = call->header_count,
-                                      .body = dbk_buf_slice(&call->body)};
+                                      .body = dbk_buf_slice(&call->body),
+                                      .access = link->access,
+                                      .caller = link->access == NULL ? NULL : &caller};
     struct dbk_api_response response = {.context = exchange,
                                         .begin = begin_here,
                                         .write = write_here,
                                         .wait = wait_here,
                                         .progress = show_here};
     (void)dbk_api_handle(link->engine, &request, &response);
+    return DBK_OK;
 }
 
 /* ---- Over a connection ---- */
@@ -504,10 +538,11 @@ int dbk_link_send(struct dbk_link *link, struct dbk_call *call, dbk_http_body_fn
     answer->status = 0;
     answer->position = 0;
     if (link->engine != NULL)
-        send_here(link, call, &exchange);
+        rc = send_here(link, call, &exchange, err);
     else
         rc = send_there(link, call, &exchange, err);
-    if (stopped && exchange.failed == 0 && (rc == DBK_ESTOPPED || answer->status == 0))
+    if (stopped && exchange.failed == 0 && rc != DBK_EKEY &&
+        (rc == DBK_ESTOPPED || answer->status == 0))
         return dbk_error_set(err, DBK_ESTOPPED, "interrupted");
     return rc < 0 ? rc : finish(&exchange, err);
 }

@@ -36,6 +36,11 @@ int dbk_link_open_engine(const struct dbk_place *place, enum dbk_engine_mode mod
 int dbk_link_open_beside(const struct dbk_arguments *arguments, struct dbk_link **link_out,
                          struct dbk_error *err) DBK_MUST_CHECK;
 void dbk_link_free(struct dbk_link *link);
+/*
+ * Requests come with this key from now on (empty: with none), also where the book is opened here,
+ * which then asks for one as a server does. What refuses is the same code.
+ */
+int dbk_link_as(struct dbk_link *link, struct dbk_slice key, struct dbk_error *err) DBK_MUST_CHECK;
 /* Shows how far work is that comes before an answer; kept until the link is freed. */
 struct dbk_progress;
 void dbk_link_show(struct dbk_link *link, struct dbk_progress *progress);

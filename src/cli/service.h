@@ -12,9 +12,11 @@
 #include "service/placement.h"
 #include "target/target.h"
 
-/* The names that are given are services with a database. DBK_ENOTFOUND, DBK_EINVAL. */
+/* The names that are given are services with a database or a key. DBK_ENOTFOUND, DBK_EINVAL. */
 int dbk_service_check_names(const struct dbk_arguments *arguments, const struct dbk_book *book,
                             struct dbk_error *err) DBK_MUST_CHECK;
+/* True of a service that is named, or where none are. */
+bool dbk_service_is_named(const struct dbk_arguments *arguments, const char *service);
 /* True of a database of these services; where none are named, of any's. */
 bool dbk_service_is_wanted(const struct dbk_arguments *arguments, const struct dbk_book *book,
                            const char *database);

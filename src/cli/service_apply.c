@@ -6,7 +6,7 @@
 #include "cli/commands.h"
 #include "cli/fail.h"
 #include "cli/schema_rows.h"
-#include "cli/service.h"
+#include "cli/service_log.h"
 
 #define MEMORY_MAX ((size_t)256 << 20)
 
@@ -21,7 +21,7 @@ struct work {
 
 /* ---- Databases ---- */
 
-static bool is_wanted(const struct dbk_arguments *arguments, const char *service)
+bool dbk_service_is_named(const struct dbk_arguments *arguments, const char *service)
 {
     for (size_t i = 0; i < arguments->positional_count; i++) {
         if (strcmp(arguments->positional[i], service) == 0)
@@ -36,7 +36,7 @@ bool dbk_service_is_wanted(const struct dbk_arguments *arguments, const struct d
     for (size_t i = 0; i < book->service_count; i++) {
         const struct dbk_capture_service *service = &book->services[i];
         if (service->database != NULL && strcmp(service->database, database) == 0 &&
-            is_wanted(arguments, service->name))
+            dbk_service_is_named(arguments, service->name))
             return true;
     }
     return false;
@@ -51,8 +51,10 @@ int dbk_service_check_names(const struct dbk_arguments *arguments, const struct 
         if (service == NULL)
             return dbk_error_set(err, DBK_ENOTFOUND,
                                  "there is no service %s: `daybook service ls` lists them", name);
-        if (service->database == NULL)
-            return dbk_error_set(err, DBK_EINVAL, "the service %s has no database", name);
+        if (service->database == NULL &&
+            book->service_definitions[service - book->services].key == NULL)
+            return dbk_error_set(err, DBK_EINVAL, "the service %s has no database and no key",
+                                 name);
     }
     return DBK_OK;
 }
@@ -101,14 +103,26 @@ struct dbk_placement_scope dbk_service_scope(const struct dbk_book *book,
                                         .os = dbk_os_real()};
 }
 
+/* Behind the databases. */
+static int look_at_log(struct work *work, const struct dbk_arguments *arguments,
+                       struct dbk_error *err)
+{
+    struct dbk_placement *placement = &work->placements[work->count];
+    placement->arena = &work->arena;
+    work->scopes[work->count++].database = DBK_SERVICE_LOG;
+    int rc = dbk_service_log_look(arguments, work->book, placement, err);
+    work->differences += placement->count;
+    return rc;
+}
+
 static int look(struct work *work, const struct dbk_arguments *arguments, struct dbk_error *err)
 {
     const struct dbk_book *book = work->book;
     int rc = dbk_service_check_names(arguments, book, err);
     work->scopes =
-        dbk_arena_alloc_zero(&work->arena, book->database_count + 1, sizeof(*work->scopes));
+        dbk_arena_alloc_zero(&work->arena, book->database_count + 2, sizeof(*work->scopes));
     work->placements =
-        dbk_arena_alloc_zero(&work->arena, book->database_count + 1, sizeof(*work->placements));
+        dbk_arena_alloc_zero(&work->arena, book->database_count + 2, sizeof(*work->placements));
     if (rc == DBK_OK && (work->scopes == NULL || work->placements == NULL))
         rc = dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
     for (size_t i = 0; rc >= 0 && i < book->database_count; i++) {
@@ -124,7 +138,9 @@ static int look(struct work *work, const struct dbk_arguments *arguments, struct
         rc = dbk_placement_look(&work->scopes[work->count++], placement, err);
         work->differences += placement->count;
     }
-    return rc;
+    return rc < 0 || !dbk_service_log_is_wanted(arguments, book)
+               ? rc
+               : look_at_log(work, arguments, err);
 }
 
 /* ---- Showing ---- */
@@ -217,8 +233,10 @@ int dbk_run_service_apply(const struct dbk_arguments *arguments)
     if (rc == DBK_OK && work.differences > 0)
         rc = ask(&work, arguments, &err);
     for (size_t i = 0; rc == DBK_OK && i < work.count; i++) {
+        bool log = strcmp(work.scopes[i].database, DBK_SERVICE_LOG) == 0;
         if (work.placements[i].count > 0)
-            rc = dbk_placement_apply(&work.scopes[i], &work.placements[i], &err);
+            rc = log ? dbk_service_log_apply(arguments, work.book, &work.placements[i], &err)
+                     : dbk_placement_apply(&work.scopes[i], &work.placements[i], &err);
         if (rc == DBK_OK)
             (void)fprintf(stderr, "%s: %zu steps done\n", work.scopes[i].database,
                           work.placements[i].count);

@@ -5,7 +5,7 @@
 #include "cli/commands.h"
 #include "cli/fail.h"
 #include "cli/schema_rows.h"
-#include "cli/service.h"
+#include "cli/service_log.h"
 
 #define MEMORY_MAX ((size_t)1 << 30)
 
@@ -36,20 +36,26 @@ static void put_row(struct dbk_buf *row, const char *database, const struct dbk_
     dbk_buf_append_char(row, '}');
 }
 
+/* database: NULL is the log. */
 static int verify(const struct dbk_arguments *arguments, const struct dbk_book_database *database,
                   const struct dbk_book *book, struct dbk_schema_rows *rows, size_t *surprises,
                   struct dbk_error *err)
 {
     struct dbk_arena arena;
     struct dbk_attempts attempts = {.arena = &arena};
-    struct dbk_placement_scope scope = dbk_service_scope(book, database);
     dbk_arena_init(&arena, MEMORY_MAX);
-    int rc = dbk_placement_verify(&scope, &attempts, err);
+    int rc = DBK_OK;
+    if (database == NULL) {
+        rc = dbk_service_log_verify(arguments, book, &attempts, err);
+    } else {
+        struct dbk_placement_scope scope = dbk_service_scope(book, database);
+        rc = dbk_placement_verify(&scope, &attempts, err);
+    }
     for (size_t i = 0; rc == DBK_OK && i < attempts.count; i++) {
         const struct dbk_attempt *attempt = &attempts.items[i];
         if (dbk_arguments_has(arguments, "surprises") && attempt->got == attempt->expected)
             continue;
-        put_row(&rows->row, database->name, attempt);
+        put_row(&rows->row, database == NULL ? DBK_SERVICE_LOG : database->name, attempt);
         rc = dbk_schema_rows_put(rows, err);
     }
     *surprises += attempts.surprises;
@@ -66,7 +72,7 @@ static int verify_all(const struct dbk_arguments *arguments, const struct dbk_bo
     int rc = dbk_schema_rows_open(arguments, columns, &rows, err);
     if (rc == DBK_OK)
         rc = dbk_service_check_names(arguments, book, err);
-    for (size_t i = 0; rc == DBK_OK && i < book->database_count; i++) {
+    for (size_t i = 0; rc >= 0 && i < book->database_count; i++) {
         const struct dbk_book_database *database = &book->databases[i];
         if (!dbk_service_is_wanted(arguments, book, database->name))
             continue;
@@ -74,7 +80,9 @@ static int verify_all(const struct dbk_arguments *arguments, const struct dbk_bo
         if (rc == 1)
             rc = verify(arguments, database, book, &rows, surprises, err);
     }
-    if (rc == DBK_OK)
+    if (rc >= 0 && dbk_service_log_is_wanted(arguments, book))
+        rc = verify(arguments, NULL, book, &rows, surprises, err);
+    if (rc >= 0)
         rc = dbk_schema_rows_end(&rows, err);
     dbk_schema_rows_close(&rows);
     return rc;

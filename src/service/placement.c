@@ -354,7 +354,7 @@ int dbk_placement_look(const struct dbk_placement_scope *scope, struct dbk_place
     return rc;
 }
 
-static bool is_same(const struct dbk_placement *one, const struct dbk_placement *other)
+bool dbk_placement_is_same(const struct dbk_placement *one, const struct dbk_placement *other)
 {
     bool same = one->count == other->count;
     for (size_t i = 0; same && i < one->count; i++)
@@ -441,7 +441,7 @@ int dbk_placement_apply(const struct dbk_placement_scope *scope, const struct db
         rc = read_differences(scope, connection, &now, err);
     if (rc == DBK_OK)
         rc = dbk_logins_look(scope, &now, logins, err);
-    if (rc == DBK_OK && !is_same(&now, shown))
+    if (rc == DBK_OK && !dbk_placement_is_same(&now, shown))
         rc = dbk_error_set(err, DBK_EBUSY, "the database %s was changed meanwhile: look again",
                            scope->database);
     if (rc == DBK_OK)

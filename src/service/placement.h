@@ -99,14 +99,26 @@ struct dbk_attempts {
 int dbk_placement_verify(const struct dbk_placement_scope *scope, struct dbk_attempts *attempts,
                          struct dbk_error *err) DBK_MUST_CHECK;
 
+/* For who has other ways: adds a copy. */
+int dbk_attempts_add(struct dbk_attempts *attempts, const struct dbk_attempt *attempt,
+                     struct dbk_error *err) DBK_MUST_CHECK;
+/* Adds a copy behind those of its step. */
+int dbk_placement_add(struct dbk_placement *placement, const struct dbk_difference *difference,
+                      struct dbk_error *err) DBK_MUST_CHECK;
+/* True when they are the same steps. */
+bool dbk_placement_is_same(const struct dbk_placement *one, const struct dbk_placement *other);
+/*
+ * Writes a secret into a file that only its owner can read, making the folder. replace: one that is
+ * there is replaced as a whole; else DBK_EEXISTS.
+ */
+int dbk_placement_write_secret(struct dbk_os *os, const char *path, struct dbk_slice text,
+                               bool replace, struct dbk_error *err) DBK_MUST_CHECK;
+
 /* ---- Between this room's files ---- */
 
 /* True of a service of the scope's database. */
 bool dbk_placement_is_here(const struct dbk_placement_scope *scope,
                            const struct dbk_service_definition *service);
-/* Adds a copy behind those of its step. */
-int dbk_placement_add(struct dbk_placement *placement, const struct dbk_difference *difference,
-                      struct dbk_error *err) DBK_MUST_CHECK;
 
 /* Where settings have no privileges, none of their objects are asked for. */
 struct dbk_placement_texts {

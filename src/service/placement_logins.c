@@ -195,33 +195,54 @@ void dbk_logins_free(struct dbk_login *logins, size_t count)
     dbk_free(logins);
 }
 
+int dbk_placement_write_secret(struct dbk_os *os, const char *path, struct dbk_slice text,
+                               bool replace, struct dbk_error *err)
+{
+    struct dbk_file file = DBK_FILE_CLOSED;
+    const char *slash = strrchr(path, '/');
+    char *folder = dbk_copy_text(dbk_slice(path, slash == NULL ? 0 : (size_t)(slash - path)));
+    size_t size = strlen(path) + sizeof(".new");
+    char *beside = dbk_alloc(size);
+    int rc = folder == NULL || beside == NULL ? no_memory(err) : DBK_OK;
+    const char *first = replace ? beside : path;
+    if (rc == DBK_OK) {
+        (void)snprintf(beside, size, "%s.new", path);
+        if (replace)
+            dbk_ignore(os->remove(os, beside, NULL));
+        rc = *folder != '\0' ? dbk_os_make_folder(os, folder, err) : DBK_OK;
+    }
+    if (rc == DBK_OK)
+        rc = os->open(os, first, DBK_OS_WRITE | DBK_OS_CREATE | DBK_OS_NEW | DBK_OS_PRIVATE, &file,
+                      err);
+    bool made = rc == DBK_OK;
+    if (rc == DBK_OK)
+        rc = os->pwrite(os, &file, text, 0, err);
+    if (rc == DBK_OK)
+        rc = os->sync(os, &file, err);
+    os->close(os, &file);
+    if (rc == DBK_OK && replace)
+        rc = os->rename(os, beside, path, err);
+    if (rc < 0 && made)
+        dbk_ignore(os->remove(os, first, NULL));
+    if (rc == DBK_OK && *folder != '\0')
+        rc = os->sync_folder(os, folder, err);
+    dbk_free(beside);
+    dbk_free(folder);
+    return rc;
+}
+
 static int write_secret(const struct dbk_placement_scope *scope, const struct dbk_login *login,
                         struct dbk_error *err)
 {
     char text[DBK_LOGIN_TEXT_SIZE];
-    struct dbk_os *os = scope->os;
-    struct dbk_file file = DBK_FILE_CLOSED;
     const struct dbk_login_driver *driver = NULL;
-    const char *path = file_of(login->service->login);
-    const char *slash = strrchr(path, '/');
-    char *folder = dbk_copy_text(dbk_slice(path, slash == NULL ? 0 : (size_t)(slash - path)));
-    int rc = folder == NULL ? no_memory(err) : dbk_login_driver_of(scope, &driver, err);
-    if (rc == DBK_OK && driver != NULL)
+    int rc = dbk_login_driver_of(scope, &driver, err);
+    if (rc == DBK_OK)
         rc = driver->make(scope->address, login->service->role, login->password, text, err);
-    if (rc == DBK_OK && *folder != '\0')
-        rc = dbk_os_make_folder(os, folder, err);
     if (rc == DBK_OK)
-        rc = os->open(os, path, DBK_OS_WRITE | DBK_OS_CREATE | DBK_OS_NEW | DBK_OS_PRIVATE, &file,
-                      err);
-    if (rc == DBK_OK)
-        rc = os->pwrite(os, &file, dbk_slice_of(text), 0, err);
-    if (rc == DBK_OK)
-        rc = os->sync(os, &file, err);
-    os->close(os, &file);
-    if (rc == DBK_OK && *folder != '\0')
-        rc = os->sync_folder(os, folder, err);
+        rc = dbk_placement_write_secret(scope->os, file_of(login->service->login),
+                                        dbk_slice_of(text), false, err);
     explicit_bzero(text, sizeof(text));
-    dbk_free(folder);
     return rc;
 }
 

@@ -23,8 +23,8 @@ static int no_memory(struct dbk_error *err)
     return dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
 }
 
-static int add(struct dbk_attempts *attempts, const struct dbk_attempt *attempt,
-               struct dbk_error *err)
+int dbk_attempts_add(struct dbk_attempts *attempts, const struct dbk_attempt *attempt,
+                     struct dbk_error *err)
 {
     if (attempts->count == attempts->capacity) {
         size_t capacity = attempts->capacity == 0 ? 256 : 2 * attempts->capacity;
@@ -55,7 +55,7 @@ static int take_attempt(void *context, const struct dbk_slice *columns, size_t c
     if (attempt.service == NULL || attempt.thing == NULL || attempt.action == NULL ||
         attempt.sql == NULL)
         return no_memory(err);
-    return add(attempts, &attempt, err);
+    return dbk_attempts_add(attempts, &attempt, err);
 }
 
 /* ---- What is made for it ---- */
@@ -191,7 +191,7 @@ static int add_failure(struct dbk_attempts *attempts, const char *service, const
         .sql = "",
         .why = dbk_arena_copy(attempts->arena, dbk_slice_of(failure->message)).data,
         .expected = true};
-    return attempt.why == NULL ? no_memory(err) : add(attempts, &attempt, err);
+    return attempt.why == NULL ? no_memory(err) : dbk_attempts_add(attempts, &attempt, err);
 }
 
 /* As sure of the server as the book's own user is, and in the same database. */
