@@ -24,7 +24,8 @@ FORMAT_VERSION = "14"
 # Headers that other rooms may include beside <room>/<room>.h; of base, all of them.
 FRONTS = {"log/backup.h", "log/record.h", "migrate/finish.h", "migrate/verify.h", "model/as_of.h",
           "json/decimal.h", "json/quotes.h", "schema/compare.h", "schema/event.h", "schema/infer.h",
-          "schema/upcaster.h", "view/changes.h", "view/schedule.h", "os/sim.h", "server/api.h"}
+          "schema/upcaster.h", "view/alert.h", "view/changes.h", "view/schedule.h", "os/sim.h",
+          "server/api.h"}
 
 # Those of personal fields.
 FRONTS |= {"log/sealed.h", "vault/backup.h", "vault/copies.h", "vault/fields.h", "vault/keys.h"}
@@ -38,6 +39,9 @@ FRONTS |= {"model/letters.h", "model/with.h", "service/ask.h", "service/hot.h",
 
 # A server's connection string is read in one place.
 FRONTS |= {"target/login.h", "target/secret.h"}
+
+# What is outside of the book is called in one place.
+FRONTS |= {"os/process.h", "target/http.h"}
 
 # Sources and homes of views share a target's session, within its module.
 FRONTS |= {"target/driver.h", "target/mongodb/session.h", "target/neo4j/session.h"}

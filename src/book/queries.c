@@ -151,6 +151,19 @@ static int check_server_view(struct dbk_book_loader *loader, const struct dbk_bo
     return *good ? DBK_OK : dbk_fault_add(loader->faults, &fault, "%s", failure.message);
 }
 
+/* What refreshes change is recorded in SQLite alone. */
+static int report_alerts(struct dbk_book_loader *loader, const struct dbk_book_file *file,
+                         const struct dbk_view_definition *view)
+{
+    struct dbk_fault fault = {.file = file->file,
+                              .why = "nobody would be told: what its refreshes change is not kept",
+                              .fix = "keep the view in SQLite"};
+    struct dbk_slice when = view->alerts[0].when;
+    dbk_fault_place(&fault, file->source,
+                    when.data == NULL ? 0 : (size_t)(when.data - file->source.data));
+    return dbk_fault_add(loader->faults, &fault, "a view in PostgreSQL has no alerts");
+}
+
 static int take_view(struct dbk_book_loader *loader, const struct dbk_book_file *file,
                      struct dbk_view_definition *views, size_t *count, struct dbk_error *err)
 {
@@ -169,6 +182,9 @@ static int take_view(struct dbk_book_loader *loader, const struct dbk_book_file 
         return rc;
     bool good = true;
     if (database != NULL && dbk_target_dialect(database->path) != DBK_DIALECT_SQLITE &&
+        views[*count].alert_count > 0 && report_alerts(loader, file, &views[*count]) < 0)
+        return dbk_book_no_memory(err);
+    if (database != NULL && dbk_target_dialect(database->path) != DBK_DIALECT_SQLITE &&
         check_server_view(loader, file, database, &good) < 0)
         return dbk_book_no_memory(err);
     if (!good)
@@ -179,6 +195,7 @@ static int take_view(struct dbk_book_loader *loader, const struct dbk_book_file 
     }
     views[*count].database = database->name;
     views[*count].database_path = database->path;
+    views[*count].folder = loader->book->folder;
     (*count)++;
     return DBK_OK;
 }

@@ -142,6 +142,7 @@ int dbk_run_view_read(const struct dbk_arguments *arguments);
 int dbk_run_view_refresh(const struct dbk_arguments *arguments);
 int dbk_run_view_show(const struct dbk_arguments *arguments);
 int dbk_run_view_explain(const struct dbk_arguments *arguments);
+int dbk_run_view_alerts(const struct dbk_arguments *arguments);
 int dbk_run_view_verify(const struct dbk_arguments *arguments);
 
 #endif

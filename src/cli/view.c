@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/commands.h"
 #include "cli/data.h"
+#include "cli/fail.h"
 
 int dbk_run_view_ls(const struct dbk_arguments *arguments)
 {
@@ -49,6 +50,38 @@ int dbk_run_view_explain(const struct dbk_arguments *arguments)
     view_call(&call, "GET", arguments, "/explain");
     return dbk_data_answer(arguments, &call,
                            &(struct dbk_data_show){.mode = DBK_ENGINE_WRITE_OR_READ});
+}
+
+int dbk_run_view_alerts(const struct dbk_arguments *arguments)
+{
+    static const char *const actions[] = {"pause", "resume", "retry", "drop"};
+    static const char *const columns[] = {"alert",     "state",    "delivered", "last",  "waiting",
+                                          "set_aside", "failures", "next_try",  "error", NULL};
+    static const char *const due_columns[] = {"id",       "position", "state", "attempts",
+                                              "next_try", "reason",   "row",   NULL};
+    bool one = arguments->positional_count > 1;
+    const char *action = NULL;
+    struct dbk_call call;
+    for (size_t i = 0; i < sizeof(actions) / sizeof(actions[0]); i++) {
+        if (!dbk_arguments_has(arguments, actions[i]))
+            continue;
+        if (action != NULL || !one)
+            return dbk_fail_usage(arguments, "--%s goes with VIEW and ALERT, alone", actions[i]);
+        action = actions[i];
+    }
+    view_call(&call, action == NULL ? "GET" : "POST", arguments, "/alerts");
+    if (one) {
+        dbk_buf_append_char(&call.path, '/');
+        dbk_call_path(&call, dbk_slice_of(arguments->positional[1]));
+    }
+    if (action != NULL)
+        dbk_buf_append_format(&call.path, "/%s", action);
+    bool due = one && action == NULL;
+    return dbk_data_answer(arguments, &call,
+                           &(struct dbk_data_show){.mode = action == NULL ? DBK_ENGINE_WRITE_OR_READ
+                                                                          : DBK_ENGINE_WRITE,
+                                                   .rows = due ? "due" : "alerts",
+                                                   .table_columns = due ? due_columns : columns});
 }
 
 int dbk_run_view_verify(const struct dbk_arguments *arguments)

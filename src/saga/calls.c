@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "saga/http.h"
 #include "saga/state.h"
+#include "target/http.h"
 
 #define CALLERS 16
 #define REPLY_SIZE_MAX ((size_t)64 << 10)
@@ -88,7 +88,7 @@ void dbk_saga_queue(struct dbk_sagas *sagas, struct dbk_saga_job *jobs)
 struct calling {
     struct dbk_saga_job *job;
     struct dbk_json *json;
-    struct dbk_saga_http *http;
+    struct dbk_http_session *http;
     struct dbk_saga_done *done;
     bool stopped; /* there is no outcome: the next start makes the call, with the same key */
 };
@@ -191,7 +191,7 @@ static void do_http(struct calling *calling, const struct dbk_json_node *call,
         return;
     }
     dbk_buf_init(&reply, REPLY_SIZE_MAX);
-    const struct dbk_saga_request request = {.url = target->url,
+    const struct dbk_http_request request = {.url = target->url,
                                              .path = dbk_json_member(call, "path")->text,
                                              .method = dbk_json_member(call, "method")->text,
                                              .body =
@@ -199,7 +199,7 @@ static void do_http(struct calling *calling, const struct dbk_json_node *call,
                                              .key = calling->job->key,
                                              .timeout_us = calling->job->timeout_us,
                                              .ends = &calling->job->saga->sagas->callers_end};
-    int rc = dbk_saga_http_do(calling->http, &request, &status, &reply, &err);
+    int rc = dbk_http_session_do(calling->http, &request, &status, &reply, &err);
     if (rc == DBK_ESTOPPED) {
         calling->stopped = true;
     } else if (rc < 0) {
@@ -291,13 +291,13 @@ static void *call_all(void *context)
 {
     struct dbk_sagas *sagas = context;
     struct calling calling = {.json = dbk_json_create(DBK_SAGA_JSON_SIZE_MAX)};
-    calling.http = dbk_saga_http_create();
+    calling.http = dbk_http_session_create();
     while (calling.json != NULL && calling.http != NULL &&
            (calling.job = next_job(sagas)) != NULL) {
         do_job(&calling);
         dbk_saga_job_free(calling.job);
     }
-    dbk_saga_http_free(calling.http);
+    dbk_http_session_free(calling.http);
     dbk_json_free(calling.json);
     return NULL;
 }

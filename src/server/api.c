@@ -134,6 +134,12 @@ const struct dbk_route dbk_routes[] = {
      "A view's rows and what its refreshes change of them, or behind `after` only these: live as "
      "text/event-stream, else what there is, a line a change",
      false},
+    {"GET", "/views/{view}/alerts", dbk_api_view_alerts, "", "What a view's alerts have told of",
+     false},
+    {"GET", "/views/{view}/alerts/{alert}", dbk_api_view_alert, "limit",
+     "What of an alert waits, or was set aside", false},
+    {"POST", "/views/{view}/alerts/{alert}/{action}", dbk_api_view_alert_do, "",
+     "pause, resume, retry or drop", false},
     {"GET", "/views/{view}/explain", dbk_api_view_explain, "", "How a view is maintained", false},
     {"POST", "/views/{view}/verify", dbk_api_view_verify, "",
      "Compares a view's rows with its SELECT", false},

@@ -80,6 +80,9 @@ int dbk_api_views(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_view(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_view_rows(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_view_changes(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_view_alerts(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_view_alert(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_view_alert_do(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_view_explain(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_view_verify(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_view_refresh(struct dbk_api_call *call, struct dbk_error *err);
@@ -124,6 +127,10 @@ int dbk_api_put_view(struct dbk_api_call *call, size_t index, struct dbk_error *
 /* The models' part of /metrics. */
 int dbk_api_put_models_metrics(struct dbk_api_call *call, struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_api_put_views_metrics(struct dbk_api_call *call, struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_api_put_alerts_metrics(struct dbk_api_call *call, struct dbk_error *err) DBK_MUST_CHECK;
+/* What /healthz says of a view's; *degraded: one is stuck. */
+int dbk_api_put_alerts_health(struct dbk_api_call *call, size_t view, bool *degraded,
+                              struct dbk_error *err) DBK_MUST_CHECK;
 /* The captures' part of /healthz and /metrics. */
 int dbk_api_put_captures_health(struct dbk_api_call *call, bool *degraded,
                                 struct dbk_error *err) DBK_MUST_CHECK;

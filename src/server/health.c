@@ -65,6 +65,7 @@ static int put_health(struct dbk_api_call *call, bool *degraded, struct dbk_erro
         if (status.blocked_by != NULL)
             dbk_put_text(out, &first, "blocked_by", dbk_slice_of(status.blocked_by));
         dbk_put_bool(out, &first, "failed", status.error.code != DBK_OK);
+        rc = dbk_api_put_alerts_health(call, i, degraded, err);
         dbk_buf_append_char(out, '}');
     }
     dbk_buf_append_char(out, ']');
@@ -287,6 +288,8 @@ int dbk_api_metrics(struct dbk_api_call *call, struct dbk_error *err)
     rc = dbk_api_put_models_metrics(call, err);
     if (rc == DBK_OK)
         rc = dbk_api_put_views_metrics(call, err);
+    if (rc == DBK_OK)
+        rc = dbk_api_put_alerts_metrics(call, err);
     if (rc == DBK_OK)
         rc = put_group_metrics(call, err);
     if (rc == DBK_OK)

@@ -417,8 +417,12 @@ int dbk_views_forget_changes(struct dbk_views *views, const char *name, struct d
     rc = dbk_connection_open(views->views[index].definition.database_path, 0, &connection, err);
     if (rc == DBK_OK)
         rc = dbk_connection_begin(connection, DBK_BEGIN_WRITE, err);
-    if (rc == DBK_OK)
-        rc = end(connection, dbk_record_forget(connection, name, err), err);
+    if (rc == DBK_OK) {
+        rc = dbk_alerts_forget(connection, name, err);
+        if (rc == DBK_OK)
+            rc = dbk_record_forget(connection, name, err);
+        rc = end(connection, rc, err);
+    }
     if (rc == DBK_OK)
         rc = dbk_record_clean(connection, name, err);
     dbk_connection_free(connection);

@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "base/assert.h"
+#include "view/alert.h"
 #include "view/plan.h"
 
 #define EVENTS_TABLE "CREATE TABLE " DBK_EVENTS_TABLE " " DBK_EVENTS_COLUMNS
@@ -253,6 +254,23 @@ static int check_rest(struct check *check, const struct dbk_view_definition *vie
     return fault(check, view, (size_t)(second.data - view->sql.data), &texts);
 }
 
+/* Of rows as the view has been entered. */
+static int check_alerts(struct check *check, struct dbk_connection *connection,
+                        const struct dbk_view_definition *view)
+{
+    int rc = DBK_OK;
+    for (size_t i = 0; rc == DBK_OK && i < view->alert_count; i++) {
+        struct dbk_diagnostic texts;
+        size_t offset = 0;
+        if (view->alerts[i].when.size == 0)
+            continue;
+        rc = dbk_alert_check(connection, view, i, &check->arena, &texts, &offset);
+        if (rc == 1)
+            rc = fault(check, view, offset, &texts);
+    }
+    return rc;
+}
+
 /* A refresh has nothing to bind: a parameter would be NULL. */
 static int check_parameters(struct check *check, const struct dbk_view_definition *view)
 {
@@ -335,6 +353,8 @@ static int check_view(struct check *check, struct dbk_connection *connection,
             rc = check_mode(check, connection, view);
         if (rc == DBK_OK && view->name != NULL)
             rc = enter(check, connection, view, statement);
+        if (rc == DBK_OK && view->name != NULL)
+            rc = check_alerts(check, connection, view);
     }
     dbk_statement_free(statement);
     return rc;

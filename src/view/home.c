@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "view/alert.h"
 #include "view/build.h"
 #include "view/follow.h"
 #include "view/kept.h"
@@ -29,6 +30,8 @@ static int clean(const struct dbk_view_definition *definition, struct dbk_error 
         rc = dbk_record_create(connection, err);
     if (rc == DBK_OK)
         rc = dbk_record_clean(connection, definition->name, err);
+    if (rc == DBK_OK)
+        rc = dbk_alerts_clean(connection, definition, err);
     dbk_connection_free(connection);
     return rc;
 }
@@ -44,6 +47,8 @@ static int settle(const char *address, const char *const *views, size_t count,
         rc = dbk_logged_keep(connection, views, count, err);
     if (rc == DBK_OK)
         rc = dbk_record_keep(connection, views, count, err);
+    if (rc == DBK_OK)
+        rc = dbk_alerts_keep(connection, views, count, err);
     dbk_connection_free(connection);
     return rc;
 }

@@ -371,16 +371,18 @@ int dbk_views_start(struct dbk_views *views, struct dbk_error *err)
         rc = begin(views, schedule, err);
     if (rc == DBK_OK && views->remotes.count > 0)
         rc = begin(views, settle, err);
-    return rc;
+    return rc < 0 ? rc : dbk_alerts_start(views, err);
 }
 
 void dbk_views_stop(struct dbk_views *views)
 {
     (void)pthread_mutex_lock(&views->mutex);
     views->stopping = true;
+    views->ends = true;
     (void)pthread_cond_broadcast(&views->changed);
     (void)pthread_mutex_unlock(&views->mutex);
     for (size_t i = 0; i < views->thread_count; i++)
         (void)pthread_join(views->threads[i], NULL);
     views->thread_count = 0;
+    dbk_alerts_stop(views);
 }

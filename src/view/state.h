@@ -14,6 +14,7 @@
 
 #include <pthread.h>
 
+#include "view/alert.h"
 #include "view/home.h"
 #include "view/view.h"
 
@@ -71,6 +72,9 @@ struct dbk_views {
     bool led;    /* one of the threads looks what is due */
     size_t busy; /* views of servers that threads hold */
     bool stopping;
+    struct dbk_alert *alerts; /* that run; counted with the mutex */
+    size_t alert_count;
+    _Atomic bool ends; /* what they have begun outside */
 };
 
 /* Finds which views are refreshed together (together.c), when all are there or one more is.

@@ -10,6 +10,9 @@
  *     -- database: reading
  *     -- key: region                              what a row is known by to who follows the view
  *     -- changes: keep 100000 rows, 64 MiB        also when nobody follows it (view/record.h)
+ *     -- alert: low_stock                         tells of rows that begin to fulfil something
+ *     -- when: qty < 5                            (view/alert.h)
+ *     -- to: https://hooks.example/stock
  *     SELECT …
  *
  * An incremental refresh applies the rows of the read models that changed since the last one to the
@@ -44,6 +47,16 @@ enum dbk_view_mode {
 /* "auto", … */
 const char *dbk_view_mode_text(enum dbk_view_mode mode);
 
+/* A row that begins to fulfil `when` is told of. */
+struct dbk_alert_definition {
+    const char *name;
+    struct dbk_slice when;      /* an SQL expression, in the file's text */
+    const char *url;            /* or "file:PATH", "env:NAME": where it stands; NULL: a command */
+    const char *const *words;   /* the command, NULL behind it */
+    const char *const *headers; /* names of a request's, and where their values stand, by turns */
+    size_t header_count;
+};
+
 struct dbk_view_definition {
     const char *name;
     const char *file; /* for messages */
@@ -62,6 +75,9 @@ struct dbk_view_definition {
     const char *const *key;    /* columns by which a row stays the same one when it changes */
     size_t key_count;
     size_t key_place; /* in the file */
+    const struct dbk_alert_definition *alerts;
+    size_t alert_count;
+    const char *folder; /* the book's; where commands run and files are named from */
 };
 
 /* How many differences of a view are kept for who follows it, and how large they are together. */

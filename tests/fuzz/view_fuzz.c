@@ -31,6 +31,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     if (rc == DBK_OK && faults.error_count == 0 && view.database == NULL)
         abort();
+    for (size_t i = 0; rc == DBK_OK && faults.error_count == 0 && i < view.alert_count; i++) {
+        const struct dbk_alert_definition *alert = &view.alerts[i];
+        if (alert->name == NULL || alert->when.size == 0 ||
+            (alert->url == NULL) == (alert->words == NULL))
+            abort();
+    }
     check_faults(&faults);
     dbk_diagnostics_release(&faults);
     dbk_arena_release(&arena);

@@ -460,6 +460,8 @@ def test_a_server_that_is_down_stops_its_own_views_only(book):
     ("x", "-- refresh: on demand\n-- database: people\nSELEKT 1", 'syntax error at or near'),
     ("x", "-- refresh: on demand\n-- database: people\nSELECT pg_read_file('x')", "reach out"),
     ("x", "-- refresh: on demand\n-- database: people\nSELECT * FROM x", "in a circle"),
+    ("x", "-- refresh: on demand\n-- database: people\n-- alert: a\n-- when: 1 = 1\n"
+          "-- to: command true\nSELECT 1 AS one", "in PostgreSQL has no alerts"),
 ])
 def test_faults_are_named_without_a_server(book, name, text, said):
     write_view(book, name, text)

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "saga/http.h"
+#include "target/http.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
 
 #define MODULE "daybook-http.so"
 
-struct dbk_saga_http {
+struct dbk_http_session {
     const struct dbk_http_client *client;
     void *session;
 };
@@ -24,8 +24,8 @@ static int load(const struct dbk_http_client **client_out, struct dbk_error *err
         const struct dbk_http_client *client =
             module == NULL ? NULL : dlsym(module, DBK_HTTP_SYMBOL);
         if (module == NULL)
-            rc = dbk_error_set(err, DBK_ENOTFOUND, "http(…) needs the module %s: %s", MODULE,
-                               dlerror());
+            rc = dbk_error_set(err, DBK_ENOTFOUND, "a request by HTTP needs the module %s: %s",
+                               MODULE, dlerror());
         else if (client == NULL || client->version != DBK_HTTP_VERSION)
             rc = dbk_error_set(err, DBK_EFORMAT,
                                "%s is not of this version of Daybook: install both together",
@@ -38,29 +38,29 @@ static int load(const struct dbk_http_client **client_out, struct dbk_error *err
     return rc;
 }
 
-struct dbk_saga_http *dbk_saga_http_create(void)
+struct dbk_http_session *dbk_http_session_create(void)
 {
-    return dbk_alloc_zero(1, sizeof(struct dbk_saga_http));
+    return dbk_alloc_zero(1, sizeof(struct dbk_http_session));
 }
 
-void dbk_saga_http_free(struct dbk_saga_http *http)
+void dbk_http_session_free(struct dbk_http_session *http)
 {
     if (http != NULL && http->session != NULL)
         http->client->end(http->session);
     dbk_free(http);
 }
 
-int dbk_saga_http_do(struct dbk_saga_http *http, const struct dbk_saga_request *request,
-                     unsigned *status_out, struct dbk_buf *reply, struct dbk_error *err)
+int dbk_http_session_do(struct dbk_http_session *http, const struct dbk_http_request *request,
+                        unsigned *status_out, struct dbk_buf *reply, struct dbk_error *err)
 {
     size_t size = 0;
     int rc = http->client == NULL ? load(&http->client, err) : DBK_OK;
     if (rc == DBK_OK && http->session == NULL)
         http->session = http->client->create();
     if (rc == DBK_OK && http->session == NULL)
-        rc = dbk_error_set(err, DBK_ENOMEM, "out of memory calling %s", request->url);
+        rc = dbk_error_set(err, DBK_ENOMEM, "out of memory making a request");
     if (rc == DBK_OK && dbk_buf_reserve(reply, reply->size_max - reply->size) < 0)
-        rc = dbk_error_set(err, DBK_ENOMEM, "out of memory calling %s", request->url);
+        rc = dbk_error_set(err, DBK_ENOMEM, "out of memory making a request");
     if (rc == DBK_OK)
         rc = http->client->request(http->session, request, status_out, reply->data + reply->size,
                                    reply->size_max - reply->size, &size, err);

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "saga/http.h"
+#include "target/http.h"
 
 struct session {
     CURL *curl;
@@ -94,7 +94,7 @@ static void put_key(struct dbk_buf *out, const char *key)
     dbk_buf_append_char(out, '\0');
 }
 
-static int perform(struct session *session, const struct dbk_saga_request *request,
+static int perform(struct session *session, const struct dbk_http_request *request,
                    const struct dbk_buf *url, struct curl_slist *headers, unsigned *status_out,
                    struct dbk_error *err)
 {
@@ -125,18 +125,20 @@ static int perform(struct session *session, const struct dbk_saga_request *reque
         (void)curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
     }
     CURLcode code = curl_easy_perform(curl);
+    /* libcurl's own words may name the host, or the whole address. */
+    const char *name = request->url_is_secret ? "the address" : request->url;
+    bool plain = request->url_is_secret || why[0] == '\0';
     if (code == CURLE_ABORTED_BY_CALLBACK)
-        return dbk_error_set(err, DBK_ESTOPPED, "%s: the request was ended", request->url);
+        return dbk_error_set(err, DBK_ESTOPPED, "%s: the request was ended", name);
     if (code != CURLE_OK)
         return dbk_error_set(err, code == CURLE_OPERATION_TIMEDOUT ? DBK_ETIMEOUT : DBK_ECONNECT,
-                             "%s: %s", request->url,
-                             why[0] != '\0' ? why : curl_easy_strerror(code));
+                             "%s: %s", name, plain ? curl_easy_strerror(code) : why);
     (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     *status_out = (unsigned)status;
     return DBK_OK;
 }
 
-static int request(void *context, const struct dbk_saga_request *wish, unsigned *status_out,
+static int request(void *context, const struct dbk_http_request *wish, unsigned *status_out,
                    char *reply, size_t reply_max, size_t *reply_size_out, struct dbk_error *err)
 {
     struct session *session = context;
@@ -156,8 +158,10 @@ static int request(void *context, const struct dbk_saga_request *wish, unsigned 
         url.rc == DBK_OK && key.rc == DBK_OK && add(&headers, key.data) &&
         add(&headers, "Accept: application/json") && add(&headers, "Expect:") &&
         add(&headers, wish->body.size > 0 ? "Content-Type: application/json" : "Content-Type:");
+    for (size_t i = 0; good && i < wish->header_count; i++)
+        good = add(&headers, wish->headers[i]);
     int rc = good ? perform(session, wish, &url, headers, status_out, err)
-                  : dbk_error_set(err, DBK_ENOMEM, "out of memory calling %s", wish->url);
+                  : dbk_error_set(err, DBK_ENOMEM, "out of memory making a request");
     *reply_size_out = session->reply_size;
     curl_slist_free_all(headers);
     dbk_buf_release(&url);
