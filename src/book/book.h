@@ -110,6 +110,10 @@ void dbk_book_free(struct dbk_book *book);
 int dbk_book_check_portable(const struct dbk_book *book, struct dbk_os *os,
                             struct dbk_diagnostics *faults, struct dbk_error *err) DBK_MUST_CHECK;
 
+/* What a command of a service is kept from in its database; lies in the arena. */
+int dbk_book_fence(const struct dbk_book *book, struct dbk_arena *arena,
+                   struct dbk_service_command *command, struct dbk_error *err) DBK_MUST_CHECK;
+
 /* A model's or view's database by name, NULL when there is none. */
 const struct dbk_book_database *dbk_book_database(const struct dbk_book *book, const char *name);
 

@@ -135,6 +135,10 @@ int dbk_book_take_public(struct dbk_book_loader *loader, const char *file,
 int dbk_book_take_login(struct dbk_book_loader *loader, const char *file,
                         const struct dbk_yaml_node *role, const struct dbk_yaml_node *login,
                         struct dbk_service_definition *service) DBK_MUST_CHECK;
+/* As whom a service's program runs. */
+int dbk_book_take_user(struct dbk_book_loader *loader, const char *file,
+                       const struct dbk_yaml_node *user,
+                       struct dbk_service_definition *service) DBK_MUST_CHECK;
 /* The file of a service's API key, and what such keys may beside the rest; each may be NULL. */
 int dbk_book_take_key(struct dbk_book_loader *loader, const char *file,
                       const struct dbk_yaml_node *key, const struct dbk_yaml_node *scopes,

@@ -189,20 +189,17 @@ static void add_fence(const struct dbk_book *book, const struct dbk_service_comm
     }
 }
 
-/* One that is a single service's is done with that one's own rights, where it has a login. */
-static int place(struct dbk_book *book, struct dbk_service_command *command, struct dbk_error *err)
+int dbk_book_fence(const struct dbk_book *book, struct dbk_arena *arena,
+                   struct dbk_service_command *command, struct dbk_error *err)
 {
-    const char *login = definition_of(book, command->service)->login;
     size_t count = 0;
     for (size_t i = 0; i < book->service_count; i++)
         count += book->services[i].table_count + 1;
-    struct dbk_command_fence *fences =
-        dbk_arena_alloc_zero(&book->arena, count + 1, sizeof(*fences));
+    struct dbk_command_fence *fences = dbk_arena_alloc_zero(arena, count + 1, sizeof(*fences));
     if (fences == NULL)
         return dbk_book_no_memory(err);
     command->fences = fences;
-    if (login != NULL && command->other_count == 0)
-        command->address = login;
+    command->fence_count = 0;
     for (size_t i = 0; i < book->service_count; i++) {
         const struct dbk_capture_service *other = &book->services[i];
         if (!is_foreign(command, other))
@@ -213,6 +210,15 @@ static int place(struct dbk_book *book, struct dbk_service_command *command, str
             add_fence(book, command, other, other->outbox.table, &fences[command->fence_count++]);
     }
     return DBK_OK;
+}
+
+/* One that is a single service's is done with that one's own rights, where it has a login. */
+static int place(struct dbk_book *book, struct dbk_service_command *command, struct dbk_error *err)
+{
+    const char *login = definition_of(book, command->service)->login;
+    if (login != NULL && command->other_count == 0)
+        command->address = login;
+    return dbk_book_fence(book, &book->arena, command, err);
 }
 
 int dbk_book_place_commands(struct dbk_book_loader *loader, struct dbk_error *err)

@@ -232,6 +232,40 @@ int dbk_book_take_login(struct dbk_book_loader *loader, const char *file,
     return rc < 0 || login == NULL ? rc : take_address(loader, file, login, service);
 }
 
+/* ---- Users of the machine ---- */
+
+/* As useradd takes it. */
+static bool is_user_name(struct dbk_slice name)
+{
+    bool good = name.size > 0 && name.size < 33 && (name.data[0] < '0' || name.data[0] > '9') &&
+                name.data[0] != '-';
+    for (size_t i = 0; good && i < name.size; i++) {
+        char c = name.data[i];
+        good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+               c == '_' || c == '-' || c == '.';
+    }
+    return good;
+}
+
+int dbk_book_take_user(struct dbk_book_loader *loader, const char *file,
+                       const struct dbk_yaml_node *user, struct dbk_service_definition *service)
+{
+    struct dbk_fault fault = dbk_settings_fault(file, user);
+    struct dbk_slice name = user->text;
+    const char *colon = memchr(name.data, ':', name.size);
+    struct dbk_slice group = {0};
+    if (colon != NULL) {
+        name.size = (size_t)(colon - name.data);
+        group = dbk_slice(colon + 1, user->text.size - name.size - 1);
+    }
+    fault.fix = "write a user of this machine, or a user and a group: `user: orders:shop`";
+    if (!is_user_name(name) || (colon != NULL && !is_user_name(group)))
+        return dbk_fault_add(loader->faults, &fault, "`%s` is no user", user->text.data);
+    service->user = dbk_arena_copy(&loader->book->arena, name).data;
+    service->group = colon == NULL ? NULL : dbk_arena_copy(&loader->book->arena, group).data;
+    return service->user == NULL || (colon != NULL && service->group == NULL) ? DBK_ENOMEM : DBK_OK;
+}
+
 /* ---- API keys ---- */
 
 /* `file:secrets/users.key`, from the book's folder. */

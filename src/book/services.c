@@ -14,6 +14,7 @@ enum key {
     KEY_MODELS,
     KEY_ROLE,
     KEY_LOGIN,
+    KEY_USER,
     KEY_KEY,
     KEY_SCOPES,
     KEY_COUNT
@@ -39,6 +40,9 @@ static const struct dbk_setting keys[KEY_COUNT] = {
     [KEY_LOGIN] = {"login", DBK_YAML_SCALAR, false, NULL,
                    "name a file with the service's connection string: `login: "
                    "file:secrets/users`"},
+    [KEY_USER] = {"user", DBK_YAML_SCALAR, false, NULL,
+                  "write as whom the service's program runs on this machine: `user: users`, or "
+                  "`user: users:<group>`"},
     [KEY_KEY] = {"key", DBK_YAML_SCALAR, false, NULL,
                  "name a file for the service's API key: `key: file:secrets/users.key`"},
     [KEY_SCOPES] = {"scopes", DBK_YAML_SEQUENCE, false, NULL,
@@ -442,6 +446,8 @@ static int take_service(struct dbk_book_loader *loader, const struct dbk_book_fi
                                  nodes[KEY_MODELS], definition);
     if (rc == DBK_OK)
         rc = dbk_book_take_login(loader, file->file, nodes[KEY_ROLE], nodes[KEY_LOGIN], definition);
+    if (rc == DBK_OK && nodes[KEY_USER] != NULL)
+        rc = dbk_book_take_user(loader, file->file, nodes[KEY_USER], definition);
     if (rc == DBK_OK)
         rc = dbk_book_take_key(loader, file->file, nodes[KEY_KEY], nodes[KEY_SCOPES], definition);
     return rc < 0 ? rc : check_database(loader, file->file, root);

@@ -141,7 +141,8 @@ static const struct dbk_cli_command commands[] = {
          "only log in, its own schema, its tables as their owner, SELECT on the columns of its\n"
          "contracts, nothing for PUBLIC, the same for what is made later. Only what differs is\n"
          "changed. The database's user must be one who may. Where a service's file names a `key`,\n"
-         "an API key is made for it, which may what the file says.",
+         "an API key is made for it, which may what the file says; where it names a `user`, files\n"
+         "become that user's, for which this must be run as root.",
      .examples = EXAMPLES("daybook service apply  # asks", "daybook service apply --yes",
                           "daybook service apply orders -o json"),
      .options = OPTIONS(FLAG("yes", "do it without asking")),
@@ -151,8 +152,9 @@ static const struct dbk_cli_command commands[] = {
     {.name = "service check",
      .positional = "[SERVICE …]",
      .summary = "where services' databases and keys differ from the book, and what mends it",
-     .details = "Grants, roles, memberships, owners, default privileges, settings and logins; API "
-                "keys and\ntheir scopes. Exits with 1 where anything differs; changes nothing.",
+     .details =
+         "Grants, roles, memberships, owners, default privileges, settings and logins; API "
+         "keys and\ntheir scopes; files. Exits with 1 where anything differs; changes nothing.",
      .examples = EXAMPLES("daybook service check", "daybook service check orders -o json"),
      .positional_max = DBK_ARGUMENTS_MAX,
      .book = true,
@@ -162,9 +164,8 @@ static const struct dbk_cli_command commands[] = {
      .summary =
          "log in as each service and try what it should not be able to do, and what it should",
      .details = "Reads, changes, alters and drops what is others', also what is made for that "
-                "first;\nasks the book with each API key. Nothing of it lasts. Exits with 1 when "
-                "anything goes otherwise than "
-                "expected.",
+                "first;\nasks the book with each API key; opens files as each user. Nothing of it "
+                "lasts.\nExits with 1 when anything goes otherwise than expected.",
      .examples = EXAMPLES("daybook service verify", "daybook service verify orders -o json",
                           "daybook service verify --surprises"),
      .options = OPTIONS(FLAG("surprises", "only what goes otherwise than expected")),

@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "cli/fail.h"
 #include "cli/schema_rows.h"
+#include "cli/service_files.h"
 #include "cli/service_log.h"
 
 #define MEMORY_MAX ((size_t)256 << 20)
@@ -15,6 +16,7 @@ struct work {
     struct dbk_book *book;
     struct dbk_placement *placements; /* as the book's databases */
     struct dbk_placement_scope *scopes;
+    struct dbk_files_scope files;
     size_t count;
     size_t differences;
 };
@@ -59,6 +61,16 @@ int dbk_service_check_names(const struct dbk_arguments *arguments, const struct 
     return DBK_OK;
 }
 
+static bool has_user(const struct dbk_book *book, const char *database)
+{
+    for (size_t i = 0; i < book->service_count; i++) {
+        const char *own = book->services[i].database;
+        if (own != NULL && strcmp(own, database) == 0 && book->service_definitions[i].user != NULL)
+            return true;
+    }
+    return false;
+}
+
 int dbk_service_has_grants(const struct dbk_book *book, const struct dbk_book_database *database,
                            struct dbk_error *err)
 {
@@ -66,8 +78,9 @@ int dbk_service_has_grants(const struct dbk_book *book, const struct dbk_book_da
         const char *shared; /* why nothing can be granted */
         const char *alone;
     } words[] = {
-        [DBK_DIALECT_SQLITE] = {"a SQLite file knows no users: give each a file of its own",
-                                "whoever can read the SQLite file reads all of it"},
+        [DBK_DIALECT_SQLITE] = {"",
+                                "whoever can read the SQLite file reads all of it: name as whom "
+                                "its service runs, `user: <name>`"},
         [DBK_DIALECT_CYPHER] = {"Neo4j's Community edition has no roles: give each a server of its "
                                 "own",
                                 "Neo4j's Community edition has no roles: the server has to be this "
@@ -79,7 +92,12 @@ int dbk_service_has_grants(const struct dbk_book *book, const struct dbk_book_da
     enum dbk_dialect dialect = dbk_target_dialect(database->path);
     if (dialect == DBK_DIALECT_POSTGRES)
         return 1;
-    if (dbk_service_share(book->service_definitions, book->service_count, database->name) > 1)
+    size_t share =
+        dbk_service_share(book->service_definitions, book->service_count, database->name);
+    /* SQLite's are files, which are looked at as such. */
+    if (dialect == DBK_DIALECT_SQLITE && (share > 1 || has_user(book, database->name)))
+        return 0;
+    if (share > 1)
         return dbk_error_set(err, DBK_EREFUSED,
                              "several services share the database %s, and nothing keeps one from "
                              "what is another's: %s, or name services of others",
@@ -104,6 +122,20 @@ struct dbk_placement_scope dbk_service_scope(const struct dbk_book *book,
 }
 
 /* Behind the databases. */
+static int look_at_files(struct work *work, const struct dbk_arguments *arguments,
+                         struct dbk_error *err)
+{
+    struct dbk_placement *placement = &work->placements[work->count];
+    int rc = dbk_service_files_scope(arguments, work->book, &work->arena, &work->files, err);
+    if (rc < 0 || !dbk_files_is_wanted(&work->files))
+        return rc;
+    placement->arena = &work->arena;
+    work->scopes[work->count++].database = DBK_SERVICE_FILES;
+    rc = dbk_files_look(&work->files, placement, err);
+    work->differences += placement->count;
+    return rc;
+}
+
 static int look_at_log(struct work *work, const struct dbk_arguments *arguments,
                        struct dbk_error *err)
 {
@@ -120,9 +152,9 @@ static int look(struct work *work, const struct dbk_arguments *arguments, struct
     const struct dbk_book *book = work->book;
     int rc = dbk_service_check_names(arguments, book, err);
     work->scopes =
-        dbk_arena_alloc_zero(&work->arena, book->database_count + 2, sizeof(*work->scopes));
+        dbk_arena_alloc_zero(&work->arena, book->database_count + 3, sizeof(*work->scopes));
     work->placements =
-        dbk_arena_alloc_zero(&work->arena, book->database_count + 2, sizeof(*work->placements));
+        dbk_arena_alloc_zero(&work->arena, book->database_count + 3, sizeof(*work->placements));
     if (rc == DBK_OK && (work->scopes == NULL || work->placements == NULL))
         rc = dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
     for (size_t i = 0; rc >= 0 && i < book->database_count; i++) {
@@ -138,6 +170,8 @@ static int look(struct work *work, const struct dbk_arguments *arguments, struct
         rc = dbk_placement_look(&work->scopes[work->count++], placement, err);
         work->differences += placement->count;
     }
+    if (rc >= 0)
+        rc = look_at_files(work, arguments, err);
     return rc < 0 || !dbk_service_log_is_wanted(arguments, book)
                ? rc
                : look_at_log(work, arguments, err);
@@ -225,6 +259,18 @@ static int ask(const struct work *work, const struct dbk_arguments *arguments,
     return dbk_error_set(err, DBK_EREFUSED, "nothing was changed");
 }
 
+static int apply(const struct work *work, const struct dbk_arguments *arguments, size_t index,
+                 struct dbk_error *err)
+{
+    const struct dbk_placement *shown = &work->placements[index];
+    const char *database = work->scopes[index].database;
+    if (strcmp(database, DBK_SERVICE_LOG) == 0)
+        return dbk_service_log_apply(arguments, work->book, shown, err);
+    return strcmp(database, DBK_SERVICE_FILES) == 0
+               ? dbk_files_apply(&work->files, shown, err)
+               : dbk_placement_apply(&work->scopes[index], shown, err);
+}
+
 int dbk_run_service_apply(const struct dbk_arguments *arguments)
 {
     struct dbk_error err = {0};
@@ -233,10 +279,8 @@ int dbk_run_service_apply(const struct dbk_arguments *arguments)
     if (rc == DBK_OK && work.differences > 0)
         rc = ask(&work, arguments, &err);
     for (size_t i = 0; rc == DBK_OK && i < work.count; i++) {
-        bool log = strcmp(work.scopes[i].database, DBK_SERVICE_LOG) == 0;
         if (work.placements[i].count > 0)
-            rc = log ? dbk_service_log_apply(arguments, work.book, &work.placements[i], &err)
-                     : dbk_placement_apply(&work.scopes[i], &work.placements[i], &err);
+            rc = apply(&work, arguments, i, &err);
         if (rc == DBK_OK)
             (void)fprintf(stderr, "%s: %zu steps done\n", work.scopes[i].database,
                           work.placements[i].count);

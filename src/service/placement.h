@@ -80,7 +80,8 @@ struct dbk_attempt {
     const char *why; /* a failure that is no refusal; NULL: none */
     bool expected;
     bool got;
-    bool asked; /* of the server, where a try could leave something behind */
+    bool asked;    /* of the server, where a try could leave something behind */
+    bool untested; /* nothing was got; why says what for */
 };
 
 struct dbk_attempts {
@@ -89,6 +90,7 @@ struct dbk_attempts {
     size_t count;
     size_t capacity;
     size_t surprises; /* where got is not what was expected */
+    size_t untested;
 };
 
 /*

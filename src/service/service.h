@@ -14,6 +14,7 @@
  *     models: [user_orders]
  *     login: file:secrets/orders
  *     key: file:secrets/orders.key
+ *     user: orders
  *     scopes: [query:totals]
  *
  * An owner says what others may read (`public`), and counts the version up when that changes; a
@@ -60,9 +61,11 @@ struct dbk_service_definition {
     size_t read_count;
     const char *const *models; /* that are its own */
     size_t model_count;
-    const char *role;               /* its name in the database */
-    const char *login;              /* address of its own connection string; NULL: none is named */
-    const char *key;                /* the file with its API key; NULL: none is named */
+    const char *role;  /* its name in the database */
+    const char *login; /* address of its own connection string; NULL: none is named */
+    const char *user;  /* of this machine, as whom its program runs; NULL: none is named */
+    const char *group; /* that it shares with the daemon; NULL: none */
+    const char *key;   /* the file with its API key; NULL: none is named */
     const struct dbk_scope *scopes; /* that its keys have beside what follows from the above */
     size_t scope_count;
 };
