@@ -10,6 +10,7 @@ struct item {
     struct dbk_view *view;
     struct dbk_view_source source;
     struct dbk_view_build *build; /* NULL: it is left as it is */
+    bool held;                    /* its generation that serves stands still */
 };
 
 struct along {
@@ -113,7 +114,7 @@ static void tell(struct dbk_views *views, struct dbk_view *view, const struct db
     (void)pthread_mutex_lock(&views->mutex);
     view->row_us = 0;
     view->size_us = 0;
-    if (!view->refreshing) {
+    if (!view->refreshing || view->swapped_next) {
         view->outcome = outcome == NULL ? (struct dbk_error){0} : *outcome;
         view->failed = outcome != NULL;
     }
@@ -149,16 +150,60 @@ static int build_item(struct along *along, struct item *item, struct dbk_error *
     return DBK_OK;
 }
 
+/* Waits for a refresh that is under way; from here on it is as if one were. */
+static void hold(struct along *along, struct item *item)
+{
+    struct dbk_views *views = along->views;
+    struct dbk_view *view = item->view;
+    (void)pthread_mutex_lock(&views->mutex);
+    while (view->refreshing)
+        (void)pthread_cond_wait(&views->changed, &views->mutex);
+    view->refreshing = true;
+    view->swapped_next = true;
+    (void)pthread_mutex_unlock(&views->mutex);
+    item->held = true;
+}
+
+/* Who has joined looks whether the rows are as fresh as was asked for. */
+static void let_go(struct along *along, struct item *item)
+{
+    struct dbk_views *views = along->views;
+    struct dbk_view *view = item->view;
+    if (!item->held)
+        return;
+    (void)pthread_mutex_lock(&views->mutex);
+    view->refreshing = false;
+    view->swapped_next = false;
+    view->result = (struct dbk_error){0};
+    view->runs++;
+    view->row_us = 0;
+    (void)pthread_cond_broadcast(&views->changed);
+    (void)pthread_mutex_unlock(&views->mutex);
+    item->held = false;
+}
+
 /* Those that read one that was not built are not swapped either. */
 static void leave_out(struct along *along, struct item *item)
 {
     item->view->home->build_free(item->build, false);
     item->build = NULL;
+    let_go(along, item);
     for (size_t i = 0; i < along->count; i++) {
         struct item *other = &along->items[i];
         if (other->build != NULL && !is_ready(along, other))
             leave_out(along, other);
     }
+}
+
+/* One that has not been compared with what serves is, once that stands still. */
+static int catch_up_item(struct along *along, struct item *item, struct dbk_error *err)
+{
+    const struct dbk_view_home *home = item->view->home;
+    bool compared = item->held;
+    if (!compared)
+        hold(along, item);
+    int rc = home->build_catch_up(item->build, err);
+    return rc < 0 || compared ? rc : home->build_compare(item->build, err);
 }
 
 static void catch_up(void *built)
@@ -170,7 +215,7 @@ static void catch_up(void *built)
         struct dbk_error why = {0};
         if (item->build == NULL)
             continue;
-        int rc = item->view->home->build_catch_up(item->build, &failure);
+        int rc = catch_up_item(along, item, &failure);
         if (rc == DBK_OK)
             continue;
         (void)dbk_error_set(&why, rc, "view %s: %.200s", item->view->definition.name,
@@ -203,6 +248,7 @@ static void done(void *built, bool swapped)
         if (swapped)
             tell(views, item->view, NULL);
         item->view->home->build_free(item->build, swapped);
+        let_go(along, item);
     }
     dbk_arena_release(&along->arena);
     dbk_free(along);

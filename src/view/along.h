@@ -7,8 +7,9 @@
  *
  * Views are built each behind those that it reads. One that was never refreshed is left to its
  * schedule. One that cannot be built keeps its rows, its row says why, and the views that read it
- * keep theirs; the model is swapped all the same. Until the swap the old generations are refreshed
- * as ever.
+ * keep theirs; the model is swapped all the same. The old generations are refreshed as ever, until
+ * all is built: then they stand still, and what the swap changes is written for those who follow
+ * (view/build.h).
  *
  * Where two models that the same view reads are rebuilt at once, the second one's views are built
  * when the first one is swapped.

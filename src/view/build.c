@@ -201,11 +201,15 @@ int dbk_build_catch_up(struct dbk_fill *work, struct dbk_error *err)
     struct dbk_view_attempt attempt = {.schema = work->schema};
     struct dbk_view_row row = work->row;
     struct dbk_view_refresh refresh = *work->refresh;
+    const struct dbk_recording before = work->recording;
     if (!work->plan->incremental)
         return DBK_OK;
     refresh.owner = work->owner;
     refresh.session = NULL;
+    refresh.recording = work->compared ? &work->recording : NULL;
     int rc = dbk_view_apply(&refresh, work->plan, work->write, &row, &attempt, err);
+    if (rc < 0 || !attempt.done)
+        dbk_recording_undo(&work->recording, &before);
     if (rc == DBK_OK && attempt.stale)
         return dbk_error_set(err, DBK_EBUSY, "its tables were built anew meanwhile");
     if (rc < 0 || !attempt.done)
@@ -390,9 +394,35 @@ int dbk_view_build_catch_up(struct dbk_view_build *build, struct dbk_error *err)
 int dbk_view_build_swap(struct dbk_view_build *build, struct dbk_connection *connection,
                         struct dbk_error *err)
 {
+    struct dbk_recording *recording = &build->work.recording;
+    const char *name = build->refresh.definition->name;
     int rc = dbk_build_swap(&build->work, connection, err);
-    /* The serving generation was refreshed beside it: who follows begins with the rows again. */
-    return rc < 0 ? rc : dbk_record_forget(connection, build->refresh.definition->name, err);
+    if (rc < 0 || !build->work.compared)
+        return rc < 0 ? rc : dbk_record_forget(connection, name, err);
+    recording->connection = connection;
+    rc = dbk_recording_end(recording, err);
+    recording->connection = build->work.write;
+    /* What was kept has been forgotten meanwhile: who follows begins with the rows again. */
+    return rc == DBK_EBUSY ? dbk_record_forget(connection, name, err) : rc;
+}
+
+int dbk_view_build_compare(struct dbk_view_build *build, struct dbk_error *err)
+{
+    struct dbk_fill *work = &build->work;
+    struct dbk_error failure = {0};
+    struct dbk_view_row old;
+    int rc = dbk_view_catalog_read(work->write, build->refresh.definition->name, &old, &failure);
+    if (rc == DBK_OK)
+        rc = dbk_difference_record(&work->recording, work->write, &build->refresh, work->plan, &old,
+                                   &work->row, &failure);
+    if (rc == DBK_OK)
+        rc = dbk_connection_begin(work->write, DBK_BEGIN_WRITE, &failure);
+    if (rc == DBK_OK) {
+        rc = dbk_recording_pause(&work->recording, &failure);
+        rc = dbk_view_end_transaction(work->write, rc, &failure);
+    }
+    work->compared = rc == DBK_OK;
+    return rc < 0 ? fail(build, rc, &failure, err) : rc;
 }
 
 struct dbk_view_behind dbk_view_build_behind(struct dbk_view_build *build)
@@ -412,6 +442,9 @@ void dbk_view_build_free(struct dbk_view_build *build, bool swapped)
         dbk_build_undo(&build->work);
     if (build->work.write != NULL)
         dbk_ignore(dbk_follow_clean(build->work.write, NULL));
+    /* What was written and does not count, or is too much by now. */
+    if (build->work.write != NULL && build->work.recording.record.epoch[0] != '\0')
+        dbk_ignore(dbk_record_clean(build->work.write, build->refresh.definition->name, NULL));
     dbk_fill_release(&build->work);
     dbk_view_plan_release(&build->plan);
     dbk_buf_release(&build->shown);

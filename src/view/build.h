@@ -48,6 +48,12 @@ struct dbk_view_build;
 int dbk_view_build_open(const struct dbk_view_refresh *refresh, struct dbk_view_build **build_out,
                         struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_view_build_catch_up(struct dbk_view_build *build, struct dbk_error *err) DBK_MUST_CHECK;
+/*
+ * Writes for who follows the view what the swap will change, in short transactions: what it and the
+ * generation that serves do not have in common, and behind that what it catches up with from here
+ * on. The one that serves must stand still until the swap, which makes it count.
+ */
+int dbk_view_build_compare(struct dbk_view_build *build, struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_view_build_swap(struct dbk_view_build *build, struct dbk_connection *connection,
                         struct dbk_error *err) DBK_MUST_CHECK;
 /* What it shows and holds, for those that read it; valid until free. */

@@ -107,11 +107,22 @@ static int look(const struct dbk_follower *follower, const struct dbk_record *re
 
 /* ---- Beginning ---- */
 
+/* Who begins while the view is about to be swapped with its model has its new rows. */
+static void wait_swap(const struct dbk_follower *follower)
+{
+    struct dbk_views *views = follower->views;
+    (void)pthread_mutex_lock(&views->mutex);
+    while (follower->view->swapped_next && !views->stopping)
+        (void)pthread_cond_wait(&views->changed, &views->mutex);
+    (void)pthread_mutex_unlock(&views->mutex);
+}
+
 static int mark(struct dbk_follower *follower, struct dbk_error *err)
 {
     struct dbk_os *os = follower->views->os;
     struct dbk_connection *connection = NULL;
     const struct dbk_view_definition *definition = &follower->view->definition;
+    wait_swap(follower);
     int rc = dbk_connection_open(definition->database_path, 0, &connection, err);
     if (rc == DBK_OK)
         rc = dbk_record_create(connection, err);

@@ -291,13 +291,15 @@ static int record_apart(struct dbk_recording *recording, const struct dbk_differ
 }
 
 static int record_between(struct dbk_recording *recording, struct dbk_difference *difference,
-                          const struct dbk_view_row *old, const struct dbk_view_row *row,
+                          bool onto, const struct dbk_view_row *old, const struct dbk_view_row *row,
                           struct columns columns[2], struct dbk_error *err)
 {
     char table[DBK_VIEW_TABLE_SIZE_MAX];
     const struct dbk_view_plan *plan = difference->plan;
+    /* Row ids of a model's next generation are others. */
     bool hidden = plan->incremental && old->layout == DBK_VIEW_LAYOUT &&
-                  strcmp(old->fingerprint, row->fingerprint) == 0;
+                  strcmp(old->fingerprint, row->fingerprint) == 0 &&
+                  (!onto || plan->tree.root->kind == DBK_RELATION_GROUP);
     const struct side sides[] = {{hidden ? old->generation : 0, -1}, {row->generation, 1}};
     (void)snprintf(table, sizeof(table), "%s__g%llu", difference->definition->name,
                    (unsigned long long)row->generation);
@@ -335,7 +337,8 @@ int dbk_difference_record(struct dbk_recording *recording, struct dbk_connection
         return rc;
     dbk_arena_init(&columns[0].arena, SQL_SIZE_MAX);
     dbk_arena_init(&columns[1].arena, SQL_SIZE_MAX);
-    rc = record_between(recording, &difference, old, row, columns, err);
+    rc = record_between(recording, &difference, refresh->source->onto != NULL, old, row, columns,
+                        err);
     dbk_arena_release(&columns[0].arena);
     dbk_arena_release(&columns[1].arena);
     return rc;

@@ -33,6 +33,8 @@ struct dbk_fill {
     int64_t *cursors;         /* of the plan's relations, in the snapshot */
     struct dbk_logged logged; /* what the snapshot has of the log */
     struct dbk_recording recording;
+    bool
+        compared; /* with the generation that serves: what changes in it from then on is recorded */
     char owner[DBK_VIEW_TABLE_SIZE_MAX + 24]; /* of the cursors until the generation serves */
     uint64_t old;                             /* the generation that it is to take the place of */
     bool overtaken;                           /* another one serves by now */

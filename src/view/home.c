@@ -112,6 +112,7 @@ static const struct dbk_view_home sqlite = {
     .distrust = dbk_view_distrust,
     .build_open = dbk_view_build_open,
     .build_catch_up = dbk_view_build_catch_up,
+    .build_compare = dbk_view_build_compare,
     .build_swap = dbk_view_build_swap,
     .build_behind = dbk_view_build_behind,
     .build_free = dbk_view_build_free,

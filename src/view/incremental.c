@@ -27,7 +27,8 @@ struct apply {
     struct dbk_logged now;    /* and what it will have */
     int64_t looked_us;        /* when that was asked for, before the log was read */
     struct dbk_delta delta;
-    struct dbk_recording recording; /* for those who follow the view */
+    struct dbk_recording own;        /* for those who follow the view */
+    struct dbk_recording *recording; /* it, or that of a build; NULL: nobody is told */
     struct dbk_difference difference;
 };
 
@@ -300,13 +301,15 @@ static int begin_recording(struct apply *apply, struct dbk_error *err)
 {
     const struct dbk_view_plan *plan = apply->plan;
     struct dbk_difference *difference = &apply->difference;
-    if (apply->refresh->owner != NULL) /* Nobody follows what does not serve yet. */
-        return DBK_OK;
-    int rc = dbk_recording_begin(&apply->recording, apply->connection, apply->refresh->definition,
+    struct dbk_recording *recording = apply->recording;
+    int rc = DBK_OK;
+    if (apply->refresh->owner == NULL)
+        rc = dbk_recording_begin(recording, apply->connection, apply->refresh->definition,
                                  apply->refresh->os, err);
-    if (rc < 0 || apply->recording.record.epoch[0] == '\0' || apply->attempt->changes == 0)
+    if (rc < 0 || recording == NULL || recording->record.epoch[0] == '\0' ||
+        apply->attempt->changes == 0)
         return rc;
-    rc = find_position(apply, &apply->recording.position, err);
+    rc = find_position(apply, &recording->position, err);
     *difference = (struct dbk_difference){.connection = apply->connection,
                                           .definition = apply->refresh->definition,
                                           .plan = plan,
@@ -334,7 +337,7 @@ static int record(struct apply *apply, struct dbk_error *err)
     if (rc == DBK_OK)
         rc = dbk_difference_open(difference, &select, err);
     if (rc == DBK_OK)
-        rc = dbk_recording_take(&apply->recording, select, SIZE_MAX, err);
+        rc = dbk_recording_take(apply->recording, select, SIZE_MAX, err);
     dbk_statement_free(select);
     return rc < 0 ? rc : DBK_OK;
 }
@@ -389,9 +392,11 @@ static int run_write(struct apply *apply, int64_t gathering_us, struct dbk_error
         rc = move_cursors(apply, err);
     if (rc == DBK_OK)
         rc = write_row(apply, begun_us, err);
-    if (rc == DBK_OK)
-        rc = apply->refresh->owner == NULL ? dbk_recording_end(&apply->recording, err) : DBK_OK;
-    apply->attempt->left = apply->attempt->left || apply->recording.left;
+    if (rc == DBK_OK && apply->refresh->owner == NULL)
+        rc = dbk_recording_end(apply->recording, err);
+    else if (rc == DBK_OK && apply->recording != NULL)
+        rc = dbk_recording_pause(apply->recording, err);
+    apply->attempt->left = apply->attempt->left || apply->own.left;
     return rc < 0 || joined ? rc : dbk_connection_run(apply->connection, "COMMIT", err);
 }
 
@@ -434,13 +439,14 @@ int dbk_view_apply(const struct dbk_view_refresh *refresh, const struct dbk_view
         .refresh = refresh, .plan = plan, .connection = connection, .row = row, .attempt = attempt};
     (void)snprintf(table, sizeof(table), "%s__g%llu", refresh->definition->name,
                    (unsigned long long)row->generation);
+    apply.recording = refresh->owner == NULL ? &apply.own : refresh->recording;
     apply.delta = (struct dbk_delta){
         .connection = connection, .tree = &plan->tree, .view = table, .labels = plan->names};
     dbk_buf_init(&apply.delta.sql, SQL_SIZE_MAX);
     int rc = run(&apply, err);
     dbk_buf_release(&apply.delta.sql);
     dbk_difference_release(&apply.difference);
-    dbk_recording_release(&apply.recording);
+    dbk_recording_release(&apply.own);
     if (rc == DBK_OK)
         attempt->done = true;
     return rc == DBK_EREFUSED && attempt->reason[0] != '\0' ? DBK_OK : rc;

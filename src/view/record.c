@@ -412,6 +412,25 @@ static int write_record(struct dbk_recording *recording, const struct dbk_record
                         values, 4, err);
 }
 
+void dbk_recording_undo(struct dbk_recording *recording, const struct dbk_recording *before)
+{
+    recording->next = before->next;
+    recording->bytes = before->bytes;
+    recording->lost = before->lost;
+    recording->copies = 0;
+}
+
+int dbk_recording_pause(struct dbk_recording *recording, struct dbk_error *err)
+{
+    const struct dbk_value values[] = {text_of(recording->definition->name),
+                                       integer_of(recording->next - 1)};
+    if (recording->record.epoch[0] == '\0' || recording->next == recording->record.head + 1)
+        return DBK_OK;
+    return run(recording->connection,
+               "UPDATE _daybook_differences SET ends = 1 WHERE view = ?1 AND seq = ?2", values, 2,
+               err);
+}
+
 int dbk_recording_end(struct dbk_recording *recording, struct dbk_error *err)
 {
     struct dbk_record record;

@@ -89,6 +89,11 @@ int dbk_recording_begin(struct dbk_recording *recording, struct dbk_connection *
  */
 int dbk_recording_take(struct dbk_recording *recording, struct dbk_statement *select, size_t limit,
                        struct dbk_error *err) DBK_MUST_CHECK;
+/* The transaction since `before` was taken of it was rolled back. */
+void dbk_recording_undo(struct dbk_recording *recording, const struct dbk_recording *before);
+/* What was written so far brings the rows from one state into another: what comes is the next
+   step of the same refresh. In a write transaction. */
+int dbk_recording_pause(struct dbk_recording *recording, struct dbk_error *err) DBK_MUST_CHECK;
 /* Makes what was written count, in the transaction that changes the view. DBK_EBUSY: somebody began
    to follow, or ceased to, since the beginning. */
 int dbk_recording_end(struct dbk_recording *recording, struct dbk_error *err) DBK_MUST_CHECK;

@@ -48,6 +48,7 @@ struct dbk_view_source {
  * its prepared statements and tables in temp, and the plan. Anything but a further incremental
  * refresh ends it.
  */
+struct dbk_recording;
 struct dbk_view_session;
 int dbk_view_session_open(struct dbk_view_session **session_out,
                           struct dbk_error *err) DBK_MUST_CHECK;
@@ -63,6 +64,8 @@ struct dbk_view_refresh {
     void *context;
     struct dbk_view_session *session; /* NULL: nothing is kept */
     const char *owner; /* of the cursors of a generation that does not serve yet; NULL: it does */
+    /* Of such a one: takes what is changed in it; NULL: nobody is told. */
+    struct dbk_recording *recording;
 };
 
 /* Refreshes; on failure the old result stays and what was begun is removed. */

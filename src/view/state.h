@@ -40,6 +40,7 @@ struct dbk_view {
     size_t *together; /* it and those that are refreshed with it, each behind what it reads */
     size_t together_count;
     bool refreshing;
+    bool swapped_next;        /* it is to be swapped with its model, and stands still (along.c) */
     bool failed;              /* its last refresh did, also one before this process */
     uint64_t runs;            /* refreshes ended */
     struct dbk_error result;  /* of the last one, as those who joined get it */

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Views that are swapped with the model they read: by a rebuild with readers and a writer beside
-it, one that cannot be built, and kills."""
+it, one that cannot be built, and kills; who follows them gets what the swap changes."""
 
+import collections
+import json
 import os
 import shutil
 import sqlite3
@@ -163,6 +165,141 @@ def test_one_that_was_never_refreshed_is_left_alone(book):
     assert status(book, "late")["generation"] == 0
 
 
+def changes_of(book, name, after=None):
+    """What a follower gets, and the id it goes on behind."""
+    lines = book.run("tail", "--view", name, "--no-follow", "-o", "jsonl",
+                     *(("--after", after) if after else ())).lines
+    return lines, lines[-1]["id"] if lines else after
+
+
+class Follower:
+    """The rows by what it was told; each step is a set: what went is there before it goes."""
+
+    def __init__(self, lines=()):
+        self.rows = collections.Counter()
+        self.ids = []
+        self.token = None
+        self.step = []
+        for line in lines:
+            self.take(line)
+
+    def take(self, line):
+        self.token = line.get("id", self.token)
+        if line["change"] == "snapshot":
+            self.rows[json.dumps(line["new"], sort_keys=True)] += 1
+        elif line["change"] != "fresh":
+            self.ids.append(line["id"])
+            self.step.append(line)
+        else:
+            for sign, side in ((-1, "old"), (1, "new")):
+                for change in self.step:
+                    if side in change:
+                        self.rows[json.dumps(change[side], sort_keys=True)] += sign
+                assert min(self.rows.values(), default=0) >= 0, self.step
+            self.step = []
+
+    def shows(self, book, name):
+        rows = book.json("view", "read", name)
+        return +self.rows == collections.Counter(json.dumps(row, sort_keys=True) for row in rows)
+
+
+def record(book):
+    """Keeps what changes of all views."""
+    for name, text in VIEWS.items():
+        (book.folder / "views" / f"{name}.sql").write_text("-- changes: keep\n" + text)
+        book.run("view", "refresh", name)
+
+
+def test_who_follows_gets_what_the_swap_changes(book):
+    record(book)
+    begun = {name: changes_of(book, name) for name in VIEWS}
+    tenfold(book)
+    book.run("model", "rebuild", "balances")
+    for name, (rows, token) in begun.items():
+        lines, begun[name] = changes_of(book, name, token)
+        follower = Follower(rows + lines)
+        assert follower.shows(book, name) and follower.ids
+        if name == "totals":  # what is grouped by is the same one
+            assert [(line["change"], line.get("new", {}).get("total")) for line in lines] == [
+                ("update", 500), ("update", 1500), ("update", 1600), ("fresh", None)]
+    # The same rows again: nobody is told anything.
+    book.run("model", "rebuild", "balances")
+    for name, token in begun.items():
+        lines = changes_of(book, name, token)[0]
+        assert [line for line in lines if line["change"] != "fresh"] == []
+    # What is more than is kept begins anew.
+    (book.folder / "views" / "totals.sql").write_text("-- changes: keep 2 rows\n" + TOTALS)
+    book.run("view", "refresh", "totals")
+    token = changes_of(book, "totals")[1]
+    tenfold(book)
+    book.run("model", "rebuild", "balances")
+    assert "begin with the rows" in book.run("tail", "--view", "totals", "--after", token,
+                                             status=1).errors
+    assert ask(book, "SELECT count(*) FROM _daybook_differences WHERE view = 'totals'") == [(0,)]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_follower_goes_on_across_rebuilds(book, serve, killed):
+    """With a writer beside them; and where the daemon is killed in the middle of some."""
+    record(book)
+    for name in ("totals", "shares"):
+        file = book.folder / "views" / f"{name}.sql"
+        file.write_text(file.read_text().replace("on demand", "continuous"))
+    server = serve(book)
+    followers = {name: Follower(server.get(f"/views/{name}/changes").lines)
+                 for name in ("totals", "shares")}
+    handlers = book.folder / "models" / "balances" / "handlers.sql"
+    text = handlers.read_text()
+
+    def take():
+        for name, follower in followers.items():
+            answer = server.get(f"/views/{name}/changes?after={follower.token}")
+            assert answer.status == 200, answer
+            for line in answer.lines:
+                follower.take(line)
+    ends = threading.Event()
+
+    def write():
+        while not ends.is_set():
+            try:
+                server.post("/commands/Deposit", {"account": "b", "amount": 1})
+            except OSError:
+                time.sleep(0.01)
+    writer = threading.Thread(target=write)
+    writer.start()
+    for turn in range(4):
+        handlers.write_text(text.replace(":amount", f"({turn + 2} * :amount)"))
+        if killed:
+            rebuild = threading.Thread(target=lambda s=server: rebuild_quietly(s))
+            rebuild.start()
+            time.sleep(0.03 * turn)
+            server.kill()
+            rebuild.join()
+            server = serve(book)
+        else:
+            server.stop()  # the files are read when it starts
+            server = serve(book)
+        assert server.post("/models/balances/rebuild").status == 200
+        take()
+    ends.set()
+    writer.join()
+    last = server.post("/commands/Deposit", {"account": "c", "amount": 1}).json["position"]
+    for name in followers:
+        assert server.get(f"/views/{name}?after={last}&timeout_ms=9000").status == 200
+    take()
+    for name, follower in followers.items():
+        assert not follower.step and follower.shows(book, name)
+        numbers = [int(one.split(".")[1]) for one in follower.ids]
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+def rebuild_quietly(server):
+    try:
+        server.post("/models/balances/rebuild")
+    except OSError:
+        pass
+
+
 def check_whole(book, old, new):
     """Model and views are all of before or all of after, and all is as if nothing had been."""
     together = ask(book, TOGETHER)
@@ -186,6 +323,8 @@ def check_whole(book, old, new):
 
 def test_a_kill_at_calls_of_a_rebuild(book, kill_at, tmp_path):
     """At calls spread over all of it, or with DAYBOOK_KILL_ALL at each."""
+    record(book)
+    begun = {name: changes_of(book, name) for name in VIEWS}
     tenfold(book)
     clean = tmp_path / "clean"
     shutil.copytree(book.data, clean)
@@ -194,11 +333,14 @@ def test_a_kill_at_calls_of_a_rebuild(book, kill_at, tmp_path):
     calls = int((tmp_path / "count").read_text())
     old, new = [(360, 360, 360, 0, 360)], [(3600, 3600, 3600, 0, 3600)]
     outcomes = []
-    step = 1 if "DAYBOOK_KILL_ALL" in os.environ else max(1, calls // 24)
+    step = 1 if "DAYBOOK_KILL_ALL" in os.environ else max(1, calls // 8)
     for number in range(1, calls + 1, step):
         shutil.rmtree(book.data)
         shutil.copytree(clean, book.data)
         result = killed_at(kill_at, command, number)
         assert result.returncode == -9 or number > calls * 0.9
         outcomes.append(check_whole(book, old, new))
+        for name, (rows, token) in begun.items():
+            follower = Follower(rows + changes_of(book, name, token)[0])
+            assert not follower.step and follower.shows(book, name)
     assert False in outcomes and True in outcomes
