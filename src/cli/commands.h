@@ -140,6 +140,8 @@ int dbk_run_verify(const struct dbk_arguments *arguments);
 int dbk_run_view_ls(const struct dbk_arguments *arguments);
 int dbk_run_view_read(const struct dbk_arguments *arguments);
 int dbk_run_view_refresh(const struct dbk_arguments *arguments);
+int dbk_run_view_plan(const struct dbk_arguments *arguments);
+int dbk_run_view_rollback(const struct dbk_arguments *arguments);
 int dbk_run_view_show(const struct dbk_arguments *arguments);
 int dbk_run_view_explain(const struct dbk_arguments *arguments);
 int dbk_run_view_alerts(const struct dbk_arguments *arguments);

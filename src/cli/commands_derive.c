@@ -176,6 +176,28 @@ static const struct dbk_cli_command commands[] = {
      .positional_max = 1,
      .book = true,
      .run = dbk_run_view_refresh},
+    {.name = "view plan",
+     .positional = "",
+     .summary = "what changed files of views ask for: which are built anew, and what that takes",
+     .details =
+         "By the files as they are now, also while a server runs that has not been restarted.\n"
+         "Times and sizes are estimates, and `basis` says of what. A view that reads one that is\n"
+         "built anew is refreshed fully, too.",
+     .examples = EXAMPLES("daybook view plan", "daybook view plan -o json"),
+     .book = true,
+     .run = dbk_run_view_plan},
+    {.name = "view rollback",
+     .positional = "VIEW",
+     .summary = "show again what a changed file has replaced",
+     .details =
+         "The generation that is kept is swapped with the one that serves, as old as it is; from\n"
+         "then on the view is refreshed by the file that made it, until its file is changed. Once\n"
+         "more swaps back.",
+     .examples = EXAMPLES("daybook view rollback daily_orders"),
+     .positional_min = 1,
+     .positional_max = 1,
+     .book = true,
+     .run = dbk_run_view_rollback},
     {.name = "view as-of",
      .positional = "[VIEW [TIME]]",
      .summary = "a view as it was at a time or a position, in a file of its own",

@@ -6,9 +6,9 @@
 int dbk_run_view_ls(const struct dbk_arguments *arguments)
 {
     static const char *const columns[] = {
-        "name",        "database", "refresh",   "state", "blocked_by", "as_of",
-        "position",    "lag_ms",   "target_ms", "rows",  "bytes",      "last_mode",
-        "duration_ms", "next",     "changed",   "error", NULL};
+        "name",        "database", "refresh",   "state",       "blocked_by", "as_of",
+        "position",    "lag_ms",   "target_ms", "rows",        "bytes",      "last_mode",
+        "duration_ms", "next",     "changed",   "rolled_back", "error",      NULL};
     struct dbk_call call;
     dbk_call_init(&call, "GET", "/views");
     return dbk_data_answer(arguments, &call,
@@ -96,4 +96,27 @@ int dbk_run_view_refresh(const struct dbk_arguments *arguments)
     struct dbk_call call;
     view_call(&call, "POST", arguments, "/refresh");
     return dbk_data_answer(arguments, &call, &(struct dbk_data_show){.mode = DBK_ENGINE_WRITE});
+}
+
+int dbk_run_view_rollback(const struct dbk_arguments *arguments)
+{
+    struct dbk_call call;
+    view_call(&call, "POST", arguments, "/rollback");
+    return dbk_data_answer(arguments, &call, &(struct dbk_data_show){.mode = DBK_ENGINE_WRITE});
+}
+
+/* By the files as they are now: the server that runs has those of when it started. */
+int dbk_run_view_plan(const struct dbk_arguments *arguments)
+{
+    const struct dbk_data_show show = {.mode = DBK_ENGINE_READ, .rows = "plan"};
+    struct dbk_error err = {0};
+    struct dbk_link *link = NULL;
+    struct dbk_call call;
+    dbk_call_init(&call, "GET", "/plan");
+    int rc = dbk_link_open_beside(arguments, &link, &err);
+    if (rc == DBK_OK)
+        rc = dbk_data_answer_over(arguments, link, &call, &show, &err);
+    dbk_link_free(link);
+    dbk_call_release(&call);
+    return rc < 0 ? dbk_fail(arguments, &err) : DBK_EXIT_OK;
 }

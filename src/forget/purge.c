@@ -114,6 +114,9 @@ static int refresh_view(struct purging *purging, size_t index, struct dbk_error 
     /* What its refreshes changed may hold what was purged. */
     if (rc == DBK_OK)
         rc = dbk_views_forget_changes(views, status.name, err);
+    /* And so may the generation before, which nobody refreshes. */
+    if (rc == DBK_OK)
+        rc = dbk_views_forget_kept(views, status.name, err);
     purging->counts.views += rc == DBK_OK;
     return rc;
 }

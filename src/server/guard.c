@@ -92,6 +92,8 @@ static const struct rule rules[] = {
     {"GET", "/views/{view}/explain", SCOPE, DBK_SCOPE_VIEW, 1},
     {"POST", "/views/{view}/verify", SCOPE, DBK_SCOPE_OPERATE, 1},
     {"POST", "/views/{view}/refresh", SCOPE, DBK_SCOPE_OPERATE, 1},
+    {"POST", "/views/{view}/rollback", SCOPE, DBK_SCOPE_OPERATE, 1},
+    {"GET", "/plan", LISTED, DBK_SCOPE_VIEW, 0},
     {"GET", "/proof/checkpoint", ANY_KEY, DBK_SCOPE_COUNT, 0},
     {"GET", "/proof/inclusion", IN_BODY, DBK_SCOPE_READ, 0},
     {"GET", "/proof/consistency", ANY_KEY, DBK_SCOPE_COUNT, 0},

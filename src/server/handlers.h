@@ -86,6 +86,8 @@ int dbk_api_view_alert_do(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_view_explain(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_view_verify(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_view_refresh(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_view_rollback(struct dbk_api_call *call, struct dbk_error *err);
+int dbk_api_plan(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_proof_checkpoint(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_proof_inclusion(struct dbk_api_call *call, struct dbk_error *err);
 int dbk_api_proof_consistency(struct dbk_api_call *call, struct dbk_error *err);

@@ -95,6 +95,24 @@ int dbk_api_put_model(struct dbk_api_call *call, size_t index, struct dbk_error 
     return DBK_OK;
 }
 
+/* What a rollback would swap in, and how old it is; null: nothing. */
+static void put_kept(struct dbk_buf *out, bool *first, const struct dbk_view_status *status)
+{
+    bool inner = true;
+    dbk_json_write_key(out, first, "kept");
+    if (status->kept_generation == 0) {
+        dbk_buf_append_text(out, "null");
+        return;
+    }
+    dbk_buf_append_char(out, '{');
+    dbk_put_u64(out, &inner, "generation", status->kept_generation);
+    dbk_put_u64(out, &inner, "position", status->kept_position);
+    dbk_put_time(out, &inner, "as_of", status->kept_as_of_us);
+    dbk_put_u64(out, &inner, "rows", status->kept_rows);
+    dbk_put_time(out, &inner, "until", status->kept_until_us);
+    dbk_buf_append_char(out, '}');
+}
+
 int dbk_api_put_view(struct dbk_api_call *call, size_t index, struct dbk_error *err)
 {
     struct dbk_view_status status;
@@ -129,6 +147,8 @@ int dbk_api_put_view(struct dbk_api_call *call, size_t index, struct dbk_error *
     dbk_put_bool(out, &first, "late", status.late);
     dbk_put_bool(out, &first, "refreshing", status.refreshing);
     dbk_put_bool(out, &first, "changed", status.changed);
+    dbk_put_bool(out, &first, "rolled_back", status.rolled_back);
+    put_kept(out, &first, &status);
     put_error(out, &first, &status.error);
     dbk_buf_append_char(out, '}');
     return DBK_OK;

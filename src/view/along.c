@@ -8,6 +8,7 @@
 /* A view that stands on the model. */
 struct item {
     struct dbk_view *view;
+    const struct dbk_view_form *form;
     struct dbk_view_source source;
     struct dbk_view_build *build; /* NULL: it is left as it is */
     bool held;                    /* its generation that serves stands still */
@@ -40,10 +41,10 @@ static bool is_among(const char *const *names, size_t count, const char *name)
 /* True when a view reads the model, or a view that stands on it. */
 static bool stands_on(const struct along *along, const struct dbk_view *view, const char *model)
 {
-    bool found = is_among(view->source.models, view->source.model_count, model);
+    const struct dbk_view_source *source = &dbk_view_form(view)->source;
+    bool found = is_among(source->models, source->model_count, model);
     for (size_t i = 0; i < along->count && !found; i++)
-        found = is_among(view->source.views, view->source.view_count,
-                         along->items[i].view->definition.name);
+        found = is_among(source->views, source->view_count, along->items[i].view->definition.name);
     return found;
 }
 
@@ -58,11 +59,15 @@ static int find_items(struct along *along, const char *model, struct dbk_error *
     dbk_views_order(views, order);
     for (size_t i = 0; i < views->count; i++) {
         struct dbk_view *view = &views->views[order[i]];
+        int rc = dbk_view_settle_form(views, view, err);
+        if (rc < 0)
+            return rc;
         if (!stands_on(along, view, model))
             continue;
         struct item *item = &along->items[along->count++];
         item->view = view;
-        item->source = view->source;
+        item->form = dbk_view_form(view);
+        item->source = item->form->source;
         item->source.onto = &along->onto;
     }
     return DBK_OK;
@@ -127,9 +132,9 @@ static int build_item(struct along *along, struct item *item, struct dbk_error *
     const struct dbk_view *view = item->view;
     struct dbk_error failure = {0};
     struct dbk_error why = {0};
-    const struct dbk_view_refresh refresh = {.definition = &view->definition,
+    const struct dbk_view_refresh refresh = {.definition = &item->form->definition,
                                              .source = &item->source,
-                                             .fingerprint = view->fingerprint,
+                                             .fingerprint = item->form->fingerprint,
                                              .store = views->store,
                                              .os = views->os,
                                              .progress = progress,

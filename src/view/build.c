@@ -223,28 +223,21 @@ int dbk_build_catch_up(struct dbk_fill *work, struct dbk_error *err)
 
 /* ---- Swapping ---- */
 
-static int make_plain_view(struct dbk_fill *work, struct dbk_connection *connection,
-                           struct dbk_error *err)
-{
-    struct dbk_buf sql;
-    dbk_buf_init(&sql, DBK_FILL_SQL_MAX);
-    dbk_shown_create(&sql, work->plan, work->refresh->definition->name, work->row.generation);
-    dbk_buf_append_char(&sql, '\0');
-    int rc = sql.rc < 0 ? dbk_error_set(err, sql.rc, "%s", dbk_code_text(sql.rc))
-                        : dbk_connection_run(connection, sql.data, err);
-    dbk_buf_release(&sql);
-    return rc;
-}
-
-static int serve(struct dbk_fill *work, struct dbk_connection *connection, struct dbk_error *err)
+/* The plain view shows it, and its row is the view's. */
+static int serve(struct dbk_fill *work, struct dbk_connection *connection,
+                 const struct dbk_view_row *old, struct dbk_error *err)
 {
     struct dbk_buf shown;
-    const char *name = work->refresh->definition->name;
+    const struct dbk_view_definition *definition = work->refresh->definition;
+    int64_t now_us = work->refresh->os->now_us(work->refresh->os);
     dbk_buf_init(&shown, DBK_FILL_SQL_MAX);
-    dbk_shown_select(&shown, work->plan, name, work->row.generation);
-    int rc = shown.rc < 0
-                 ? dbk_error_set(err, shown.rc, "%s", dbk_code_text(shown.rc))
-                 : dbk_kept_serve(connection, name, &work->row, dbk_buf_slice(&shown), err);
+    dbk_shown_select(&shown, work->plan, definition->name, work->row.generation);
+    int rc = shown.rc < 0 ? dbk_error_set(err, shown.rc, "%s", dbk_code_text(shown.rc)) : DBK_OK;
+    if (rc == DBK_OK)
+        rc = dbk_shown_create(connection, definition->name, dbk_buf_slice(&shown), err);
+    if (rc == DBK_OK)
+        rc = dbk_kept_serve(connection, definition, old, &work->row, now_us, dbk_buf_slice(&shown),
+                            err);
     dbk_buf_release(&shown);
     return rc;
 }
@@ -260,12 +253,10 @@ int dbk_build_swap(struct dbk_fill *work, struct dbk_connection *connection, str
         return dbk_error_set(err, DBK_EBUSY, "another generation of it serves meanwhile");
     }
     if (rc == DBK_OK)
-        rc = make_plain_view(work, connection, err);
-    if (rc == DBK_OK)
         rc = dbk_follow_take_over(connection, work->owner, name, err);
     if (rc == DBK_OK)
         rc = dbk_logged_take_over(connection, work->owner, name, err);
-    return rc < 0 ? rc : serve(work, connection, err);
+    return rc < 0 ? rc : serve(work, connection, &now, err);
 }
 
 /* What cannot be removed now is removed by the next refresh. */

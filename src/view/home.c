@@ -10,6 +10,7 @@
 #include "view/kept.h"
 #include "view/logged.h"
 #include "view/record.h"
+#include "view/shown.h"
 
 static int clean(const struct dbk_view_definition *definition, struct dbk_error *err)
 {
@@ -54,15 +55,109 @@ static int settle(const char *address, const char *const *views, size_t count,
 }
 
 static int read_row(const struct dbk_view_definition *definition, struct dbk_view_row *row_out,
-                    struct dbk_error *err)
+                    struct dbk_kept *kept_out, struct dbk_error *err)
 {
     struct dbk_connection *connection = NULL;
     *row_out = (struct dbk_view_row){.tried_us = DBK_TIME_NONE};
+    *kept_out = (struct dbk_kept){0};
     int rc = dbk_connection_open(definition->database_path, DBK_CONNECT_READ, &connection, err);
     if (rc == DBK_ENOTFOUND)
         return DBK_OK;
     if (rc == DBK_OK)
         rc = dbk_view_catalog_read(connection, definition->name, row_out, err);
+    if (rc == DBK_OK)
+        rc = dbk_kept_read(connection, definition->name, kept_out, err);
+    dbk_connection_free(connection);
+    return rc;
+}
+
+static int count_rows(const struct dbk_view_definition *definition, const char *table,
+                      uint64_t *count_out, struct dbk_error *err)
+{
+    struct dbk_connection *connection = NULL;
+    char sql[DBK_VIEW_TABLE_SIZE_MAX + 64];
+    int64_t count = 0;
+    (void)snprintf(sql, sizeof(sql), "SELECT count(*) FROM \"%s\"", table);
+    int rc = dbk_connection_open(definition->database_path, DBK_CONNECT_READ, &connection, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_integer(connection, sql, NULL, &count, err);
+    dbk_connection_free(connection);
+    *count_out = (uint64_t)count;
+    return rc;
+}
+
+static int read_file(const struct dbk_view_definition *definition, bool kept,
+                     struct dbk_arena *arena, struct dbk_slice *text_out, struct dbk_error *err)
+{
+    struct dbk_connection *connection = NULL;
+    int rc = dbk_connection_open(definition->database_path, DBK_CONNECT_READ, &connection, err);
+    if (rc == DBK_OK)
+        rc = dbk_kept_definition(connection, definition->name, kept, arena, text_out, err);
+    dbk_connection_free(connection);
+    return rc;
+}
+
+/* The transaction of a rollback: what shows it, what is known of it, and that nothing follows the
+   generation that served, so that the next refresh is a full one. */
+static int swap_kept(struct dbk_connection *connection,
+                     const struct dbk_view_definition *definition, const struct dbk_kept *kept,
+                     struct dbk_slice shown, int64_t now_us, struct dbk_error *err)
+{
+    int rc = dbk_connection_begin(connection, DBK_BEGIN_WRITE, err);
+    if (rc == DBK_OK)
+        rc = dbk_kept_roll_back(connection, definition->name, kept, now_us, err);
+    if (rc == DBK_OK)
+        rc = dbk_shown_create(connection, definition->name, shown, err);
+    if (rc == DBK_OK)
+        rc = dbk_follow_forget(connection, definition->name, err);
+    if (rc == DBK_OK)
+        rc = dbk_logged_forget(connection, definition->name, err);
+    if (rc == DBK_OK)
+        rc = dbk_record_forget(connection, definition->name, err);
+    return dbk_view_end_transaction(connection, rc, err);
+}
+
+static int roll_back(const struct dbk_view_definition *definition, int64_t now_us,
+                     struct dbk_error *err)
+{
+    struct dbk_connection *connection = NULL;
+    struct dbk_kept kept;
+    struct dbk_buf shown;
+    dbk_buf_init(&shown, DBK_FILL_SQL_MAX);
+    int rc = dbk_connection_open(definition->database_path, 0, &connection, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_catalog_create(connection, err);
+    if (rc == DBK_OK)
+        rc = dbk_follow_catalog(connection, err);
+    if (rc == DBK_OK)
+        rc = dbk_logged_catalog(connection, err);
+    if (rc == DBK_OK)
+        rc = dbk_record_create(connection, err);
+    if (rc == DBK_OK)
+        rc = dbk_kept_look(connection, definition->name, &kept, &shown, err);
+    if (rc == DBK_OK)
+        rc = swap_kept(connection, definition, &kept, dbk_buf_slice(&shown), now_us, err);
+    if (rc == DBK_OK)
+        dbk_ignore(dbk_follow_clean(connection, NULL));
+    dbk_buf_release(&shown);
+    dbk_connection_free(connection);
+    return rc;
+}
+
+static int drop_kept(const struct dbk_view_definition *definition, int64_t before_us,
+                     struct dbk_error *err)
+{
+    struct dbk_connection *connection = NULL;
+    struct dbk_view_row row;
+    int rc = dbk_connection_open(definition->database_path, 0, &connection, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_catalog_create(connection, err);
+    if (rc == DBK_OK)
+        rc = dbk_kept_drop(connection, definition->name, before_us, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_catalog_read(connection, definition->name, &row, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_refresh_clean(connection, definition->name, row.generation, err);
     dbk_connection_free(connection);
     return rc;
 }
@@ -102,6 +197,10 @@ static const struct dbk_view_home sqlite = {
     .clean = clean,
     .settle = settle,
     .row = read_row,
+    .file = read_file,
+    .count = count_rows,
+    .roll_back = roll_back,
+    .drop_kept = drop_kept,
     .size = read_size,
     .refresh = dbk_view_refresh_run,
     .refresh_jointly = dbk_view_refresh_jointly,

@@ -12,6 +12,7 @@
 #define DBK_VIEW_HOME_H
 
 #include "view/explain.h"
+#include "view/kept.h"
 
 /* What a module exports beside its driver. */
 #define DBK_VIEW_HOME_SYMBOL "dbk_view_home"
@@ -27,13 +28,26 @@ struct dbk_view_home {
     /* Ends in a database what views needed that are not among these names. */
     int (*settle)(const char *address, const char *const *views, size_t count,
                   struct dbk_error *err);
-    /* A view's row; zeros where there is none. */
+    /* A view's row, and what is kept beside; zeros where there is none. */
     int (*row)(const struct dbk_view_definition *definition, struct dbk_view_row *row_out,
-               struct dbk_error *err);
+               struct dbk_kept *kept_out, struct dbk_error *err);
+    /* The file that made the generation that serves, or the one that is kept, in the arena. */
+    int (*file)(const struct dbk_view_definition *definition, bool kept, struct dbk_arena *arena,
+                struct dbk_slice *text_out, struct dbk_error *err);
+    /* Swaps what is kept with what serves: DBK_ENOTFOUND, DBK_ECORRUPT (view/kept.h). While no
+       refresh of the view runs. */
+    int (*roll_back)(const struct dbk_view_definition *definition, int64_t now_us,
+                     struct dbk_error *err);
+    /* Removes what was replaced by then. */
+    int (*drop_kept)(const struct dbk_view_definition *definition, int64_t before_us,
+                     struct dbk_error *err);
     /* The room that a generation takes, with its indexes and what is stored beside it; 0: nobody
        counts. */
     int (*size)(const struct dbk_view_definition *definition, uint64_t generation,
                 uint64_t *size_out, struct dbk_error *err);
+    /* How many rows a table or view has. */
+    int (*count)(const struct dbk_view_definition *definition, const char *table,
+                 uint64_t *count_out, struct dbk_error *err);
     /* As view/refresh.h and view/explain.h have them. */
     int (*refresh)(const struct dbk_view_refresh *refresh, struct dbk_error *err);
     /* NULL: views are always refreshed one after another. */

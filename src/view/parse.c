@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The comment head of a view's file: `-- key: value` lines before the SELECT. */
+#include "base/time.h"
 #include "view/alert.h"
 #include "view/head.h"
 
@@ -9,11 +10,14 @@ static const char *const head_keys[DBK_HEAD_COUNT] = {
     [DBK_HEAD_KEY] = "key",         [DBK_HEAD_CHANGES] = "changes",
     [DBK_HEAD_ALERT] = "alert",     [DBK_HEAD_WHEN] = "when",
     [DBK_HEAD_TO] = "to",           [DBK_HEAD_HEADER] = "header",
+    [DBK_HEAD_KEEP] = "keep",
 };
 #define INDEXES_MAX 16
 #define KEY_COLUMNS_MAX 16
 #define CHANGES_MAX UINT64_C(100000000)
 #define CHANGE_MEBIBYTES_MAX UINT64_C(1048576)
+#define KEEP_US_MIN INT64_C(60000000)
+#define KEEP_US_MAX (INT64_C(3650) * 86400 * 1000000)
 
 int dbk_head_fault(struct dbk_head *head, const char *at, const char *what, const char *why,
                    const char *fix)
@@ -172,6 +176,24 @@ static int take_changes(struct dbk_head *head, struct dbk_slice value)
         "100000000 rows and 1048576 MiB");
 }
 
+/* `-- keep: 7 days`, `-- keep: nothing` */
+static int take_keep(struct dbk_head *head, struct dbk_slice value)
+{
+    int64_t keep_us = 0;
+    if (!dbk_slice_equal_text(value, "nothing") &&
+        (!dbk_duration_parse(value, &keep_us) || keep_us < KEEP_US_MIN || keep_us > KEEP_US_MAX)) {
+        const char *what = dbk_arena_format(
+            head->arena, "\"%.*s\" does not say how long what a change replaces is kept",
+            DBK_SLICE_ARGS(value));
+        if (what == NULL)
+            return DBK_ENOMEM;
+        return dbk_head_fault(head, value.data, what, "a changed view could not be rolled back",
+                              "write `7 days`, from 1 minute to 10 years, or `nothing`");
+    }
+    head->definition->keep_us = keep_us;
+    return DBK_OK;
+}
+
 static int take_database(struct dbk_head *head, struct dbk_slice value)
 {
     head->definition->database = dbk_arena_copy(head->arena, value).data;
@@ -191,6 +213,7 @@ static int take_pair(struct dbk_head *head, struct dbk_slice key, struct dbk_sli
         [DBK_HEAD_WHEN] = dbk_head_take_when,
         [DBK_HEAD_TO] = dbk_head_take_to,
         [DBK_HEAD_HEADER] = dbk_head_take_header,
+        [DBK_HEAD_KEEP] = take_keep,
     };
     size_t which = 0;
     while (which < DBK_HEAD_COUNT && !dbk_slice_equal_text(key, head_keys[which]))
@@ -240,7 +263,12 @@ int dbk_view_parse(const char *name, const char *file, struct dbk_slice text,
                    struct dbk_error *err)
 {
     struct dbk_view_definition definition = {
-        .name = name, .file = file, .database = database_default, .sql = text};
+        .name = name,
+        .file = file,
+        .database = database_default,
+        .sql = text,
+        .keep_us = DBK_VIEW_KEEP_US,
+    };
     struct dbk_head head = {.file = file,
                             .text = text,
                             .arena = arena,

@@ -19,8 +19,9 @@ static struct dbk_view *find(struct dbk_views *views, const char *name)
 
 const struct dbk_view *dbk_view_blocker(struct dbk_views *views, const struct dbk_view *view)
 {
-    for (size_t i = 0; i < view->source.view_count; i++) {
-        const struct dbk_view *source = find(views, view->source.views[i]);
+    const struct dbk_view_source *sources = &dbk_view_form(view)->source;
+    for (size_t i = 0; i < sources->view_count; i++) {
+        const struct dbk_view *source = find(views, sources->views[i]);
         if (source == NULL || source == view)
             continue;
         const struct dbk_view *blocker = source->failed ? source : dbk_view_blocker(views, source);
@@ -34,6 +35,7 @@ const struct dbk_view *dbk_view_blocker(struct dbk_views *views, const struct db
 struct round {
     struct dbk_views *views;
     const struct dbk_view *asked;
+    const struct dbk_view_group *group; /* its, when it was claimed */
     uint64_t after;
     dbk_progress_fn progress;
     void *context;
@@ -44,15 +46,16 @@ struct round {
 
 static struct dbk_view *member(const struct round *round, size_t index)
 {
-    return &round->views->views[round->asked->together[index]];
+    return &round->views->views[round->group->members[index]];
 }
 
 /* Whether one reads another of the round. */
 static bool reads(const struct dbk_view *view, const struct dbk_view *other)
 {
+    const struct dbk_view_source *source = &dbk_view_form(view)->source;
     bool found = false;
-    for (size_t i = 0; i < view->source.view_count && !found; i++)
-        found = strcmp(view->source.views[i], other->definition.name) == 0;
+    for (size_t i = 0; i < source->view_count && !found; i++)
+        found = strcmp(source->views[i], other->definition.name) == 0;
     return found;
 }
 
@@ -65,10 +68,11 @@ static const struct dbk_view *find_blocker(const struct round *round, size_t ind
         if (!round->done[i] && reads(view, member(round, i)))
             return member(round, i);
     }
-    for (size_t i = 0; i < view->source.view_count; i++) {
-        const struct dbk_view *source = find(round->views, view->source.views[i]);
+    const struct dbk_view_source *sources = &dbk_view_form(view)->source;
+    for (size_t i = 0; i < sources->view_count; i++) {
+        const struct dbk_view *source = find(round->views, sources->views[i]);
         bool inside = source == NULL || source == view;
-        for (size_t j = 0; j < round->asked->together_count && !inside; j++)
+        for (size_t j = 0; j < round->group->count && !inside; j++)
             inside = member(round, j) == source;
         if (inside)
             continue;
@@ -97,14 +101,11 @@ static bool is_blocked(const struct round *round, size_t index)
 static struct dbk_view_refresh describe(const struct round *round, size_t index)
 {
     const struct dbk_view *view = member(round, index);
-    return (struct dbk_view_refresh){.definition = &view->definition,
-                                     .source = &view->source,
-                                     .fingerprint = view->fingerprint,
-                                     .store = round->views->store,
-                                     .os = round->views->os,
-                                     .progress = view == round->asked ? round->progress : NULL,
-                                     .context = round->context,
-                                     .session = view->session};
+    struct dbk_view_refresh refresh = dbk_view_describe(round->views, view);
+    refresh.progress = view == round->asked ? round->progress : NULL;
+    refresh.context = round->context;
+    refresh.session = view->session;
+    return refresh;
 }
 
 /* All of them in one transaction, where none is blocked and their home can; false: nothing was
@@ -112,12 +113,13 @@ static struct dbk_view_refresh describe(const struct round *round, size_t index)
 static bool refresh_jointly(const struct round *round)
 {
     const struct dbk_view_home *home = round->asked->home;
-    size_t count = round->asked->together_count;
+    size_t count = round->group->count;
     bool done = false;
     bool blocked = count < 2 || home->refresh_jointly == NULL;
     struct dbk_view_refresh *refreshes = blocked ? NULL : dbk_alloc_zero(count, sizeof(*refreshes));
     for (size_t i = 0; refreshes != NULL && i < count; i++) {
         round->done[i] = true; /* as far as those behind it are concerned */
+        blocked = blocked || dbk_view_settle_form(round->views, member(round, i), NULL) < 0;
         refreshes[i] = describe(round, i);
         blocked = blocked || find_blocker(round, i) != NULL;
     }
@@ -135,8 +137,10 @@ static bool refresh_jointly(const struct round *round)
 static void refresh_one(const struct round *round, size_t index)
 {
     const struct dbk_view *view = member(round, index);
-    const struct dbk_view_refresh refresh = describe(round, index);
     round->tried[index] = true;
+    if (dbk_view_settle_form(round->views, member(round, index), &round->results[index]) < 0)
+        return;
+    const struct dbk_view_refresh refresh = describe(round, index);
     round->done[index] = view->home->refresh(&refresh, &round->results[index]) == DBK_OK;
 }
 
@@ -145,8 +149,8 @@ static int wait_models(const struct round *round, struct dbk_error *err)
 {
     uint64_t wanted =
         round->after != 0 ? round->after : dbk_store_last_position(round->views->store);
-    for (size_t i = 0; i < round->asked->together_count; i++) {
-        const struct dbk_view_source *source = &member(round, i)->source;
+    for (size_t i = 0; i < round->group->count; i++) {
+        const struct dbk_view_source *source = &dbk_view_form(member(round, i))->source;
         for (size_t j = 0; j < source->model_count; j++) {
             int rc = dbk_models_wait(round->views->models, source->models[j], wanted, WAIT_US, err);
             if (rc < 0)
@@ -159,7 +163,7 @@ static int wait_models(const struct round *round, struct dbk_error *err)
 static void run(const struct round *round)
 {
     struct dbk_error failure = {0};
-    size_t count = round->asked->together_count;
+    size_t count = round->group->count;
     if (round->after != DBK_VIEW_AS_IT_IS && wait_models(round, &failure) < 0) {
         for (size_t i = 0; i < count; i++)
             round->results[i] = failure;
@@ -175,7 +179,7 @@ static void run(const struct round *round)
 static bool is_taken(const struct round *round)
 {
     bool taken = false;
-    for (size_t i = 0; i < round->asked->together_count && !taken; i++)
+    for (size_t i = 0; i < round->group->count && !taken; i++)
         taken = member(round, i)->refreshing;
     return taken;
 }
@@ -183,7 +187,7 @@ static bool is_taken(const struct round *round)
 /* With the mutex. */
 static void end(const struct round *round)
 {
-    for (size_t i = 0; i < round->asked->together_count; i++) {
+    for (size_t i = 0; i < round->group->count; i++) {
         struct dbk_view *view = member(round, i);
         view->refreshing = false;
         view->runs++;
@@ -201,13 +205,16 @@ static void end(const struct round *round)
 
 /* Claims them, or joins a refresh of the one that was asked for, which may have begun before; with
    the mutex. */
-static bool claim(const struct round *round, struct dbk_error *outcome_out)
+static bool claim(struct round *round, struct dbk_error *outcome_out)
 {
     const struct dbk_view *view = round->asked;
-    while (!view->refreshing && is_taken(round))
+    round->group = dbk_view_group(view);
+    while (!view->refreshing && is_taken(round)) {
         (void)pthread_cond_wait(&round->views->changed, &round->views->mutex);
+        round->group = dbk_view_group(view);
+    }
     if (!view->refreshing) {
-        for (size_t i = 0; i < round->asked->together_count; i++)
+        for (size_t i = 0; i < round->group->count; i++)
             member(round, i)->refreshing = true;
         return true;
     }
@@ -216,6 +223,27 @@ static bool claim(const struct round *round, struct dbk_error *outcome_out)
         (void)pthread_cond_wait(&round->views->changed, &round->views->mutex);
     *outcome_out = view->result;
     return false;
+}
+
+void dbk_view_claim(struct dbk_views *views, struct dbk_view *view)
+{
+    (void)pthread_mutex_lock(&views->mutex);
+    while (view->refreshing)
+        (void)pthread_cond_wait(&views->changed, &views->mutex);
+    view->refreshing = true;
+    (void)pthread_mutex_unlock(&views->mutex);
+}
+
+void dbk_view_unclaim(struct dbk_views *views, struct dbk_view *view)
+{
+    (void)pthread_mutex_lock(&views->mutex);
+    view->refreshing = false;
+    view->runs++;
+    view->result = (struct dbk_error){0};
+    view->row_us = 0;
+    view->size_us = 0;
+    (void)pthread_cond_broadcast(&views->changed);
+    (void)pthread_mutex_unlock(&views->mutex);
 }
 
 /* Whether the rows are as fresh as was asked for: what was joined may have read before that. */
@@ -244,7 +272,7 @@ static int refresh(struct round *round, struct dbk_error *err)
         (void)pthread_mutex_lock(&round->views->mutex);
         end(round);
         (void)pthread_mutex_unlock(&round->views->mutex);
-        for (size_t i = 0; i < round->asked->together_count; i++) {
+        for (size_t i = 0; i < round->group->count; i++) {
             if (member(round, i) == round->asked)
                 outcome = round->results[i];
         }
@@ -261,7 +289,7 @@ int dbk_views_refresh(struct dbk_views *views, const char *name, uint64_t after,
     if (rc < 0)
         return rc;
     const struct dbk_view *view = &views->views[index];
-    size_t count = view->together_count;
+    size_t count = views->count; /* at most so many go with it */
     struct round round = {.views = views,
                           .asked = view,
                           .after = after,

@@ -29,8 +29,9 @@
 static bool is_member(const struct dbk_views *views, const struct dbk_view *view, size_t index)
 {
     bool found = false;
-    for (size_t i = 0; i < view->together_count && !found; i++)
-        found = view->together[i] == index && index < views->count;
+    const struct dbk_view_group *group = dbk_view_group(view);
+    for (size_t i = 0; i < group->count && !found; i++)
+        found = group->members[i] == index && index < views->count;
     return found;
 }
 
@@ -51,11 +52,12 @@ static bool follows(const struct dbk_view *view)
 
 static uint64_t sum_models(struct dbk_views *views, const struct dbk_view *view)
 {
+    const struct dbk_view_source *source = &dbk_view_form(view)->source;
     uint64_t sum = 0;
-    for (size_t i = 0; i < view->source.model_count; i++) {
+    for (size_t i = 0; i < source->model_count; i++) {
         struct dbk_model_status status;
         size_t index = 0;
-        if (dbk_models_find(views->models, view->source.models[i], &index, NULL) == DBK_OK &&
+        if (dbk_models_find(views->models, source->models[i], &index, NULL) == DBK_OK &&
             dbk_models_status(views->models, index, &status, NULL) == DBK_OK)
             sum += status.position + (status.generation << 48);
     }
@@ -67,15 +69,17 @@ static uint64_t sum_models(struct dbk_views *views, const struct dbk_view *view)
    log. */
 static uint64_t sources_of(struct dbk_views *views, const struct dbk_view *view)
 {
+    const struct dbk_view_group *group = dbk_view_group(view);
     uint64_t sum = 1;
     if (view->home->remote) /* Others write there, too. */
         sum += (uint64_t)(views->os->monotonic_us(views->os) / REMOTE_LOOK_US) << 32;
-    for (size_t i = 0; i < view->together_count; i++) {
-        const struct dbk_view *member = &views->views[view->together[i]];
-        sum += sum_models(views, member) + (member->source.log ? log_of(views) : 0);
-        for (size_t j = 0; j < member->source.view_count; j++) {
+    for (size_t i = 0; i < group->count; i++) {
+        const struct dbk_view *member = &views->views[group->members[i]];
+        const struct dbk_view_source *source = &dbk_view_form(member)->source;
+        sum += sum_models(views, member) + (source->log ? log_of(views) : 0);
+        for (size_t j = 0; j < source->view_count; j++) {
             size_t index = 0;
-            if (dbk_views_find(views, member->source.views[j], &index, NULL) < 0 ||
+            if (dbk_views_find(views, source->views[j], &index, NULL) < 0 ||
                 is_member(views, view, index))
                 continue;
             (void)pthread_mutex_lock(&views->mutex);
@@ -102,7 +106,7 @@ static int64_t lag_due_us(struct dbk_views *views, struct dbk_view *view, int64_
     int64_t lag_us = 0;
     int64_t since_us = 0;
     if (dbk_views_row(views, view, &row, NULL) < 0 || row.generation == 0 ||
-        strcmp(row.fingerprint, view->fingerprint) != 0 ||
+        strcmp(row.fingerprint, dbk_view_form(view)->fingerprint) != 0 ||
         dbk_view_lag(views, view, &row, &lag_us, &since_us, NULL) < 0)
         return now_us;
     return lag_us == 0 ? now_us + LOOK_US : dbk_view_lag_due(view, &row, since_us);
@@ -134,9 +138,10 @@ static int64_t turn_us(struct dbk_views *views, struct dbk_view *view, int64_t n
    first once. */
 static bool source_is_due(struct dbk_views *views, const struct dbk_view *view, int64_t now_us)
 {
-    for (size_t i = 0; i < view->source.view_count; i++) {
+    const struct dbk_view_source *sources = &dbk_view_form(view)->source;
+    for (size_t i = 0; i < sources->view_count; i++) {
         size_t index = 0;
-        if (dbk_views_find(views, view->source.views[i], &index, NULL) < 0 ||
+        if (dbk_views_find(views, sources->views[i], &index, NULL) < 0 ||
             is_member(views, view, index))
             continue;
         struct dbk_view *source = &views->views[index];
@@ -163,12 +168,13 @@ static bool is_blocked(struct dbk_views *views, const struct dbk_view *view)
 /* The first of a view's models that has not posted so much; NULL: all have. */
 static const char *lacking_of(struct dbk_views *views, const struct dbk_view *view, uint64_t wanted)
 {
-    for (size_t i = 0; i < view->source.model_count; i++) {
+    const struct dbk_view_source *source = &dbk_view_form(view)->source;
+    for (size_t i = 0; i < source->model_count; i++) {
         struct dbk_model_status status;
         size_t index = 0;
-        if (dbk_models_find(views->models, view->source.models[i], &index, NULL) < 0 ||
+        if (dbk_models_find(views->models, source->models[i], &index, NULL) < 0 ||
             dbk_models_status(views->models, index, &status, NULL) < 0 || status.position < wanted)
-            return view->source.models[i];
+            return source->models[i];
     }
     return NULL;
 }
@@ -177,9 +183,10 @@ static const char *lacking_of(struct dbk_views *views, const struct dbk_view *vi
    what is refreshed with it read; NULL: none, or it takes what there is. */
 static const char *lacking(struct dbk_views *views, const struct dbk_view *view, uint64_t wanted)
 {
+    const struct dbk_view_group *group = dbk_view_group(view);
     const char *model = NULL;
-    for (size_t i = 0; model == NULL && !follows(view) && i < view->together_count; i++)
-        model = lacking_of(views, &views->views[view->together[i]], wanted);
+    for (size_t i = 0; model == NULL && !follows(view) && i < group->count; i++)
+        model = lacking_of(views, &views->views[group->members[i]], wanted);
     return model;
 }
 
@@ -224,21 +231,39 @@ static bool hold(struct dbk_views *views, struct dbk_view *view)
     return free;
 }
 
-/* Finds what is due, and holds it; NULL: nothing, for so long. The row of what is held is still to
-   be asked for where refresh_out is false. */
-static struct dbk_view *find_due(struct dbk_views *views, bool *refresh_out, int64_t *sleep_us_out)
+/* What a thread does with the view that it holds. */
+enum task {
+    REFRESH,
+    READ_ROW, /* by which it is known when it is due */
+    END_KEPT, /* what a change replaced has been kept for its time */
+};
+
+static bool kept_is_over(struct dbk_views *views, const struct dbk_view *view, int64_t now_us)
+{
+    (void)pthread_mutex_lock(&views->mutex);
+    bool over = view->kept.stored && view->kept.replaced_us + view->definition.keep_us <= now_us;
+    (void)pthread_mutex_unlock(&views->mutex);
+    return over;
+}
+
+/* Finds what is due, and holds it; NULL: nothing, for so long. */
+static struct dbk_view *find_due(struct dbk_views *views, enum task *task_out,
+                                 int64_t *sleep_us_out)
 {
     int64_t now_us = views->os->now_us(views->os);
     *sleep_us_out = SLEEP_US_MAX;
     for (size_t i = 0; i < views->count; i++) {
         struct dbk_view *view = &views->views[i];
         bool unknown = is_unknown(views, view);
+        *task_out = END_KEPT;
+        if (kept_is_over(views, view, now_us) && hold(views, view))
+            return view;
         int64_t due_us = unknown ? now_us : turn_us(views, view, now_us);
         if (due_us == DBK_TIME_NONE)
             continue;
         bool ready = due_us <= now_us && (unknown || is_ready(views, view, now_us));
         if (ready && hold(views, view)) {
-            *refresh_out = !unknown;
+            *task_out = unknown ? READ_ROW : REFRESH;
             return view;
         }
         int64_t wait_us = due_us <= now_us ? HELD_UP_US : due_us - now_us;
@@ -250,8 +275,9 @@ static struct dbk_view *find_due(struct dbk_views *views, bool *refresh_out, int
 /* Notes how far the sources of all that go with a view are, before it is refreshed. */
 static void look_at_sources(struct dbk_views *views, const struct dbk_view *view)
 {
-    for (size_t i = 0; i < view->together_count; i++) {
-        struct dbk_view *member = &views->views[view->together[i]];
+    const struct dbk_view_group *group = dbk_view_group(view);
+    for (size_t i = 0; i < group->count; i++) {
+        struct dbk_view *member = &views->views[group->members[i]];
         uint64_t sources = follows(member) ? sources_of(views, member) : 0;
         (void)pthread_mutex_lock(&views->mutex);
         member->turn.before = sources;
@@ -262,9 +288,10 @@ static void look_at_sources(struct dbk_views *views, const struct dbk_view *view
 /* With the mutex. */
 static void end_turns(struct dbk_views *views, const struct dbk_view *view)
 {
+    const struct dbk_view_group *group = dbk_view_group(view);
     int64_t now_us = views->os->now_us(views->os);
-    for (size_t i = 0; i < view->together_count; i++) {
-        struct dbk_view *member = &views->views[view->together[i]];
+    for (size_t i = 0; i < group->count; i++) {
+        struct dbk_view *member = &views->views[group->members[i]];
         bool failed = member->result.code != DBK_OK;
         member->turn.seen = failed ? 0 : member->turn.before;
         member->turn.not_before_us = failed ? now_us + AGAIN_US : 0;
@@ -273,18 +300,25 @@ static void end_turns(struct dbk_views *views, const struct dbk_view *view)
 
 /* A view that follows takes what there is, and waits for no model. Of others it was waited until
    the models are there. */
-static void take_turn(struct dbk_views *views, struct dbk_view *view, bool refresh)
+static void take_turn(struct dbk_views *views, struct dbk_view *view, enum task task)
 {
     struct dbk_view_row row;
-    if (refresh) {
+    switch (task) {
+    case REFRESH:
         look_at_sources(views, view);
         dbk_ignore(
             dbk_views_refresh(views, view->definition.name, DBK_VIEW_AS_IT_IS, NULL, NULL, NULL));
-    } else {
+        break;
+    case READ_ROW:
         dbk_ignore(dbk_views_row(views, view, &row, NULL));
+        break;
+    case END_KEPT: /* What fails is tried again when the row has been read anew. */
+        dbk_ignore(dbk_view_drop_kept(
+            views, view, views->os->now_us(views->os) - view->definition.keep_us, NULL));
+        break;
     }
     (void)pthread_mutex_lock(&views->mutex);
-    if (refresh)
+    if (task == REFRESH)
         end_turns(views, view);
     view->turn.held = false;
     views->busy -= view->home->remote ? 1 : 0;
@@ -306,11 +340,11 @@ static void sleep_us(struct dbk_views *views, int64_t duration_us)
 /* With the mutex, and nobody leads. */
 static void lead(struct dbk_views *views)
 {
-    bool refresh = false;
+    enum task task = REFRESH;
     int64_t duration_us = 0;
     views->led = true;
     (void)pthread_mutex_unlock(&views->mutex);
-    struct dbk_view *view = find_due(views, &refresh, &duration_us);
+    struct dbk_view *view = find_due(views, &task, &duration_us);
     (void)pthread_mutex_lock(&views->mutex);
     if (view == NULL && !views->stopping)
         sleep_us(views, duration_us);
@@ -319,7 +353,7 @@ static void lead(struct dbk_views *views)
     if (view == NULL)
         return;
     (void)pthread_mutex_unlock(&views->mutex);
-    take_turn(views, view, refresh);
+    take_turn(views, view, task);
     (void)pthread_mutex_lock(&views->mutex);
 }
 

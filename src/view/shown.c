@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "view/shown.h"
 
+#define SQL_SIZE_MAX ((size_t)4 << 20)
+
 static void append_table(struct dbk_buf *sql, const char *view, uint64_t generation,
                          const char *suffix)
 {
@@ -82,11 +84,18 @@ void dbk_shown_select(struct dbk_buf *sql, const struct dbk_view_plan *plan, con
     dbk_shown_order(sql, plan);
 }
 
-void dbk_shown_create(struct dbk_buf *sql, const struct dbk_view_plan *plan, const char *view,
-                      uint64_t generation)
+int dbk_shown_create(struct dbk_connection *connection, const char *view, struct dbk_slice shown,
+                     struct dbk_error *err)
 {
-    dbk_buf_append_format(sql, "DROP VIEW IF EXISTS \"%s\"; CREATE VIEW \"%s\" AS ", view, view);
-    dbk_shown_select(sql, plan, view, generation);
+    struct dbk_buf sql;
+    dbk_buf_init(&sql, SQL_SIZE_MAX);
+    dbk_buf_append_format(&sql, "DROP VIEW IF EXISTS \"%s\"; CREATE VIEW \"%s\" AS ", view, view);
+    dbk_buf_append(&sql, shown);
+    dbk_buf_append_char(&sql, '\0');
+    int rc = sql.rc < 0 ? dbk_error_set(err, sql.rc, "%s", dbk_code_text(sql.rc))
+                        : dbk_connection_run(connection, sql.data, err);
+    dbk_buf_release(&sql);
+    return rc;
 }
 
 void dbk_shown_index(struct dbk_buf *sql, const struct dbk_view_plan *plan, const char *view,

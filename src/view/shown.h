@@ -9,16 +9,16 @@
  * their order and no more of them than LIMIT says. So that it always says which, rows that are
  * alike by ORDER BY are told apart by all the columns, first to last.
  *
- * Threads: pure functions.
+ * Threads: a connection belongs to one thread at a time.
  */
 #ifndef DBK_VIEW_SHOWN_H
 #define DBK_VIEW_SHOWN_H
 
 #include "view/plan.h"
 
-/* The statements that put the plain view over a generation. */
-void dbk_shown_create(struct dbk_buf *sql, const struct dbk_view_plan *plan, const char *view,
-                      uint64_t generation);
+/* Puts the plain view over a generation, of which it shows this SELECT, inside a transaction. */
+int dbk_shown_create(struct dbk_connection *connection, const char *view, struct dbk_slice shown,
+                     struct dbk_error *err) DBK_MUST_CHECK;
 /* The index on a generation by which LIMIT finds its rows; nothing where there is no LIMIT. */
 void dbk_shown_index(struct dbk_buf *sql, const struct dbk_view_plan *plan, const char *view,
                      uint64_t generation);

@@ -8,11 +8,16 @@
  *
  * A view whose last refresh failed blocks those that stand on it: they are not refreshed, and their
  * status names it. One that waits for a model, or is blocked itself, has not failed.
+ *
+ * A view is kept by its form: that of its file, or after a rollback (rollback.c) that of the file
+ * that made the generation that serves. Forms and groups never change; a rollback sets others,
+ * which who has read one before does not see.
  */
 #ifndef DBK_VIEW_STATE_H
 #define DBK_VIEW_STATE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "view/alert.h"
 #include "view/home.h"
@@ -31,14 +36,28 @@ struct dbk_turn {
     int64_t not_before_us; /* it failed, and is tried again then */
 };
 
-struct dbk_view {
+/* What computes a view's rows. */
+struct dbk_view_form {
+    /* Name, database, schedule and what is kept of changes are always those of the file. */
     struct dbk_view_definition definition;
     struct dbk_view_source source;
     char fingerprint[DBK_VIEW_FINGERPRINT_SIZE];
+};
+
+/* A view and those that are refreshed with it, by index, each behind what it reads. */
+struct dbk_view_group {
+    size_t count;
+    size_t members[];
+};
+
+struct dbk_view {
+    struct dbk_view_definition definition; /* of its file */
+    struct dbk_view_form *file;
+    _Atomic(const struct dbk_view_form *) form;
+    _Atomic(const struct dbk_view_group *) group;
     const struct dbk_view_home *home;
     struct dbk_view_session *session; /* of whoever refreshes; NULL: none is kept */
-    size_t *together; /* it and those that are refreshed with it, each behind what it reads */
-    size_t together_count;
+    bool settled;                     /* its form is the one that its home asks for */
     bool refreshing;
     bool swapped_next;        /* it is to be swapped with its model, and stands still (along.c) */
     bool failed;              /* its last refresh did, also one before this process */
@@ -48,6 +67,7 @@ struct dbk_view {
     struct dbk_turn turn;
     /* What its home said last, or why it did not. */
     struct dbk_view_row row;
+    struct dbk_kept kept;
     struct dbk_error row_failure;
     int64_t row_us; /* when; 0: ask it */
     /* And of a generation's size. */
@@ -60,7 +80,9 @@ struct dbk_views {
     struct dbk_store *store;
     struct dbk_models *models;
     struct dbk_os *os;
-    struct dbk_arena arena;
+    const struct dbk_model_definition *definitions; /* of the book's models */
+    size_t definition_count;
+    struct dbk_arena arena; /* with the mutex, once the scheduler runs */
     struct dbk_view *views;
     size_t count;
     bool writer;
@@ -78,9 +100,37 @@ struct dbk_views {
     _Atomic bool ends; /* what they have begun outside */
 };
 
-/* Finds which views are refreshed together (together.c), when all are there or one more is.
-   DBK_ENOMEM */
+/* Finds which views are refreshed together (together.c), when all are there or one more is, or one
+   has another form. DBK_ENOMEM */
 int dbk_views_join(struct dbk_views *views) DBK_MUST_CHECK;
+static inline const struct dbk_view_form *dbk_view_form(const struct dbk_view *view)
+{
+    return atomic_load(&view->form);
+}
+static inline const struct dbk_view_group *dbk_view_group(const struct dbk_view *view)
+{
+    return atomic_load(&view->group);
+}
+/* The hexadecimal SHA-256 of a view's file. */
+void dbk_view_fingerprint(struct dbk_slice text, char text_out[DBK_VIEW_FINGERPRINT_SIZE]);
+/* Adds to a form's source the models and views of the same database whose names its SELECT has. */
+int dbk_view_sources(struct dbk_views *views, struct dbk_view_form *form,
+                     struct dbk_error *err) DBK_MUST_CHECK;
+/*
+ * Sees to it that a view has the form that its home asks for: another than its file's after a
+ * rollback. Before it is refreshed.
+ */
+int dbk_view_settle_form(struct dbk_views *views, struct dbk_view *view,
+                         struct dbk_error *err) DBK_MUST_CHECK;
+/* Removes what was replaced by then. */
+int dbk_view_drop_kept(struct dbk_views *views, struct dbk_view *view, int64_t before_us,
+                       struct dbk_error *err) DBK_MUST_CHECK;
+/* What its home is told of a view. */
+struct dbk_view_refresh dbk_view_describe(const struct dbk_views *views,
+                                          const struct dbk_view *view);
+/* Claims a view as a refresh does, behind one that is under way, and ends that. */
+void dbk_view_claim(struct dbk_views *views, struct dbk_view *view);
+void dbk_view_unclaim(struct dbk_views *views, struct dbk_view *view);
 /* The view that failed and on which this one stands; NULL: none has. With the mutex. */
 const struct dbk_view *dbk_view_blocker(struct dbk_views *views, const struct dbk_view *view);
 /*
@@ -101,8 +151,10 @@ void dbk_views_stop(struct dbk_views *views);
 size_t dbk_views_names_in(void *context, const char *address, const char **names);
 /* Whether what was read of a view's row lately is taken for true. With the mutex. */
 bool dbk_view_row_is_known(const struct dbk_views *views, const struct dbk_view *view);
-/* A view's row; what was read of it lately, where that is not long ago. */
+/* A view's row and what is kept of it; as was read lately, where that is not long ago. */
 int dbk_views_row(struct dbk_views *views, struct dbk_view *view, struct dbk_view_row *row_out,
                   struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_views_kept(struct dbk_views *views, struct dbk_view *view, struct dbk_view_row *row_out,
+                   struct dbk_kept *kept_out, struct dbk_error *err) DBK_MUST_CHECK;
 
 #endif

@@ -16,7 +16,8 @@ int dbk_view_lag(struct dbk_views *views, const struct dbk_view *view,
     uint64_t behind = 0;
     int64_t lag_us = 0;
     int rc = DBK_OK;
-    if (view->home->remote && view->source.model_count + view->source.view_count == 0)
+    const struct dbk_view_source *source = &dbk_view_form(view)->source;
+    if (view->home->remote && source->model_count + source->view_count == 0)
         lag_us = now_us > row->as_of_us ? now_us - row->as_of_us : 0;
     else
         rc = dbk_models_lag(views->models, row->position, &behind, &lag_us, err);
@@ -97,7 +98,8 @@ int dbk_views_status(struct dbk_views *views, size_t index, struct dbk_view_stat
     struct dbk_view *view = &views->views[index];
     struct dbk_view_row row;
     struct dbk_error failure = {0};
-    int rc = dbk_views_row(views, view, &row, &failure);
+    struct dbk_kept kept = {0};
+    int rc = dbk_views_kept(views, view, &row, &kept, &failure);
     if (rc < 0 && !view->home->remote)
         return dbk_error_set(err, rc, "%s", failure.message);
     if (rc < 0) /* A server that is down is the view's failure, and no other's. */
@@ -116,8 +118,16 @@ int dbk_views_status(struct dbk_views *views, size_t index, struct dbk_view_stat
         .full_us = row.full_us,
         .incremental_us = row.incremental_us,
         .incremental_changes = row.incremental_changes,
-        .changed = row.generation != 0 && strcmp(row.fingerprint, view->fingerprint) != 0,
+        .changed = row.generation != 0 && strcmp(row.fingerprint, view->file->fingerprint) != 0,
+        .rolled_back = kept.undone && strcmp(kept.fingerprint, view->file->fingerprint) == 0,
     };
+    if (rc == DBK_OK && kept.stored) {
+        status.kept_generation = kept.generation;
+        status.kept_position = kept.position;
+        status.kept_as_of_us = kept.as_of_us;
+        status.kept_rows = kept.rows;
+        status.kept_until_us = kept.replaced_us + view->definition.keep_us;
+    }
     (void)snprintf(status.reason, sizeof(status.reason), "%s", row.reason);
     (void)dbk_schedule_format(&view->definition.schedule, status.refresh, sizeof(status.refresh));
     if (row.error[0] != '\0')

@@ -47,7 +47,7 @@ static size_t count_models(const struct dbk_views *views)
 {
     size_t count = 0;
     for (size_t i = 0; i < views->count; i++)
-        count += views->views[i].source.model_count + 1;
+        count += dbk_view_form(&views->views[i])->source.model_count + 1;
     return count;
 }
 
@@ -55,7 +55,7 @@ static void fill_reads(struct graph *graph)
 {
     const struct dbk_views *views = graph->views;
     for (size_t i = 0; i < views->count; i++) {
-        const struct dbk_view_source *source = &views->views[i].source;
+        const struct dbk_view_source *source = &dbk_view_form(&views->views[i])->source;
         bool *row = &graph->reads[i * graph->size];
         for (size_t j = 0; j < source->model_count; j++)
             row[model_node(graph, source->models[j])] = true;
@@ -151,7 +151,7 @@ static bool widen(const struct graph *graph, bool *in)
 }
 
 /* Takes those that are in, each behind what it stands on. */
-static void order(const struct graph *graph, bool *in, struct dbk_view *view)
+static void order(const struct graph *graph, bool *in, struct dbk_view_group *group)
 {
     for (size_t next = 0; next < graph->views->count;) {
         for (next = 0; next < graph->views->count; next++) {
@@ -164,27 +164,27 @@ static void order(const struct graph *graph, bool *in, struct dbk_view *view)
         if (next == graph->views->count)
             break;
         in[next] = false;
-        view->together[view->together_count++] = next;
+        group->members[group->count++] = next;
     }
 }
 
+/* The groups that were found before stay with who has them. */
 static int list(const struct graph *graph, struct dbk_views *views, bool *in)
 {
     for (size_t i = 0; i < views->count; i++) {
-        struct dbk_view *view = &views->views[i];
-        dbk_free(view->together);
-        view->together_count = 0;
-        view->together = dbk_alloc_zero(views->count, sizeof(*view->together));
-        if (view->together == NULL)
+        struct dbk_view_group *group = dbk_arena_alloc_zero(
+            &views->arena, 1, sizeof(*group) + views->count * sizeof(group->members[0]));
+        if (group == NULL)
             return DBK_ENOMEM;
         memset(in, 0, views->count * sizeof(*in));
         in[i] = true;
         while (widen(graph, in))
             continue;
-        order(graph, in, view);
+        order(graph, in, group);
         /* In a circle, which is refused with the book, nobody is first. */
-        if (view->together_count == 0)
-            view->together[view->together_count++] = i;
+        if (group->count == 0)
+            group->members[group->count++] = i;
+        atomic_store(&views->views[i].group, group);
     }
     return DBK_OK;
 }

@@ -49,20 +49,18 @@ void dbk_views_free(struct dbk_views *views)
     (void)pthread_mutex_destroy(&views->swapping);
     for (size_t i = 0; i < views->count; i++) {
         views->views[i].home->session_free(views->views[i].session);
-        dbk_free(views->views[i].together);
     }
     dbk_free(views->views);
     dbk_arena_release(&views->arena);
     dbk_free(views);
 }
 
-static void fingerprint(const struct dbk_view_definition *definition,
-                        char text_out[DBK_VIEW_FINGERPRINT_SIZE])
+void dbk_view_fingerprint(struct dbk_slice text, char text_out[DBK_VIEW_FINGERPRINT_SIZE])
 {
     struct dbk_sha256 hash;
     uint8_t digest[DBK_SHA256_SIZE];
     dbk_sha256_init(&hash);
-    dbk_sha256_update(&hash, definition->sql);
+    dbk_sha256_update(&hash, text);
     dbk_sha256_final(&hash, digest);
     for (size_t i = 0; i < sizeof(digest); i++)
         (void)snprintf(text_out + 2 * i, 3, "%02x", digest[i]);
@@ -82,39 +80,47 @@ static int push(struct dbk_arena *arena, const char *const **list, size_t *count
     return DBK_OK;
 }
 
-/* The models and views of the same database whose names the SELECT has. */
-static int find_sources(struct dbk_views *views, struct dbk_view *view,
-                        const struct dbk_model_definition *models, size_t model_count,
-                        struct dbk_error *err)
+int dbk_view_sources(struct dbk_views *views, struct dbk_view_form *form, struct dbk_error *err)
 {
-    struct dbk_slice select = dbk_view_select(&view->definition);
-    struct dbk_view_source *source = &view->source;
+    const struct dbk_view_definition *definition = &form->definition;
+    struct dbk_slice select = dbk_view_select(definition);
+    struct dbk_view_source *source = &form->source;
     int rc = DBK_OK;
-    source->log = dbk_target_dialect(view->definition.database_path) == DBK_DIALECT_SQLITE &&
+    source->log = dbk_target_dialect(definition->database_path) == DBK_DIALECT_SQLITE &&
                   dbk_sql_names(select, DBK_EVENTS_TABLE);
-    for (size_t i = 0; i < model_count && rc == DBK_OK; i++) {
+    for (size_t i = 0; i < views->definition_count && rc == DBK_OK; i++) {
+        const struct dbk_model_definition *model = &views->definitions[i];
         const char **tables = NULL;
         size_t table_count = 0;
-        if (strcmp(models[i].database_path, view->definition.database_path) != 0)
+        if (strcmp(model->database_path, definition->database_path) != 0)
             continue;
-        rc = dbk_model_tables(&models[i], &views->arena, &tables, &table_count, err);
+        rc = dbk_model_tables(model, &views->arena, &tables, &table_count, err);
         for (size_t j = 0; j < table_count && rc == DBK_OK; j++) {
             if (!dbk_sql_names(select, tables[j]))
                 continue;
-            rc = push(&views->arena, &source->models, &source->model_count, models[i].name);
+            rc = push(&views->arena, &source->models, &source->model_count, model->name);
             break;
         }
     }
     for (size_t i = 0; i < views->count && rc == DBK_OK; i++) {
-        struct dbk_view *other = &views->views[i];
-        if (strcmp(other->definition.database, view->definition.database) != 0)
-            continue;
-        if (dbk_sql_names(select, other->definition.name))
-            rc = push(&views->arena, &source->views, &source->view_count, other->definition.name);
-        if (rc == DBK_OK &&
-            dbk_sql_names(dbk_view_select(&other->definition), view->definition.name))
+        const struct dbk_view_definition *other = &views->views[i].definition;
+        if (strcmp(other->database, definition->database) == 0 &&
+            strcmp(other->name, definition->name) != 0 && dbk_sql_names(select, other->name))
+            rc = push(&views->arena, &source->views, &source->view_count, other->name);
+    }
+    return rc;
+}
+
+/* Those that were added before, and read it. */
+static int add_source(struct dbk_views *views, const struct dbk_view_definition *definition)
+{
+    int rc = DBK_OK;
+    for (size_t i = 0; i < views->count && rc == DBK_OK; i++) {
+        struct dbk_view_form *other = views->views[i].file;
+        if (strcmp(other->definition.database, definition->database) == 0 &&
+            dbk_sql_names(dbk_view_select(&other->definition), definition->name))
             rc = push(&views->arena, &other->source.views, &other->source.view_count,
-                      view->definition.name);
+                      definition->name);
     }
     return rc;
 }
@@ -145,12 +151,20 @@ int dbk_views_add(struct dbk_views *views, const struct dbk_view_definition *def
                              dbk_code_text(DBK_ENOMEM));
     views->views = grown;
     struct dbk_view *view = &grown[views->count];
-    *view = (struct dbk_view){0};
-    int rc = dbk_view_definition_copy(&views->arena, definition, &view->definition);
+    *view = (struct dbk_view){.file = dbk_arena_alloc_zero(&views->arena, 1, sizeof(*view->file))};
+    views->definitions = models;
+    views->definition_count = model_count;
+    int rc = view->file == NULL
+                 ? DBK_ENOMEM
+                 : dbk_view_definition_copy(&views->arena, definition, &view->definition);
     if (rc == DBK_OK) {
-        fingerprint(&view->definition, view->fingerprint);
-        rc = find_sources(views, view, models, model_count, err);
+        view->file->definition = view->definition;
+        atomic_store(&view->form, view->file);
+        dbk_view_fingerprint(view->definition.sql, view->file->fingerprint);
+        rc = dbk_view_sources(views, view->file, err);
     }
+    if (rc == DBK_OK)
+        rc = add_source(views, &view->definition);
     if (rc == DBK_ENOMEM)
         return dbk_error_set(err, rc, "view %s: %s", definition->name, dbk_code_text(rc));
     if (rc == DBK_OK)
@@ -209,6 +223,17 @@ int dbk_views_find(struct dbk_views *views, const char *name, size_t *index_out,
     return dbk_error_set(err, DBK_ENOTFOUND, "no view is named %s", name);
 }
 
+struct dbk_view_refresh dbk_view_describe(const struct dbk_views *views,
+                                          const struct dbk_view *view)
+{
+    const struct dbk_view_form *form = dbk_view_form(view);
+    return (struct dbk_view_refresh){.definition = &form->definition,
+                                     .source = &form->source,
+                                     .fingerprint = form->fingerprint,
+                                     .store = views->store,
+                                     .os = views->os};
+}
+
 int dbk_views_explain(struct dbk_views *views, const char *name, bool writer, struct dbk_buf *out,
                       struct dbk_error *err)
 {
@@ -216,12 +241,11 @@ int dbk_views_explain(struct dbk_views *views, const char *name, bool writer, st
     int rc = dbk_views_find(views, name, &index, err);
     if (rc < 0)
         return rc;
-    const struct dbk_view *view = &views->views[index];
-    const struct dbk_view_refresh refresh = {.definition = &view->definition,
-                                             .source = &view->source,
-                                             .fingerprint = view->fingerprint,
-                                             .store = views->store,
-                                             .os = views->os};
+    struct dbk_view *view = &views->views[index];
+    rc = dbk_view_settle_form(views, view, err);
+    if (rc < 0)
+        return rc;
+    const struct dbk_view_refresh refresh = dbk_view_describe(views, view);
     return view->home->explain(&refresh, writer, out, err);
 }
 
@@ -234,12 +258,11 @@ int dbk_views_verify(struct dbk_views *views, const char *name, uint64_t *rows_o
     if (rc < 0)
         return rc;
     struct dbk_view *view = &views->views[index];
-    const struct dbk_view_refresh refresh = {.definition = &view->definition,
-                                             .source = &view->source,
-                                             .fingerprint = view->fingerprint,
-                                             .store = views->store,
-                                             .os = views->os};
+    rc = dbk_view_settle_form(views, view, err);
+    if (rc < 0)
+        return rc;
     for (int i = 0; i < VERIFY_TRIES; i++) {
+        const struct dbk_view_refresh refresh = dbk_view_describe(views, view);
         rc = view->home->verify(&refresh, rows_out, &failure);
         if (rc != DBK_EBUSY && rc != DBK_ENOTFOUND)
             break;
@@ -276,7 +299,7 @@ void dbk_views_order(const struct dbk_views *views, size_t *order_out)
     for (size_t count = 0; count < views->count; count++) {
         size_t next = views->count;
         for (size_t i = 0; i < views->count && next == views->count; i++) {
-            const struct dbk_view_source *source = &views->views[i].source;
+            const struct dbk_view_source *source = &dbk_view_form(&views->views[i])->source;
             bool ready = !is_ordered(views, views->views[i].definition.name, order_out, count);
             for (size_t j = 0; j < source->view_count && ready; j++)
                 ready = is_ordered(views, source->views[j], order_out, count);
@@ -312,14 +335,15 @@ bool dbk_view_row_is_known(const struct dbk_views *views, const struct dbk_view 
            views->os->monotonic_us(views->os) - view->row_us < ROW_US;
 }
 
-int dbk_views_row(struct dbk_views *views, struct dbk_view *view, struct dbk_view_row *row_out,
-                  struct dbk_error *err)
+int dbk_views_kept(struct dbk_views *views, struct dbk_view *view, struct dbk_view_row *row_out,
+                   struct dbk_kept *kept_out, struct dbk_error *err)
 {
     struct dbk_error failure = {0};
     (void)pthread_mutex_lock(&views->mutex);
     bool known = dbk_view_row_is_known(views, view);
     uint64_t runs = view->runs;
     *row_out = view->row;
+    *kept_out = view->kept;
     failure = view->row_failure;
     (void)pthread_mutex_unlock(&views->mutex);
     if (known && failure.code != DBK_OK)
@@ -327,10 +351,11 @@ int dbk_views_row(struct dbk_views *views, struct dbk_view *view, struct dbk_vie
     if (known)
         return DBK_OK;
     failure = (struct dbk_error){0};
-    int rc = view->home->row(&view->definition, row_out, &failure);
+    int rc = view->home->row(&view->definition, row_out, kept_out, &failure);
     (void)pthread_mutex_lock(&views->mutex);
     if (view->runs == runs) {
         view->row = *row_out;
+        view->kept = *kept_out;
         view->row_failure = failure;
         view->row_us = views->os->monotonic_us(views->os);
         if (rc == DBK_OK && view->outcome.code == DBK_OK)
@@ -338,4 +363,11 @@ int dbk_views_row(struct dbk_views *views, struct dbk_view *view, struct dbk_vie
     }
     (void)pthread_mutex_unlock(&views->mutex);
     return rc < 0 ? dbk_error_set(err, rc, "%s", failure.message) : DBK_OK;
+}
+
+int dbk_views_row(struct dbk_views *views, struct dbk_view *view, struct dbk_view_row *row_out,
+                  struct dbk_error *err)
+{
+    struct dbk_kept kept;
+    return dbk_views_kept(views, view, row_out, &kept, err);
 }

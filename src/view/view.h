@@ -13,6 +13,7 @@
  *     -- alert: low_stock                         tells of rows that begin to fulfil something
  *     -- when: qty < 5                            (view/alert.h)
  *     -- to: https://hooks.example/stock
+ *     -- keep: 7 days                             what a change of the SELECT took the place of
  *     SELECT …
  *
  * An incremental refresh applies the rows of the read models that changed since the last one to the
@@ -78,7 +79,10 @@ struct dbk_view_definition {
     const struct dbk_alert_definition *alerts;
     size_t alert_count;
     const char *folder; /* the book's; where commands run and files are named from */
+    int64_t keep_us;    /* how long what a changed SELECT replaced is kept; 0: not at all */
 };
+/* Without a word in the head. */
+#define DBK_VIEW_KEEP_US (INT64_C(7) * 86400 * 1000000)
 
 /* How many differences of a view are kept for who follows it, and how large they are together. */
 #define DBK_VIEW_CHANGES_MAX UINT64_C(100000)
@@ -172,6 +176,42 @@ int dbk_views_explain(struct dbk_views *views, const char *name, bool writer, st
 int dbk_views_verify(struct dbk_views *views, const char *name, uint64_t *rows_out,
                      struct dbk_error *err) DBK_MUST_CHECK;
 
+/*
+ * Swaps the generation that is kept with the one that serves, once a refresh that is under way has
+ * ended. From here on the view is kept by the file that made what serves now, until its file is
+ * changed, or it is rolled back once more. The next refresh is a full one. Only in a writing
+ * process.
+ * DBK_ENOTFOUND  none is kept
+ * DBK_ECORRUPT   it cannot be read: what serves stays
+ * DBK_EREFUSED   it reads a view that reads it by now
+ */
+int dbk_views_roll_back(struct dbk_views *views, const char *name,
+                        struct dbk_error *err) DBK_MUST_CHECK;
+/* Removes the generation that is kept of a view, however short a time it has been. */
+int dbk_views_forget_kept(struct dbk_views *views, const char *name,
+                          struct dbk_error *err) DBK_MUST_CHECK;
+
+/* What a view's file asks for that is not stored. */
+enum dbk_view_action {
+    DBK_VIEW_NOTHING,
+    DBK_VIEW_BUILD,   /* it was never refreshed */
+    DBK_VIEW_REBUILD, /* its file is another than that of what serves */
+    DBK_VIEW_REFRESH, /* what it reads is built anew, so that its next refresh is a full one */
+};
+const char *dbk_view_action_text(enum dbk_view_action action);
+struct dbk_view_planned {
+    const char *name;
+    enum dbk_view_action action;
+    char because[160];   /* also of nothing, after a rollback; else empty */
+    int64_t duration_us; /* an estimate */
+    uint64_t size;       /* an estimate; 0: it is not known */
+    char basis[128];     /* of the estimates */
+    int64_t keep_us;     /* how long what it replaces is kept; 0: it is not */
+};
+/* Of the view with that index. */
+int dbk_views_planned(struct dbk_views *views, size_t index, struct dbk_view_planned *planned_out,
+                      struct dbk_error *err) DBK_MUST_CHECK;
+
 struct dbk_view_status {
     const char *name;
     const char *database;
@@ -198,7 +238,13 @@ struct dbk_view_status {
     int64_t incremental_us;       /* of the last one of 100 changes and more (view/catalog.h) */
     uint64_t incremental_changes; /* and the rows it applied */
     bool changed;                 /* the file differs from what made the stored result */
-    struct dbk_error error;       /* of the last refresh; code DBK_OK: it succeeded */
+    bool rolled_back;             /* so that not the file but what serves says what it shows */
+    uint64_t kept_generation;     /* that a rollback swaps in; 0: none is */
+    uint64_t kept_position;       /* it is not kept up to date: its rows are as of this position */
+    int64_t kept_as_of_us;        /* and this time */
+    uint64_t kept_rows;
+    int64_t kept_until_us;
+    struct dbk_error error; /* of the last refresh; code DBK_OK: it succeeded */
 };
 size_t dbk_views_count(const struct dbk_views *views);
 /* The indexes of all views, each behind those that it reads; there is room for as many. */

@@ -9,7 +9,7 @@ import pytest
 from conftest import TIMEOUT_S
 
 ACCESS = "/access/keys"
-LISTS = {"/groups", "/models", "/views", "/queries", "/captures"}
+LISTS = {"/groups", "/models", "/views", "/plan", "/queries", "/captures"}
 
 
 def bearer(key):

@@ -191,7 +191,7 @@ static void refresh(struct world *world, struct dbk_buf *sql, bool first)
     world->refresh.session = view->session;
     if (world->home->refresh(&world->refresh, &err) < 0)
         die(world, "the refresh", err.message);
-    if (world->home->row(&view->definition, &row, &err) < 0)
+    if (world->home->row(&view->definition, &row, &(struct dbk_kept){0}, &err) < 0)
         die(world, "the view's row", err.message);
     count(world, &row, first);
     compare(world, &row, sql);

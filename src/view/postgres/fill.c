@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A full refresh in PostgreSQL, and the end of generations. */
+/* A full refresh in PostgreSQL. */
 #include <stdio.h>
 #include <time.h>
 
 #include "view/postgres/state.h"
 #include "view/shown.h"
 
-/* How often the swap is tried while readers hold the view, some 100 ms each time. */
-#define SWAP_TRIES 100
-/* How often following its tables is, each of which has a lock that is waited for as long. */
+/* How often following its tables is tried, each of which has a lock that is waited for as long. */
 #define FOLLOW_TRIES 15
 #define PAUSE_NS 50000000
-#define LOCK_WAIT "100ms"
 
 static int run(struct dbk_pgview_fill *work, struct dbk_error *err)
 {
@@ -21,62 +18,6 @@ static int run(struct dbk_pgview_fill *work, struct dbk_error *err)
 static const char *name_of(const struct dbk_pgview_fill *work)
 {
     return work->refresh->definition->name;
-}
-
-/* ---- The end of generations ---- */
-
-static int drop_table(struct dbk_connection *connection, const char *table, struct dbk_error *err)
-{
-    struct dbk_buf sql;
-    dbk_buf_init(&sql, DBK_PGVIEW_SQL_SIZE_MAX);
-    dbk_buf_append_text(&sql, "SET LOCAL lock_timeout = '" LOCK_WAIT "'; DROP TABLE IF EXISTS ");
-    dbk_emit_name(&sql, table);
-    dbk_buf_append_char(&sql, '\0');
-    int rc = sql.rc < 0 ? dbk_error_set(err, sql.rc, "%s", dbk_code_text(sql.rc))
-                        : dbk_view_run_transaction(connection, sql.data, err);
-    dbk_buf_release(&sql);
-    return rc;
-}
-
-/* What somebody still reads is dropped after a later refresh. */
-int dbk_pgview_clean(struct dbk_connection *connection, const char *name, uint64_t generation,
-                     struct dbk_error *err)
-{
-    struct dbk_statement *statement = NULL;
-    struct dbk_arena arena;
-    char prefix[DBK_VIEW_TABLE_SIZE_MAX];
-    char kept[DBK_VIEW_TABLE_SIZE_MAX + 24];
-    (void)snprintf(prefix, sizeof(prefix), "%s__g", name);
-    (void)snprintf(kept, sizeof(kept), "%s%llu", prefix, (unsigned long long)generation);
-    const struct dbk_value values[] = {{.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(prefix)},
-                                       {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(kept)}};
-    int rc = dbk_statement_open(
-        connection,
-        DBK_SLICE_LITERAL(
-            "SELECT relname::text FROM pg_class WHERE relkind = 'r' AND relnamespace = "
-            "to_regnamespace(quote_ident(current_schema())) AND left(relname, length(?1)) = ?1 "
-            "AND relname <> ?2 AND left(relname, length(?2) + 1) <> ?2 || 'n' AND "
-            "substr(relname, length(?1) + 1) ~ '^[0-9]+(n[0-9]+)?$'"),
-        &statement, NULL, err);
-    if (rc < 0)
-        return rc;
-    dbk_arena_init(&arena, DBK_PGVIEW_SQL_SIZE_MAX);
-    dbk_statement_bind(statement, 1, &values[0]);
-    dbk_statement_bind(statement, 2, &values[1]);
-    const char *tables[64] = {NULL};
-    size_t count = 0;
-    while (count < sizeof(tables) / sizeof(tables[0]) &&
-           (rc = dbk_statement_step(statement, err)) == 1) {
-        tables[count] = dbk_arena_copy(&arena, dbk_statement_column(statement, 0).bytes).data;
-        count += tables[count] != NULL;
-    }
-    dbk_statement_free(statement);
-    for (size_t i = 0; rc >= 0 && i < count; i++) {
-        rc = drop_table(connection, tables[i], err);
-        rc = rc == DBK_EBUSY ? DBK_OK : rc;
-    }
-    dbk_arena_release(&arena);
-    return rc < 0 ? rc : DBK_OK;
 }
 
 /* ---- The new generation ---- */
@@ -167,65 +108,6 @@ static int fill_table(struct dbk_pgview_fill *work, struct dbk_error *err)
     return rc;
 }
 
-/* ---- The swap ---- */
-
-static void append_view(struct dbk_pgview_fill *work, const char *verb)
-{
-    dbk_buf_append_format(&work->sql, "%s VIEW \"%s\" AS ", verb, name_of(work));
-    dbk_shown_select(&work->sql, work->plan, name_of(work), work->row.generation);
-}
-
-/* Those who may read it go on being those who may. */
-static int make_anew(struct dbk_pgview_fill *work, struct dbk_error *err)
-{
-    struct dbk_buf grants;
-    struct dbk_statement *statement = NULL;
-    dbk_buf_init(&grants, DBK_PGVIEW_SQL_SIZE_MAX);
-    int rc = dbk_statement_open(
-        work->connection,
-        DBK_SLICE_LITERAL(
-            "SELECT format('GRANT %s ON %I TO %s%s; ', a.privilege_type, c.relname, CASE "
-            "a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END, "
-            "CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END) FROM pg_class AS c, "
-            "aclexplode(c.relacl) AS a WHERE c.oid = to_regclass(quote_ident(?1)) AND a.grantee "
-            "<> c.relowner"),
-        &statement, NULL, err);
-    if (rc < 0)
-        return rc;
-    const struct dbk_value name = {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(name_of(work))};
-    dbk_statement_bind(statement, 1, &name);
-    while ((rc = dbk_statement_step(statement, err)) == 1)
-        dbk_buf_append(&grants, dbk_statement_column(statement, 0).bytes);
-    dbk_statement_free(statement);
-    dbk_buf_append_format(&work->sql, "DROP VIEW IF EXISTS \"%s\"; ", name_of(work));
-    append_view(work, "CREATE");
-    dbk_buf_append_text(&work->sql, "; ");
-    dbk_buf_append(&work->sql, dbk_buf_slice(&grants));
-    if (grants.rc < 0)
-        work->sql.rc = grants.rc;
-    dbk_buf_release(&grants);
-    if (rc < 0)
-        dbk_buf_reset(&work->sql);
-    return rc < 0 ? rc : run(work, err);
-}
-
-static int swap_once(struct dbk_pgview_fill *work, struct dbk_error *err)
-{
-    int rc = dbk_connection_run(work->connection, "SAVEPOINT swap", err);
-    if (rc < 0)
-        return rc;
-    append_view(work, "CREATE OR REPLACE");
-    rc = run(work, err);
-    if (rc == DBK_EINVAL || rc == DBK_ESCRIPT) { /* Other columns, or columns of other types. */
-        rc = dbk_connection_run(work->connection, "ROLLBACK TO swap", err);
-        if (rc == DBK_OK)
-            rc = make_anew(work, err);
-    }
-    if (rc == DBK_EBUSY && dbk_connection_run(work->connection, "ROLLBACK TO swap", err) < 0)
-        rc = DBK_ECONNECT;
-    return rc;
-}
-
 /* A name that is not ours is not taken. */
 static int look_for_others(struct dbk_pgview_fill *work, struct dbk_error *err)
 {
@@ -242,17 +124,20 @@ static int look_for_others(struct dbk_pgview_fill *work, struct dbk_error *err)
     return rc;
 }
 
-static int swap(struct dbk_pgview_fill *work, struct dbk_error *err)
+static int serve(struct dbk_pgview_fill *work, struct dbk_error *err)
 {
-    const struct timespec pause = {.tv_nsec = PAUSE_NS};
-    int rc = dbk_connection_run(work->connection, "SET LOCAL lock_timeout = '" LOCK_WAIT "'", err);
-    if (rc < 0)
-        return rc;
-    rc = swap_once(work, err);
-    for (int i = 1; rc == DBK_EBUSY && i < SWAP_TRIES; i++) {
-        (void)nanosleep(&pause, NULL);
-        rc = swap_once(work, err);
-    }
+    struct dbk_buf shown;
+    const struct dbk_view_definition *definition = work->refresh->definition;
+    int64_t now_us = work->refresh->os->now_us(work->refresh->os);
+    dbk_buf_init(&shown, DBK_PGVIEW_SQL_SIZE_MAX);
+    dbk_shown_select(&shown, work->plan, definition->name, work->row.generation);
+    int rc = shown.rc < 0 ? dbk_error_set(err, shown.rc, "%s", dbk_code_text(shown.rc)) : DBK_OK;
+    if (rc == DBK_OK)
+        rc = dbk_pgview_show(work->connection, definition->name, dbk_buf_slice(&shown), err);
+    if (rc == DBK_OK)
+        rc = dbk_kept_serve(work->connection, definition, &work->old, &work->row, now_us,
+                            dbk_buf_slice(&shown), err);
+    dbk_buf_release(&shown);
     return rc;
 }
 
@@ -317,9 +202,11 @@ static int fill(struct dbk_pgview_fill *work, int64_t begun_us, struct dbk_error
     if (rc == DBK_OK)
         rc = look_for_others(work, err);
     if (rc == DBK_OK)
+        rc = dbk_kept_add(work->connection, refresh->definition, refresh->fingerprint,
+                          &work->row.generation, err);
+    if (rc == DBK_OK)
         rc = dbk_view_position(work->connection, refresh->source, &position, &found, err);
     work->row.position = found && position < last ? position : last;
-    work->row.generation = work->old.generation + 1;
     work->row.refreshed = DBK_VIEW_FULL;
     work->row.layout = work->plan->incremental ? DBK_VIEW_LAYOUT : 0;
     work->row.incremental_us = work->old.incremental_us / 2;
@@ -343,9 +230,7 @@ static int fill(struct dbk_pgview_fill *work, int64_t begun_us, struct dbk_error
         rc = dbk_pgview_set_cursors(work->connection, name_of(work), &work->plan->tree, err);
     work->row.duration_us = refresh->os->monotonic_us(refresh->os) - begun_us;
     work->row.full_us = work->row.duration_us;
-    if (rc == DBK_OK)
-        rc = swap(work, err);
-    return rc < 0 ? rc : dbk_view_catalog_write(work->connection, name_of(work), &work->row, err);
+    return rc < 0 ? rc : serve(work, err);
 }
 
 /* The plan was made before the snapshot: a rebuilt model may have another table since. */

@@ -113,13 +113,42 @@ static int settle(const char *address, const char *const *views, size_t count,
 }
 
 static int read_row(const struct dbk_view_definition *definition, struct dbk_view_row *row_out,
-                    struct dbk_error *err)
+                    struct dbk_kept *kept_out, struct dbk_error *err)
 {
     struct dbk_connection *connection = NULL;
     *row_out = (struct dbk_view_row){.tried_us = DBK_TIME_NONE};
+    *kept_out = (struct dbk_kept){0};
     int rc = dbk_pgview_open(definition, DBK_CONNECT_READ, &connection, err);
     if (rc == DBK_OK)
         rc = dbk_view_catalog_read(connection, definition->name, row_out, err);
+    if (rc == DBK_OK)
+        rc = dbk_kept_read(connection, definition->name, kept_out, err);
+    dbk_connection_free(connection);
+    return rc;
+}
+
+static int count_rows(const struct dbk_view_definition *definition, const char *table,
+                      uint64_t *count_out, struct dbk_error *err)
+{
+    struct dbk_connection *connection = NULL;
+    char sql[DBK_VIEW_TABLE_SIZE_MAX + 64];
+    int64_t count = 0;
+    (void)snprintf(sql, sizeof(sql), "SELECT count(*) FROM \"%s\"", table);
+    int rc = dbk_pgview_open(definition, DBK_CONNECT_READ, &connection, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_integer(connection, sql, NULL, &count, err);
+    dbk_connection_free(connection);
+    *count_out = (uint64_t)count;
+    return rc;
+}
+
+static int read_file(const struct dbk_view_definition *definition, bool kept,
+                     struct dbk_arena *arena, struct dbk_slice *text_out, struct dbk_error *err)
+{
+    struct dbk_connection *connection = NULL;
+    int rc = dbk_pgview_open(definition, DBK_CONNECT_READ, &connection, err);
+    if (rc == DBK_OK)
+        rc = dbk_kept_definition(connection, definition->name, kept, arena, text_out, err);
     dbk_connection_free(connection);
     return rc;
 }
@@ -202,6 +231,10 @@ const struct dbk_view_home dbk_view_home = {
     .clean = clean,
     .settle = settle,
     .row = read_row,
+    .file = read_file,
+    .count = count_rows,
+    .roll_back = dbk_pgview_roll_back,
+    .drop_kept = dbk_pgview_drop_kept,
     .size = read_size,
     .refresh = dbk_pgview_refresh,
     .session_open = dbk_pgview_session_open,

@@ -175,7 +175,22 @@ void dbk_pgview_note_failure(struct dbk_pgview_fill *work, const struct dbk_erro
 int dbk_pgview_refresh(const struct dbk_view_refresh *refresh, struct dbk_error *err);
 int dbk_pgview_session_open(struct dbk_view_session **session_out, struct dbk_error *err);
 void dbk_pgview_session_free(struct dbk_view_session *session);
-/* Drops the view's tables but those of a generation, as far as nobody reads them. */
+
+/* ---- swap.c ---- */
+
+/* How long a lock is waited for, at a time. */
+#define DBK_PGVIEW_LOCK_WAIT "100ms"
+/* The plain view shows this SELECT, inside a transaction; waits for who reads it, some at a
+   time. */
+int dbk_pgview_show(struct dbk_connection *connection, const char *name, struct dbk_slice shown,
+                    struct dbk_error *err) DBK_MUST_CHECK;
+/* As struct dbk_view_home has them. */
+int dbk_pgview_roll_back(const struct dbk_view_definition *definition, int64_t now_us,
+                         struct dbk_error *err);
+int dbk_pgview_drop_kept(const struct dbk_view_definition *definition, int64_t before_us,
+                         struct dbk_error *err);
+/* Drops the view's tables but those of a generation, and those that are kept, as far as nobody
+   reads them. */
 int dbk_pgview_clean(struct dbk_connection *connection, const char *name, uint64_t generation,
                      struct dbk_error *err) DBK_MUST_CHECK;
 
