@@ -4,6 +4,7 @@ an oracle's, exactly once, whatever is killed or cut meanwhile; and what goes wr
 import json
 import random
 import shutil
+import threading
 import time
 
 import pytest
@@ -260,7 +261,7 @@ def test_a_connection_cut_at_every_message(book, ferretdb, after):
     secret.write_text(ferretdb.connection(port=proxy.port) + "\n", encoding="utf-8")
     server = Server(book)
     try:
-        size = 40
+        size = 80
         for number, at in enumerate(range(0, len(events), size)):
             proxy.arm(number % 12 + 1, after=after, reset=number % 2 == 1)
             last = append(server, events[at:at + size], size=40)
@@ -271,6 +272,67 @@ def test_a_connection_cut_at_every_message(book, ferretdb, after):
     finally:
         assert server.stop() == 0
         proxy.close()
+
+
+def test_what_a_killed_daemon_has_sent_is_waited_for(book, ferretdb):
+    """FerretDB carries a command out to its end, whoever is gone; and what it is told to update by
+    an _id alone has no guard that would say that it was done."""
+    model = book.folder / "models" / "accounts"
+    (model / "AccountOpened.json").write_text(
+        '{"insert": "{gen}Account", "documents": [{"_id": ":_stream", "padding": ":padding",\n'
+        '  "balance": 0}]}\n', encoding="utf-8")
+    (model / "Deposited.json").write_text(
+        '{"update": "{gen}Account", "updates": [{"q": {"_id": ":_stream"},\n'
+        '  "u": {"$inc": {"balance": ":amount"}}}]}\n', encoding="utf-8")
+    sent = threading.Event()
+
+    def watch(buffer, first):
+        messages, first = mongodb_messages(buffer, first)
+        if any(b"\2update\0" in one and b"accounts__g1_Account\0" in one for one in messages):
+            sent.set()
+        return messages, first
+
+    proxy = Proxy(ferretdb.port, watch)
+    secret = book.folder / "secrets" / "documents"
+    secret.write_text(ferretdb.connection(port=proxy.port) + "\n", encoding="utf-8")
+    server = Server(book)
+    try:
+        append(server, [{"stream": "account-1", "type": "AccountOpened",
+                         "data": {"padding": "x" * 300000}}])
+        wait_for(lambda: status_of(server)["lag_events"] == 0)
+        for round_number in range(1, 3):
+            sent.clear()
+            append(server, [{"stream": "account-1", "type": "Deposited", "data": {"amount": 1}}] *
+                   60)
+            assert sent.wait(20)
+            server.kill()
+            server = Server(book)
+            wait_for(lambda: status_of(server)["lag_events"] == 0)
+            assert ferretdb.find("accounts__g1_Account")[0]["balance"] == 60 * round_number
+    finally:
+        assert server.stop() == 0
+        proxy.close()
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["sent", "untold"])
+def test_what_is_done_behind_the_position_is_left_out(book, ferretdb, told):
+    """The position is set back, and the server tells how far a session went, or does not."""
+    events = events_of(6, count=120)
+    server = Server(book)
+    last = append(server, events)
+    wait_for(lambda: status_of(server)["lag_events"] == 0)
+    assert server.stop() == 0
+    place = ferretdb.command({"find": "_daybook_models"})["cursor"]["firstBatch"][0]
+    assert place["sent"] == place["position"] == last
+    back = {"$set": {"position": last - 50}}
+    ferretdb.command({"update": "_daybook_models", "updates": [
+        {"q": {"_id": place["_id"]}, "u": back if told else {**back, "$unset": {"sent": ""}}}]})
+    server = Server(book)
+    try:
+        wait_for(lambda: status_of(server)["lag_events"] == 0)
+        assert documents_of(ferretdb) == oracle(events)
+    finally:
+        assert server.stop() == 0
 
 
 def test_a_handler_that_fails_is_named_with_its_event(book, ferretdb):

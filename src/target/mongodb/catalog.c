@@ -3,7 +3,8 @@
  * What Daybook keeps of its models in a MongoDB database:
  *
  *     _daybook_models   {_id: "orders:3", model: "orders", generation: 3, position: 1234,
- *                        fingerprint: "…", definition: "…", forgotten: 0, retried: [17]}
+ *                        sent: 5330, fingerprint: "…", definition: "…", forgotten: 0,
+ *                        retried: [17]}
  *     _daybook_serving  {_id: "orders", generation: 3}
  *
  * The second is the pointer that a swap changes, one document in one update. Each step here is one
@@ -84,8 +85,8 @@ static int run(struct dbk_mongodb_session *session, bson_t *command, struct dbk_
     return rc;
 }
 
-static void write_key(struct dbk_slice model, int64_t generation,
-                      char key_out[DBK_MONGODB_KEY_SIZE])
+void dbk_mongodb_write_key(struct dbk_slice model, int64_t generation,
+                           char key_out[DBK_MONGODB_KEY_SIZE])
 {
     (void)snprintf(key_out, DBK_MONGODB_KEY_SIZE, "%.*s:%" PRId64, DBK_SLICE_ARGS(model),
                    generation);
@@ -126,13 +127,15 @@ int dbk_mongodb_serving(struct dbk_mongodb_session *session, struct dbk_slice mo
 }
 
 int dbk_mongodb_position(struct dbk_mongodb_session *session, const char *key,
-                         int64_t *position_out, struct dbk_error *err)
+                         int64_t *position_out, int64_t *sent_out, struct dbk_error *err)
 {
     bson_t *found = NULL;
     int rc = find_one(session, DBK_MONGODB_MODELS, BCON_NEW("_id", BCON_UTF8(key)), one(session),
                       &found, err);
     if (rc == 1)
         *position_out = dbk_mongodb_integer(found, "position");
+    if (rc == 1 && bson_has_field(found, "sent"))
+        *sent_out = dbk_mongodb_integer(found, "sent");
     bson_destroy(found);
     return rc;
 }
@@ -145,7 +148,7 @@ static int find_generation(struct dbk_mongodb_session *session, struct dbk_slice
     bson_t *filter = bson_new();
     char key[DBK_MONGODB_KEY_SIZE];
     if (generation != 0) {
-        write_key(model, generation, key);
+        dbk_mongodb_write_key(model, generation, key);
         BSON_APPEND_UTF8(filter, "_id", key);
         return find_one(session, DBK_MONGODB_MODELS, filter, one(session), found_out, err);
     }
@@ -243,10 +246,11 @@ static int insert(struct dbk_mongodb_session *session, const struct dbk_value *v
     char key[DBK_MONGODB_KEY_SIZE];
     bson_t fields = BSON_INITIALIZER;
     bson_t update = BSON_INITIALIZER;
-    write_key(values[0].bytes, values[1].integer, key);
+    dbk_mongodb_write_key(values[0].bytes, values[1].integer, key);
     bson_append_utf8(&fields, "model", 5, values[0].bytes.data, (int)values[0].bytes.size);
     BSON_APPEND_INT64(&fields, "generation", values[1].integer);
     BSON_APPEND_INT64(&fields, "position", 0);
+    BSON_APPEND_INT64(&fields, "sent", 0);
     bson_append_utf8(&fields, "fingerprint", 11, values[3].bytes.data, (int)values[3].bytes.size);
     bson_append_utf8(&fields, "definition", 10, values[4].bytes.data, (int)values[4].bytes.size);
     BSON_APPEND_DOCUMENT(&update, "$set", &fields);
@@ -263,7 +267,7 @@ static int set_purged(struct dbk_mongodb_session *session, const struct dbk_valu
 {
     char key[DBK_MONGODB_KEY_SIZE];
     bson_t *update = BCON_NEW("$set", "{", "forgotten", BCON_INT64(values[2].integer), "}");
-    write_key(values[0].bytes, values[1].integer, key);
+    dbk_mongodb_write_key(values[0].bytes, values[1].integer, key);
     int rc = run(session, update_of(DBK_MONGODB_MODELS, key, update, false), err);
     bson_destroy(update);
     return rc;
@@ -278,7 +282,7 @@ static int remove_generation(struct dbk_mongodb_session *session, const struct d
     int rc = dbk_mongodb_serving(session, values[0].bytes, &serving, err);
     if (rc < 0 || serving == values[1].integer)
         return rc;
-    write_key(values[0].bytes, values[1].integer, key);
+    dbk_mongodb_write_key(values[0].bytes, values[1].integer, key);
     return run(session,
                BCON_NEW("delete", BCON_UTF8(DBK_MONGODB_MODELS), "deletes", "[", "{", "q", "{",
                         "_id", BCON_UTF8(key), "}", "limit", BCON_INT32(1), "}", "]"),
@@ -290,7 +294,7 @@ static int set_position(struct dbk_mongodb_session *session, const struct dbk_va
                         struct dbk_error *err)
 {
     char key[DBK_MONGODB_KEY_SIZE];
-    write_key(values[1].bytes, values[2].integer, key);
+    dbk_mongodb_write_key(values[1].bytes, values[2].integer, key);
     dbk_free(session->position_key);
     session->position_key = dbk_copy_text(dbk_slice_of(key));
     session->position = values[0].integer;
@@ -305,7 +309,7 @@ static int clear_retried(struct dbk_mongodb_session *session, const struct dbk_v
 {
     char key[DBK_MONGODB_KEY_SIZE];
     bson_t *update = BCON_NEW("$pull", "{", "retried", BCON_INT64(values[2].integer), "}");
-    write_key(values[0].bytes, values[1].integer, key);
+    dbk_mongodb_write_key(values[0].bytes, values[1].integer, key);
     int rc = run(session, update_of(DBK_MONGODB_MODELS, key, update, false), err);
     bson_destroy(update);
     return rc;

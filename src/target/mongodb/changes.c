@@ -15,8 +15,9 @@
 #include <string.h>
 
 #define RUN_CHANGES_MAX 1000
-/* FerretDB 1 keeps a connection to its own database for each update until the command ends, and
-   waits for ever when it has none left of its hundred. */
+/* FerretDB 1 searches the whole collection for an insert that is an update: there it is a command
+   of its own. And it keeps a connection to its own database for each update until the command ends,
+   and waits for ever when it has none left of its hundred. */
 #define RUN_UPDATES_MAX_FERRETDB 50
 /* A command may have 16 MiB; one document alone is what the server says of it. */
 #define RUN_SIZE_MAX ((size_t)8 << 20)
@@ -37,8 +38,8 @@ static const struct dbk_mongodb_change *change_at(const struct dbk_mongodb_sessi
     return &session->changes[session->list[at]];
 }
 
-static void body_of(const struct dbk_mongodb_session *session,
-                    const struct dbk_mongodb_change *change, bson_t *out)
+void dbk_mongodb_body(const struct dbk_mongodb_session *session,
+                      const struct dbk_mongodb_change *change, bson_t *out)
 {
     uint32_t size = 0;
     const char *data = session->bodies.data + change->offset;
@@ -50,7 +51,7 @@ static void body_of(const struct dbk_mongodb_session *session,
 static size_t size_of(const struct dbk_mongodb_session *session, size_t at)
 {
     bson_t body;
-    body_of(session, change_at(session, at), &body);
+    dbk_mongodb_body(session, change_at(session, at), &body);
     return body.len;
 }
 
@@ -65,9 +66,11 @@ static struct run next_run(const struct dbk_mongodb_session *session, size_t beg
         enum dbk_mongodb_what all = run.count == 0 || what == run.what ? what : DBK_MONGODB_UPDATE;
         size_t most = session->is_ferretdb && all == DBK_MONGODB_UPDATE ? RUN_UPDATES_MAX_FERRETDB
                                                                         : RUN_CHANGES_MAX;
+        bool apart =
+            session->is_ferretdb || what == DBK_MONGODB_DELETE || run.what == DBK_MONGODB_DELETE;
         size += size_of(session, at);
         if (run.count >= most || (run.count > 0 && size > RUN_SIZE_MAX) ||
-            (what == DBK_MONGODB_DELETE) != (run.what == DBK_MONGODB_DELETE))
+            (apart && what != run.what))
             break;
         run.what = all;
         run.count++;
@@ -111,7 +114,7 @@ static void write_run(const struct dbk_mongodb_session *session, const struct ru
         bson_t body;
         char number[16];
         int size = snprintf(number, sizeof(number), "%zu", i);
-        body_of(session, change, &body);
+        dbk_mongodb_body(session, change, &body);
         if (change->what == DBK_MONGODB_INSERT && run->what == DBK_MONGODB_UPDATE)
             append_as_update(&body, number, size, &list);
         else
@@ -162,11 +165,11 @@ static int send_run(struct dbk_mongodb_session *session, struct run *run, struct
 
 /* ---- What is done already ---- */
 
-static bool find_id(const struct dbk_mongodb_session *session,
+bool dbk_mongodb_id(const struct dbk_mongodb_session *session,
                     const struct dbk_mongodb_change *change, bson_t *body, bson_iter_t *id_out)
 {
     bson_iter_t at;
-    body_of(session, change, body);
+    dbk_mongodb_body(session, change, body);
     if (change->what == DBK_MONGODB_INSERT)
         return bson_iter_init_find(id_out, body, "_id");
     return bson_iter_init_find(&at, body, "q") && bson_iter_recurse(&at, id_out) &&
@@ -179,7 +182,7 @@ static bool is_number(const bson_iter_t *at)
 }
 
 /* The server finds numbers whatever their type. */
-static bool is_same(const bson_iter_t *a, const bson_iter_t *b)
+bool dbk_mongodb_is_same_id(const bson_iter_t *a, const bson_iter_t *b)
 {
     bson_t left = BSON_INITIALIZER;
     bson_t right = BSON_INITIALIZER;
@@ -212,7 +215,8 @@ static bool leave_out(struct dbk_mongodb_session *session, const bson_t *documen
         const struct dbk_mongodb_change *change = change_at(session, at);
         bson_iter_t own;
         bson_t body;
-        bool same = find_id(session, change, &body, &own) && is_same(&id, &own);
+        bool same =
+            dbk_mongodb_id(session, change, &body, &own) && dbk_mongodb_is_same_id(&id, &own);
         found = found || (same && session->list[at] == failed);
         if (!same || change->guard > guard)
             session->list[kept++] = session->list[at];
@@ -233,7 +237,7 @@ static void write_guards(const struct dbk_mongodb_session *session, size_t begin
         bson_iter_t id;
         char number[16];
         int size = snprintf(number, sizeof(number), "%zu", at - begin);
-        if (find_id(session, change_at(session, at), &body, &id))
+        if (dbk_mongodb_id(session, change_at(session, at), &body, &id))
             bson_append_iter(&list, number, size, &id);
     }
     bson_append_array_end(&condition, &list);
@@ -339,7 +343,9 @@ int dbk_mongodb_send(struct dbk_mongodb_session *session, bool *done_out, struct
             if (session->changes[at].collection == i)
                 session->list[count++] = at;
         }
-        rc = send_list(session, count, done_out, err);
+        rc = dbk_mongodb_leave_out_done(session, &count, err);
+        if (rc == DBK_OK)
+            rc = send_list(session, count, done_out, err);
     }
     if (rc == DBK_OK)
         session->sent = session->change_count;

@@ -15,15 +15,17 @@ struct guard {
     bool asked; /* a document is changed only where its own is less */
 };
 
-/* {"q": {…, "_daybook": {"$lt": guard}}}: what was done is not found again. */
-static int append_query(const struct dbk_mongodb_build *build, const struct dbk_json_node *query,
+/* {"q": {…, "_daybook": {"$lt": guard}}}: what was done is not found again, but where that would be
+   a search (ferretdb.c). */
+static int append_query(const struct dbk_mongodb_session *session,
+                        const struct dbk_mongodb_build *build, const struct dbk_json_node *query,
                         struct guard guard, bson_t *out)
 {
     bson_t inner;
     bson_t condition;
     BSON_APPEND_DOCUMENT_BEGIN(out, "q", &inner);
     int rc = dbk_mongodb_build_members(build, query, &inner);
-    if (guard.asked) {
+    if (guard.asked && !dbk_mongodb_is_found(session, &inner)) {
         BSON_APPEND_DOCUMENT_BEGIN(&inner, "_daybook", &condition);
         BSON_APPEND_INT64(&condition, "$lt", guard.number);
         bson_append_document_end(&inner, &condition);
@@ -67,12 +69,13 @@ static int append_update(const struct dbk_mongodb_build *build, const struct dbk
     return rc;
 }
 
-static int write_update(const struct dbk_mongodb_build *build, const struct dbk_json_node *item,
+static int write_update(const struct dbk_mongodb_session *session,
+                        const struct dbk_mongodb_build *build, const struct dbk_json_node *item,
                         struct guard guard, bson_t *out)
 {
     const struct dbk_json_node *upsert = dbk_json_member(item, "upsert");
     const struct dbk_json_node *filters = dbk_json_member(item, "arrayFilters");
-    int rc = append_query(build, dbk_json_member(item, "q"), guard, out);
+    int rc = append_query(session, build, dbk_json_member(item, "q"), guard, out);
     if (rc == DBK_OK)
         rc = append_update(build, dbk_json_member(item, "u"), guard.number, out);
     BSON_APPEND_BOOL(out, "upsert", upsert != NULL && upsert->kind == DBK_JSON_TRUE);
@@ -81,7 +84,8 @@ static int write_update(const struct dbk_mongodb_build *build, const struct dbk_
     return rc;
 }
 
-static int write_change(const struct dbk_mongodb_build *build, enum dbk_mongodb_what what,
+static int write_change(const struct dbk_mongodb_session *session,
+                        const struct dbk_mongodb_build *build, enum dbk_mongodb_what what,
                         const struct dbk_json_node *item, struct guard guard, bson_t *out)
 {
     int rc = DBK_OK;
@@ -91,10 +95,10 @@ static int write_change(const struct dbk_mongodb_build *build, enum dbk_mongodb_
         BSON_APPEND_INT64(out, "_daybook", guard.number);
         break;
     case DBK_MONGODB_UPDATE:
-        rc = write_update(build, item, guard, out);
+        rc = write_update(session, build, item, guard, out);
         break;
     case DBK_MONGODB_DELETE:
-        rc = append_query(build, dbk_json_member(item, "q"), guard, out);
+        rc = append_query(session, build, dbk_json_member(item, "q"), guard, out);
         BSON_APPEND_INT32(out, "limit", 1);
         break;
     }
@@ -154,7 +158,7 @@ int dbk_mongodb_change(struct dbk_mongodb_statement *statement, struct dbk_error
         bson_reinit(&body);
         rc = next_guard(statement, &guard, err);
         if (rc == DBK_OK)
-            rc = write_change(&build, what, item, guard, &body);
+            rc = write_change(statement->session, &build, what, item, guard, &body);
         if (rc == DBK_OK)
             rc = dbk_mongodb_add(statement->session, what, statement->collection, guard.number,
                                  &body, err);

@@ -56,8 +56,11 @@ static void start_library(void)
 static void close_session(struct dbk_connection *connection)
 {
     struct dbk_mongodb_session *session = session_of(connection);
-    if (session->client != NULL)
+    if (session->client != NULL) {
+        atomic_store(&session->interrupted, false);
+        dbk_mongodb_end_well(session);
         dbk_mongodb_clear(session);
+    }
     mongoc_client_destroy(session->client);
     for (uint32_t i = 0; i < session->collection_count; i++)
         dbk_free(session->collections[i]);
@@ -247,6 +250,8 @@ static int run(struct dbk_connection *connection, const char *text, struct dbk_e
     if (!commits && strcmp(text, "ROLLBACK") != 0)
         return dbk_error_set(err, DBK_EINVAL, "MongoDB runs commands, not: %s", text);
     int rc = commits ? dbk_mongodb_commit(session, err) : DBK_OK;
+    if (rc < 0 || (!commits && session->sent > 0))
+        dbk_mongodb_failed(session);
     session->in_transaction = false;
     dbk_mongodb_clear(session);
     return rc;
@@ -312,6 +317,8 @@ static void end_rows(struct dbk_mongodb_statement *statement)
 static void free_statement(struct dbk_statement *base)
 {
     struct dbk_mongodb_statement *statement = of(base);
+    if (statement->session->set_position == statement)
+        statement->session->set_position = NULL;
     end_rows(statement);
     dbk_arena_release(&statement->arena);
     dbk_arena_release(&statement->texts);
@@ -418,6 +425,8 @@ static int open_statement(struct dbk_connection *connection, struct dbk_slice te
         free_statement(&statement->base);
         return rc;
     }
+    if (statement->use == DBK_MONGODB_CATALOG && statement->which == DBK_CATALOG_SET_POSITION)
+        statement->session->set_position = statement;
     *statement_out = &statement->base;
     return DBK_OK;
 }

@@ -94,7 +94,7 @@ static int commit_transaction(struct dbk_mongodb_session *session, struct dbk_er
 
 /* ---- The position ---- */
 
-static int fenced(struct dbk_error *err)
+int dbk_mongodb_fenced(struct dbk_error *err)
 {
     return dbk_error_set(err, DBK_ECONNECT,
                          "a model's position in the database is another than was expected");
@@ -103,10 +103,11 @@ static int fenced(struct dbk_error *err)
 static int check_position(struct dbk_mongodb_session *session, struct dbk_error *err)
 {
     int64_t position = -1;
-    int rc = dbk_mongodb_position(session, session->position_key, &position, err);
+    int64_t sent = 0;
+    int rc = dbk_mongodb_position(session, session->position_key, &position, &sent, err);
     if (rc < 0)
         return rc;
-    return position == session->position_before ? DBK_OK : fenced(err);
+    return position == session->position_before ? DBK_OK : dbk_mongodb_fenced(err);
 }
 
 /* The same document has the marks of letters: one that is there is not made again. */
@@ -114,7 +115,10 @@ static bson_t *write_move(const struct dbk_mongodb_session *session)
 {
     bson_t *query = BCON_NEW("_id", BCON_UTF8(session->position_key), "position",
                              BCON_INT64(session->position_before));
-    bson_t *update = BCON_NEW("$set", "{", "position", BCON_INT64(session->position), "}");
+    bson_t *update = session->is_ferretdb
+                         ? BCON_NEW("$set", "{", "position", BCON_INT64(session->position), "sent",
+                                    BCON_INT64(dbk_mongodb_sent_with(session)), "}")
+                         : BCON_NEW("$set", "{", "position", BCON_INT64(session->position), "}");
     if (session->retried != 0) {
         BCON_APPEND(query, "retried", "{", "$ne", BCON_INT64(session->retried), "}");
         BCON_APPEND(update, "$push", "{", "retried", BCON_INT64(session->retried), "}");
@@ -132,7 +136,9 @@ static int move_position(struct dbk_mongodb_session *session, struct dbk_error *
     bson_t *command = write_move(session);
     int rc = dbk_mongodb_change_command(session, command, &reply, err);
     if (rc == DBK_OK && dbk_mongodb_integer(&reply, "n") != 1)
-        rc = fenced(err);
+        rc = dbk_mongodb_fenced(err);
+    if (rc == DBK_OK)
+        dbk_mongodb_moved(session);
     bson_destroy(&reply);
     bson_destroy(command);
     return rc;
@@ -154,7 +160,11 @@ int dbk_mongodb_flush(struct dbk_mongodb_session *session, struct dbk_error *err
     if (rc == DBK_OK && is_transactional(session))
         rc = open_transaction(session, err);
     if (rc == DBK_OK)
+        rc = dbk_mongodb_prepare(session, err);
+    if (rc == DBK_OK)
         rc = dbk_mongodb_send(session, &done, err);
+    if (rc < 0)
+        dbk_mongodb_failed(session);
     if (rc == DBK_EREFUSED && done && !session->letter) {
         session->again = true;
         session->sent = 0;
@@ -177,7 +187,8 @@ static int commit_within(struct dbk_mongodb_session *session, struct dbk_error *
 
 static int commit_guarded(struct dbk_mongodb_session *session, struct dbk_error *err)
 {
-    int rc = session->position_key == NULL ? DBK_OK : check_position(session, err);
+    bool prepared = session->is_ferretdb || session->position_key == NULL;
+    int rc = prepared ? DBK_OK : check_position(session, err);
     if (rc == DBK_OK)
         rc = dbk_mongodb_flush(session, err);
     return rc == DBK_OK && session->position_key != NULL ? move_position(session, err) : rc;

@@ -13,7 +13,8 @@
  * (position * 1024 + number), kept in each document as `_daybook`. A change is made only to a
  * document whose guard is less, so that what is sent again changes nothing again.
  *
- *     GUARDED      the changes, then the position. A batch that was cut is sent again, whole
+ *     GUARDED      the changes, then the position. A batch that was cut is sent again, whole.
+ *                  Of FerretDB guards are read, and not asked for (ferretdb.c)
  *     TRANSACTION  the same guards, and position and changes in one transaction of the server's
  *
  * A letter (model/letters.h) is posted behind events that came later: its changes ask for no guard,
@@ -46,6 +47,8 @@
 
 enum dbk_mongodb_mode { DBK_MONGODB_UNKNOWN, DBK_MONGODB_GUARDED, DBK_MONGODB_TRANSACTION };
 enum dbk_mongodb_what { DBK_MONGODB_INSERT, DBK_MONGODB_UPDATE, DBK_MONGODB_DELETE };
+
+struct dbk_mongodb_statement;
 
 struct dbk_mongodb_change {
     enum dbk_mongodb_what what;
@@ -84,6 +87,13 @@ struct dbk_mongodb_session {
     bool letter;
     int64_t retried; /* it is marked with COMMIT; 0: it is not */
     struct dbk_json *json;
+    /* Of FerretDB (ferretdb.c). */
+    const struct dbk_mongodb_statement *set_position; /* that is open; NULL: none */
+    char sent_key[DBK_MONGODB_KEY_SIZE];              /* of the document that follows; "": none */
+    int64_t sent_position;                            /* there */
+    int64_t sent_to;                                  /* `sent` there */
+    int64_t doubt;                                    /* changes of events up to it may be done */
+    bool quiet; /* nothing that an earlier session sent is still carried out */
 };
 
 /* ---- fault.c ---- */
@@ -117,8 +127,35 @@ int dbk_mongodb_add(struct dbk_mongodb_session *session, enum dbk_mongodb_what w
 int dbk_mongodb_flush(struct dbk_mongodb_session *session, struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_mongodb_commit(struct dbk_mongodb_session *session, struct dbk_error *err) DBK_MUST_CHECK;
 void dbk_mongodb_abort(struct dbk_mongodb_session *session);
+/* DBK_ECONNECT: what was believed of the model's position is not so. */
+int dbk_mongodb_fenced(struct dbk_error *err) DBK_MUST_CHECK;
+
+/* ---- ferretdb.c: nothing is done at other servers ---- */
+
+/* Whether a filter is found by an index that with a guard would not be. */
+bool dbk_mongodb_is_found(const struct dbk_mongodb_session *session, const bson_t *query);
+/* Before changes are sent: checks the position, and finds out which may be done. */
+int dbk_mongodb_prepare(struct dbk_mongodb_session *session, struct dbk_error *err) DBK_MUST_CHECK;
+/* What is set with a new position; then that it was, or that anything failed before. */
+int64_t dbk_mongodb_sent_with(const struct dbk_mongodb_session *session);
+void dbk_mongodb_moved(struct dbk_mongodb_session *session);
+void dbk_mongodb_failed(struct dbk_mongodb_session *session);
+/* The session ends, and nothing of it is in doubt. */
+void dbk_mongodb_end_well(struct dbk_mongodb_session *session);
+/* Takes what is done out of the session's list of one collection's changes. */
+int dbk_mongodb_leave_out_done(struct dbk_mongodb_session *session, size_t *count,
+                               struct dbk_error *err) DBK_MUST_CHECK;
 
 /* ---- changes.c ---- */
+
+/* A change's document in bodies, as it is there. */
+void dbk_mongodb_body(const struct dbk_mongodb_session *session,
+                      const struct dbk_mongodb_change *change, bson_t *out);
+/* The _id of the document that it changes; body is what that stands in. */
+bool dbk_mongodb_id(const struct dbk_mongodb_session *session,
+                    const struct dbk_mongodb_change *change, bson_t *body, bson_iter_t *id_out);
+/* As the server compares them. */
+bool dbk_mongodb_is_same_id(const bson_iter_t *a, const bson_iter_t *b);
 
 /*
  * Sends the session's changes that were not yet, in their order. What is done already is passed
@@ -143,9 +180,13 @@ int dbk_mongodb_retried(struct dbk_mongodb_session *session, const struct dbk_va
 /* The generation that serves; 0: none. */
 int dbk_mongodb_serving(struct dbk_mongodb_session *session, struct dbk_slice model,
                         int64_t *generation_out, struct dbk_error *err) DBK_MUST_CHECK;
-/* The position document's, when it is there. */
+/* The position document's, when it is there; sent_out: only where it has it. */
 int dbk_mongodb_position(struct dbk_mongodb_session *session, const char *key,
-                         int64_t *position_out, struct dbk_error *err) DBK_MUST_CHECK;
+                         int64_t *position_out, int64_t *sent_out,
+                         struct dbk_error *err) DBK_MUST_CHECK;
+/* The _id of a generation's. */
+void dbk_mongodb_write_key(struct dbk_slice model, int64_t generation,
+                           char key_out[DBK_MONGODB_KEY_SIZE]);
 /* Finds out whether the server has transactions, by one that is taken back and looked for. */
 int dbk_mongodb_probe(struct dbk_mongodb_session *session, struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_mongodb_drop(struct dbk_connection *connection, struct dbk_slice prefix,
