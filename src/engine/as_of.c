@@ -37,7 +37,9 @@ static int list_one(const struct dbk_as_of_file *file, void *context)
         char fingerprint[DBK_VIEW_FINGERPRINT_SIZE];
         if (strcmp(book->views[i].name, file->model) != 0)
             continue;
-        dbk_engine_view_fingerprint(listing->engine, &book->views[i], fingerprint);
+        int rc = dbk_engine_view_fingerprint(listing->engine, &book->views[i], fingerprint, NULL);
+        if (rc < 0)
+            return rc;
         own.current = strcmp(fingerprint, file->fingerprint) == 0;
     }
     return listing->each(&own, listing->context);

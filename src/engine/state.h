@@ -80,9 +80,10 @@ const struct dbk_book_query *dbk_engine_find_query(struct dbk_engine *engine, co
 /* Opens what a read as of a time names: its models' files, built where they are missing, its views
    as they would have been, and `events` up to then. */
 /* Changes with a view's file, and with all that it stands on. */
-void dbk_engine_view_fingerprint(const struct dbk_engine *engine,
-                                 const struct dbk_view_definition *view,
-                                 char text_out[DBK_VIEW_FINGERPRINT_SIZE]);
+int dbk_engine_view_fingerprint(const struct dbk_engine *engine,
+                                const struct dbk_view_definition *view,
+                                char text_out[DBK_VIEW_FINGERPRINT_SIZE],
+                                struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_rows_open_as_of(struct dbk_engine *engine, const struct dbk_rows_options *options,
                         struct dbk_rows *rows, struct dbk_error *err) DBK_MUST_CHECK;
 

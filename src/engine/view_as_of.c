@@ -23,11 +23,12 @@ static const struct dbk_view_definition *find_view(const struct dbk_engine *engi
     return NULL;
 }
 
-/* Its SELECT, and what the names in it stand for. */
+/* Its SELECT, and what the names in it stand for; each view once, where several ways lead to it. */
 static void add_view(const struct dbk_engine *engine, const struct dbk_view_definition *view,
-                     struct dbk_sha256 *hash, size_t depth)
+                     struct dbk_sha256 *hash, bool *added)
 {
     const struct dbk_book *book = engine->book;
+    added[view - book->views] = true;
     dbk_sha256_update(hash, view->sql);
     for (size_t i = 0; i < book->model_count; i++) {
         const char *model = book->models[i].name;
@@ -35,27 +36,32 @@ static void add_view(const struct dbk_engine *engine, const struct dbk_view_defi
             dbk_rows_names_model(engine, view->sql, i))
             dbk_sha256_update(hash, dbk_slice_of(dbk_models_fingerprint(engine->models, model)));
     }
-    for (size_t i = 0; depth < book->view_count && i < book->view_count; i++) {
-        if (&book->views[i] != view && strcmp(book->views[i].database, view->database) == 0 &&
+    for (size_t i = 0; i < book->view_count; i++) {
+        if (!added[i] && strcmp(book->views[i].database, view->database) == 0 &&
             dbk_sql_names(view->sql, book->views[i].name))
-            add_view(engine, &book->views[i], hash, depth + 1);
+            add_view(engine, &book->views[i], hash, added);
     }
 }
 
-void dbk_engine_view_fingerprint(const struct dbk_engine *engine,
-                                 const struct dbk_view_definition *view,
-                                 char text_out[DBK_VIEW_FINGERPRINT_SIZE])
+int dbk_engine_view_fingerprint(const struct dbk_engine *engine,
+                                const struct dbk_view_definition *view,
+                                char text_out[DBK_VIEW_FINGERPRINT_SIZE], struct dbk_error *err)
 {
+    bool *added = dbk_alloc_zero(engine->book->view_count + 1, sizeof(*added));
+    if (added == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "view %s: %s", view->name, dbk_code_text(DBK_ENOMEM));
     struct dbk_sha256 hash;
     struct dbk_history history;
     uint8_t digest[DBK_SHA256_SIZE];
     dbk_store_history(engine->store, &history);
     dbk_sha256_init(&hash);
     dbk_sha256_update(&hash, dbk_slice((const char *)history.upcasts, sizeof(history.upcasts)));
-    add_view(engine, view, &hash, 0);
+    add_view(engine, view, &hash, added);
+    dbk_free(added);
     dbk_sha256_final(&hash, digest);
     for (size_t i = 0; i < sizeof(digest); i++)
         (void)snprintf(text_out + 2 * i, 3, "%02x", digest[i]);
+    return DBK_OK;
 }
 
 /* A server's view is in that server's SQL, and may read tables that no event has made. */
@@ -195,8 +201,9 @@ int dbk_engine_view_as_of(struct dbk_engine *engine, const struct dbk_view_as_of
     int rc = dbk_views_find(engine->views, options->view, &index, err);
     if (rc < 0 || view == NULL)
         return rc;
-    dbk_engine_view_fingerprint(engine, view, fingerprint);
-    rc = check_stands(view, err);
+    rc = dbk_engine_view_fingerprint(engine, view, fingerprint, err);
+    if (rc == DBK_OK)
+        rc = check_stands(view, err);
     if (rc == DBK_OK)
         rc = find_position(engine, options, &file.time, &file.target, err);
     if (rc == DBK_OK)

@@ -35,6 +35,7 @@ struct dbk_api_request {
  * when the client is gone, which ends the handling. `wait` is called by live tails when there is
  * nothing to send, and by long work before its answer: negative when the client is gone or the
  * server stops. `progress` (may be NULL) is told how far work is that comes before its answer.
+ * `limit` (may be NULL): so long from now `write` waits at most for a client that takes nothing.
  */
 struct dbk_api_response {
     void *context;
@@ -43,6 +44,7 @@ struct dbk_api_response {
     int (*write)(void *context, struct dbk_slice bytes);
     int (*wait)(void *context);
     void (*progress)(void *context, uint64_t done, uint64_t total);
+    void (*limit)(void *context, int64_t limit_us);
 };
 
 /*

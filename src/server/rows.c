@@ -67,6 +67,9 @@ int dbk_api_send_rows(struct dbk_api_call *call, struct dbk_rows *rows, const ch
     int begun = dbk_call_begin(call, 200, "application/json");
     if (begun < 0)
         return begun;
+    /* What a transaction reads is kept in the write-ahead log until it ends. */
+    if (call->response->limit != NULL)
+        call->response->limit(call->response->context, SQL_LIMIT_US);
     dbk_buf_append_char(out, '{');
     dbk_buf_append_text(out, more);
     dbk_buf_append_text(out, "\"columns\":[");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/stream.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <string.h>
 #include <time.h>
@@ -22,6 +23,8 @@ struct dbk_stream {
     char head[HEAD_SIZE]; /* the fields' texts */
     size_t head_size;
     bool broken; /* by the reader */
+    bool limited;
+    struct timespec until; /* when limited: nobody waits longer for the reader */
     bool done;
     int rc; /* of the handler, when done */
     size_t begin;
@@ -64,6 +67,27 @@ static void put(struct dbk_stream *stream, struct dbk_slice bytes)
     stream->size += bytes.size;
 }
 
+/* With the lock. */
+static void wait_emptied(struct dbk_stream *stream)
+{
+    if (!stream->limited)
+        (void)pthread_cond_wait(&stream->emptied, &stream->lock);
+    else if (pthread_cond_timedwait(&stream->emptied, &stream->lock, &stream->until) == ETIMEDOUT)
+        stream->broken = true;
+}
+
+static void limit(void *context, int64_t limit_us)
+{
+    struct dbk_stream *stream = context;
+    struct timespec until;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += limit_us / 1000000;
+    (void)pthread_mutex_lock(&stream->lock);
+    stream->until = until;
+    stream->limited = true;
+    (void)pthread_mutex_unlock(&stream->lock);
+}
+
 static int write_bytes(void *context, struct dbk_slice bytes)
 {
     struct dbk_stream *stream = context;
@@ -71,7 +95,7 @@ static int write_bytes(void *context, struct dbk_slice bytes)
     while (bytes.size > 0 && !stream->broken) {
         size_t room = RING_SIZE - stream->size;
         if (room == 0) {
-            (void)pthread_cond_wait(&stream->emptied, &stream->lock);
+            wait_emptied(stream);
             continue;
         }
         size_t size = bytes.size < room ? bytes.size : room;
@@ -96,7 +120,8 @@ static int wait_more(void *context)
 static void *run(void *context)
 {
     struct dbk_stream *stream = context;
-    const struct dbk_api_response response = {stream, begin, write_bytes, wait_more};
+    const struct dbk_api_response response = {
+        .context = stream, .begin = begin, .write = write_bytes, .wait = wait_more, .limit = limit};
     int rc = dbk_api_handle(stream->engine, stream->request, &response);
     (void)pthread_mutex_lock(&stream->lock);
     stream->done = true;

@@ -119,8 +119,11 @@ struct judging {
     struct dbk_alert *alert;
     struct dbk_arena arena;
     struct dbk_record record;
-    struct cursor cursor; /* as it was */
-    uint64_t upto;        /* judged to here */
+    struct cursor cursor;              /* as it was */
+    bool known;                        /* it is of the record's history */
+    uint64_t upto;                     /* judged to here */
+    char epoch[DBK_RECORD_EPOCH_SIZE]; /* of that */
+    uint64_t epoch_upto;
     bool missed;
     bool full; /* no more may wait */
     struct hit *first;
@@ -161,7 +164,7 @@ static void settle(struct judging *judging)
 {
     const struct dbk_record *record = &judging->record;
     const struct cursor *cursor = &judging->cursor;
-    bool same = strcmp(cursor->epoch, record->epoch) == 0;
+    bool same = judging->known;
     judging->upto = cursor->seq;
     if (record->epoch[0] == '\0')
         return;
@@ -171,7 +174,7 @@ static void settle(struct judging *judging)
     }
     bool begins = cursor->epoch[0] == '\0';
     judging->missed = (!same && !begins) || (same && cursor->seq + 1 < record->first) ||
-                      (same && cursor->seq > record->head) || (begins && record->first > 1);
+                      (begins && record->first > 1);
     if (!same || judging->missed)
         judging->upto = record->first - 1;
 }
@@ -280,15 +283,26 @@ static int ask(struct judging *judging, struct dbk_slice row, struct dbk_error *
     return rc;
 }
 
+/* The epoch of a number that ascends. */
+static int name_epoch(struct judging *judging, uint64_t seq, struct dbk_error *err)
+{
+    if (seq <= judging->epoch_upto)
+        return DBK_OK;
+    return dbk_record_epoch_of(judging->alert->connection, judging->alert->view->definition.name,
+                               &judging->record, seq, judging->epoch, &judging->epoch_upto, err);
+}
+
 static int keep_hit(struct judging *judging, uint64_t seq, const struct hit *hit,
                     struct dbk_error *err)
 {
     struct hit *kept = dbk_arena_alloc_zero(&judging->arena, 1, sizeof(*kept));
     if (kept == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
+    int rc = name_epoch(judging, seq, err);
+    if (rc < 0)
+        return rc;
     *kept = *hit;
-    (void)snprintf(kept->id, sizeof(kept->id), "%s.%llu", judging->record.epoch,
-                   (unsigned long long)seq);
+    (void)snprintf(kept->id, sizeof(kept->id), "%s.%llu", judging->epoch, (unsigned long long)seq);
     kept->new_row = dbk_arena_copy(&judging->arena, hit->new_row);
     kept->old_row = dbk_arena_copy(&judging->arena, hit->old_row);
     kept->reason =
@@ -362,6 +376,9 @@ static int look(struct judging *judging, struct dbk_error *err)
     if (rc == DBK_OK)
         rc = read_cursor(judging, &judging->cursor, err);
     if (rc == DBK_OK)
+        rc = dbk_record_has(judging->alert->connection, view, &judging->record,
+                            judging->cursor.epoch, judging->cursor.seq, &judging->known, err);
+    if (rc == DBK_OK)
         settle(judging);
     if (rc == DBK_OK && judging->upto < judging->record.head && !judging->full) {
         rc = open_judge(judging, err);
@@ -369,6 +386,8 @@ static int look(struct judging *judging, struct dbk_error *err)
             rc = judge_changes(judging, err);
         close_judge(judging);
     }
+    if (rc == DBK_OK && judging->record.epoch[0] != '\0')
+        rc = name_epoch(judging, judging->upto, err);
     return dbk_view_end_transaction(judging->alert->connection, rc, err);
 }
 
@@ -409,7 +428,7 @@ static int write_cursor(struct judging *judging, struct dbk_error *err)
 {
     struct dbk_statement *statement = NULL;
     const struct dbk_value values[] = {
-        {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(judging->record.epoch)},
+        {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(judging->epoch)},
         {.kind = DBK_VALUE_INTEGER, .integer = (int64_t)judging->upto},
         {.kind = DBK_VALUE_INTEGER, .integer = (int64_t)judging->cursor.made},
         {.kind = DBK_VALUE_INTEGER, .integer = judging->missed},
@@ -460,7 +479,7 @@ int dbk_alert_judge(struct dbk_alert *alert, struct dbk_error *err)
     int rc = look(&judging, err);
     const struct cursor *cursor = &judging.cursor;
     bool moved = !cursor->there || judging.missed || judging.upto != cursor->seq ||
-                 strcmp(cursor->epoch, judging.record.epoch) != 0;
+                 strcmp(cursor->epoch, judging.epoch) != 0;
     if (rc == DBK_OK && moved)
         rc = write_down(&judging, err);
     dbk_arena_release(&judging.arena);

@@ -133,10 +133,12 @@ int dbk_alerts_forget(struct dbk_connection *connection, const char *view, struc
     /* Who has judged all there was misses nothing. */
     const struct dbk_value values[] = {
         name, text_of(record.epoch), {.kind = DBK_VALUE_INTEGER, .integer = (int64_t)record.head}};
-    rc = dbk_alert_run(connection,
-                       "UPDATE _daybook_alerts SET seq = seq + 1 WHERE view = ?1 AND epoch = ?2 "
-                       "AND seq = ?3",
-                       values, 3, err);
+    rc = dbk_alert_run(
+        connection,
+        "UPDATE _daybook_alerts SET seq = seq + 1, epoch = ?2 WHERE view = ?1 AND seq "
+        "= ?3 AND epoch IN (SELECT e.epoch FROM _daybook_record_epochs AS e WHERE "
+        "e.view = ?1 AND (e.upto IS NULL OR e.upto >= ?3))",
+        values, 3, err);
     if (rc == DBK_OK)
         rc = dbk_alert_run(
             connection,

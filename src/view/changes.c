@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A follower reads some changes at a time into memory, in one read transaction that it ends before
- * it hands them out: however slow who it gives them to, it holds up nothing. Only the snapshot is
- * read while it is given, as any read of a view is.
+ * it hands them out: however slow who it gives them to, it holds up nothing. The snapshot is
+ * copied into temp first.
  */
 #include "view/changes.h"
 
@@ -24,6 +24,7 @@
 
 struct item {
     uint64_t seq;
+    char epoch[DBK_RECORD_EPOCH_SIZE];
     uint64_t position;
     bool ends;
     struct dbk_slice old_row;
@@ -37,9 +38,11 @@ struct dbk_follower {
     bool writer;
     struct dbk_statement *snapshot; /* NULL: it has been given, or was not asked for */
     struct dbk_buf row;             /* of the snapshot */
+    uint64_t after;                 /* everything up to this number has been read */
     char epoch[DBK_RECORD_EPOCH_SIZE];
-    uint64_t after; /* everything up to this number has been read */
-    uint64_t given; /* and given */
+    uint64_t upto;  /* the last number of its epoch, as far as is known */
+    uint64_t given; /* everything up to this one has been given */
+    char given_epoch[DBK_RECORD_EPOCH_SIZE];
     char token[DBK_CHANGES_TOKEN_SIZE];
     struct dbk_arena batch;
     struct item items[BATCH_ROWS];
@@ -73,20 +76,27 @@ static int end(struct dbk_connection *connection, int rc, struct dbk_error *err)
     return dbk_view_end_transaction(connection, rc, err);
 }
 
-/* "<epoch>.<number>" */
-static int parse_token(struct dbk_follower *follower, struct dbk_slice text, struct dbk_error *err)
+bool dbk_changes_parse_token(struct dbk_slice text, char epoch_out[DBK_CHANGES_EPOCH_SIZE],
+                             uint64_t *number_out)
 {
-    size_t size = sizeof(follower->epoch) - 1;
-    bool good =
-        text.size > size + 1 && text.data[size] == '.' &&
-        dbk_slice_to_u64(dbk_slice(text.data + size + 1, text.size - size - 1), &follower->after);
+    size_t size = DBK_CHANGES_EPOCH_SIZE - 1;
+    if (text.size < size + 2 || text.data[size] != '.')
+        return false;
+    struct dbk_slice number = dbk_slice(text.data + size + 1, text.size - size - 1);
+    bool good = dbk_slice_to_u64(number, number_out) && *number_out <= INT64_MAX &&
+                (number.size == 1 || number.data[0] != '0');
     for (size_t i = 0; good && i < size; i++)
         good = strchr("0123456789abcdef", text.data[i]) != NULL && text.data[i] != '\0';
-    if (!good)
+    (void)snprintf(epoch_out, DBK_CHANGES_EPOCH_SIZE, "%.*s", good ? (int)size : 0, text.data);
+    return good;
+}
+
+static int take_token(struct dbk_follower *follower, struct dbk_slice text, struct dbk_error *err)
+{
+    if (!dbk_changes_parse_token(text, follower->epoch, &follower->after))
         return dbk_error_set(err, DBK_EINVAL,
                              "after: \"%.*s\" is no token: it is the `id` of a change of this view",
                              (int)(text.size < 80 ? text.size : 80), text.data);
-    (void)snprintf(follower->epoch, sizeof(follower->epoch), "%.*s", (int)size, text.data);
     return DBK_OK;
 }
 
@@ -94,15 +104,19 @@ static int parse_token(struct dbk_follower *follower, struct dbk_slice text, str
 static int look(const struct dbk_follower *follower, const struct dbk_record *record,
                 struct dbk_error *err)
 {
-    bool same = strcmp(record->epoch, follower->epoch) == 0;
-    if (same && follower->after + 1 >= record->first && follower->after <= record->head)
-        return DBK_OK;
+    bool same = false;
+    int rc = dbk_record_has(follower->connection, follower->view->definition.name, record,
+                            follower->epoch, follower->after, &same, err);
+    if (rc < 0 || (same && follower->after + 1 >= record->first))
+        return rc;
     return dbk_error_set(err, DBK_EGONE,
                          "view %s: the changes behind %s.%llu are no longer kept (%s); begin with "
                          "the rows, without `after`",
                          follower->view->definition.name, follower->epoch,
                          (unsigned long long)follower->after,
-                         same ? "there were more since than are" : "they were begun anew since");
+                         same ? "there were more since than are"
+                              : "they were begun anew since, or are those of an earlier state of "
+                                "its database");
 }
 
 /* ---- Beginning ---- */
@@ -136,14 +150,15 @@ static int mark(struct dbk_follower *follower, struct dbk_error *err)
 }
 
 /* A plain view's rows, in the transaction in which the record was read. */
-static int open_snapshot(struct dbk_follower *follower, struct dbk_error *err)
+static int copy_snapshot(struct dbk_follower *follower, struct dbk_error *err)
 {
     struct dbk_buf sql;
     dbk_buf_init(&sql, DBK_VIEW_TABLE_SIZE_MAX * 2);
-    dbk_buf_append_format(&sql, "SELECT * FROM \"%s\"", follower->view->definition.name);
+    dbk_buf_append_format(&sql, "CREATE TEMP TABLE snapshot AS SELECT * FROM main.\"%s\"",
+                          follower->view->definition.name);
+    dbk_buf_append_char(&sql, '\0');
     int rc = sql.rc < 0 ? dbk_error_set(err, sql.rc, "%s", dbk_code_text(sql.rc))
-                        : dbk_statement_open(follower->connection, dbk_buf_slice(&sql),
-                                             &follower->snapshot, NULL, err);
+                        : dbk_connection_run(follower->connection, sql.data, err);
     dbk_buf_release(&sql);
     return rc;
 }
@@ -180,17 +195,24 @@ static int begin(struct dbk_follower *follower, struct dbk_slice after, struct d
         return rc;
     rc = read_state(follower, &record, err);
     if (rc == DBK_OK && after.size > 0 && !now) {
-        rc = parse_token(follower, after, err);
+        rc = take_token(follower, after, err);
         if (rc == DBK_OK)
             rc = look(follower, &record, err);
-    } else {
-        (void)snprintf(follower->epoch, sizeof(follower->epoch), "%s", record.epoch);
+    } else if (rc == DBK_OK && record.epoch[0] != '\0') {
         follower->after = record.head;
+        rc = dbk_record_epoch_of(follower->connection, follower->view->definition.name, &record,
+                                 record.head, follower->epoch, &follower->upto, err);
     }
     follower->given = follower->after;
+    (void)snprintf(follower->given_epoch, sizeof(follower->given_epoch), "%s", follower->epoch);
     if (rc == DBK_OK && after.size == 0)
-        rc = open_snapshot(follower, err);
-    return follower->snapshot != NULL ? rc : end(follower->connection, rc, err);
+        rc = copy_snapshot(follower, err);
+    rc = end(follower->connection, rc, err);
+    return rc < 0 || after.size > 0
+               ? rc
+               : dbk_statement_open(follower->connection,
+                                    DBK_SLICE_LITERAL("SELECT * FROM temp.snapshot ORDER BY rowid"),
+                                    &follower->snapshot, NULL, err);
 }
 
 int dbk_views_follow(struct dbk_views *views, const char *name, struct dbk_slice after, bool writer,
@@ -242,7 +264,7 @@ void dbk_follower_free(struct dbk_follower *follower)
 static const char *token_of(struct dbk_follower *follower, uint64_t seq)
 {
     follower->given = seq;
-    (void)snprintf(follower->token, sizeof(follower->token), "%s.%llu", follower->epoch,
+    (void)snprintf(follower->token, sizeof(follower->token), "%s.%llu", follower->given_epoch,
                    (unsigned long long)seq);
     return follower->token;
 }
@@ -271,7 +293,8 @@ static int next_row(struct dbk_follower *follower, struct dbk_view_change *chang
     if (rc <= 0) {
         dbk_statement_free(snapshot);
         follower->snapshot = NULL;
-        rc = end(follower->connection, rc, err);
+        if (rc == DBK_OK)
+            rc = dbk_connection_run(follower->connection, "DROP TABLE temp.snapshot", err);
         return rc < 0 ? rc
                       : say_fresh(follower, follower->seen_position, follower->seen_us, change);
     }
@@ -303,14 +326,28 @@ static int keep(struct dbk_follower *follower, struct dbk_statement *statement, 
                                  : dbk_error_set(err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM));
 }
 
-static int read_items(struct dbk_follower *follower, uint64_t head, struct dbk_error *err)
+/* An item keeps its epoch, also when those behind it are of another. */
+static int name_epoch(struct dbk_follower *follower, const struct dbk_record *record,
+                      struct item *item, struct dbk_error *err)
+{
+    int rc = DBK_OK;
+    if (item->seq > follower->upto)
+        rc = dbk_record_epoch_of(follower->connection, follower->view->definition.name, record,
+                                 item->seq, follower->epoch, &follower->upto, err);
+    (void)snprintf(item->epoch, sizeof(item->epoch), "%s", follower->epoch);
+    return rc;
+}
+
+static int read_items(struct dbk_follower *follower, const struct dbk_record *record,
+                      struct dbk_error *err)
 {
     struct dbk_statement *statement = NULL;
     const struct dbk_value values[] = {
         {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(follower->view->definition.name)},
         {.kind = DBK_VALUE_INTEGER, .integer = (int64_t)follower->after},
-        {.kind = DBK_VALUE_INTEGER, .integer = (int64_t)head},
+        {.kind = DBK_VALUE_INTEGER, .integer = (int64_t)record->head},
     };
+    follower->upto = 0; /* what was the record's epoch may have ended since */
     int rc = dbk_statement_open(
         follower->connection,
         DBK_SLICE_LITERAL("SELECT seq, position, ends, old, new FROM _daybook_differences WHERE "
@@ -329,6 +366,8 @@ static int read_items(struct dbk_follower *follower, uint64_t head, struct dbk_e
         rc = keep(follower, statement, 3, &item->old_row, err);
         if (rc == DBK_OK)
             rc = keep(follower, statement, 4, &item->new_row, err);
+        if (rc == DBK_OK)
+            rc = name_epoch(follower, record, item, err);
         follower->after = item->seq;
         follower->count += rc == DBK_OK;
     }
@@ -356,7 +395,7 @@ static int read_batch(struct dbk_follower *follower, struct dbk_error *err)
     if (rc == DBK_OK)
         rc = look(follower, &record, err);
     if (rc == DBK_OK && record.head > follower->after)
-        rc = read_items(follower, record.head, err);
+        rc = read_items(follower, &record, err);
     if (rc == DBK_OK && follower->after == record.head)
         follower->runs = runs;
     else
@@ -368,6 +407,7 @@ static int give(struct dbk_follower *follower, struct dbk_view_change *change)
 {
     const struct item *item = &follower->items[follower->at++];
     follower->ended = item->ends;
+    (void)snprintf(follower->given_epoch, sizeof(follower->given_epoch), "%s", item->epoch);
     *change = (struct dbk_view_change){
         .kind = item->old_row.data == NULL   ? DBK_VIEW_CHANGE_INSERT
                 : item->new_row.data == NULL ? DBK_VIEW_CHANGE_DELETE

@@ -20,6 +20,7 @@
 #include "view/view.h"
 
 #define DBK_CHANGES_TOKEN_SIZE 40 /* with its NUL */
+#define DBK_CHANGES_EPOCH_SIZE 17 /* likewise, of a token's first part */
 
 enum dbk_view_change_kind {
     DBK_VIEW_CHANGE_SNAPSHOT,
@@ -40,6 +41,10 @@ struct dbk_view_change {
     struct dbk_slice old_row; /* JSON objects; empty: there was none, or is none */
     struct dbk_slice new_row;
 };
+
+/* "<16 hexadecimal digits>.<number>"; false: it is no token. */
+bool dbk_changes_parse_token(struct dbk_slice text, char epoch_out[DBK_CHANGES_EPOCH_SIZE],
+                             uint64_t *number_out);
 
 struct dbk_follower;
 

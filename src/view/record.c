@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "view/record.h"
 
+#include <pthread.h>
 #include <stdio.h>
 
 #include "json/json.h"
@@ -23,7 +24,9 @@ int dbk_record_create(struct dbk_connection *connection, struct dbk_error *err)
         "followed BIGINT NOT NULL);"
         "CREATE TABLE IF NOT EXISTS _daybook_differences (view TEXT NOT NULL, seq BIGINT NOT NULL, "
         "position BIGINT NOT NULL, ends INTEGER NOT NULL, bytes BIGINT NOT NULL, old TEXT, "
-        "new TEXT, PRIMARY KEY (view, seq))",
+        "new TEXT, PRIMARY KEY (view, seq));"
+        "CREATE TABLE IF NOT EXISTS _daybook_record_epochs (view TEXT NOT NULL, epoch TEXT NOT "
+        "NULL, process TEXT NOT NULL, upto BIGINT, PRIMARY KEY (view, epoch))",
         err);
 }
 
@@ -51,17 +54,18 @@ static int run(struct dbk_connection *connection, const char *sql, const struct 
     return rc;
 }
 
-static bool has_tables(struct dbk_connection *connection)
+static int has_tables(struct dbk_connection *connection, bool *there_out, struct dbk_error *err)
 {
     static const char *const sql[] = {
         [DBK_DIALECT_SQLITE] =
-            "SELECT count(*) FROM sqlite_schema WHERE name = '_daybook_recorded'",
-        [DBK_DIALECT_POSTGRES] = "SELECT count(to_regclass('_daybook_recorded'))",
+            "SELECT count(*) FROM sqlite_schema WHERE name = '_daybook_record_epochs'",
+        [DBK_DIALECT_POSTGRES] = "SELECT count(to_regclass('_daybook_record_epochs'))",
     };
     int64_t count = 0;
-    return dbk_view_integer(connection, sql[dbk_connection_dialect(connection)], NULL, &count,
-                            NULL) == DBK_OK &&
-           count != 0;
+    int rc =
+        dbk_view_integer(connection, sql[dbk_connection_dialect(connection)], NULL, &count, err);
+    *there_out = count != 0;
+    return rc;
 }
 
 int dbk_record_read(struct dbk_connection *connection, const char *view,
@@ -69,14 +73,16 @@ int dbk_record_read(struct dbk_connection *connection, const char *view,
 {
     struct dbk_statement *statement = NULL;
     struct dbk_record record = {0};
-    if (!has_tables(connection)) {
+    bool there = false;
+    int rc = has_tables(connection, &there, err);
+    if (rc == DBK_OK && !there)
         *record_out = record;
-        return DBK_OK;
-    }
-    int rc = dbk_statement_open(connection,
-                                DBK_SLICE_LITERAL("SELECT epoch, first, head, bytes, followed FROM "
-                                                  "_daybook_recorded WHERE view = ?1"),
-                                &statement, NULL, err);
+    if (rc < 0 || !there)
+        return rc;
+    rc = dbk_statement_open(connection,
+                            DBK_SLICE_LITERAL("SELECT epoch, first, head, bytes, followed FROM "
+                                              "_daybook_recorded WHERE view = ?1"),
+                            &statement, NULL, err);
     if (rc < 0)
         return rc;
     struct dbk_value name = text_of(view);
@@ -97,16 +103,158 @@ int dbk_record_read(struct dbk_connection *connection, const char *view,
     return DBK_OK;
 }
 
+/* ---- Epochs ---- */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static char process[DBK_RECORD_EPOCH_SIZE]; /* this one, by chance */
+
+static int make_epoch(struct dbk_os *os, char epoch_out[DBK_RECORD_EPOCH_SIZE],
+                      struct dbk_error *err)
+{
+    uint64_t chance = 0;
+    int rc = os->random(os, &chance, sizeof(chance), err);
+    (void)snprintf(epoch_out, DBK_RECORD_EPOCH_SIZE, "%016llx", (unsigned long long)chance);
+    return rc;
+}
+
+static int name_process(struct dbk_os *os, struct dbk_error *err)
+{
+    int rc = DBK_OK;
+    (void)pthread_mutex_lock(&lock);
+    if (process[0] == '\0')
+        rc = make_epoch(os, process, err);
+    if (rc < 0)
+        process[0] = '\0';
+    (void)pthread_mutex_unlock(&lock);
+    return rc;
+}
+
+static int end_epochs(struct dbk_connection *connection, const char *view, struct dbk_error *err)
+{
+    const struct dbk_value name = text_of(view);
+    return run(connection, "DELETE FROM _daybook_record_epochs WHERE view = ?1", &name, 1, err);
+}
+
+static int begin_epoch(struct dbk_connection *connection, const char *view, struct dbk_os *os,
+                       char epoch_out[DBK_RECORD_EPOCH_SIZE], struct dbk_error *err)
+{
+    int rc = name_process(os, err);
+    if (rc == DBK_OK)
+        rc = make_epoch(os, epoch_out, err);
+    const struct dbk_value values[] = {text_of(view), text_of(epoch_out), text_of(process)};
+    return rc < 0 ? rc
+                  : run(connection, "INSERT INTO _daybook_record_epochs VALUES (?1, ?2, ?3, NULL)",
+                        values, 3, err);
+}
+
+/* Whether the record's epoch is this process's. */
+static int is_ours(struct dbk_recording *recording, bool *ours_out, struct dbk_error *err)
+{
+    struct dbk_statement *statement = NULL;
+    const struct dbk_value values[] = {text_of(recording->definition->name),
+                                       text_of(recording->record.epoch), text_of(process)};
+    int rc = dbk_statement_open(recording->connection,
+                                DBK_SLICE_LITERAL("SELECT 1 FROM _daybook_record_epochs WHERE view "
+                                                  "= ?1 AND epoch = ?2 AND process = ?3"),
+                                &statement, NULL, err);
+    for (int i = 0; rc == DBK_OK && i < 3; i++)
+        dbk_statement_bind(statement, i + 1, &values[i]);
+    if (rc == DBK_OK)
+        rc = dbk_statement_step(statement, err);
+    *ours_out = rc == 1;
+    dbk_statement_free(statement);
+    return rc < 0 ? rc : DBK_OK;
+}
+
+/* What another process wrote ends with the record's head: rows behind it are of a new epoch. */
+static int renew_epoch(struct dbk_recording *recording, struct dbk_error *err)
+{
+    struct dbk_connection *connection = recording->connection;
+    struct dbk_record *record = &recording->record;
+    const char *view = recording->definition->name;
+    bool ours = false;
+    int rc = name_process(recording->os, err);
+    if (rc == DBK_OK)
+        rc = is_ours(recording, &ours, err);
+    recording->renewed = rc == DBK_OK;
+    if (rc < 0 || ours)
+        return rc;
+    const struct dbk_value ended[] = {text_of(view), text_of(record->epoch),
+                                      integer_of(record->head)};
+    rc = run(connection,
+             "INSERT INTO _daybook_record_epochs VALUES (?1, ?2, '', ?3) ON CONFLICT (view, epoch) "
+             "DO UPDATE SET upto = ?3",
+             ended, 3, err);
+    const struct dbk_value kept[] = {text_of(view), integer_of(record->first)};
+    if (rc == DBK_OK)
+        rc = run(connection, "DELETE FROM _daybook_record_epochs WHERE view = ?1 AND upto + 1 < ?2",
+                 kept, 2, err);
+    if (rc == DBK_OK)
+        rc = begin_epoch(connection, view, recording->os, record->epoch, err);
+    const struct dbk_value now[] = {text_of(view), text_of(record->epoch)};
+    return rc < 0 ? rc
+                  : run(connection, "UPDATE _daybook_recorded SET epoch = ?2 WHERE view = ?1", now,
+                        2, err);
+}
+
+int dbk_record_epoch_of(struct dbk_connection *connection, const char *view,
+                        const struct dbk_record *record, uint64_t seq,
+                        char epoch_out[DBK_RECORD_EPOCH_SIZE], uint64_t *upto_out,
+                        struct dbk_error *err)
+{
+    struct dbk_statement *statement = NULL;
+    const struct dbk_value values[] = {text_of(view), integer_of(seq)};
+    int rc = dbk_statement_open(connection,
+                                DBK_SLICE_LITERAL("SELECT epoch, upto FROM _daybook_record_epochs "
+                                                  "WHERE view = ?1 AND upto >= ?2 ORDER BY upto, "
+                                                  "epoch LIMIT 1"),
+                                &statement, NULL, err);
+    for (int i = 0; rc == DBK_OK && i < 2; i++)
+        dbk_statement_bind(statement, i + 1, &values[i]);
+    if (rc == DBK_OK)
+        rc = dbk_statement_step(statement, err);
+    if (rc == 1)
+        (void)snprintf(epoch_out, DBK_RECORD_EPOCH_SIZE, "%.*s",
+                       DBK_SLICE_ARGS(dbk_statement_column(statement, 0).bytes));
+    else
+        (void)snprintf(epoch_out, DBK_RECORD_EPOCH_SIZE, "%s", record->epoch);
+    *upto_out = rc == 1 ? (uint64_t)dbk_statement_column(statement, 1).integer : UINT64_MAX;
+    dbk_statement_free(statement);
+    return rc < 0 ? rc : DBK_OK;
+}
+
+int dbk_record_has(struct dbk_connection *connection, const char *view,
+                   const struct dbk_record *record, const char *epoch, uint64_t seq, bool *has_out,
+                   struct dbk_error *err)
+{
+    struct dbk_statement *statement = NULL;
+    const struct dbk_value values[] = {text_of(view), text_of(epoch), integer_of(seq)};
+    *has_out = strcmp(record->epoch, epoch) == 0 && seq <= record->head;
+    if (*has_out || record->epoch[0] == '\0' || strcmp(record->epoch, epoch) == 0)
+        return DBK_OK;
+    int rc = dbk_statement_open(connection,
+                                DBK_SLICE_LITERAL("SELECT 1 FROM _daybook_record_epochs WHERE view "
+                                                  "= ?1 AND epoch = ?2 AND upto >= ?3"),
+                                &statement, NULL, err);
+    for (int i = 0; rc == DBK_OK && i < 3; i++)
+        dbk_statement_bind(statement, i + 1, &values[i]);
+    if (rc == DBK_OK)
+        rc = dbk_statement_step(statement, err);
+    *has_out = rc == 1;
+    dbk_statement_free(statement);
+    return rc < 0 ? rc : DBK_OK;
+}
+
 /* A record without rows: the first number is 1. */
 static int begin_record(struct dbk_connection *connection, const char *view, struct dbk_os *os,
                         int64_t followed_us, struct dbk_error *err)
 {
-    uint64_t chance = 0;
     char epoch[DBK_RECORD_EPOCH_SIZE];
-    int rc = os->random(os, &chance, sizeof(chance), err);
+    int rc = end_epochs(connection, view, err);
+    if (rc == DBK_OK)
+        rc = begin_epoch(connection, view, os, epoch, err);
     if (rc < 0)
         return rc;
-    (void)snprintf(epoch, sizeof(epoch), "%016llx", (unsigned long long)chance);
     const struct dbk_value values[] = {text_of(view), text_of(epoch),
                                        integer_of((uint64_t)followed_us)};
     return run(connection, "INSERT INTO _daybook_recorded VALUES (?1, ?2, 1, 0, 0, ?3)", values, 3,
@@ -131,8 +279,10 @@ int dbk_record_follow(struct dbk_connection *connection, const char *view, struc
 int dbk_record_forget(struct dbk_connection *connection, const char *view, struct dbk_error *err)
 {
     const struct dbk_value name = text_of(view);
-    if (!has_tables(connection))
-        return DBK_OK;
+    bool there = false;
+    int rc = has_tables(connection, &there, err);
+    if (rc < 0 || !there)
+        return rc;
     return run(connection,
                "UPDATE _daybook_recorded SET head = head + 1, first = head + 2, bytes = 0 WHERE "
                "view = ?1",
@@ -142,10 +292,13 @@ int dbk_record_forget(struct dbk_connection *connection, const char *view, struc
 int dbk_record_keep(struct dbk_connection *connection, const char *const *views, size_t count,
                     struct dbk_error *err)
 {
-    static const char *const tables[] = {"_daybook_recorded", "_daybook_differences"};
+    static const char *const tables[] = {"_daybook_recorded", "_daybook_differences",
+                                         "_daybook_record_epochs"};
     struct dbk_buf sql;
-    if (!has_tables(connection))
-        return DBK_OK;
+    bool there = false;
+    int rc = has_tables(connection, &there, err);
+    if (rc < 0 || !there)
+        return rc;
     dbk_buf_init(&sql, SQL_SIZE_MAX);
     for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
         dbk_buf_append_format(&sql, "DELETE FROM %s WHERE view NOT IN (''", tables[i]);
@@ -154,8 +307,8 @@ int dbk_record_keep(struct dbk_connection *connection, const char *const *views,
         dbk_buf_append_text(&sql, ");");
     }
     dbk_buf_append_char(&sql, '\0');
-    int rc = sql.rc < 0 ? dbk_error_set(err, sql.rc, "a statement: %s", dbk_code_text(sql.rc))
-                        : dbk_view_run_transaction(connection, sql.data, err);
+    rc = sql.rc < 0 ? dbk_error_set(err, sql.rc, "a statement: %s", dbk_code_text(sql.rc))
+                    : dbk_view_run_transaction(connection, sql.data, err);
     dbk_buf_release(&sql);
     return rc;
 }
@@ -197,9 +350,11 @@ static int clean_some(struct dbk_connection *connection, const char *view, struc
 
 int dbk_record_clean(struct dbk_connection *connection, const char *view, struct dbk_error *err)
 {
-    int rc = 1;
-    if (!has_tables(connection))
-        return DBK_OK;
+    bool there = false;
+    int rc = has_tables(connection, &there, err);
+    if (rc < 0 || !there)
+        return rc;
+    rc = 1;
     while (rc == 1)
         rc = clean_some(connection, view, err);
     return rc;
@@ -238,6 +393,9 @@ static int settle(struct dbk_recording *recording, struct dbk_os *os, struct dbk
     const struct dbk_value name = text_of(definition->name);
     *record = (struct dbk_record){0};
     recording->left = true;
+    rc = end_epochs(recording->connection, definition->name, err);
+    if (rc < 0)
+        return rc;
     return run(recording->connection, "DELETE FROM _daybook_recorded WHERE view = ?1", &name, 1,
                err);
 }
@@ -246,7 +404,8 @@ int dbk_recording_begin(struct dbk_recording *recording, struct dbk_connection *
                         const struct dbk_view_definition *definition, struct dbk_os *os,
                         struct dbk_error *err)
 {
-    *recording = (struct dbk_recording){.connection = connection, .definition = definition};
+    *recording =
+        (struct dbk_recording){.connection = connection, .definition = definition, .os = os};
     dbk_buf_init(&recording->old_row, ROW_SIZE_MAX);
     dbk_buf_init(&recording->new_row, ROW_SIZE_MAX);
     int rc = settle(recording, os, err);
@@ -299,7 +458,9 @@ static int add(struct dbk_recording *recording, const struct dbk_buf *old_row,
                const struct dbk_buf *new_row, int64_t copies, struct dbk_error *err)
 {
     uint64_t size = (old_row == NULL ? 0 : old_row->size) + (new_row == NULL ? 0 : new_row->size);
-    int rc = copies > 0 ? open_insert(recording, err) : DBK_OK;
+    int rc = copies > 0 && !recording->renewed ? renew_epoch(recording, err) : DBK_OK;
+    if (rc == DBK_OK && copies > 0)
+        rc = open_insert(recording, err);
     if ((old_row != NULL && old_row->rc < 0) || (new_row != NULL && new_row->rc < 0))
         return dbk_error_set(err, DBK_ELIMIT, "a row is larger than %zu bytes", ROW_SIZE_MAX);
     for (; rc == DBK_OK && copies > 0 && !recording->lost; copies--) {
@@ -417,6 +578,8 @@ void dbk_recording_undo(struct dbk_recording *recording, const struct dbk_record
     recording->next = before->next;
     recording->bytes = before->bytes;
     recording->lost = before->lost;
+    recording->record = before->record;
+    recording->renewed = before->renewed;
     recording->copies = 0;
 }
 

@@ -9,11 +9,20 @@
  *
  *     _daybook_recorded                        _daybook_differences
  *     view        PRIMARY KEY                  view, seq   PRIMARY KEY
- *     epoch       of the numbers: a record     position    that the refresh made the view fresh to
- *                 begun anew has another       ends        1: the last one of its refresh
+ *     epoch       of rows that come            position    that the refresh made the view fresh to
+ *                                              ends        1: the last one of its refresh
  *     first, head the numbers that count       bytes       of its texts
  *     bytes       of their texts               old, new    the row as JSON; NULL: it was not there
  *     followed    when somebody last followed
+ *
+ *     _daybook_record_epochs
+ *     view, epoch PRIMARY KEY
+ *     process     that writes in it, by chance
+ *     upto        rows up to this number are of it; NULL: it is the record's
+ *
+ * Each process that writes begins an epoch of its own: a database that is an earlier one than
+ * followers have seen, because it was restored, or the machine crashed, goes on in another epoch,
+ * and numbers that are given once more are not taken for those that they were.
  *
  * Rows below `first` are on their way out, rows above `head` are of a refresh that is under way or
  * failed: neither is read.
@@ -45,6 +54,15 @@ int dbk_record_create(struct dbk_connection *connection, struct dbk_error *err) 
 /* Reads a view's row; zeros where there is none. */
 int dbk_record_read(struct dbk_connection *connection, const char *view,
                     struct dbk_record *record_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* The epoch of a row, and the last row of that epoch. */
+int dbk_record_epoch_of(struct dbk_connection *connection, const char *view,
+                        const struct dbk_record *record, uint64_t seq,
+                        char epoch_out[DBK_RECORD_EPOCH_SIZE], uint64_t *upto_out,
+                        struct dbk_error *err) DBK_MUST_CHECK;
+/* Whether who has everything up to a number of an epoch has a part of this record's history. */
+int dbk_record_has(struct dbk_connection *connection, const char *view,
+                   const struct dbk_record *record, const char *epoch, uint64_t seq, bool *has_out,
+                   struct dbk_error *err) DBK_MUST_CHECK;
 /* Somebody follows the view: it is recorded from here on. In a write transaction. */
 int dbk_record_follow(struct dbk_connection *connection, const char *view, struct dbk_os *os,
                       struct dbk_error *err) DBK_MUST_CHECK;
@@ -65,6 +83,8 @@ int dbk_record_clean(struct dbk_connection *connection, const char *view,
 struct dbk_recording {
     struct dbk_connection *connection;
     const struct dbk_view_definition *definition;
+    struct dbk_os *os;
+    bool renewed;             /* the epoch is this process's */
     struct dbk_record record; /* as it was when the refresh began; its epoch is empty: none */
     uint64_t position;        /* that the refresh makes the view fresh to */
     uint64_t next;            /* the number of the next row */

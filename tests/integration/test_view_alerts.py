@@ -439,3 +439,33 @@ def test_a_kill_at_calls_of_telling(book, serve, hook, kill_at, tmp_path):
         wait_for(lambda s=server: s.get("/views/accounts?after=9&timeout_ms=5000").status == 200)
         assert len(check_told(hook, server, token)) == 3
         server.stop()
+
+
+def test_what_waits_is_forgotten_with_the_person(book, serve, hook):
+    model = book.folder / "models" / "owners"
+    model.mkdir()
+    (model / "model.yaml").write_text("database: reading\nsync: events\nsource: [account]\n"
+                                      "personal: rebuild\n")
+    (model / "schema.sql").write_text("CREATE TABLE owners (customer TEXT PRIMARY KEY, "
+                                      "owner TEXT);\n")
+    (model / "OwnerNamed.sql").write_text("INSERT INTO owners VALUES (:customer, :owner) ON "
+                                          "CONFLICT DO UPDATE SET owner = excluded.owner;\n")
+    write(book, alert("named", "owner IS NOT NULL", hook.url), select="SELECT * FROM owners\n")
+    server = serve(book)
+    ready(server)
+    wait_for(lambda: status(server)["state"] == "ready")
+    book.run("view", "alerts", "accounts", "named", "--pause")
+    for customer in ("1", "2"):
+        answer = server.post("/events", {"events": [
+            {"stream": f"account-{customer}", "type": "OwnerNamed",
+             "data": {"customer": customer, "owner": f"Ada-{customer}-Hidden"}}]})
+        assert answer.status == 201, answer
+    wait_for(lambda: status(server)["waiting"] == 2)
+    assert "Ada-1-Hidden" in book.run("view", "alerts", "accounts", "named", "-o", "json").text
+    assert server.post("/subjects/1/forget?wait=true").status in (200, 202)
+    wait_for(lambda: status(server)["waiting"] == 0)
+    assert status(server)["missed"] >= 2
+    server.stop()
+    for file in book.data.glob("reading.db*"):
+        assert b"Ada-1-Hidden" not in file.read_bytes(), file
+    assert hook.told == []

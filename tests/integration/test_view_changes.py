@@ -6,6 +6,7 @@ import collections
 import json
 import random
 import shutil
+import socket
 import sqlite3
 import subprocess
 import threading
@@ -256,3 +257,72 @@ def test_of_a_view_that_is_no_more_nothing_is_kept(book):
     view.unlink()
     book.run("do", "Deposit", "account=a", "amount=7")
     assert kept() == [0, 0]
+
+
+def test_an_earlier_state_of_the_database_is_no_part_of_the_history(book):
+    """Restored from a copy: numbers that are given once more are not those that were seen."""
+    def step(account, amount):
+        book.run("do", "Deposit", f"account={account}", f"amount={amount}")
+        book.run("view", "refresh", "levels")
+        return book.run("tail", "--view", "levels", "--no-follow", "-o", "jsonl").lines[-1]["id"]
+
+    def since(token, status=0):
+        return book.run("tail", "--view", "levels", "--no-follow", "-o", "jsonl", "--after", token,
+                        status=status)
+    first = step("a", 1)
+    copy = book.data.parent / "copy.db"
+    with sqlite3.connect(f"{book.data}/reading.db") as reading, sqlite3.connect(copy) as target:
+        reading.backup(target)
+    seen = step("b", 2)
+    ids = [line["id"] for line in changes_of(since(first))]
+    later = step("b", 3)
+    assert [line["id"] for line in changes_of(since(first))][:len(ids)] == ids  # for good
+    assert changes_of(since(seen))
+    for suffix in ("", "-wal", "-shm"):
+        (book.data / f"reading.db{suffix}").unlink(missing_ok=True)
+    shutil.copy(copy, book.data / "reading.db")
+    for amount in range(4, 8):
+        step("c", amount)
+    for token in (seen, later):
+        late = since(token, status=1)
+        assert "an earlier state of its database" in late.errors
+    lines = since(first).lines
+    rows = bag(book.json("view", "read", "levels"))
+    assert changes_of(since(first))[0]["id"] != ids[0]
+    replica = Replica()
+    replica.token, replica.snapshot = first, None
+    replica.rows = bag([changes_of(since(first))[0]["old"]])
+    for line in lines:
+        replica.take(line)
+    assert replica.shown() == rows
+
+
+def test_a_client_that_does_not_read_holds_up_nothing(book, serve):
+    """What it was promised is read, and the write-ahead log is emptied all the same."""
+    view = book.folder / "views" / "levels.sql"
+    view.write_text("-- refresh: on demand\n-- database: reading\n"
+                    "SELECT a.account, b.account AS other, hex(zeroblob(1500000)) AS text "
+                    "FROM balances AS a, balances AS b\n")
+    server = serve(book)
+    assert server.post("/views/levels/refresh").status == 200
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(b"GET /views/levels/changes HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                       b"Accept: text/event-stream\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
+        time.sleep(0.3)
+        server.post("/commands/Deposit", {"account": "a", "amount": 7})
+
+        def is_emptied():
+            reading = sqlite3.connect(f"{book.data}/reading.db", timeout=5)
+            try:
+                return reading.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+            finally:
+                reading.close()
+        wait_for(is_emptied, 10)
+        text = b""
+        client.settimeout(10)
+        deadline = time.monotonic() + 30
+        while b"event: fresh" not in text and time.monotonic() < deadline:
+            text = text[-1000:] + client.recv(1 << 20)
+        assert b"event: fresh" in text
