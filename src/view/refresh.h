@@ -39,6 +39,8 @@ struct dbk_view_source {
     size_t model_count;
     const char *const *views; /* views it reads */
     size_t view_count;
+    const char *const *tables; /* of a server, others' that it reads: "<where>|<name>" */
+    size_t table_count;
     bool log;                         /* it reads `events` */
     const struct dbk_view_onto *onto; /* NULL: it reads what serves */
 };

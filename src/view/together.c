@@ -11,7 +11,7 @@
 #include "base/assert.h"
 #include "view/state.h"
 
-/* Nodes are the views, by index, and behind them the models and the log. */
+/* Nodes are the views, by index, and behind them the models, others' tables and the log. */
 struct graph {
     struct dbk_views *views;
     const char **models;
@@ -46,8 +46,10 @@ static size_t model_node(struct graph *graph, const char *name)
 static size_t count_models(const struct dbk_views *views)
 {
     size_t count = 0;
-    for (size_t i = 0; i < views->count; i++)
-        count += dbk_view_form(&views->views[i])->source.model_count + 1;
+    for (size_t i = 0; i < views->count; i++) {
+        const struct dbk_view_source *source = &dbk_view_form(&views->views[i])->source;
+        count += source->model_count + source->table_count + 1;
+    }
     return count;
 }
 
@@ -59,6 +61,8 @@ static void fill_reads(struct graph *graph)
         bool *row = &graph->reads[i * graph->size];
         for (size_t j = 0; j < source->model_count; j++)
             row[model_node(graph, source->models[j])] = true;
+        for (size_t j = 0; j < source->table_count; j++)
+            row[model_node(graph, source->tables[j])] = true;
         if (source->log)
             row[model_node(graph, "events")] = true;
         for (size_t j = 0; j < source->view_count; j++) {

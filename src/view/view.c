@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "view/along.h"
+#include "view/reads.h"
 #include "view/state.h"
 
 #define VIEWS_MEMORY_MAX ((size_t)64 << 20)
@@ -80,6 +81,26 @@ static int push(struct dbk_arena *arena, const char *const **list, size_t *count
     return DBK_OK;
 }
 
+/* What it reads of a server that is neither a model's nor a view's, so that whoever reads the same
+   is found. */
+static int find_tables(struct dbk_views *views, struct dbk_view_form *form)
+{
+    const struct dbk_view_definition *definition = &form->definition;
+    struct dbk_view_source *source = &form->source;
+    const char **names = NULL;
+    size_t count = 0;
+    if (dbk_target_dialect(definition->database_path) == DBK_DIALECT_SQLITE)
+        return DBK_OK;
+    int rc = dbk_view_reads(dbk_view_select(definition), &views->arena, &names, &count);
+    for (size_t i = 0; rc == DBK_OK && i < count; i++) {
+        const char *node =
+            dbk_arena_format(&views->arena, "%s|%s", definition->database_path, names[i]);
+        rc = node == NULL ? DBK_ENOMEM
+                          : push(&views->arena, &source->tables, &source->table_count, node);
+    }
+    return rc;
+}
+
 int dbk_view_sources(struct dbk_views *views, struct dbk_view_form *form, struct dbk_error *err)
 {
     const struct dbk_view_definition *definition = &form->definition;
@@ -108,7 +129,7 @@ int dbk_view_sources(struct dbk_views *views, struct dbk_view_form *form, struct
             strcmp(other->name, definition->name) != 0 && dbk_sql_names(select, other->name))
             rc = push(&views->arena, &source->views, &source->view_count, other->name);
     }
-    return rc;
+    return rc < 0 ? rc : find_tables(views, form);
 }
 
 /* Those that were added before, and read it. */

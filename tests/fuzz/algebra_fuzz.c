@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "view/plan.h"
+#include "view/reads.h"
 #include "view/stored.h"
 
 static struct dbk_connection *connection;
@@ -55,6 +56,24 @@ static void check_fill(const struct dbk_view_plan *plan)
     drop_stored(&plan->tree);
 }
 
+/* The names that are found without a database: each once. */
+static void check_reads(struct dbk_slice select)
+{
+    struct dbk_arena arena;
+    const char **names = NULL;
+    size_t count = 0;
+    dbk_arena_init(&arena, 4 << 20);
+    if (dbk_view_reads(select, &arena, &names, &count) < 0)
+        count = 0;
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < i; j++) {
+            if (strcmp(names[i], names[j]) == 0)
+                abort();
+        }
+    }
+    dbk_arena_release(&arena);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct dbk_statement *statement = NULL;
@@ -63,6 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .name = "v", .file = "views/v.sql", .sql = dbk_slice(data, size)};
     if (connection == NULL)
         open_tables();
+    check_reads(dbk_view_select(&view));
     dbk_connection_guard(connection, DBK_GUARD_QUERY);
     int rc = dbk_statement_open(connection, dbk_view_select(&view), &statement, NULL, NULL);
     bool reads = rc == DBK_OK && dbk_statement_is_read_only(statement);

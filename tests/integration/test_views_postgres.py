@@ -346,6 +346,48 @@ def test_windows_and_limits_are_maintained(clerk, postgres, database):
         assert said in clerk.run("view", "refresh", name, status=1).errors
 
 
+@pytest.mark.parametrize("mode", ["incremental", "full"])
+def test_no_reader_sees_half_a_diamond(clerk, postgres, database, mode):
+    """Two views over one table and a third over both, of which one may be computed in full: in each
+    snapshot they agree."""
+    postgres.sql("GRANT SELECT, TRIGGER ON orders TO clerk", database)
+    head = "-- refresh: continuous\n-- database: theirs\n"
+    late = "-- refresh: lag 100 ms\n-- database: theirs\n-- mode: full\n"
+    if mode == "full":
+        head = head.replace("continuous", "lag 100 ms")
+    write_view(clerk, "a_each", f"{head}SELECT id, amount FROM orders\n")
+    write_view(clerk, "b_all", f"{late if mode == 'full' else head}SELECT sum(amount) AS total, "
+               "count(*) AS n FROM orders\n")
+    write_view(clerk, "c_both", f"{head}SELECT a.id, a.amount, b.total, b.n FROM a_each AS a CROSS "
+               "JOIN b_all AS b\n")
+    check = ("SELECT (SELECT sum(amount) FROM clerk.a_each), (SELECT total FROM clerk.b_all), "
+             "(SELECT concat_ws(' ', sum(amount), min(total), max(total), max(n) - count(*)) FROM "
+             "clerk.c_both)")
+    totals = set()
+    with serving(clerk):
+        wait_for(lambda: clerk.json("view", "show", "c_both")["generation"] > 0)
+        # The first ones come one after the other.
+        postgres.sql("INSERT INTO orders VALUES (1000, 1)", database)
+        wait_for(lambda: "56.00 56.00" in postgres.sql(check, database)[0][2])
+        writer = subprocess.Popen(["psql", "-X", "-q", "-At", postgres.connection(database)],
+                                  stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        writer.stdin.write("\n".join(
+            f"INSERT INTO orders VALUES ({n}, {n % 7}); UPDATE orders SET amount = amount + 1 "
+            f"WHERE id = 3; SELECT pg_sleep(0.01);" for n in range(2000, 2300)))
+        writer.stdin.close()
+        while writer.poll() is None:
+            for each, total, both in postgres.sql(";".join([check] * 20), database):
+                assert both == f"{each} {each} {each} 0" and each == total, (each, total, both)
+                totals.add(total)
+        assert writer.returncode == 0
+        last = postgres.sql("SELECT sum(amount) FROM orders", database)[0][0]
+        wait_for(lambda: postgres.sql(check, database)[0][1] == last)
+        modes = {name: clerk.json("view", "show", name)["last_mode"]
+                 for name in ("a_each", "b_all", "c_both")}
+    assert len(totals) > 5, totals
+    assert modes["b_all"] == mode and modes["a_each"] == "incremental", modes
+
+
 def test_a_continuous_view_follows_other_writers_and_ends_with_its_file(clerk, postgres, database):
     """No read model says that something has changed; and nothing is left on another's table."""
     postgres.sql("GRANT SELECT, TRIGGER ON orders TO clerk", database)

@@ -114,12 +114,32 @@ static int look_again(struct apply *apply, struct dbk_error *err)
     return rc;
 }
 
+/* The temporary tables of those that are refreshed together are made anew for each of them. */
+static int is_behind(struct apply *apply, bool *behind_out, struct dbk_error *err)
+{
+    const struct dbk_algebra *tree = &apply->plan->tree;
+    int rc = DBK_OK;
+    for (size_t i = 0; rc == DBK_OK && !*behind_out && i < tree->relation_count; i++) {
+        if (tree->relations[i]->kind == DBK_RELATION_TABLE)
+            rc = dbk_pgview_is_behind(apply->connection, name_of(apply), tree->relations[i],
+                                      behind_out, err);
+    }
+    return rc;
+}
+
 /* The notes of all tables into temporary ones, and from them the differences. */
 static int collect(struct apply *apply, struct dbk_error *err)
 {
     const struct dbk_algebra *tree = &apply->plan->tree;
     struct dbk_buf *sql = &apply->delta.sql;
     int rc = DBK_OK;
+    apply->attempt->changes = 0;
+    if (apply->attempt->joined) {
+        bool behind = false;
+        rc = is_behind(apply, &behind, err);
+        if (rc < 0 || !behind)
+            return rc;
+    }
     for (size_t i = 0; i < tree->relation_count; i++) {
         if (tree->relations[i]->kind != DBK_RELATION_TABLE)
             continue;
@@ -128,7 +148,6 @@ static int collect(struct apply *apply, struct dbk_error *err)
         dbk_pgview_gather(sql, name_of(apply), tree->relations[i]);
     }
     rc = dbk_pgview_step(&apply->delta, err);
-    apply->attempt->changes = 0;
     for (size_t i = 0; rc == DBK_OK && i < tree->relation_count; i++) {
         char text[80];
         int64_t count = 0;
@@ -213,8 +232,9 @@ static int run(struct apply *apply, struct dbk_error *err)
 {
     struct dbk_os *os = apply->refresh->os;
     int64_t begun_us = os->monotonic_us(os);
+    bool joined = apply->attempt->joined;
     apply->begun_us = os->now_us(os);
-    int rc = dbk_pgview_begin(apply->connection, err);
+    int rc = joined ? DBK_OK : dbk_pgview_begin(apply->connection, err);
     if (rc == DBK_OK)
         rc = take_row(apply, err);
     if (rc == DBK_OK)
@@ -227,7 +247,7 @@ static int run(struct apply *apply, struct dbk_error *err)
         rc = dbk_pgview_apply_difference(&apply->delta, err);
     if (rc == DBK_OK)
         rc = write_row(apply, begun_us, err);
-    return rc < 0 ? rc : dbk_connection_run(apply->connection, "COMMIT", err);
+    return rc < 0 || joined ? rc : dbk_connection_run(apply->connection, "COMMIT", err);
 }
 
 int dbk_pgview_apply(const struct dbk_view_refresh *refresh, const struct dbk_view_plan *plan,
@@ -258,7 +278,7 @@ int dbk_pgview_apply(const struct dbk_view_refresh *refresh, const struct dbk_vi
                                      .changed = changed};
     dbk_buf_init(&apply.delta.sql, DBK_PGVIEW_SQL_SIZE_MAX);
     int rc = judge(&apply, run(&apply, &failure), &failure, err);
-    if (rc < 0 && dbk_connection_in_transaction(connection))
+    if (rc < 0 && !attempt->joined && dbk_connection_in_transaction(connection))
         dbk_ignore(dbk_connection_run(connection, "ROLLBACK", NULL));
     dbk_buf_release(&apply.delta.sql);
     dbk_free(changed);

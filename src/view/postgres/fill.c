@@ -124,19 +124,25 @@ static int look_for_others(struct dbk_pgview_fill *work, struct dbk_error *err)
     return rc;
 }
 
+int dbk_pgview_fill_serve(struct dbk_pgview_fill *work, struct dbk_slice shown,
+                          struct dbk_error *err)
+{
+    const struct dbk_view_refresh *refresh = work->refresh;
+    return dbk_kept_serve(work->connection, refresh->definition, &work->old, &work->row,
+                          refresh->os->now_us(refresh->os), shown, err);
+}
+
 static int serve(struct dbk_pgview_fill *work, struct dbk_error *err)
 {
     struct dbk_buf shown;
-    const struct dbk_view_definition *definition = work->refresh->definition;
-    int64_t now_us = work->refresh->os->now_us(work->refresh->os);
+    const char *name = name_of(work);
     dbk_buf_init(&shown, DBK_PGVIEW_SQL_SIZE_MAX);
-    dbk_shown_select(&shown, work->plan, definition->name, work->row.generation);
-    int rc = shown.rc < 0 ? dbk_error_set(err, shown.rc, "%s", dbk_code_text(shown.rc)) : DBK_OK;
+    dbk_shown_select(&shown, work->plan, name, work->row.generation);
+    const struct dbk_pgview_shown plain = {.name = name, .select = dbk_buf_slice(&shown)};
+    int rc = shown.rc < 0 ? dbk_error_set(err, shown.rc, "%s", dbk_code_text(shown.rc))
+                          : dbk_pgview_show(work->connection, &plain, 1, err);
     if (rc == DBK_OK)
-        rc = dbk_pgview_show(work->connection, definition->name, dbk_buf_slice(&shown), err);
-    if (rc == DBK_OK)
-        rc = dbk_kept_serve(work->connection, definition, &work->old, &work->row, now_us,
-                            dbk_buf_slice(&shown), err);
+        rc = dbk_pgview_fill_serve(work, plain.select, err);
     dbk_buf_release(&shown);
     return rc;
 }
@@ -171,7 +177,7 @@ static int follow_once(struct dbk_pgview_fill *work, struct dbk_error *err)
 
 /* Notes what changes from here on, before the snapshot is taken. Where a table is locked for long
    the view is filled without being followed. */
-static int follow(struct dbk_pgview_fill *work, struct dbk_error *err)
+int dbk_pgview_fill_follow(struct dbk_pgview_fill *work, struct dbk_error *err)
 {
     const struct timespec pause = {.tv_nsec = PAUSE_NS};
     struct dbk_view_plan *plan = work->plan;
@@ -191,8 +197,7 @@ static int follow(struct dbk_pgview_fill *work, struct dbk_error *err)
                   : rc;
 }
 
-/* In the snapshot. */
-static int fill(struct dbk_pgview_fill *work, int64_t begun_us, struct dbk_error *err)
+static int store(struct dbk_pgview_fill *work, struct dbk_error *err)
 {
     const struct dbk_view_refresh *refresh = work->refresh;
     uint64_t position = 0;
@@ -228,9 +233,7 @@ static int fill(struct dbk_pgview_fill *work, int64_t begun_us, struct dbk_error
                                work->plan->incremental ? DBK_PGVIEW_OTHERS : DBK_PGVIEW_ALL, err);
     if (rc == DBK_OK && work->plan->incremental)
         rc = dbk_pgview_set_cursors(work->connection, name_of(work), &work->plan->tree, err);
-    work->row.duration_us = refresh->os->monotonic_us(refresh->os) - begun_us;
-    work->row.full_us = work->row.duration_us;
-    return rc < 0 ? rc : serve(work, err);
+    return rc;
 }
 
 /* The plan was made before the snapshot: a rebuilt model may have another table since. */
@@ -250,18 +253,29 @@ static int look_again(struct dbk_pgview_fill *work, struct dbk_error *err)
     return DBK_OK;
 }
 
+int dbk_pgview_fill_rows(struct dbk_pgview_fill *work, struct dbk_error *err)
+{
+    struct dbk_os *os = work->refresh->os;
+    int64_t begun_us = os->monotonic_us(os);
+    int rc = look_again(work, err);
+    if (rc == DBK_OK)
+        rc = store(work, err);
+    work->row.duration_us = os->monotonic_us(os) - begun_us;
+    work->row.full_us = work->row.duration_us;
+    return rc;
+}
+
 int dbk_pgview_fill(struct dbk_pgview_fill *work, struct dbk_error *err)
 {
-    int64_t begun_us = work->refresh->os->monotonic_us(work->refresh->os);
-    int rc = work->plan->incremental ? follow(work, err) : DBK_OK;
+    int rc = work->plan->incremental ? dbk_pgview_fill_follow(work, err) : DBK_OK;
     /* Not later than the snapshot: what was purged since is in it. */
     work->row.as_of_us = work->refresh->os->now_us(work->refresh->os);
     if (rc == DBK_OK)
         rc = dbk_pgview_begin(work->connection, err);
     if (rc < 0)
         return rc;
-    rc = look_again(work, err);
+    rc = dbk_pgview_fill_rows(work, err);
     if (rc == DBK_OK)
-        rc = fill(work, begun_us, err);
+        rc = serve(work, err);
     return dbk_view_end_transaction(work->connection, rc, err);
 }

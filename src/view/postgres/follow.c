@@ -417,6 +417,65 @@ int dbk_pgview_follow(struct dbk_connection *connection, const char *view,
     return rc;
 }
 
+/* 1: the transaction has made it; 0: it has not, and holds it for the view, or nobody does. */
+static int is_made(struct dbk_connection *connection, const char *view,
+                   const struct dbk_relation *table, bool *held_out, struct dbk_error *err)
+{
+    char source[2 * DBK_VIEW_TABLE_SIZE_MAX];
+    struct dbk_buf name;
+    struct dbk_statement *statement = NULL;
+    dbk_pgview_source(table, source, sizeof(source));
+    dbk_buf_init(&name, DBK_PGVIEW_SQL_SIZE_MAX);
+    dbk_emit_table(&name, table);
+    const struct dbk_value values[] = {{.kind = DBK_VALUE_TEXT, .bytes = dbk_buf_slice(&name)},
+                                       {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(view)},
+                                       {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(source)}};
+    int rc = dbk_statement_open(
+        connection,
+        DBK_SLICE_LITERAL(
+            "SELECT (SELECT count(*) FROM pg_locks AS l JOIN pg_class AS c ON c.oid = l.relation "
+            "WHERE l.pid = pg_backend_pid() AND l.mode = 'AccessExclusiveLock' AND c.oid = "
+            "to_regclass(?1)), (SELECT count(*) FROM _daybook_cursors WHERE view = ?2 AND source "
+            "= ?3 AND seen IS NULL)"),
+        &statement, NULL, err);
+    for (int i = 0; rc == DBK_OK && i < 3; i++)
+        dbk_statement_bind(statement, i + 1, &values[i]);
+    if (rc == DBK_OK)
+        rc = dbk_statement_step(statement, err);
+    if (rc == 1) {
+        *held_out = dbk_statement_column(statement, 1).integer != 0;
+        rc = dbk_statement_column(statement, 0).integer != 0;
+    }
+    dbk_statement_free(statement);
+    dbk_buf_release(&name);
+    return rc;
+}
+
+int dbk_pgview_follow_made(struct dbk_connection *connection, const char *view,
+                           const struct dbk_algebra *tree, struct dbk_error *err)
+{
+    int rc = DBK_OK;
+    for (size_t i = 0; rc >= 0 && i < tree->relation_count; i++) {
+        const struct dbk_relation *table = tree->relations[i];
+        bool there = false;
+        bool current = false;
+        bool held = false;
+        if (table->kind != DBK_RELATION_TABLE)
+            continue;
+        rc = is_made(connection, view, table, &held, err);
+        if (rc == 0 && !held)
+            return dbk_error_set(err, DBK_EBUSY, "%s is not followed", table->name);
+        if (rc != 1)
+            continue;
+        rc = is_followed(connection, table, &there, &current, err);
+        if (rc == DBK_OK && !current)
+            rc = make_log(connection, table, err);
+        if (rc == DBK_OK)
+            rc = dbk_pgview_hold(connection, view, table, err);
+    }
+    return rc < 0 ? rc : DBK_OK;
+}
+
 int dbk_pgview_look_at_triggers(struct dbk_connection *connection, const struct dbk_relation *table,
                                 char *reason, size_t size, struct dbk_error *err)
 {

@@ -7,11 +7,55 @@
 
 extern const struct dbk_driver dbk_driver;
 
-int dbk_pgview_open(const struct dbk_view_definition *definition, unsigned flags,
-                    struct dbk_connection **connection_out, struct dbk_error *err)
+static int open_driver(const struct dbk_view_definition *definition, unsigned flags,
+                       struct dbk_connection **connection_out, struct dbk_error *err)
 {
     const char *behind = strchr(definition->database_path, ':');
     return dbk_driver.open(behind == NULL ? "" : behind + 1, flags, connection_out, err);
+}
+
+int dbk_pgview_open(const struct dbk_view_definition *definition, unsigned flags,
+                    struct dbk_connection **connection_out, struct dbk_error *err)
+{
+    int rc = open_driver(definition, flags, connection_out, err);
+    /* A schema that is not named comes first. */
+    return rc < 0 ? rc
+                  : dbk_connection_run(*connection_out,
+                                       "SELECT set_config('search_path', concat_ws(', ', "
+                                       "nullif(current_setting('search_path'), ''), 'pg_temp'), "
+                                       "false)",
+                                       err);
+}
+
+int dbk_pgview_open_over(const struct dbk_view_definition *definition,
+                         struct dbk_connection **connection_out, struct dbk_error *err)
+{
+    return open_driver(definition, 0, connection_out, err);
+}
+
+int dbk_pgview_stand_for(struct dbk_connection *connection, const char *name, const char *shown,
+                         struct dbk_error *err)
+{
+    struct dbk_buf sql;
+    dbk_buf_init(&sql, DBK_PGVIEW_SQL_SIZE_MAX);
+    dbk_buf_append_text(&sql, "CREATE TEMP VIEW ");
+    dbk_emit_name(&sql, name);
+    dbk_buf_append_format(&sql, " AS %s", shown);
+    int rc = dbk_pgview_run(connection, &sql, err);
+    dbk_buf_release(&sql);
+    return rc;
+}
+
+int dbk_pgview_stand_back(struct dbk_connection *connection, const char *name,
+                          struct dbk_error *err)
+{
+    struct dbk_buf sql;
+    dbk_buf_init(&sql, DBK_PGVIEW_SQL_SIZE_MAX);
+    dbk_buf_append_text(&sql, "DROP VIEW pg_temp.");
+    dbk_emit_name(&sql, name);
+    int rc = dbk_pgview_run(connection, &sql, err);
+    dbk_buf_release(&sql);
+    return rc;
 }
 
 int dbk_pgview_run(struct dbk_connection *connection, struct dbk_buf *sql, struct dbk_error *err)
@@ -237,6 +281,7 @@ const struct dbk_view_home dbk_view_home = {
     .drop_kept = dbk_pgview_drop_kept,
     .size = read_size,
     .refresh = dbk_pgview_refresh,
+    .refresh_jointly = dbk_pgview_jointly,
     .session_open = dbk_pgview_session_open,
     .session_free = dbk_pgview_session_free,
     .explain = explain,

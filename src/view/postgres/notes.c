@@ -80,6 +80,20 @@ int dbk_pgview_hold(struct dbk_connection *connection, const char *view,
         view, table, err);
 }
 
+/*
+ * The snapshot, and the transaction itself, whose own changes the rows have too where several views
+ * are brought up to date together. Transactions that began between the snapshot and this one are
+ * among those that it does not see: the transaction has its id from its first statement on, so that
+ * they are few.
+ */
+#define SEEN                                                                                       \
+    "(SELECT concat(coalesce(min(q.x), max(m.x)), ':', max(m.x), ':', string_agg(q.x::text, ',' "  \
+    "ORDER BY q.x)) FROM (SELECT greatest(txid_current() + 1, "                                    \
+    "txid_snapshot_xmax(txid_current_snapshot())) AS x) AS m LEFT JOIN (SELECT "                   \
+    "txid_snapshot_xip(txid_current_snapshot()) AS x UNION ALL SELECT "                            \
+    "generate_series(txid_snapshot_xmax(txid_current_snapshot()), txid_current() - 1)) AS q ON "   \
+    "true)"
+
 int dbk_pgview_set_cursors(struct dbk_connection *connection, const char *view,
                            const struct dbk_algebra *tree, struct dbk_error *err)
 {
@@ -87,12 +101,13 @@ int dbk_pgview_set_cursors(struct dbk_connection *connection, const char *view,
     for (size_t i = 0; rc == DBK_OK && i < tree->relation_count; i++) {
         if (tree->relations[i]->kind != DBK_RELATION_TABLE)
             continue;
-        rc = run_cursor(connection,
-                        "UPDATE _daybook_cursors SET seen = txid_current_snapshot()::text, lost = "
-                        "CASE WHEN lost < 0 AND txid_snapshot_xmin(txid_current_snapshot()) = "
-                        "txid_snapshot_xmax(txid_current_snapshot()) THEN -1 - lost ELSE lost END "
-                        "WHERE view = %v AND source = %s",
-                        view, tree->relations[i], err);
+        rc = run_cursor(
+            connection,
+            "UPDATE _daybook_cursors SET seen = " SEEN
+            ", lost = CASE WHEN lost < 0 AND txid_snapshot_xmin(txid_current_snapshot()) = "
+            "txid_snapshot_xmax(txid_current_snapshot()) THEN -1 - lost ELSE lost END "
+            "WHERE view = %v AND source = %s",
+            view, tree->relations[i], err);
     }
     return rc;
 }

@@ -177,11 +177,16 @@ int dbk_pgview_plan(struct dbk_view_plan *plan, struct dbk_connection *connectio
                                "its head says `mode: full`");
         return DBK_OK;
     }
-    int rc = dbk_connection_begin(connection, DBK_BEGIN_WRITE, err);
+    bool inside = dbk_connection_in_transaction(connection);
+    int rc = inside ? dbk_connection_run(connection, "SAVEPOINT plan", err)
+                    : dbk_connection_begin(connection, DBK_BEGIN_WRITE, err);
     if (rc < 0)
         return rc;
     rc = make(plan, connection, definition, &failure);
-    dbk_ignore(dbk_connection_run(connection, "ROLLBACK", NULL));
+    if (inside && dbk_connection_run(connection, "ROLLBACK TO plan", err) < 0)
+        return DBK_ECONNECT;
+    if (!inside)
+        dbk_ignore(dbk_connection_run(connection, "ROLLBACK", NULL));
     plan->tree.select = dbk_view_select(definition);
     if (rc == DBK_ENOMEM || rc == DBK_ECONNECT)
         return dbk_error_set(err, rc, "%s", failure.message);

@@ -11,6 +11,7 @@ struct dbk_view_session {
     struct dbk_view_plan plan;
     struct dbk_buf marks; /* of the tables that the plan fits */
     uint64_t generation;
+    struct dbk_pgview_joint *joint; /* NULL: nothing is kept */
 };
 
 int dbk_pgview_session_open(struct dbk_view_session **session_out, struct dbk_error *err)
@@ -37,11 +38,16 @@ void dbk_pgview_session_free(struct dbk_view_session *session)
     if (session == NULL)
         return;
     end_session(session);
+    dbk_pgview_joint_free(session->joint);
     dbk_free(session);
 }
 
-/* What it leaves, the next refresh removes: the rows do not depend on it. */
-static void clean_notes(struct dbk_connection *connection, const struct dbk_view_plan *plan)
+struct dbk_pgview_joint **dbk_pgview_session_joint(struct dbk_view_session *session)
+{
+    return session == NULL ? NULL : &session->joint;
+}
+
+void dbk_pgview_clean_plan(struct dbk_connection *connection, const struct dbk_view_plan *plan)
 {
     const struct dbk_algebra *tree = &plan->tree;
     for (size_t i = 0; plan->incremental && i < tree->relation_count; i++) {
@@ -62,7 +68,7 @@ static int try_session(struct dbk_pgview_fill *fill)
                               &row, &attempt, NULL);
     if (rc == DBK_OK && attempt.done) {
         if (attempt.changes != 0)
-            clean_notes(session->connection, &session->plan);
+            dbk_pgview_clean_plan(session->connection, &session->plan);
         return 1;
     }
     /* Whatever was in the way, it is found again, and told. */
@@ -88,8 +94,7 @@ static void keep(struct dbk_pgview_fill *fill, struct dbk_buf *marks, uint64_t g
 
 /* ---- A refresh ---- */
 
-/* Why the stored rows cannot be brought up to date; empty: they can. */
-static void find_reason(struct dbk_pgview_fill *fill)
+void dbk_pgview_find_reason(struct dbk_pgview_fill *fill)
 {
     const struct dbk_view_row *old = &fill->old;
     char *reason = fill->row.reason;
@@ -110,14 +115,14 @@ static int try_incremental(struct dbk_pgview_fill *fill, struct dbk_error *err)
     struct dbk_view_attempt attempt = {.schema = -1};
     struct dbk_view_row row = fill->old;
     struct dbk_buf marks;
-    find_reason(fill);
+    dbk_pgview_find_reason(fill);
     if (fill->row.reason[0] != '\0')
         return 0;
     dbk_buf_init(&marks, DBK_PGVIEW_SQL_SIZE_MAX);
     int rc =
         dbk_pgview_apply(fill->refresh, fill->plan, fill->connection, &marks, &row, &attempt, err);
     if (rc == DBK_OK && attempt.done) {
-        clean_notes(fill->connection, fill->plan);
+        dbk_pgview_clean_plan(fill->connection, fill->plan);
         keep(fill, &marks, row.generation);
     }
     dbk_buf_release(&marks);
@@ -162,7 +167,7 @@ static int run(struct dbk_pgview_fill *fill, struct dbk_error *err)
         rc = dbk_pgview_clean(fill->connection, definition->name, fill->row.generation, err);
     if (rc == DBK_OK)
         rc = dbk_pgview_end_logs(fill->connection, err);
-    clean_notes(fill->connection, fill->plan);
+    dbk_pgview_clean_plan(fill->connection, fill->plan);
     return rc;
 }
 

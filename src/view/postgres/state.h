@@ -23,9 +23,19 @@
 
 #define DBK_PGVIEW_SQL_SIZE_MAX ((size_t)4 << 20)
 
-/* Opens a session as the home's own driver does. */
+/* Opens a session as the home's own driver does; its temporary tables hide nobody else's. */
 int dbk_pgview_open(const struct dbk_view_definition *definition, unsigned flags,
                     struct dbk_connection **connection_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* The same, for views in temp that stand for others. */
+int dbk_pgview_open_over(const struct dbk_view_definition *definition,
+                         struct dbk_connection **connection_out,
+                         struct dbk_error *err) DBK_MUST_CHECK;
+/* On such a session a name stands for a generation that does not serve yet, until it is told
+   otherwise. */
+int dbk_pgview_stand_for(struct dbk_connection *connection, const char *name, const char *shown,
+                         struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_pgview_stand_back(struct dbk_connection *connection, const char *name,
+                          struct dbk_error *err) DBK_MUST_CHECK;
 /* Runs what the buffer holds, and empties it. */
 int dbk_pgview_run(struct dbk_connection *connection, struct dbk_buf *sql,
                    struct dbk_error *err) DBK_MUST_CHECK;
@@ -61,7 +71,7 @@ int dbk_pgview_read_call(struct dbk_reading *reading, struct dbk_slice name,
 
 /* ---- plan.c ---- */
 
-/* Makes the plan anew. What is wrong with the SELECT is an obstacle. */
+/* Makes the plan anew, also inside a transaction. What is wrong with the SELECT is an obstacle. */
 int dbk_pgview_plan(struct dbk_view_plan *plan, struct dbk_connection *connection,
                     const struct dbk_view_definition *definition,
                     struct dbk_error *err) DBK_MUST_CHECK;
@@ -93,7 +103,13 @@ int dbk_pgview_may_follow(struct dbk_connection *connection, const struct dbk_re
 /* Follows all tables of a tree for a view, inside a transaction. DBK_EBUSY: one has a lock. */
 int dbk_pgview_follow(struct dbk_connection *connection, const char *view,
                       const struct dbk_algebra *tree, struct dbk_error *err) DBK_MUST_CHECK;
-/* The view has what the transaction's snapshot sees. */
+/*
+ * The same of those that the transaction itself has made, which nobody else can have written; the
+ * others must be held by then. DBK_EBUSY: one is not.
+ */
+int dbk_pgview_follow_made(struct dbk_connection *connection, const char *view,
+                           const struct dbk_algebra *tree, struct dbk_error *err) DBK_MUST_CHECK;
+/* The view has what the transaction sees. */
 int dbk_pgview_set_cursors(struct dbk_connection *connection, const char *view,
                            const struct dbk_algebra *tree, struct dbk_error *err) DBK_MUST_CHECK;
 enum dbk_pgview_forgotten {
@@ -166,6 +182,14 @@ struct dbk_pgview_fill {
     struct dbk_view_row row;
     struct dbk_buf sql;
 };
+/*
+ * Its steps: the tables are followed, by transactions of their own; then in one transaction the
+ * rows are stored, by a plan that fits, and served.
+ */
+int dbk_pgview_fill_follow(struct dbk_pgview_fill *work, struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_pgview_fill_rows(struct dbk_pgview_fill *work, struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_pgview_fill_serve(struct dbk_pgview_fill *work, struct dbk_slice shown,
+                          struct dbk_error *err) DBK_MUST_CHECK;
 /* A full refresh; on failure the old result stays, and the view's row says why. */
 int dbk_pgview_fill(struct dbk_pgview_fill *work, struct dbk_error *err) DBK_MUST_CHECK;
 void dbk_pgview_note_failure(struct dbk_pgview_fill *work, const struct dbk_error *why);
@@ -173,6 +197,13 @@ void dbk_pgview_note_failure(struct dbk_pgview_fill *work, const struct dbk_erro
 /* ---- refresh.c ---- */
 
 int dbk_pgview_refresh(const struct dbk_view_refresh *refresh, struct dbk_error *err);
+/* Why the stored rows cannot be brought up to date, into the row; empty: they can. */
+void dbk_pgview_find_reason(struct dbk_pgview_fill *fill);
+/* Removes the notes that no view needs of a plan's tables; what is left, a later one removes. */
+void dbk_pgview_clean_plan(struct dbk_connection *connection, const struct dbk_view_plan *plan);
+/* What it keeps of views that are refreshed together, of which this one is the last. */
+struct dbk_pgview_joint;
+struct dbk_pgview_joint **dbk_pgview_session_joint(struct dbk_view_session *session);
 int dbk_pgview_session_open(struct dbk_view_session **session_out, struct dbk_error *err);
 void dbk_pgview_session_free(struct dbk_view_session *session);
 
@@ -180,10 +211,14 @@ void dbk_pgview_session_free(struct dbk_view_session *session);
 
 /* How long a lock is waited for, at a time. */
 #define DBK_PGVIEW_LOCK_WAIT "100ms"
-/* The plain view shows this SELECT, inside a transaction; waits for who reads it, some at a
-   time. */
-int dbk_pgview_show(struct dbk_connection *connection, const char *name, struct dbk_slice shown,
-                    struct dbk_error *err) DBK_MUST_CHECK;
+struct dbk_pgview_shown {
+    const char *name;
+    struct dbk_slice select;
+};
+/* Plain views show these SELECTs, inside a transaction: all of them at once. Waits for who reads
+   them, some at a time. */
+int dbk_pgview_show(struct dbk_connection *connection, const struct dbk_pgview_shown *views,
+                    size_t count, struct dbk_error *err) DBK_MUST_CHECK;
 /* As struct dbk_view_home has them. */
 int dbk_pgview_roll_back(const struct dbk_view_definition *definition, int64_t now_us,
                          struct dbk_error *err);
@@ -193,6 +228,13 @@ int dbk_pgview_drop_kept(const struct dbk_view_definition *definition, int64_t b
    reads them. */
 int dbk_pgview_clean(struct dbk_connection *connection, const char *name, uint64_t generation,
                      struct dbk_error *err) DBK_MUST_CHECK;
+
+/* ---- jointly.c ---- */
+
+int dbk_pgview_jointly(const struct dbk_view_refresh *refreshes, size_t count, bool *done_out,
+                       struct dbk_error *err);
+/* NULL is fine. */
+void dbk_pgview_joint_free(struct dbk_pgview_joint *joint);
 
 /* ---- verify.c ---- */
 

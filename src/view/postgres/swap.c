@@ -71,20 +71,24 @@ static int show_once(struct dbk_connection *connection, const char *name, struct
     return rc;
 }
 
-int dbk_pgview_show(struct dbk_connection *connection, const char *name, struct dbk_slice shown,
-                    struct dbk_error *err)
+int dbk_pgview_show(struct dbk_connection *connection, const struct dbk_pgview_shown *views,
+                    size_t count, struct dbk_error *err)
 {
     const struct timespec pause = {.tv_nsec = PAUSE_NS};
     struct dbk_buf sql;
     dbk_buf_init(&sql, DBK_PGVIEW_SQL_SIZE_MAX);
     int rc =
         dbk_connection_run(connection, "SET LOCAL lock_timeout = '" DBK_PGVIEW_LOCK_WAIT "'", err);
-    if (rc == DBK_OK)
-        rc = show_once(connection, name, shown, &sql, err);
-    for (int i = 1; rc == DBK_EBUSY && i < SWAP_TRIES; i++) {
-        (void)nanosleep(&pause, NULL);
+    for (int tries = 1; rc == DBK_OK; tries++) {
+        rc = dbk_connection_run(connection, "SAVEPOINT shown", err);
+        for (size_t i = 0; rc == DBK_OK && i < count; i++)
+            rc = show_once(connection, views[i].name, views[i].select, &sql, err);
+        if (rc != DBK_EBUSY || tries == SWAP_TRIES)
+            break;
+        /* Nothing is held while a reader is waited for: it may want what was shown before it. */
+        rc = dbk_connection_run(connection, "ROLLBACK TO shown", err);
         dbk_buf_reset(&sql);
-        rc = show_once(connection, name, shown, &sql, err);
+        (void)nanosleep(&pause, NULL);
     }
     dbk_buf_release(&sql);
     return rc;
@@ -166,11 +170,12 @@ static int swap_kept(struct dbk_connection *connection, const char *name,
                      const struct dbk_kept *kept, struct dbk_slice shown, int64_t now_us,
                      struct dbk_error *err)
 {
+    const struct dbk_pgview_shown plain = {.name = name, .select = shown};
     int rc = dbk_connection_begin(connection, DBK_BEGIN_WRITE, err);
     if (rc == DBK_OK)
         rc = dbk_kept_roll_back(connection, name, kept, now_us, err);
     if (rc == DBK_OK)
-        rc = dbk_pgview_show(connection, name, shown, err);
+        rc = dbk_pgview_show(connection, &plain, 1, err);
     /* Nothing follows what served: the next refresh is a full one. */
     if (rc == DBK_OK)
         rc = dbk_pgview_forget(connection, name, DBK_PGVIEW_ALL, err);

@@ -45,7 +45,8 @@ static const char *quoted(struct dbk_arena *arena, struct dbk_slice name)
     return written_name(arena, dbk_slice(NULL, 0), name);
 }
 
-/* The table that a plain view of Daybook's shows; 0: it is another view. */
+/* The table that a plain view of Daybook's shows; 0: it is another view. One in temp stands for
+   another. */
 static int find_behind(struct dbk_connection *connection, int64_t oid, int64_t *oid_out,
                        struct dbk_error *err)
 {
@@ -53,7 +54,9 @@ static int find_behind(struct dbk_connection *connection, int64_t oid, int64_t *
     const struct dbk_value value = {.kind = DBK_VALUE_INTEGER, .integer = oid};
     int rc = ask(connection,
                  "SELECT t.oid FROM pg_class AS c JOIN pg_class AS t ON t.relnamespace = "
-                 "c.relnamespace AND t.relkind = 'r' AND left(t.relname, length(c.relname) + 3) = "
+                 "CASE c.relnamespace WHEN pg_my_temp_schema() THEN "
+                 "to_regnamespace(quote_ident(current_schema())) ELSE c.relnamespace END AND "
+                 "t.relkind = 'r' AND left(t.relname, length(c.relname) + 3) = "
                  "c.relname || '__g' AND substr(t.relname, length(c.relname) + 4) ~ '^[0-9]+$' "
                  "WHERE c.oid = ?1::bigint::oid AND regexp_replace(rtrim(pg_get_viewdef(c.oid), E' "
                  ";\\n'), '\\n  ORDER BY [^\\n]*$', '') ~ ('[ .]' || t.relname || '$')",
