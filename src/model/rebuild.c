@@ -4,11 +4,16 @@
  * from the log's first event, and swapped when it has caught up. What an interrupted rebuild of the
  * same definition has built is gone on with.
  */
+#include <time.h>
+
 #include "base/assert.h"
 #include "model/state.h"
 
 /* The last few events are posted under `work`, so that nothing comes between them and the swap. */
 #define SWAP_EVENTS 500
+/* How often the swap is tried in a server, while readers hold what is swapped. */
+#define SWAP_TRIES 100
+#define SWAP_PAUSE_NS 50000000
 
 struct rebuild {
     struct dbk_model *model;
@@ -239,10 +244,12 @@ static int adopt(struct rebuild *rebuild, struct dbk_error *err)
     return rc;
 }
 
-static int swap(struct rebuild *rebuild, struct dbk_error *err)
+static int swap_once(struct rebuild *rebuild, bool server, struct dbk_error *err)
 {
     struct dbk_connection *connection = rebuild->post.connection;
     int rc = dbk_connection_begin(connection, DBK_BEGIN_WRITE, err);
+    if (rc == DBK_OK && server)
+        rc = dbk_connection_run(connection, "SET LOCAL lock_timeout = '100ms'", err);
     if (rc == DBK_OK)
         rc = dbk_generation_swap(connection, &rebuild->model->serving, &rebuild->next, err);
     if (rc == DBK_OK && rebuild->along != NULL)
@@ -252,6 +259,21 @@ static int swap(struct rebuild *rebuild, struct dbk_error *err)
     if (rc < 0 && dbk_connection_in_transaction(connection))
         dbk_ignore(dbk_connection_run(connection, "ROLLBACK", NULL));
     return rc;
+}
+
+/* Of a server it waits for readers of the plain views a tenth of a second at a time, and holds
+   nothing meanwhile, so that nobody queues behind it. */
+static int swap(struct rebuild *rebuild, struct dbk_error *err)
+{
+    const struct timespec pause = {.tv_nsec = SWAP_PAUSE_NS};
+    bool server = dbk_connection_dialect(rebuild->post.connection) == DBK_DIALECT_POSTGRES;
+    struct dbk_error failure = {0};
+    int rc = swap_once(rebuild, server, &failure);
+    for (int i = 1; server && rc == DBK_EBUSY && i < SWAP_TRIES; i++) {
+        (void)nanosleep(&pause, NULL);
+        rc = swap_once(rebuild, server, &failure);
+    }
+    return rc < 0 ? dbk_error_set(err, rc, "%s", failure.message) : rc;
 }
 
 /* Changing `sync:` changes who posts: that is left to the next open of the book. */

@@ -208,7 +208,9 @@ static int catch_up_item(struct along *along, struct item *item, struct dbk_erro
     if (!compared)
         hold(along, item);
     int rc = home->build_catch_up(item->build, err);
-    return rc < 0 || compared ? rc : home->build_compare(item->build, err);
+    return rc < 0 || compared || home->build_compare == NULL
+               ? rc
+               : home->build_compare(item->build, err);
 }
 
 static void catch_up(void *built)

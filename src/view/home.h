@@ -65,6 +65,7 @@ struct dbk_view_home {
     int (*build_open)(const struct dbk_view_refresh *refresh, struct dbk_view_build **build_out,
                       struct dbk_error *err);
     int (*build_catch_up)(struct dbk_view_build *build, struct dbk_error *err);
+    /* NULL: nobody follows views there. */
     int (*build_compare)(struct dbk_view_build *build, struct dbk_error *err);
     int (*build_swap)(struct dbk_view_build *build, struct dbk_connection *connection,
                       struct dbk_error *err);

@@ -41,9 +41,18 @@ static const char *name_of(const struct apply *apply)
     return apply->refresh->definition->name;
 }
 
-/* The view's row is this transaction's until its end: one refresh at a time. */
+/* Whose cursors say what the rows have. */
+static const char *owner_of(const struct apply *apply)
+{
+    return apply->refresh->owner != NULL ? apply->refresh->owner : name_of(apply);
+}
+
+/* The view's row is this transaction's until its end: one refresh at a time. That of one that does
+   not serve yet is its builder's. */
 static int take_row(struct apply *apply, struct dbk_error *err)
 {
+    if (apply->refresh->owner != NULL)
+        return dbk_connection_run(apply->connection, "SELECT txid_current()", err);
     int64_t there = 0;
     char stored[DBK_VIEW_TABLE_SIZE_MAX];
     int rc = dbk_view_integer(apply->connection,
@@ -108,7 +117,7 @@ static int look_again(struct apply *apply, struct dbk_error *err)
             rc = dbk_pgview_look_at_triggers(apply->connection, table, apply->attempt->reason,
                                              sizeof(apply->attempt->reason), err);
         if (rc == DBK_OK)
-            rc = dbk_pgview_look(apply->connection, name_of(apply), table, apply->attempt->reason,
+            rc = dbk_pgview_look(apply->connection, owner_of(apply), table, apply->attempt->reason,
                                  sizeof(apply->attempt->reason), err);
     }
     return rc;
@@ -121,7 +130,7 @@ static int is_behind(struct apply *apply, bool *behind_out, struct dbk_error *er
     int rc = DBK_OK;
     for (size_t i = 0; rc == DBK_OK && !*behind_out && i < tree->relation_count; i++) {
         if (tree->relations[i]->kind == DBK_RELATION_TABLE)
-            rc = dbk_pgview_is_behind(apply->connection, name_of(apply), tree->relations[i],
+            rc = dbk_pgview_is_behind(apply->connection, owner_of(apply), tree->relations[i],
                                       behind_out, err);
     }
     return rc;
@@ -145,7 +154,7 @@ static int collect(struct apply *apply, struct dbk_error *err)
             continue;
         dbk_pgview_make_notes(sql, tree->relations[i]);
         dbk_pgview_make_difference(sql, tree->relations[i]);
-        dbk_pgview_gather(sql, name_of(apply), tree->relations[i]);
+        dbk_pgview_gather(sql, owner_of(apply), tree->relations[i]);
     }
     rc = dbk_pgview_step(&apply->delta, err);
     for (size_t i = 0; rc == DBK_OK && i < tree->relation_count; i++) {
@@ -192,7 +201,7 @@ static int write_row(struct apply *apply, int64_t begun_us, struct dbk_error *er
     if (apply->attempt->changes == 0 && (!found || position == row->position) &&
         row->error[0] == '\0' && refresh->os->now_us(refresh->os) - row->as_of_us < SAME_US)
         return DBK_OK;
-    rc = dbk_pgview_set_cursors(apply->connection, name_of(apply), &apply->plan->tree, err);
+    rc = dbk_pgview_set_cursors(apply->connection, owner_of(apply), &apply->plan->tree, err);
     if (rc < 0)
         return rc;
     row->rows = (uint64_t)((int64_t)row->rows + apply->delta.rows);
@@ -209,7 +218,9 @@ static int write_row(struct apply *apply, int64_t begun_us, struct dbk_error *er
         row->incremental_us = row->duration_us;
         row->incremental_changes = apply->attempt->changes;
     }
-    return dbk_view_catalog_write(apply->connection, name_of(apply), row, err);
+    return apply->refresh->owner != NULL
+               ? DBK_OK
+               : dbk_view_catalog_write(apply->connection, name_of(apply), row, err);
 }
 
 /* What says that the server or the process is in trouble, which all rows anew would be in too. */

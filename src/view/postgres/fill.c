@@ -20,6 +20,12 @@ static const char *name_of(const struct dbk_pgview_fill *work)
     return work->refresh->definition->name;
 }
 
+/* Whose cursors say what the rows have. */
+static const char *owner_of(const struct dbk_pgview_fill *work)
+{
+    return work->owner[0] != '\0' ? work->owner : name_of(work);
+}
+
 /* ---- The new generation ---- */
 
 /* What is brought up to date has numbered rows, and finds them by their keys. */
@@ -162,7 +168,7 @@ void dbk_pgview_note_failure(struct dbk_pgview_fill *work, const struct dbk_erro
         rc = dbk_view_catalog_write(work->connection, name_of(work), &row, NULL);
     }
     if (rc == DBK_OK)
-        rc = dbk_pgview_forget(work->connection, name_of(work), DBK_PGVIEW_HELD, NULL);
+        rc = dbk_pgview_forget(work->connection, owner_of(work), DBK_PGVIEW_HELD, NULL);
     dbk_ignore(dbk_view_end_transaction(work->connection, rc, NULL));
 }
 
@@ -171,7 +177,7 @@ static int follow_once(struct dbk_pgview_fill *work, struct dbk_error *err)
     int rc = dbk_connection_begin(work->connection, DBK_BEGIN_WRITE, err);
     if (rc < 0)
         return rc;
-    rc = dbk_pgview_follow(work->connection, name_of(work), &work->plan->tree, err);
+    rc = dbk_pgview_follow(work->connection, owner_of(work), &work->plan->tree, err);
     return dbk_view_end_transaction(work->connection, rc, err);
 }
 
@@ -206,7 +212,7 @@ static int store(struct dbk_pgview_fill *work, struct dbk_error *err)
     int rc = dbk_view_catalog_read(work->connection, name_of(work), &work->old, err);
     if (rc == DBK_OK)
         rc = look_for_others(work, err);
-    if (rc == DBK_OK)
+    if (rc == DBK_OK && work->owner[0] == '\0') /* Else it has a number. */
         rc = dbk_kept_add(work->connection, refresh->definition, refresh->fingerprint,
                           &work->row.generation, err);
     if (rc == DBK_OK)
@@ -229,10 +235,10 @@ static int store(struct dbk_pgview_fill *work, struct dbk_error *err)
         !refresh->progress(refresh->context, work->row.rows, 0))
         rc = dbk_error_set(err, DBK_ESTOPPED, "the refresh was ended");
     if (rc == DBK_OK)
-        rc = dbk_pgview_forget(work->connection, name_of(work),
+        rc = dbk_pgview_forget(work->connection, owner_of(work),
                                work->plan->incremental ? DBK_PGVIEW_OTHERS : DBK_PGVIEW_ALL, err);
     if (rc == DBK_OK && work->plan->incremental)
-        rc = dbk_pgview_set_cursors(work->connection, name_of(work), &work->plan->tree, err);
+        rc = dbk_pgview_set_cursors(work->connection, owner_of(work), &work->plan->tree, err);
     return rc;
 }
 

@@ -287,4 +287,9 @@ const struct dbk_view_home dbk_view_home = {
     .explain = explain,
     .verify = dbk_pgview_verify,
     .distrust = distrust,
+    .build_open = dbk_pgview_build_open,
+    .build_catch_up = dbk_pgview_build_catch_up,
+    .build_swap = dbk_pgview_build_swap,
+    .build_behind = dbk_pgview_build_behind,
+    .build_free = dbk_pgview_build_free,
 };

@@ -123,6 +123,22 @@ int dbk_pgview_forget(struct dbk_connection *connection, const char *view,
     return run_cursor(connection, statements[which], view, NULL, err);
 }
 
+int dbk_pgview_take_over(struct dbk_connection *connection, const char *owner, const char *view,
+                         struct dbk_error *err)
+{
+    struct dbk_buf sql;
+    dbk_buf_init(&sql, DBK_PGVIEW_SQL_SIZE_MAX);
+    dbk_buf_append_text(&sql, "DELETE FROM _daybook_cursors WHERE view = ");
+    dbk_pgview_text(&sql, view);
+    dbk_buf_append_text(&sql, "; UPDATE _daybook_cursors SET view = ");
+    dbk_pgview_text(&sql, view);
+    dbk_buf_append_text(&sql, " WHERE view = ");
+    dbk_pgview_text(&sql, owner);
+    int rc = dbk_pgview_run(connection, &sql, err);
+    dbk_buf_release(&sql);
+    return rc;
+}
+
 /* ---- What was noted ---- */
 
 int dbk_pgview_look(struct dbk_connection *connection, const char *view,

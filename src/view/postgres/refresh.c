@@ -4,6 +4,9 @@
 
 #include "view/postgres/state.h"
 
+/* How often a refresh that a swap with a model came before is begun anew. */
+#define OVERTAKEN_TRIES 3
+
 /* ---- What is kept for the next refresh ---- */
 
 struct dbk_view_session {
@@ -171,6 +174,27 @@ static int run(struct dbk_pgview_fill *fill, struct dbk_error *err)
     return rc;
 }
 
+/* Whether another generation serves than the one that was to be replaced: the view was swapped with
+   its model, whose rows of before were read. */
+static bool is_overtaken(struct dbk_pgview_fill *fill)
+{
+    struct dbk_view_row now;
+    return fill->connection != NULL &&
+           dbk_view_catalog_read(fill->connection, fill->refresh->definition->name, &now, NULL) ==
+               DBK_OK &&
+           now.generation != fill->old.generation;
+}
+
+static int run_anew(struct dbk_pgview_fill *fill, struct dbk_error *err)
+{
+    const struct dbk_view_row row = {.tried_us = fill->row.tried_us};
+    dbk_connection_free(fill->connection);
+    fill->connection = NULL;
+    dbk_buf_reset(&fill->sql);
+    fill->row = row;
+    return run(fill, err);
+}
+
 int dbk_pgview_refresh(const struct dbk_view_refresh *refresh, struct dbk_error *err)
 {
     struct dbk_view_plan plan;
@@ -182,6 +206,8 @@ int dbk_pgview_refresh(const struct dbk_view_refresh *refresh, struct dbk_error 
     int rc = try_session(&fill);
     if (rc == 0)
         rc = run(&fill, &failure);
+    for (int i = 0; rc < 0 && i < OVERTAKEN_TRIES && is_overtaken(&fill); i++)
+        rc = run_anew(&fill, &failure);
     if (rc < 0 && fill.connection != NULL)
         dbk_pgview_note_failure(&fill, &failure);
     dbk_connection_free(fill.connection);

@@ -117,6 +117,9 @@ enum dbk_pgview_forgotten {
     DBK_PGVIEW_HELD,   /* those of a fill that failed */
     DBK_PGVIEW_OTHERS, /* but those of the fill that is under way */
 };
+/* What an owner's cursors say is the view's from now on. */
+int dbk_pgview_take_over(struct dbk_connection *connection, const char *owner, const char *view,
+                         struct dbk_error *err) DBK_MUST_CHECK;
 /* Removes a view's cursors. */
 int dbk_pgview_forget(struct dbk_connection *connection, const char *view,
                       enum dbk_pgview_forgotten which, struct dbk_error *err) DBK_MUST_CHECK;
@@ -176,6 +179,7 @@ int dbk_pgview_statements(const struct dbk_view_definition *definition,
 
 struct dbk_pgview_fill {
     const struct dbk_view_refresh *refresh;
+    char owner[DBK_VIEW_TABLE_SIZE_MAX]; /* of the cursors until it serves; empty: the view */
     struct dbk_connection *connection;
     struct dbk_view_plan *plan;
     struct dbk_view_row old;
@@ -193,6 +197,17 @@ int dbk_pgview_fill_serve(struct dbk_pgview_fill *work, struct dbk_slice shown,
 /* A full refresh; on failure the old result stays, and the view's row says why. */
 int dbk_pgview_fill(struct dbk_pgview_fill *work, struct dbk_error *err) DBK_MUST_CHECK;
 void dbk_pgview_note_failure(struct dbk_pgview_fill *work, const struct dbk_error *why);
+
+/* ---- build.c ---- */
+
+/* As view/build.h has them, for builds that are swapped with a model. */
+int dbk_pgview_build_open(const struct dbk_view_refresh *refresh, struct dbk_view_build **build_out,
+                          struct dbk_error *err);
+int dbk_pgview_build_catch_up(struct dbk_view_build *build, struct dbk_error *err);
+int dbk_pgview_build_swap(struct dbk_view_build *build, struct dbk_connection *connection,
+                          struct dbk_error *err);
+struct dbk_view_behind dbk_pgview_build_behind(struct dbk_view_build *build);
+void dbk_pgview_build_free(struct dbk_view_build *build, bool swapped);
 
 /* ---- refresh.c ---- */
 
@@ -219,6 +234,9 @@ struct dbk_pgview_shown {
    them, some at a time. */
 int dbk_pgview_show(struct dbk_connection *connection, const struct dbk_pgview_shown *views,
                     size_t count, struct dbk_error *err) DBK_MUST_CHECK;
+/* The same once, where the caller's whole transaction is begun anew: DBK_EBUSY. */
+int dbk_pgview_show_now(struct dbk_connection *connection, const struct dbk_pgview_shown *view,
+                        struct dbk_error *err) DBK_MUST_CHECK;
 /* As struct dbk_view_home has them. */
 int dbk_pgview_roll_back(const struct dbk_view_definition *definition, int64_t now_us,
                          struct dbk_error *err);

@@ -94,6 +94,16 @@ int dbk_pgview_show(struct dbk_connection *connection, const struct dbk_pgview_s
     return rc;
 }
 
+int dbk_pgview_show_now(struct dbk_connection *connection, const struct dbk_pgview_shown *view,
+                        struct dbk_error *err)
+{
+    struct dbk_buf sql;
+    dbk_buf_init(&sql, DBK_PGVIEW_SQL_SIZE_MAX);
+    int rc = show_once(connection, view->name, view->select, &sql, err);
+    dbk_buf_release(&sql);
+    return rc;
+}
+
 /* ---- The end of generations ---- */
 
 static int drop_table(struct dbk_connection *connection, const char *table, struct dbk_error *err)
