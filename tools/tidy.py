@@ -41,7 +41,7 @@ FRONTS |= {"model/letters.h", "model/with.h", "service/ask.h", "service/hot.h",
 FRONTS |= {"os/owner.h", "command/fence.h"}
 
 # A server's connection string is read in one place.
-FRONTS |= {"target/login.h", "target/secret.h"}
+FRONTS |= {"target/login.h", "target/roles.h", "target/secret.h"}
 
 # What is outside of the book is called in one place.
 FRONTS |= {"os/process.h", "target/http.h"}

@@ -21,10 +21,10 @@ bool dbk_service_is_named(const struct dbk_arguments *arguments, const char *ser
 bool dbk_service_is_wanted(const struct dbk_arguments *arguments, const struct dbk_book *book,
                            const char *database);
 /*
- * 1: a PostgreSQL database, whose grants are made and compared. 0: another, where nothing is
- * granted; where one service's is open to who can reach it, that is said on standard error.
- * DBK_EREFUSED: another server that several share, where nothing can keep one from what is
- * another's; the message says what to do.
+ * 1: a PostgreSQL database, or a MongoDB whose services log in: grants are made and compared. 0:
+ * another, where nothing is granted; where one service's is open to who can reach it, that is said
+ * on standard error. DBK_EREFUSED: another server that several share, where nothing can keep one
+ * from what is another's; the message says what to do.
  */
 int dbk_service_has_grants(const struct dbk_book *book, const struct dbk_book_database *database,
                            struct dbk_error *err) DBK_MUST_CHECK;

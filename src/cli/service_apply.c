@@ -71,6 +71,18 @@ static bool has_user(const struct dbk_book *book, const char *database)
     return false;
 }
 
+/* True when each service of the database names how it logs in. */
+static bool all_log_in(const struct dbk_book *book, const char *database)
+{
+    bool all = true;
+    for (size_t i = 0; i < book->service_count; i++) {
+        const char *own = book->services[i].database;
+        if (own != NULL && strcmp(own, database) == 0)
+            all = all && book->service_definitions[i].login != NULL;
+    }
+    return all;
+}
+
 int dbk_service_has_grants(const struct dbk_book *book, const struct dbk_book_database *database,
                            struct dbk_error *err)
 {
@@ -85,15 +97,18 @@ int dbk_service_has_grants(const struct dbk_book *book, const struct dbk_book_da
                                 "own",
                                 "Neo4j's Community edition has no roles: the server has to be this "
                                 "service's alone"},
-        [DBK_DIALECT_MONGODB] = {"no roles are made in MongoDB: give each a server of its own",
-                                 "no roles are made in MongoDB: the server has to be this "
-                                 "service's alone"},
+        [DBK_DIALECT_MONGODB] =
+            {"name a `login` for each where MongoDB has roles, else give each a "
+             "server of its own",
+             "without a `login` no role is made in MongoDB: the server has to "
+             "be this service's alone"},
     };
     enum dbk_dialect dialect = dbk_target_dialect(database->path);
-    if (dialect == DBK_DIALECT_POSTGRES)
-        return 1;
     size_t share =
         dbk_service_share(book->service_definitions, book->service_count, database->name);
+    if (dialect == DBK_DIALECT_POSTGRES ||
+        (dialect == DBK_DIALECT_MONGODB && all_log_in(book, database->name)))
+        return 1;
     /* SQLite's are files, which are looked at as such. */
     if (dialect == DBK_DIALECT_SQLITE && (share > 1 || has_user(book, database->name)))
         return 0;

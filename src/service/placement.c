@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "json/json.h"
 #include "service/placement_logins.h"
+#include "service/placement_mongodb.h"
 #include "service/placement_sql.h"
 
 #define TEXT_SIZE_MAX ((size_t)1 << 20)
@@ -341,6 +342,8 @@ int dbk_placement_look(const struct dbk_placement_scope *scope, struct dbk_place
                        struct dbk_error *err)
 {
     struct dbk_connection *connection = NULL;
+    if (dbk_target_dialect(scope->address) == DBK_DIALECT_MONGODB)
+        return dbk_mongodb_placement_look(scope, placement, err);
     struct dbk_login *logins = dbk_logins_create(scope);
     if (logins == NULL)
         return no_memory(err);
@@ -431,6 +434,8 @@ int dbk_placement_apply(const struct dbk_placement_scope *scope, const struct db
     struct dbk_connection *connection = NULL;
     struct dbk_placement now = {.arena = shown->arena};
     bool written = false;
+    if (dbk_target_dialect(scope->address) == DBK_DIALECT_MONGODB)
+        return dbk_mongodb_placement_apply(scope, shown, err);
     struct dbk_login *logins = dbk_logins_create(scope);
     if (logins == NULL)
         return no_memory(err);

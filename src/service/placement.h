@@ -55,6 +55,8 @@ struct dbk_difference {
     const char *service; /* "": everybody's */
     const char *what;    /* how it is */
     const char *sql;     /* what mends it; a password stands in it as `***` */
+    const char *place;   /* another database to do it in; NULL: none */
+    const char *undo;    /* what takes it back, where there are no transactions; NULL: nothing */
     unsigned step;       /* their order */
 };
 

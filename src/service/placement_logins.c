@@ -40,8 +40,8 @@ int dbk_login_driver_of(const struct dbk_placement_scope *scope,
                : rc;
 }
 
-static int read_login(const struct dbk_placement_scope *scope, struct dbk_login *login,
-                      struct dbk_error *err)
+int dbk_login_read(const struct dbk_placement_scope *scope, struct dbk_login *login,
+                   struct dbk_error *err)
 {
     const struct dbk_service_definition *service = login->service;
     const struct dbk_login_driver *driver = NULL;
@@ -132,8 +132,8 @@ static int lets_in(const struct dbk_placement_scope *scope, const char *identity
                   : 1;
 }
 
-static int add_secret(struct dbk_placement *placement, const struct dbk_login *login,
-                      struct dbk_error *err)
+int dbk_login_add_secret(struct dbk_placement *placement, const struct dbk_login *login,
+                         unsigned step, struct dbk_error *err)
 {
     const struct dbk_service_definition *service = login->service;
     const char *path = file_of(service->login);
@@ -141,7 +141,7 @@ static int add_secret(struct dbk_placement *placement, const struct dbk_login *l
         .service = service->own->name,
         .what = dbk_arena_format(placement->arena, "there is no %s", path),
         .sql = dbk_arena_format(placement->arena, "-- %s is made, with a password", path),
-        .step = DBK_STEP_SECRET};
+        .step = step};
     return difference.what == NULL || difference.sql == NULL
                ? no_memory(err)
                : dbk_placement_add(placement, &difference, err);
@@ -162,7 +162,7 @@ int dbk_logins_look(const struct dbk_placement_scope *scope, struct dbk_placemen
             continue;
         count++;
         login->service = &scope->services[i];
-        rc = read_login(scope, login, err);
+        rc = dbk_login_read(scope, login, err);
         int in = rc < 0 ? rc : lets_in(scope, identity, login, &failure, err);
         if (in != 0) {
             rc = in < 0 ? in : rc;
@@ -181,7 +181,7 @@ int dbk_logins_look(const struct dbk_placement_scope *scope, struct dbk_placemen
         if (difference.what == NULL || difference.sql == NULL)
             return no_memory(err);
         if (login->made)
-            rc = add_secret(placement, login, err);
+            rc = dbk_login_add_secret(placement, login, DBK_STEP_SECRET, err);
         if (rc == DBK_OK)
             rc = dbk_placement_add(placement, &difference, err);
     }

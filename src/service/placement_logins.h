@@ -25,6 +25,12 @@ struct dbk_login {
 
 /* Room for one of each service. NULL when out of memory. */
 struct dbk_login *dbk_logins_create(const struct dbk_placement_scope *scope) DBK_MUST_CHECK;
+/* Reads what a service logs in with, or makes a password where there is no file. */
+int dbk_login_read(const struct dbk_placement_scope *scope, struct dbk_login *login,
+                   struct dbk_error *err) DBK_MUST_CHECK;
+/* Adds that the file of one that was made is written. */
+int dbk_login_add_secret(struct dbk_placement *placement, const struct dbk_login *login,
+                         unsigned step, struct dbk_error *err) DBK_MUST_CHECK;
 /* Adds what is to be done so that each service can log in. */
 int dbk_logins_look(const struct dbk_placement_scope *scope, struct dbk_placement *placement,
                     struct dbk_login *logins, struct dbk_error *err) DBK_MUST_CHECK;

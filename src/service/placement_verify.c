@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "service/placement.h"
 #include "service/placement_logins.h"
+#include "service/placement_mongodb.h"
 #include "service/placement_sql.h"
 
 #define RETRIES 20
@@ -321,6 +322,8 @@ int dbk_placement_verify(const struct dbk_placement_scope *scope, struct dbk_att
                          struct dbk_error *err)
 {
     struct verifying verifying = {.scope = scope, .attempts = attempts};
+    if (dbk_target_dialect(scope->address) == DBK_DIALECT_MONGODB)
+        return dbk_mongodb_placement_verify(scope, attempts, err);
     verifying.sessions = dbk_alloc_zero(scope->count + 1, sizeof(struct dbk_connection *));
     if (verifying.sessions == NULL)
         return no_memory(err);

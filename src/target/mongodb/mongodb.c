@@ -71,6 +71,7 @@ static void close_session(struct dbk_connection *connection)
     dbk_free(session->position_key);
     dbk_buf_release(&session->bodies);
     dbk_json_free(session->json);
+    bson_free(session->reply);
     dbk_free(session);
 }
 

@@ -93,7 +93,8 @@ struct dbk_mongodb_session {
     int64_t sent_position;                            /* there */
     int64_t sent_to;                                  /* `sent` there */
     int64_t doubt;                                    /* changes of events up to it may be done */
-    bool quiet; /* nothing that an earlier session sent is still carried out */
+    bool quiet;  /* nothing that an earlier session sent is still carried out */
+    char *reply; /* of a command about roles */
 };
 
 /* ---- fault.c ---- */
