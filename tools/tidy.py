@@ -34,8 +34,8 @@ FRONTS |= {"log/sealed.h", "vault/backup.h", "vault/copies.h", "vault/fields.h",
 FRONTS |= {"model/forget.h", "saga/simulate.h"}
 
 FRONTS |= {"model/letters.h", "model/with.h", "service/ask.h", "service/hot.h",
-           "service/impact.h", "service/migration.h", "service/placement.h",
-           "service/placement_files.h", "service/scope.h", "service/sql.h"}
+           "service/impact.h", "service/migration.h", "service/observed.h",
+           "service/placement.h", "service/placement_files.h", "service/scope.h", "service/sql.h"}
 
 # Whose files are on the real system; what a command is kept from, to be tried.
 FRONTS |= {"os/owner.h", "command/fence.h"}

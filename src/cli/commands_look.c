@@ -105,7 +105,8 @@ static const struct dbk_cli_command commands[] = {
          "and commands that use it. `breaks`: it will; `unknown`: it may, and cannot be judged.\n"
          "Exits with 1 when there is any of both. A SQLite file that is there is asked what a "
          "text\n"
-         "uses, and is not changed. --observed asks PostgreSQL's pg_stat_statements, too.",
+         "uses, and is not changed. --observed asks PostgreSQL's pg_stat_statements, too; looks\n"
+         "say when a use was last seen, also those of `daybook serve`.",
      .examples = EXAMPLES("daybook impact migrations/0007.sql",
                           "daybook impact 0007.sql --database shop -o json",
                           "daybook impact 0007.sql --observed"),

@@ -4,18 +4,21 @@
 #include <stdio.h>
 #include <strings.h>
 
+#include "base/time.h"
 #include "cli/commands.h"
 #include "cli/fail.h"
+#include "cli/place.h"
 #include "cli/schema_rows.h"
+#include "service/ask.h"
 #include "service/impact.h"
 #include "target/target.h"
 
 #define MEMORY_MAX ((size_t)1 << 30)
 #define TEXTS_MAX 20000
-#define SEEN_SQL                                                                                   \
-    "SELECT r.rolname, s.query FROM pg_stat_statements s JOIN pg_roles r ON r.oid = s.userid "     \
-    "JOIN pg_database d ON d.oid = s.dbid WHERE d.datname = current_database() "                   \
-    "ORDER BY s.calls DESC"
+#define AMBIGUOUS_SQL                                                                              \
+    "SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE "  \
+    "c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname <> 'information_schema' AND n.nspname "  \
+    "!~ '^pg_' GROUP BY 1 HAVING count(*) > 1"
 
 struct work {
     struct dbk_arena arena;
@@ -23,6 +26,8 @@ struct work {
     struct dbk_buf file;
     struct dbk_impact_text *texts;
     struct dbk_impact_script *scripts;
+    struct dbk_observed observed;
+    const char **ambiguous;
     struct dbk_impact_scope scope;
     struct dbk_migration migration;
     struct dbk_impact impact;
@@ -142,60 +147,84 @@ static bool is_use(struct dbk_slice sql)
     return false;
 }
 
-static int put_seen(struct work *work, struct dbk_statement *statement, struct dbk_error *err)
+/* Those that the server has forgotten, too: they were done. */
+static void put_seen(struct work *work)
 {
-    struct dbk_value role = dbk_statement_column(statement, 0);
-    struct dbk_value query = dbk_statement_column(statement, 1);
-    if (role.kind != DBK_VALUE_TEXT || query.kind != DBK_VALUE_TEXT)
-        return DBK_OK;
-    if (dbk_slice_equal_text(query.bytes, "<insufficient privilege>"))
-        return dbk_error_set(err, DBK_EDENIED,
-                             "the database %s does not show the statements of %.*s: grant its "
-                             "user pg_read_all_stats",
-                             work->scope.database, DBK_SLICE_ARGS(role.bytes));
-    if (!is_use(query.bytes))
-        return DBK_OK;
-    if (work->scope.text_count == TEXTS_MAX)
-        return dbk_error_set(err, DBK_ELIMIT, "more than %d statements: none is left out",
-                             TEXTS_MAX);
-    struct dbk_impact_text text = {.kind = "observed",
-                                   .database = work->scope.database,
-                                   .name = dbk_arena_copy(&work->arena, role.bytes).data,
-                                   .sql = dbk_arena_copy(&work->arena, query.bytes)};
-    if (text.name == NULL || text.sql.data == NULL)
+    for (size_t i = 0; i < work->observed.count; i++) {
+        const struct dbk_observed_statement *statement = &work->observed.items[i];
+        if (is_use(statement->sql))
+            work->texts[work->scope.text_count++] =
+                (struct dbk_impact_text){.kind = "observed",
+                                         .database = work->scope.database,
+                                         .name = statement->role,
+                                         .sql = statement->sql,
+                                         .after_us = statement->after_us,
+                                         .by_us = statement->by_us};
+    }
+}
+
+static int take_name(void *context, const char *const *columns, struct dbk_error *err)
+{
+    struct work *work = context;
+    const char *name = dbk_arena_copy(&work->arena, dbk_slice_of(columns[0])).data;
+    if (name == NULL)
         return no_memory(err);
-    work->texts[work->scope.text_count++] = text;
+    if (work->scope.ambiguous_count == TEXTS_MAX)
+        return dbk_error_set(err, DBK_ELIMIT, "more than %d tables have the name of another",
+                             TEXTS_MAX);
+    work->ambiguous[work->scope.ambiguous_count++] = name;
     return DBK_OK;
 }
 
-static int observe(struct work *work, struct dbk_error *err)
+/* Asks the server now, and keeps what it says beside the book's data, where there are any. */
+static int ask_server(struct work *work, const char *path, struct dbk_error *err)
 {
+    struct dbk_os *os = dbk_os_real();
     struct dbk_connection *connection = NULL;
-    struct dbk_statement *statement = NULL;
     struct dbk_error failure = {0};
-    if (dbk_target_dialect(work->scope.address) != DBK_DIALECT_POSTGRES)
-        return dbk_error_set(err, DBK_EINVAL,
-                             "--observed asks PostgreSQL, and %s is a SQLite file, which keeps no "
-                             "statements",
-                             work->scope.database);
+    work->ambiguous = dbk_arena_alloc_zero(&work->arena, TEXTS_MAX, sizeof(*work->ambiguous));
+    if (work->ambiguous == NULL)
+        return no_memory(err);
+    work->scope.ambiguous = work->ambiguous;
     int rc = dbk_connection_open(work->scope.address, DBK_CONNECT_READ, &connection, err);
     if (rc < 0)
         return rc;
-    rc = dbk_statement_open(connection, DBK_SLICE_LITERAL(SEEN_SQL), &statement, NULL, &failure);
-    while (rc >= 0 && (rc = dbk_statement_step(statement, &failure)) == 1) {
-        rc = put_seen(work, statement, err);
-        if (rc < 0)
-            goto out;
-    }
-    if (rc < 0)
-        rc = dbk_error_set(err, rc == DBK_EINVAL ? DBK_ENOTFOUND : rc,
-                           "the database %s tells nothing of statements that it has seen "
-                           "(pg_stat_statements): %s",
-                           work->scope.database, failure.message);
-out:
-    dbk_statement_free(statement);
+    rc = dbk_observed_look(&work->observed, connection, os->now_us(os), &failure);
+    if (rc == DBK_OK)
+        rc = dbk_ask(connection, AMBIGUOUS_SQL, NULL, take_name, work, &failure);
     dbk_connection_free(connection);
-    return rc < 0 ? rc : DBK_OK;
+    if (rc < 0)
+        return dbk_error_set(err, rc, "the database %s: %s", work->scope.database, failure.message);
+    put_seen(work);
+    rc = dbk_observed_write(&work->observed, os, path, &failure);
+    if (rc < 0 && rc != DBK_ENOTFOUND)
+        (void)fprintf(stderr, "daybook: when statements were last done is not kept: %s\n",
+                      failure.message);
+    return DBK_OK;
+}
+
+static int observe(struct work *work, const struct dbk_place *place, bool ask,
+                   struct dbk_error *err)
+{
+    char data[DBK_PLACE_SIZE_MAX];
+    work->observed.arena = &work->arena;
+    if (dbk_target_dialect(work->scope.address) != DBK_DIALECT_POSTGRES)
+        return !ask ? DBK_OK
+                    : dbk_error_set(err, DBK_EINVAL,
+                                    "--observed asks PostgreSQL, and %s is a SQLite file, which "
+                                    "keeps no statements",
+                                    work->scope.database);
+    int rc = dbk_place_data(place, data, err);
+    if (rc < 0)
+        return rc;
+    const char *path = dbk_observed_path(&work->arena, data, work->scope.database);
+    if (path == NULL)
+        return no_memory(err);
+    rc = dbk_observed_read(&work->observed, dbk_os_real(), path, err);
+    if (rc == DBK_OK && ask)
+        rc = ask_server(work, path, err);
+    work->scope.observed = &work->observed;
+    return rc;
 }
 
 /* ---- Rows ---- */
@@ -207,6 +236,14 @@ static void put_text(struct dbk_buf *out, bool *first, const char *key, const ch
         dbk_buf_append_text(out, "null");
     else
         dbk_json_write_string(out, dbk_slice_of(text));
+}
+
+static void put_time(struct dbk_buf *out, bool *first, const char *key, int64_t time_us)
+{
+    char text[DBK_TIME_TEXT_SIZE];
+    if (time_us != 0)
+        dbk_time_format(time_us, text);
+    put_text(out, first, key, time_us == 0 ? NULL : text);
 }
 
 static void put_row(struct dbk_buf *out, const struct dbk_impact_row *row)
@@ -235,6 +272,8 @@ static void put_row(struct dbk_buf *out, const struct dbk_impact_row *row)
         dbk_json_write_u64(out, row->line);
     put_text(out, &first, "why", row->why);
     put_text(out, &first, "first", row->first);
+    put_time(out, &first, "last_seen", row->by_us);
+    put_time(out, &first, "seen_after", row->after_us);
     dbk_json_write_key(out, &first, "statement");
     if (row->seen.data == NULL)
         dbk_buf_append_text(out, "null");
@@ -246,9 +285,9 @@ static void put_row(struct dbk_buf *out, const struct dbk_impact_row *row)
 static int show(const struct dbk_arguments *arguments, const struct work *work,
                 struct dbk_error *err)
 {
-    static const char *const columns[] = {"line", "change",  "verdict", "kind",
-                                          "user", "version", "file",    "file_line",
-                                          "why",  "first",   NULL};
+    static const char *const columns[] = {"line", "change",  "verdict",   "kind",
+                                          "user", "version", "file",      "file_line",
+                                          "why",  "first",   "last_seen", NULL};
     struct dbk_schema_rows rows;
     int rc = dbk_schema_rows_open(arguments, columns, &rows, err);
     for (size_t i = 0; rc == DBK_OK && i < work->impact.count; i++) {
@@ -261,7 +300,8 @@ static int show(const struct dbk_arguments *arguments, const struct work *work,
     return rc;
 }
 
-static int judge(struct work *work, const struct dbk_arguments *arguments, struct dbk_error *err)
+static int judge(struct work *work, const struct dbk_arguments *arguments,
+                 const struct dbk_place *place, struct dbk_error *err)
 {
     const char *file = arguments->positional[0];
     const char *database = dbk_arguments_text(arguments, "database");
@@ -284,8 +324,8 @@ static int judge(struct work *work, const struct dbk_arguments *arguments, struc
         return rc;
     put_queries(work);
     rc = put_scripts(work, err);
-    if (rc == DBK_OK && dbk_arguments_has(arguments, "observed"))
-        rc = observe(work, err);
+    if (rc == DBK_OK)
+        rc = observe(work, place, dbk_arguments_has(arguments, "observed"), err);
     work->scope.services = book->service_definitions;
     work->scope.service_count = book->service_count;
     work->scope.models = book->models;
@@ -314,7 +354,7 @@ int dbk_run_impact(const struct dbk_arguments *arguments)
     if (rc == DBK_OK)
         rc = dbk_place_load(&place, &work.book, &err);
     if (rc == DBK_OK)
-        rc = judge(&work, arguments, &err);
+        rc = judge(&work, arguments, &place, &err);
     if (rc == DBK_OK)
         rc = show(arguments, &work, &err);
     if (rc == DBK_OK && work.impact.breaks + work.impact.unknown > 0)

@@ -312,6 +312,8 @@ int dbk_engine_open(const struct dbk_engine_options *options, struct dbk_diagnos
         rc = dbk_captures_start(engine->captures, err);
     if (rc == DBK_OK && engine->writer && options->schedule)
         rc = dbk_sagas_start(engine->sagas, err);
+    if (rc == DBK_OK && engine->writer && options->schedule)
+        rc = dbk_observer_start(engine, err);
     if (rc < 0) {
         dbk_engine_free(engine);
         return rc;
@@ -342,6 +344,7 @@ void dbk_engine_free(struct dbk_engine *engine)
 {
     if (engine == NULL)
         return;
+    dbk_observer_stop(engine);
     dbk_sagas_free(engine->sagas);
     dbk_captures_free(engine->captures);
     dbk_upkeep_stop(engine);

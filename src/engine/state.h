@@ -67,6 +67,11 @@ struct dbk_engine {
     bool upkeep_runs;
     _Atomic bool upkeep_ends;
     uint64_t upkeep_from; /* snapshots are taken of what is appended behind it */
+    pthread_t observer;
+    pthread_mutex_t observer_lock;
+    pthread_cond_t observer_woken;
+    bool observer_runs;
+    bool observer_ends;
 };
 
 /* Makes a database known to a read, by a name. */
@@ -115,5 +120,9 @@ int dbk_engine_open_sagas(struct dbk_engine *engine, struct dbk_error *err) DBK_
 int dbk_upkeep_start(struct dbk_engine *engine, struct dbk_error *err) DBK_MUST_CHECK;
 /* Ends when it has got to the log's end. */
 void dbk_upkeep_stop(struct dbk_engine *engine);
+
+/* Notes when services' databases last did each statement, in a thread of its own. */
+int dbk_observer_start(struct dbk_engine *engine, struct dbk_error *err) DBK_MUST_CHECK;
+void dbk_observer_stop(struct dbk_engine *engine);
 
 #endif

@@ -123,6 +123,8 @@ static int judge_change(const struct dbk_impact_scope *scope, const struct dbk_c
                                  .file = user->file,
                                  .line = user->line,
                                  .seen = user->seen,
+                                 .after_us = user->after_us,
+                                 .by_us = user->by_us,
                                  .why = one.why,
                                  .first = one.verdict == SAFE ? NULL : first_of(change->kind)});
     }

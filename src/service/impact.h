@@ -15,6 +15,7 @@
 #include "command/command.h"
 #include "model/model.h"
 #include "service/migration.h"
+#include "service/observed.h"
 #include "service/service.h"
 #include "view/view.h"
 
@@ -26,6 +27,8 @@ struct dbk_impact_text {
     unsigned line;
     const char *database; /* of book.yaml */
     struct dbk_slice sql;
+    int64_t after_us; /* "observed": when it was last done (service/observed.h) */
+    int64_t by_us;
 };
 
 /* A file of the book in Lua, or the schema of an event type. */
@@ -50,6 +53,11 @@ struct dbk_impact_scope {
     size_t command_count;
     const struct dbk_impact_text *texts; /* queries, and statements that a server has seen */
     size_t text_count;
+    const struct dbk_observed *observed; /* when statements were last done; NULL: nobody looked */
+    /* Names that tables of several schemas have: which one a server's statement means is not known,
+       as its search_path was its role's. */
+    const char *const *ambiguous;
+    size_t ambiguous_count;
     const struct dbk_impact_script *scripts;
     size_t script_count;
     /* A session of the database, to have SQLite tell what a text reads and changes; NULL: its words
@@ -75,6 +83,8 @@ struct dbk_impact_row {
     const char *file; /* NULL: none */
     unsigned line;
     struct dbk_slice seen; /* the statement, of one that a server has seen */
+    int64_t after_us;      /* a server last did it behind this (0: any time) … */
+    int64_t by_us;         /* … and before this; 0: that is not known */
     const char *why;
     const char *first; /* what to do before; NULL: nothing */
 };

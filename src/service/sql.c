@@ -41,8 +41,7 @@ struct dbk_json *dbk_service_json(void)
     return dbk_json_create(TREE_SIZE_MAX);
 }
 
-/* Parameters become $1, in their places; the text keeps its length. */
-static char *copy_with_parameters(struct dbk_slice text)
+char *dbk_service_copy(struct dbk_slice text)
 {
     char *copy = dbk_copy_text(text);
     for (size_t at = 0; copy != NULL && at < text.size;) {
@@ -83,7 +82,7 @@ int dbk_service_parse(struct dbk_json *json, struct dbk_slice text,
     int rc = dbk_service_bound(text, err);
     if (rc < 0)
         return rc;
-    char *copy = copy_with_parameters(text);
+    char *copy = dbk_service_copy(text);
     if (copy == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory parsing SQL");
     PgQueryParseResult result = pg_query_parse(copy);

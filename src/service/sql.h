@@ -35,6 +35,9 @@ int dbk_service_bound(struct dbk_slice text, struct dbk_error *err) DBK_MUST_CHE
 int dbk_service_parse(struct dbk_json *json, struct dbk_slice text,
                       const struct dbk_json_node **root_out, size_t *offset_out,
                       struct dbk_error *err) DBK_MUST_CHECK;
+/* A text for PostgreSQL's parser, freed by the caller: parameters are $1, in their places. NULL:
+   out of memory. */
+char *dbk_service_copy(struct dbk_slice text) DBK_MUST_CHECK;
 /* A parser for that. NULL when out of memory. */
 struct dbk_json *dbk_service_json(void) DBK_MUST_CHECK;
 

@@ -457,6 +457,16 @@ static int look(const struct dbk_impact_scope *scope, struct dbk_user *user, str
     return DBK_OK;
 }
 
+static void doubt_names(const struct dbk_impact_scope *scope, struct dbk_uses *uses)
+{
+    for (size_t i = 0; i < uses->count; i++) {
+        for (size_t j = 0; j < scope->ambiguous_count; j++) {
+            if (dbk_service_is_name(dbk_slice_of(uses->items[i].table), scope->ambiguous[j]))
+                uses->items[i].flags |= DBK_USE_POSSIBLE;
+        }
+    }
+}
+
 static int add_text(const struct dbk_impact_scope *scope, const struct dbk_impact_text *text,
                     struct dbk_users *users, struct dbk_error *err)
 {
@@ -469,7 +479,12 @@ static int add_text(const struct dbk_impact_scope *scope, const struct dbk_impac
         return no_memory(err);
     if (text->file == NULL)
         user->seen = text->sql;
+    user->after_us = text->after_us;
+    user->by_us = text->by_us;
+    user->fingerprint = scope->observed == NULL ? 0 : dbk_observed_fingerprint(text->sql);
     int rc = dbk_uses_read(&user->uses, users->json, text->sql, err);
+    if (rc == DBK_OK && text->file == NULL)
+        doubt_names(scope, &user->uses);
     return rc < 0 || scope->connection == NULL ? rc : look(scope, user, text->sql, err);
 }
 
@@ -508,8 +523,8 @@ static int add_handlers(const struct dbk_impact_scope *scope,
     return rc;
 }
 
-int dbk_users_collect(const struct dbk_impact_scope *scope, struct dbk_users *users,
-                      struct dbk_error *err)
+static int collect(const struct dbk_impact_scope *scope, struct dbk_users *users,
+                   struct dbk_error *err)
 {
     int rc = add_services(scope, users);
     if (rc < 0)
@@ -549,4 +564,11 @@ int dbk_users_collect(const struct dbk_impact_scope *scope, struct dbk_users *us
             rc = add_handlers(scope, &scope->models[i], users, err);
     }
     return rc;
+}
+
+int dbk_users_collect(const struct dbk_impact_scope *scope, struct dbk_users *users,
+                      struct dbk_error *err)
+{
+    int rc = collect(scope, users, err);
+    return rc < 0 || dbk_users_date(scope, users) == DBK_OK ? rc : no_memory(err);
 }

@@ -26,6 +26,9 @@ struct dbk_user {
     unsigned line;
     uint64_t version;      /* as a row's */
     struct dbk_slice seen; /* the statement, of one that a server has seen */
+    uint64_t fingerprint;  /* of its text (dbk_observed_fingerprint); 0: it has none */
+    int64_t after_us;      /* as a row's */
+    int64_t by_us;
     struct dbk_uses uses;
 };
 
@@ -36,6 +39,10 @@ struct dbk_users {
     size_t count;
     size_t capacity;
 };
+
+/* Gives texts of the book the times of the same statements of the server, whoever did them, and
+   contracts those of their service's role. DBK_ENOMEM. */
+int dbk_users_date(const struct dbk_impact_scope *scope, struct dbk_users *users) DBK_MUST_CHECK;
 
 /* users: arena and json are the caller's. */
 int dbk_users_collect(const struct dbk_impact_scope *scope, struct dbk_users *users,

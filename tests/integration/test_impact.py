@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """`daybook impact`: for each of many migrations exactly the users in a book whose users are known,
 and nothing that cannot be judged is called safe."""
+import datetime
 import json
 import sqlite3
 import subprocess
+import time
 
 import pytest
-from conftest import Book, clean_environment, missing
+from conftest import Book, Server, clean_environment, missing
 from services.postgres import Missing, Postgres
 
 FILES = {
@@ -439,5 +441,98 @@ def test_what_a_server_has_seen_counts(book, tmp_path):
         assert row["kind"] == "observed" and "SELECT secret FROM people" in row["statement"]
         _, _, found = judge(book, change, tmp_path)
         assert "stranger" not in found["breaks"]
+        # A table of the same name stands first for the role: whose column it is is not known.
+        server.sql("CREATE SCHEMA stranger AUTHORIZATION stranger;"
+                   "CREATE TABLE stranger.people (id int, secret text)", "shop")
+        _, rows, found = judge(book, change, tmp_path, "--observed")
+        assert "stranger" in found["unknown"] and "stranger" not in found["breaks"], rows
+    finally:
+        server.close()
+
+
+def times(rows, user, kind):
+    row = next(row for row in rows if (row["user"], row["kind"]) == (user, kind))
+    return row["seen_after"], row["last_seen"]
+
+
+def now():
+    return datetime.datetime.now(datetime.UTC).isoformat().replace("+00:00", "Z")
+
+
+def test_when_a_use_was_last_seen_is_kept(binary, data, tmp_path):
+    """The server counts, and has no times: a look's count differs from the one before."""
+    try:
+        server = Postgres(settings=["shared_preload_libraries = 'pg_stat_statements'"])
+    except Missing as why:
+        missing(str(why))
+    try:
+        address = server.create("shop")
+        (tmp_path / "shop.url").write_text(address)
+        (tmp_path / "shop.url").chmod(0o600)
+        write(tmp_path / "book", f"postgres:file:{tmp_path / 'shop.url'}", {
+            "services/users.yaml": FILES["services/users.yaml"].replace(
+                ", capture: cdc, columns: [id, name, born]", ""),
+            "services/orders.yaml": FILES["services/orders.yaml"].replace(
+                ", read: [users.people]", "").replace("outbox: {table: outbox}\n", "").replace(
+                "models: [names]\n", ""),
+            "models/names/model.yaml": "database: reading\nsync: events\nsource: [order]\n",
+            "models/names/people.insert.sql": "", "models/names/people.delete.sql": "",
+            "models/names/OrderPlaced.sql": "INSERT INTO names VALUES (:id, :name);\n",
+        }.items())
+        for file in ("people.insert.sql", "people.delete.sql"):
+            (tmp_path / "book/models/names" / file).unlink()
+        book = Book(binary, tmp_path / "book", data)
+        data.mkdir(exist_ok=True)
+        server.sql("CREATE SCHEMA hidden; CREATE EXTENSION pg_stat_statements SCHEMA hidden;"
+                   "CREATE TABLE people (id int PRIMARY KEY, name text, email text);"
+                   "CREATE TABLE orders (id int, person int, total int, cancelled int);"
+                   "CREATE ROLE mail LOGIN; GRANT SELECT ON people TO mail;"
+                   # What a role could put in front of the extension's view is not asked.
+                   "CREATE VIEW public.pg_stat_statements AS SELECT 1 / 0 AS queryid", "shop")
+        read = "SET ROLE mail; SELECT id FROM people WHERE email = 'x'"
+        add = ("INSERT INTO people (id, name, email) VALUES (%d, 'a', 'b') "
+               "ON CONFLICT (id) DO UPDATE SET email = excluded.email")
+        change = "ALTER TABLE people DROP COLUMN email"
+        server.sql(read, "shop")
+        before = now()
+        _, rows, found = judge(book, change, tmp_path, "--observed")
+        first = now()
+        assert {"mail", "AddPerson"} <= found["breaks"]
+        for kind in ("service", "observed"):
+            after, by = times(rows, "mail", kind)
+            assert after is None and before <= by <= first, "nobody looked before"
+        assert times(rows, "AddPerson", "command") == (None, None), "nobody has done it"
+        seen = times(rows, "mail", "service")[1]
+        # One is done, and the other is not.
+        server.sql(add % 1, "shop")
+        _, rows, _ = judge(book, change, tmp_path, "--observed")
+        assert times(rows, "mail", "service") == (None, seen)
+        after, by = times(rows, "AddPerson", "command")
+        assert after == seen and first <= by <= now()
+        # What the server has forgotten was done all the same; without asking it, too.
+        server.sql("SELECT hidden.pg_stat_statements_reset()", "shop")
+        judge(book, change, tmp_path, "--observed")
+        _, rows, _ = judge(book, change, tmp_path)
+        assert times(rows, "mail", "service") == (None, seen)
+        assert times(rows, "AddPerson", "command") == (after, by)
+        # A server looks by itself.
+        server.sql(read, "shop")
+        daemon = Server(book)
+        try:
+            for _ in range(100):
+                _, rows, _ = judge(book, change, tmp_path)
+                if times(rows, "mail", "service")[1] != seen:
+                    break
+                time.sleep(0.1)
+        finally:
+            daemon.stop()
+        after, by = times(rows, "mail", "service")
+        assert after > seen and by > after
+        file = data / "observed-shop.jsonl"
+        assert file.stat().st_mode & 0o007 == 0, "it has what others asked"
+        text = file.read_text()
+        file.write_text(text.replace('"calls":', '"calls":x', 1))
+        result, _, _ = judge(book, change, tmp_path)
+        assert result.returncode == 1 and "observed-shop.jsonl:2: " in result.stderr
     finally:
         server.close()
