@@ -118,6 +118,13 @@ struct counting {
     int sign;
 };
 
+/* What was counted since: all there is where the server has begun to count anew. */
+static void count(int64_t *sum, int sign, int64_t number)
+{
+    int64_t since = *sum + sign * number;
+    *sum = sign > 0 && since < 0 ? number : since;
+}
+
 static int take_counts(void *context, const char *const *columns, struct dbk_error *err)
 {
     const struct counting *counting = context;
@@ -132,11 +139,11 @@ static int take_counts(void *context, const char *const *columns, struct dbk_err
     if (rc < 0)
         return rc;
     if (counting->kind == DBK_HOT_TABLE) {
-        row->rows_read += counting->sign * one;
-        row->rows_written += counting->sign * other;
+        count(&row->rows_read, counting->sign, one);
+        count(&row->rows_written, counting->sign, other);
     } else {
-        row->time_us += counting->sign * one;
-        row->calls += counting->sign * other;
+        count(&row->time_us, counting->sign, one);
+        count(&row->calls, counting->sign, other);
     }
     return DBK_OK;
 }
@@ -176,6 +183,17 @@ static int count_all(struct dbk_connection *connection, struct dbk_hot *hot, con
                : dbk_ask(connection, times_sql, NULL, take_counts, &counting, err);
 }
 
+/* What the server counts no more has done nothing since. */
+static void leave_forgotten_out(struct dbk_hot *hot)
+{
+    for (size_t i = 0; i < hot->count; i++) {
+        int64_t *const sums[] = {&hot->rows[i].time_us, &hot->rows[i].calls,
+                                 &hot->rows[i].rows_read, &hot->rows[i].rows_written};
+        for (size_t j = 0; j < sizeof(sums) / sizeof(sums[0]); j++)
+            *sums[j] = *sums[j] < 0 ? 0 : *sums[j];
+    }
+}
+
 int dbk_hot_watch(struct dbk_connection *connection, struct dbk_os *os, int64_t window_us,
                   dbk_hot_progress_fn progress, void *context, struct dbk_hot *hot,
                   struct dbk_error *err)
@@ -193,5 +211,8 @@ int dbk_hot_watch(struct dbk_connection *connection, struct dbk_os *os, int64_t 
             rc = progress(context, (uint64_t)hot->window_us, (uint64_t)window_us);
         (void)nanosleep(&(struct timespec){.tv_nsec = PERIOD_MS * 1000000}, NULL);
     }
-    return rc < 0 ? rc : count_all(connection, hot, times_sql, 1, err);
+    if (rc == DBK_OK)
+        rc = count_all(connection, hot, times_sql, 1, err);
+    leave_forgotten_out(hot);
+    return rc;
 }

@@ -95,6 +95,24 @@ def test_who_waits_for_whom_is_told(shop, server, holds, wants):
     assert orders["calls"] >= 1 and (orders["time_ms"] >= 500) == holds.startswith("UPDATE")
 
 
+def test_counts_that_begin_anew_in_the_window_are_not_negative(shop, server):
+    server.sql("CREATE EXTENSION IF NOT EXISTS pg_stat_statements", "shop")
+    server.sql("SET ROLE shop_users; UPDATE people SET credit = 1; UPDATE people SET credit = 2; "
+               "SET ROLE shop_orders; SELECT count(*) FROM people",
+               "shop")
+    time.sleep(1.2)  # The statistics of tables are told with some delay.
+    hot = subprocess.Popen(shop.command("service", "hot", "--for", "2500 ms", "-o", "jsonl"),
+                           stdout=subprocess.PIPE, text=True, env=clean_environment())
+    time.sleep(1)
+    server.sql("SELECT pg_stat_statements_reset(); SELECT pg_stat_reset();"
+               "SET ROLE shop_users; UPDATE people SET credit = 3 WHERE id = 1", "shop")
+    rows = [json.loads(line) for line in hot.communicate(timeout=60)[0].splitlines()]
+    numbers = [row[key] for row in rows for key in ("time_ms", "calls", "rows_read", "rows_written")
+               if row.get(key) is not None]
+    assert numbers and min(numbers) >= 0, rows
+    assert 1 <= of(rows, "service", "shop_users")["calls"] <= 4
+
+
 def test_without_what_counts_time_it_says_how(shop):
     answer = shop.run("service", "hot", "--for", "100 ms")
     assert "CREATE EXTENSION pg_stat_statements" in answer.errors
