@@ -41,6 +41,8 @@ static const char *first_of(enum dbk_change_kind kind)
         [DBK_CHANGE_REPLACE_VIEW] = "compare the columns of both, and their types",
         [DBK_CHANGE_UPDATE_ROWS] = "look whether they take the new values",
         [DBK_CHANGE_DELETE_ROWS] = "look whether they do without the rows",
+        [DBK_CHANGE_REVOKE] = "take what needs it out of the contract, and `daybook service apply`",
+        [DBK_CHANGE_SEQUENCE] = "look which numbers rows get, and have",
         [DBK_CHANGE_RIGHTS] = "compare with `daybook service ls` who reads and writes it",
         [DBK_CHANGE_TRIGGER] = "look what it does to the rows that they write",
         [DBK_CHANGE_DROP_FUNCTION] = "have them stop calling it",
@@ -69,7 +71,9 @@ static int put(struct answer *answer, const struct dbk_impact_row *row)
         bool one_file =
             (other->file == NULL && row->file == NULL) ||
             (other->file != NULL && row->file != NULL && strcmp(other->file, row->file) == 0);
-        if (!one_file || strcmp(other->kind, row->kind) != 0 || strcmp(other->user, row->user) != 0)
+        bool contract = strcmp(row->kind, "service") == 0; /* Each is a user by itself. */
+        if (!one_file || strcmp(other->kind, row->kind) != 0 ||
+            strcmp(other->user, row->user) != 0 || (contract && other->line != row->line))
             continue;
         if (row->verdict > other->verdict)
             *other = *row;

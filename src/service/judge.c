@@ -179,14 +179,18 @@ static bool is_kept(const struct dbk_change *change, const char *column)
 static struct dbk_judgement of_remade(const struct dbk_change *change, const struct dbk_user *user,
                                       const struct facts *facts)
 {
+    bool doubtful = false;
     for (size_t i = 0; change->columns != NULL && i < user->uses.count; i++) {
         const struct dbk_use *use = &user->uses.items[i];
-        if (same(use->table, change->table) && *use->column != '\0' && *use->column != '?' &&
-            !same(use->column, "*") && !is_kept(change, use->column))
-            return use->flags & DBK_USE_POSSIBLE
-                       ? is(UNKNOWN, "a column that it names is not among the new ones")
-                       : is(BREAKS, "a column that it uses is not among the new ones");
+        if (!same(use->table, change->table) || *use->column == '\0' || *use->column == '?' ||
+            same(use->column, "*") || is_kept(change, use->column))
+            continue;
+        if ((use->flags & DBK_USE_POSSIBLE) == 0)
+            return is(BREAKS, "a column that it uses is not among the new ones");
+        doubtful = true;
     }
+    if (doubtful)
+        return is(UNKNOWN, "a column that it names is not among the new ones");
     return USED(facts->table) ? is(UNKNOWN, "types and constraints of both are not compared")
                               : not_a_user;
 }
@@ -207,9 +211,48 @@ static struct dbk_judgement of_rows(const struct dbk_change *change, const struc
     return USED(facts->column) ? is(SAFE, "it only writes the column") : not_a_user;
 }
 
-static struct dbk_judgement of_sql(const struct dbk_change *change, const struct dbk_user *user,
-                                   const struct facts *facts, bool sqlite)
+/* True when a table is its service's. */
+static bool owns(const struct dbk_impact_scope *scope, const struct dbk_user *user,
+                 const char *table)
 {
+    for (size_t i = 0; i < scope->service_count; i++) {
+        const struct dbk_service_definition *service = &scope->services[i];
+        if (strcmp(service->role, user->role) == 0 &&
+            dbk_capture_table(service->own, dbk_slice_of(table)) != NULL)
+            return true;
+    }
+    return false;
+}
+
+/* What its role may do no more. The book's own user has no role of a service. */
+static struct dbk_judgement of_revoke(const struct dbk_impact_scope *scope,
+                                      const struct dbk_change *change, const struct dbk_user *user,
+                                      const struct facts *facts)
+{
+    unsigned flags = facts->table | facts->star;
+    bool named = change->column_count == 0;
+    if (user->role == NULL || strcmp(user->role, change->new_name) != 0)
+        return not_a_user;
+    for (size_t i = 0; i < user->uses.count; i++) {
+        const struct dbk_use *use = &user->uses.items[i];
+        if (!same(use->table, change->table) || *use->column == '?')
+            continue;
+        flags |= use->flags & DBK_USE_READ;
+        named = named || is_kept(change, use->column) || same(use->column, "*");
+    }
+    flags |= flags & DBK_USE_POSITIONAL ? DBK_USE_INSERT : 0;
+    if ((flags & change->rights) == 0 || !named)
+        return not_a_user;
+    return change->column_count > 0 && owns(scope, user, change->table)
+               ? is(UNKNOWN, "it may have the right on the whole table")
+               : of_table(facts, "its role may not do it any more");
+}
+
+static struct dbk_judgement of_sql(const struct dbk_impact_scope *scope,
+                                   const struct dbk_change *change, const struct dbk_user *user,
+                                   const struct facts *facts)
+{
+    bool sqlite = dbk_target_dialect(scope->address) == DBK_DIALECT_SQLITE;
     switch (change->kind) {
     case DBK_CHANGE_DROP_TABLE:
         return of_table(facts, "it uses what is dropped or moved");
@@ -250,6 +293,12 @@ static struct dbk_judgement of_sql(const struct dbk_change *change, const struct
     case DBK_CHANGE_TRIGGER:
         return writes(facts) ? is(UNKNOWN, "what the trigger does to its rows is not known")
                              : not_a_user;
+    case DBK_CHANGE_REVOKE:
+        return of_revoke(scope, change, user, facts);
+    case DBK_CHANGE_SEQUENCE:
+        return facts->table & (DBK_USE_INSERT | DBK_USE_POSITIONAL)
+                   ? is(UNKNOWN, "its rows may get their numbers from it")
+                   : not_a_user;
     case DBK_CHANGE_UNKNOWN:
         return is(UNKNOWN, "what the statement changes cannot be told");
     case DBK_CHANGE_NONE:
@@ -291,6 +340,7 @@ static struct dbk_judgement of_capture(const struct dbk_change *change, const st
     case DBK_CHANGE_TRIGGER:
         return is(UNKNOWN, "it may be one of capture's own");
     case DBK_CHANGE_RIGHTS:
+    case DBK_CHANGE_REVOKE:
         return is(UNKNOWN, "whether capture still may read it is not known");
     case DBK_CHANGE_REPLACE_VIEW:
     case DBK_CHANGE_UNKNOWN:
@@ -306,6 +356,7 @@ static struct dbk_judgement of_capture(const struct dbk_change *change, const st
     case DBK_CHANGE_ADD_UNIQUE:
     case DBK_CHANGE_UPDATE_ROWS:
     case DBK_CHANGE_DELETE_ROWS:
+    case DBK_CHANGE_SEQUENCE:
     case DBK_CHANGE_DROP_FUNCTION:
     case DBK_CHANGE_REPLACE_FUNCTION:
     case DBK_CHANGE_CASCADE:
@@ -353,6 +404,8 @@ static struct dbk_judgement of_events(const struct dbk_change *change, const str
     case DBK_CHANGE_UPDATE_ROWS:
     case DBK_CHANGE_DELETE_ROWS:
     case DBK_CHANGE_RIGHTS:
+    case DBK_CHANGE_REVOKE:
+    case DBK_CHANGE_SEQUENCE:
     case DBK_CHANGE_TRIGGER:
     case DBK_CHANGE_DROP_FUNCTION:
     case DBK_CHANGE_REPLACE_FUNCTION:
@@ -403,29 +456,12 @@ static struct dbk_judgement judge_table(const struct dbk_impact_scope *scope,
     case DBK_USER_MODEL:
         return of_model(change);
     case DBK_USER_SQL:
-        return of_sql(change, user, &facts,
-                      dbk_target_dialect(scope->address) == DBK_DIALECT_SQLITE);
+        return of_sql(scope, change, user, &facts);
     }
     return not_a_user;
 }
 
-static bool owns(const struct dbk_impact_scope *scope, const char *table)
-{
-    for (size_t i = 0; i < scope->service_count; i++) {
-        const struct dbk_capture_service *own = scope->services[i].own;
-        if (own->database == NULL || strcmp(own->database, scope->database) != 0)
-            continue;
-        if (own->outbox.table != NULL && same(own->outbox.table, table))
-            return true;
-        for (size_t j = 0; j < own->table_count; j++) {
-            if (same(own->tables[j].name, table))
-                return true;
-        }
-    }
-    return false;
-}
-
-/* Things in the database that no service names: a view may stand on what is dropped. */
+/* A view or function of the database may stand on what is dropped; its text is not the book's. */
 static struct dbk_judgement of_cascade(const struct dbk_impact_scope *scope,
                                        const struct dbk_user *user)
 {
@@ -434,15 +470,27 @@ static struct dbk_judgement of_cascade(const struct dbk_impact_scope *scope,
         return not_a_user;
     for (size_t i = 0; user->way == DBK_USER_SQL && i < user->uses.count; i++) {
         const struct dbk_use *use = &user->uses.items[i];
-        if (*use->column == '\0' && (use->flags & DBK_USE_POSSIBLE) == 0 &&
-            !owns(scope, use->table))
-            return is(UNKNOWN, "it uses what no service names, and that may stand on it");
+        if ((use->flags & DBK_USE_POSSIBLE) == 0)
+            return is(UNKNOWN, "what it uses may be a view or function, and stand on it");
     }
     return not_a_user;
 }
 
-struct dbk_judgement dbk_judge(const struct dbk_impact_scope *scope,
-                               const struct dbk_change *change, const struct dbk_user *user)
+/* A function of the database may use whatever there is: its text is not the book's. */
+static bool calls_blindly(const struct dbk_impact_scope *scope, const struct dbk_user *user)
+{
+    if (user->way != DBK_USER_SQL || dbk_target_dialect(scope->address) != DBK_DIALECT_POSTGRES)
+        return false;
+    for (size_t i = 0; i < user->uses.count; i++) {
+        const struct dbk_use *use = &user->uses.items[i];
+        if (same(use->table, "()") && !dbk_sql_is_plain_function(dbk_slice_of(use->column)))
+            return true;
+    }
+    return false;
+}
+
+static struct dbk_judgement judge_uses(const struct dbk_impact_scope *scope,
+                                       const struct dbk_change *change, const struct dbk_user *user)
 {
     struct dbk_judgement worst = not_a_user;
     if (change->kind == DBK_CHANGE_NONE)
@@ -461,4 +509,16 @@ struct dbk_judgement dbk_judge(const struct dbk_impact_scope *scope,
             worst = one;
     }
     return worst;
+}
+
+struct dbk_judgement dbk_judge(const struct dbk_impact_scope *scope,
+                               const struct dbk_change *change, const struct dbk_user *user)
+{
+    struct dbk_judgement one = judge_uses(scope, change, user);
+    bool changes = change->kind != DBK_CHANGE_NONE && change->kind != DBK_CHANGE_ADD_INDEX;
+    bool functions =
+        change->kind == DBK_CHANGE_DROP_FUNCTION || change->kind == DBK_CHANGE_REPLACE_FUNCTION;
+    return !one.uses && changes && !functions && calls_blindly(scope, user)
+               ? is(UNKNOWN, "it calls a function of the database, which may use it")
+               : one;
 }

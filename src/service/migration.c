@@ -108,6 +108,10 @@ static int drop_one(struct dbk_migration_reading *reading, struct dbk_slice type
         dbk_slice_equal_text(type, "OBJECT_AGGREGATE"))
         return dbk_migration_put_simple(reading, DBK_CHANGE_DROP_FUNCTION, name, DBK_MIGRATION_NONE,
                                         "drops the function");
+    if (dbk_slice_equal_text(type, "OBJECT_SEQUENCE")) {
+        change.kind = DBK_CHANGE_SEQUENCE;
+        return dbk_migration_put(reading, &change, "drops the sequence %.*s", DBK_SLICE_ARGS(name));
+    }
     if (!dbk_slice_equal_text(type, "OBJECT_INDEX"))
         return dbk_migration_put_unknown(reading,
                                          DBK_SLICE_LITERAL("DROP of another kind of thing"));
@@ -240,6 +244,14 @@ static int read_function(struct dbk_migration_reading *reading, const struct dbk
         replace ? "replaces the function" : "makes the function");
 }
 
+static int read_sequence(struct dbk_migration_reading *reading, const struct dbk_json_node *node)
+{
+    struct dbk_change change = {
+        .kind = DBK_CHANGE_SEQUENCE, .table = "", .column = "", .new_name = ""};
+    struct dbk_slice name = dbk_migration_table(node, "sequence");
+    return dbk_migration_put(reading, &change, "changes the sequence %.*s", DBK_SLICE_ARGS(name));
+}
+
 static int read_move(struct dbk_migration_reading *reading, const struct dbk_json_node *node)
 {
     struct dbk_slice type = dbk_service_text(node, "objectType");
@@ -248,6 +260,77 @@ static int read_move(struct dbk_migration_reading *reading, const struct dbk_jso
                                         dbk_migration_table(node, "relation"), DBK_MIGRATION_NONE,
                                         "moves into another schema");
     return dbk_migration_put_unknown(reading, DBK_SLICE_LITERAL("ALTER … SET SCHEMA"));
+}
+
+/* One privilege; its columns are added to those of the change, or it is of the whole table. */
+static int add_right(struct dbk_migration_reading *reading, const struct dbk_json_node *privilege,
+                     struct dbk_change *change, bool *whole)
+{
+    static const struct {
+        const char *name;
+        unsigned rights;
+    } known[] = {{"select", DBK_USE_READ},
+                 {"insert", DBK_USE_INSERT},
+                 {"update", DBK_USE_UPDATE},
+                 {"delete", DBK_USE_DELETE}};
+    const struct dbk_json_node *columns = dbk_migration_list(privilege, "cols");
+    const struct dbk_json_node *one = columns == NULL ? NULL : dbk_json_first(columns);
+    struct dbk_slice name = dbk_service_text(privilege, "priv_name");
+    size_t count = change->column_count + (columns == NULL ? 0 : columns->count);
+    const char **names = dbk_arena_alloc_zero(reading->migration->arena, count + 1, sizeof(*names));
+    if (names == NULL)
+        return dbk_migration_no_memory(reading);
+    for (size_t i = 0; i < change->column_count; i++)
+        names[i] = change->columns[i];
+    for (size_t i = change->column_count; i < count; i++, one = dbk_json_sibling(one)) {
+        names[i] = dbk_arena_copy(reading->migration->arena, dbk_service_string(one)).data;
+        if (names[i] == NULL)
+            return dbk_migration_no_memory(reading);
+    }
+    change->columns = names;
+    change->column_count = count;
+    *whole = *whole || columns == NULL;
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        change->rights |=
+            name.size == 0 || dbk_service_is_name(name, known[i].name) ? known[i].rights : 0;
+    return DBK_OK;
+}
+
+/* Rights on a table, of each role. */
+static int revoke(struct dbk_migration_reading *reading, const struct dbk_json_node *node,
+                  struct dbk_slice table)
+{
+    const struct dbk_json_node *privileges = dbk_migration_list(node, "privileges");
+    const struct dbk_json_node *roles = dbk_migration_list(node, "grantees");
+    const struct dbk_json_node *one = privileges == NULL ? NULL : dbk_json_first(privileges);
+    struct dbk_change change;
+    bool whole = privileges == NULL;
+    int rc = dbk_migration_begin(reading, DBK_CHANGE_REVOKE, table, DBK_MIGRATION_NONE, &change);
+    if (rc <= 0)
+        return rc;
+    rc = DBK_OK;
+    change.rights =
+        privileges == NULL ? DBK_USE_READ | DBK_USE_INSERT | DBK_USE_UPDATE | DBK_USE_DELETE : 0;
+    for (uint32_t i = 0; rc == DBK_OK && one != NULL && i < privileges->count;
+         i++, one = dbk_json_sibling(one))
+        rc = add_right(reading, dbk_json_member(one, "AccessPriv"), &change, &whole);
+    if (whole)
+        change.column_count = 0;
+    one = roles == NULL ? NULL : dbk_json_first(roles);
+    for (uint32_t i = 0; rc == DBK_OK && one != NULL && i < roles->count;
+         i++, one = dbk_json_sibling(one)) {
+        struct dbk_slice role = dbk_service_text(dbk_json_member(one, "RoleSpec"), "rolename");
+        if (role.size == 0) /* PUBLIC, CURRENT_USER: whoever it is. */
+            change.kind = DBK_CHANGE_RIGHTS;
+        else
+            change.kind = DBK_CHANGE_REVOKE;
+        change.new_name = dbk_arena_copy(reading->migration->arena, role).data;
+        if (change.new_name == NULL)
+            return dbk_migration_no_memory(reading);
+        rc = dbk_migration_put(reading, &change, "takes rights on %s from %s", change.table,
+                               role.size == 0 ? "whoever has them so" : change.new_name);
+    }
+    return rc;
 }
 
 static int read_grant(struct dbk_migration_reading *reading, const struct dbk_json_node *node)
@@ -261,8 +344,7 @@ static int read_grant(struct dbk_migration_reading *reading, const struct dbk_js
     for (uint32_t i = 0; rc == DBK_OK && one != NULL && i < list->count;
          i++, one = dbk_json_sibling(one)) {
         struct dbk_slice table = dbk_migration_table(one, "RangeVar");
-        rc = table.size > 0 ? dbk_migration_put_simple(reading, DBK_CHANGE_RIGHTS, table,
-                                                       DBK_MIGRATION_NONE, "takes rights on")
+        rc = table.size > 0 ? revoke(reading, node, table)
                             : dbk_migration_put_unknown(reading, DBK_SLICE_LITERAL("REVOKE"));
     }
     return list == NULL && rc == DBK_OK
@@ -321,6 +403,7 @@ static int read_statement(struct dbk_migration_reading *reading, const struct db
         {"CreatePolicyStmt", read_policy},
         {"CreateFunctionStmt", read_function},
         {"AlterObjectSchemaStmt", read_move},
+        {"AlterSeqStmt", read_sequence},
         {"GrantStmt", read_grant},
         {"VariableSetStmt", read_set},
         {"TruncateStmt", read_truncate},

@@ -41,6 +41,8 @@ enum dbk_change_kind {
     DBK_CHANGE_UPDATE_ROWS, /* of a column */
     DBK_CHANGE_DELETE_ROWS,
     DBK_CHANGE_RIGHTS,
+    DBK_CHANGE_REVOKE, /* from the role new_name, of the columns; their count 0: of all */
+    DBK_CHANGE_SEQUENCE,
     DBK_CHANGE_TRIGGER,
     DBK_CHANGE_DROP_FUNCTION,
     DBK_CHANGE_REPLACE_FUNCTION,
@@ -57,7 +59,8 @@ struct dbk_change {
     const char *new_name;       /* "": there is none */
     const char *const *columns; /* of what is made anew; NULL: not known */
     size_t column_count;
-    unsigned line; /* of its statement */
+    unsigned rights; /* that are taken: DBK_USE_READ, …_INSERT, …_UPDATE, …_DELETE */
+    unsigned line;   /* of its statement */
     unsigned place;
     char text[200]; /* "drops the column people.email" */
 };

@@ -52,6 +52,7 @@ static int add_contracts(const struct dbk_service_definition *reader, struct dbk
                                                               .name = reader->own->name,
                                                               .file = reader->own->file,
                                                               .line = contract->line,
+                                                              .role = reader->role,
                                                               .version = contract->version});
         rc = use(user, contract->table, "", DBK_USE_READ);
         for (size_t j = 0; rc == DBK_OK && j < contract->column_count; j++)
@@ -523,6 +524,61 @@ static int add_handlers(const struct dbk_impact_scope *scope,
     return rc;
 }
 
+/* A command over one service alone is done as that, where it has a login. */
+static void set_role(const struct dbk_impact_scope *scope,
+                     const struct dbk_service_command *command, struct dbk_user *user)
+{
+    for (size_t i = 0; i < scope->service_count; i++) {
+        const struct dbk_service_definition *service = &scope->services[i];
+        if (service->own == command->service && service->login != NULL && command->other_count == 0)
+            user->role = service->role;
+    }
+}
+
+/* ---- Columns that the book knows ---- */
+
+static bool is_among(const char *column, const char *const *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (dbk_service_is_name(dbk_slice_of(column), names[i]))
+            return true;
+    }
+    return false;
+}
+
+/* True when some service says that a table has a column. */
+static bool is_known(const struct dbk_impact_scope *scope, const struct dbk_use *use)
+{
+    for (size_t i = 0; i < scope->service_count; i++) {
+        const struct dbk_service_definition *service = &scope->services[i];
+        for (size_t j = 0; is_here(scope, service->own->database) && j < service->own->table_count;
+             j++) {
+            if (dbk_service_is_name(dbk_slice_of(use->table), service->own->tables[j].name) &&
+                is_among(use->column, service->tables[j].public, service->tables[j].public_count))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* A name without its table, of tables of one level, is the column that is known to be there: where
+   a second one had it, it would be an error. */
+static void settle_names(const struct dbk_impact_scope *scope, struct dbk_uses *uses)
+{
+    for (size_t i = 0; i < uses->count; i++) {
+        struct dbk_use *use = &uses->items[i];
+        if ((use->flags & DBK_USE_POSSIBLE) == 0 || !is_known(scope, use))
+            continue;
+        for (size_t j = 0; j < uses->count; j++) {
+            const struct dbk_use *would = &uses->items[j];
+            if (*would->column == '?' && (would->flags & DBK_USE_POSSIBLE) == 0 &&
+                dbk_service_is_name(dbk_slice_of(would->table), use->table) &&
+                dbk_service_is_name(dbk_slice_of(would->column + 1), use->column))
+                use->flags &= ~(unsigned)DBK_USE_POSSIBLE;
+        }
+    }
+}
+
 static int collect(const struct dbk_impact_scope *scope, struct dbk_users *users,
                    struct dbk_error *err)
 {
@@ -541,6 +597,8 @@ static int collect(const struct dbk_impact_scope *scope, struct dbk_users *users
                                                         .line = statement->line,
                                                         .sql = statement->sql},
                               users, err);
+            if (rc == DBK_OK && is_here(scope, command->service->database))
+                set_role(scope, command, &users->items[users->count - 1]);
             if (rc == DBK_OK && is_here(scope, command->service->database) &&
                 add_sagas(scope, command, &users->items[users->count - 1], users) < 0)
                 rc = no_memory(err);
@@ -570,5 +628,9 @@ int dbk_users_collect(const struct dbk_impact_scope *scope, struct dbk_users *us
                       struct dbk_error *err)
 {
     int rc = collect(scope, users, err);
+    for (size_t i = 0; rc == DBK_OK && i < users->count; i++) {
+        if (users->items[i].way == DBK_USER_SQL && users->items[i].file != NULL)
+            settle_names(scope, &users->items[i].uses);
+    }
     return rc < 0 || dbk_users_date(scope, users) == DBK_OK ? rc : no_memory(err);
 }

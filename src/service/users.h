@@ -25,6 +25,7 @@ struct dbk_user {
     const char *file;
     unsigned line;
     uint64_t version;      /* as a row's */
+    const char *role;      /* of its service; NULL: it is done as the book's user, or not known */
     struct dbk_slice seen; /* the statement, of one that a server has seen */
     uint64_t fingerprint;  /* of its text (dbk_observed_fingerprint); 0: it has none */
     int64_t after_us;      /* as a row's */

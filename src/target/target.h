@@ -269,6 +269,9 @@ struct dbk_sql_token dbk_sql_next(struct dbk_slice sql, size_t offset);
 bool dbk_sql_name_is(struct dbk_slice token, struct dbk_slice name);
 /* True when the SQL has a name that means this one anywhere: more than it reads, never less. */
 bool dbk_sql_names(struct dbk_slice sql, const char *name);
+/* True when PostgreSQL itself has functions of that name, none of which reaches anything but what it
+   is given, the clock and chance. */
+bool dbk_sql_is_plain_function(struct dbk_slice name);
 /* The next whole statement from an offset (CREATE TRIGGER … BEGIN … END is one), without its
    semicolon; empty at the end. offset_out: behind it. */
 struct dbk_slice dbk_sql_statement(struct dbk_slice sql, size_t offset, size_t *offset_out);

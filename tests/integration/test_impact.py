@@ -86,7 +86,9 @@ CASES = {
         {"AddPerson", "ShowPerson", "PlaceOrder", "CancelOrder"}, set(), set()),
     "drop a table of nobody": ("DROP TABLE basket", set(), set(), set()),
     "drop with what stands on it": (
-        "DROP TABLE basket CASCADE", set(), {"totals/handler", "GetTotals"}, set()),
+        "DROP TABLE basket CASCADE", set(), CONTRACT | {
+            "AddPerson", "NotePerson", "ShowPerson", "PlaceOrder", "CancelOrder", "totals/handler",
+            "GetTotals"}, set()),
     "rename a table": (
         "ALTER TABLE orders RENAME TO purchases", {"mail", "PlaceOrder", "CancelOrder"}, set(),
         set()),
@@ -180,7 +182,9 @@ CASES = {
         "WITH gone AS (DELETE FROM orders RETURNING id) SELECT count(*) FROM gone", set(),
         {"mail", "PlaceOrder", "CancelOrder"}, set()),
     "take rights": (
-        "REVOKE SELECT ON orders FROM mail", set(), {"mail", "PlaceOrder", "CancelOrder"}, set()),
+        "REVOKE SELECT ON orders FROM mail", {"mail"}, set(), set()),
+    "take rights of everybody": (
+        "REVOKE SELECT ON orders FROM PUBLIC", set(), {"mail", "PlaceOrder", "CancelOrder"}, set()),
     "add a trigger": (
         "CREATE TRIGGER t BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION f()", set(),
         {"PlaceOrder", "CancelOrder"}, set()),
