@@ -156,6 +156,7 @@ struct dbk_rows_options {
     const struct dbk_value *values; /* for ?1 … ?n */
     size_t value_count;
     int64_t limit_us; /* ends it with DBK_ETIMEOUT; 0: none */
+    bool named;       /* it is a file of the book: else a server's functions are few */
     /* Every model and view the SQL names must first have got to this position. */
     uint64_t after;
     int64_t timeout_us; /* how long to wait for that; 0: looks only */

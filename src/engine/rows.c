@@ -372,7 +372,9 @@ int dbk_engine_rows(struct dbk_engine *engine, const struct dbk_rows_options *op
     if (rc == DBK_OK) {
         if (dbk_connection_dialect(rows->connection) == DBK_DIALECT_SQLITE)
             dbk_connection_limit_us(rows->connection, options->limit_us);
-        dbk_connection_guard(rows->connection, DBK_GUARD_QUERY);
+        bool postgres = dbk_connection_dialect(rows->connection) == DBK_DIALECT_POSTGRES;
+        dbk_connection_guard(rows->connection,
+                             postgres && !options->named ? DBK_GUARD_SENT : DBK_GUARD_QUERY);
         struct dbk_error failure = {0};
         rc = dbk_statement_open(rows->connection, rows->sql, &rows->statement, NULL, &failure);
         if (rc < 0)
@@ -571,6 +573,7 @@ int dbk_engine_query(struct dbk_engine *engine, const char *name,
                                  .values = values,
                                  .value_count = count,
                                  .limit_us = QUERY_LIMIT_US,
+                                 .named = true,
                                  .after = after,
                                  .timeout_us = timeout_us},
                              rows_out, err);

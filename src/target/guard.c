@@ -18,9 +18,10 @@ static bool is_any(const char *name, const char *const *names)
 }
 
 static const char *const who[] = {
-    [DBK_GUARD_NONE] = "a statement",  [DBK_GUARD_HANDLER] = "a handler",
-    [DBK_GUARD_SCHEMA] = "a schema",   [DBK_GUARD_QUERY] = "a query",
-    [DBK_GUARD_COMMAND] = "a command", [DBK_GUARD_PURGE] = "a purge",
+    [DBK_GUARD_NONE] = "a statement", [DBK_GUARD_HANDLER] = "a handler",
+    [DBK_GUARD_SCHEMA] = "a schema",  [DBK_GUARD_QUERY] = "a query",
+    [DBK_GUARD_SENT] = "a query",     [DBK_GUARD_COMMAND] = "a command",
+    [DBK_GUARD_PURGE] = "a purge",
 };
 
 static int deny(struct dbk_sqlite *connection, const char *what)

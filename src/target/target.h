@@ -130,12 +130,15 @@ int dbk_connection_settle(struct dbk_connection *connection, bool constraints,
  * `command` is a handler that runs once, in a service's own database: it has the clock,
  * chance and sequences, and its tables' triggers may keep a journal.
  * `purge` is a handler that forgets: it may change many of MongoDB's documents.
+ * `sent` is a query that is no file of the book: on a server it may call no functions but those
+ * that dbk_sql_is_plain_function knows, also where one looks like a column.
  */
 enum dbk_guard {
     DBK_GUARD_NONE,
     DBK_GUARD_HANDLER,
     DBK_GUARD_SCHEMA,
     DBK_GUARD_QUERY,
+    DBK_GUARD_SENT,
     DBK_GUARD_COMMAND,
     DBK_GUARD_PURGE,
 };
@@ -269,8 +272,8 @@ struct dbk_sql_token dbk_sql_next(struct dbk_slice sql, size_t offset);
 bool dbk_sql_name_is(struct dbk_slice token, struct dbk_slice name);
 /* True when the SQL has a name that means this one anywhere: more than it reads, never less. */
 bool dbk_sql_names(struct dbk_slice sql, const char *name);
-/* True when PostgreSQL itself has functions of that name, none of which reaches anything but what it
-   is given, the clock and chance. */
+/* True when PostgreSQL itself has functions of that name, none of which reaches anything but what
+   it is given, the clock and chance. */
 bool dbk_sql_is_plain_function(struct dbk_slice name);
 /* The next whole statement from an offset (CREATE TRIGGER … BEGIN … END is one), without its
    semicolon; empty at the end. offset_out: behind it. */

@@ -487,6 +487,66 @@ def test_a_long_sum_is_no_danger(book):
     assert "deep" in said.text + said.errors or "levels" in said.text + said.errors, said
 
 
+EXTENSIONS = ("dblink", "adminpack", "tablefunc", "xml2", "pageinspect", "lo", "file_fdw",
+              "pg_trgm", "pgcrypto", "citext", "fuzzystrmatch")
+# Functions that change something, read files, settings or the catalog, run other texts of SQL, or
+# wait; and all that are not the server's, but those of a name that it has itself.
+DOORS = """SELECT DISTINCT proname, pronamespace <> 'pg_catalog'::regnamespace FROM pg_proc WHERE
+ (pronamespace <> 'pg_catalog'::regnamespace AND proname NOT IN (SELECT proname FROM pg_proc WHERE
+ pronamespace = 'pg_catalog'::regnamespace)) OR (pronamespace = 'pg_catalog'::regnamespace AND
+ provolatile = 'v' AND proname NOT IN ('random',
+ 'gen_random_uuid', 'clock_timestamp', 'timeofday')) OR proname ~
+ '^(pg_.*file|pg_ls|lo_|pg_sleep|pg_logical|pg_get_|query_to|table_to|database_to|schema_to)'
+ OR proname ~ '^cursor_to' OR proname IN ('current_setting', 'ts_stat', 'ts_rewrite', 'loread',
+ 'has_table_privilege')
+ ORDER BY 1"""
+
+
+def test_no_function_that_reaches_out_is_called(book, postgres, database):
+    """By a call, or as if it were a column; extensions' functions, too. All that there are."""
+    for extension in EXTENSIONS:
+        postgres.sql(f"CREATE EXTENSION {extension}", database)
+    postgres.sql("CREATE FUNCTION public.spill(text) RETURNS text LANGUAGE sql AS "
+                 "'SELECT pg_read_file($1)'; CREATE FUNCTION public.lower(int) RETURNS text "
+                 "LANGUAGE sql AS 'SELECT pg_read_file(''PG_VERSION'')';"
+                 "CREATE OPERATOR public.@@@ (RIGHTARG = text, FUNCTION = public.spill);"
+                 "CREATE TABLE people (id int, name text, size text); "
+                 "INSERT INTO people VALUES (1, 'A', 'b')", database)
+    doors = postgres.sql(DOORS, database)
+    assert len(doors) > 400 and ["dblink", "t"] in doors and ["pg_read_file", "f"] in doors
+    one = {row[0] for row in postgres.sql(
+        "SELECT DISTINCT proname FROM pg_proc WHERE pronargs >= 1 AND pronargs - pronargdefaults "
+        "<= 1", database)}
+    server = Server(book)
+
+    def ask(text):
+        return server.post("/sql", {"sql": text, "database": "people"})
+    try:
+        assert ask("SELECT p.name, lower(p.name) AS l, count(*) OVER () AS n, p.size FROM people p "
+                   "WHERE now() IS NOT NULL").json["rows"] == [
+                       {"name": "A", "l": "a", "n": 1, "size": "b"}]
+        for index, (name, _) in enumerate(doors):
+            quoted = '"' + name.replace('"', '""') + '"'
+            called = (f"SELECT {quoted}()", f"SELECT * FROM {quoted}('x')")
+            looked = (f"SELECT ('x'::text).{quoted}", f"SELECT p.{quoted} FROM people p",
+                      f"SELECT (p.name).{quoted} FROM people p")
+            for text in [called[index % 2], *([looked[index % 3]] if name in one else [])]:
+                answer = ask(text)
+                assert answer.status == 403 and "may not" in answer.text, (text, answer)
+        for text in ("SELECT public.lower(1)", "SELECT OPERATOR(public.@@@) 'PG_VERSION'::text",
+                     "SELECT 1 ORDER BY 'a' USING OPERATOR(public.@@@)",
+                     "SELECT * FROM dblink('', 'SELECT 1') AS t(a int)",
+                     "SELECT * FROM crosstab('SELECT 1, 2, 3') AS t(a int, b int)"):
+            assert ask(text).status == 403, text
+        # A column is named without its table where a function has its name.
+        postgres.sql("ALTER TABLE people RENAME COLUMN name TO soundex", database)
+        refused = ask("SELECT p.soundex FROM people p")
+        assert refused.status == 403 and "without its table" in refused.text
+        assert ask("SELECT soundex FROM people p").json["rows"] == [{"soundex": "A"}]
+    finally:
+        server.stop()
+
+
 def test_reading_only(book, postgres, database):
     book.run("append", "account-a", "AccountOpened", '{"id":"a"}')
     book.run("sql", "delete from totals", "--database", "people", status=5)

@@ -383,6 +383,7 @@ static enum dbk_mongodb_use use_of(struct dbk_mongodb_statement *statement, cons
         return DBK_MONGODB_COMMAND;
     case DBK_GUARD_NONE:
     case DBK_GUARD_QUERY:
+    case DBK_GUARD_SENT:
         break;
     }
     return DBK_MONGODB_QUERY;

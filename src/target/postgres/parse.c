@@ -10,15 +10,17 @@
 
 struct walk {
     enum dbk_guard guard;
-    bool changes; /* met something that changes rows */
+    struct dbk_buf *fields; /* names that may be columns or functions; NULL: nobody asks */
+    bool changes;           /* met something that changes rows */
     int offset;
     struct dbk_error *err;
 };
 
 static const char *const who[] = {
-    [DBK_GUARD_NONE] = "a statement",  [DBK_GUARD_HANDLER] = "a handler",
-    [DBK_GUARD_SCHEMA] = "a schema",   [DBK_GUARD_QUERY] = "a query",
-    [DBK_GUARD_COMMAND] = "a command", [DBK_GUARD_PURGE] = "a purge",
+    [DBK_GUARD_NONE] = "a statement", [DBK_GUARD_HANDLER] = "a handler",
+    [DBK_GUARD_SCHEMA] = "a schema",  [DBK_GUARD_QUERY] = "a query",
+    [DBK_GUARD_SENT] = "a query",     [DBK_GUARD_COMMAND] = "a command",
+    [DBK_GUARD_PURGE] = "a purge",
 };
 
 void dbk_postgres_parameters(struct dbk_slice sql, struct dbk_buf *out)
@@ -37,10 +39,15 @@ void dbk_postgres_parameters(struct dbk_slice sql, struct dbk_buf *out)
     }
 }
 
+static bool is_query(const struct walk *walk)
+{
+    return walk->guard == DBK_GUARD_QUERY || walk->guard == DBK_GUARD_SENT;
+}
+
 /* What runs once, or changes nothing, has the clock and chance. */
 static bool has_clock(const struct walk *walk)
 {
-    return walk->guard == DBK_GUARD_QUERY || walk->guard == DBK_GUARD_COMMAND;
+    return is_query(walk) || walk->guard == DBK_GUARD_COMMAND;
 }
 
 static int deny(struct walk *walk, const struct dbk_json_node *node, const char *what)
@@ -89,6 +96,15 @@ static struct dbk_slice last_name(const struct dbk_json_node *parts)
     return name;
 }
 
+/* True when a name has no schema, or that of the server. */
+static bool is_servers(const struct dbk_json_node *parts)
+{
+    return parts != NULL && parts->kind == DBK_JSON_ARRAY &&
+           (parts->count == 1 ||
+            (parts->count == 2 &&
+             dbk_slice_equal_text(text_of(dbk_json_first(parts)), "pg_catalog")));
+}
+
 static int check_function(struct walk *walk, const struct dbk_json_node *call)
 {
     static const char *const clock[] = {
@@ -105,9 +121,16 @@ static int check_function(struct walk *walk, const struct dbk_json_node *call)
                                         "cursor_to_", "ts_stat",
                                         "ts_rewrite", NULL};
     static const char *const generated[] = {"uuid_generate", NULL};
-    struct dbk_slice name = last_name(dbk_json_member(call, "funcname"));
+    const struct dbk_json_node *parts = dbk_json_member(call, "funcname");
+    struct dbk_slice name = last_name(parts);
     if (begins_with_any(name, reach) && !dbk_slice_equal_text(name, "pg_typeof"))
         return deny(walk, call, "reach out of its tables by the server's own functions");
+    /* Whoever sends it has the rights of the book's user: what an extension, or somebody who may
+       make functions, has put there is not for them. */
+    if (walk->guard == DBK_GUARD_SENT && (!dbk_sql_is_plain_function(name) || !is_servers(parts)))
+        return deny(walk, call,
+                    "call a function that is not one of PostgreSQL's own, or reaches out of its "
+                    "tables: a file in queries/ may call others");
     if (has_clock(walk))
         return DBK_OK;
     if (is_any(name, clock))
@@ -132,7 +155,13 @@ static int check_fields(struct walk *walk, const struct dbk_json_node *node, con
         return DBK_OK;
     const struct dbk_json_node *field = dbk_json_first(fields);
     for (uint32_t i = 0; i < fields->count; i++, field = dbk_json_sibling(field)) {
-        if (i >= first && begins_with_any(text_of(field), reach))
+        struct dbk_slice name = text_of(field);
+        if (i >= first && name.size > 0 && walk->fields != NULL &&
+            !dbk_sql_is_plain_function(name)) {
+            dbk_buf_append(walk->fields, name);
+            dbk_buf_append_char(walk->fields, '\0');
+        }
+        if (i >= first && begins_with_any(name, reach))
             return deny(walk, node, "reach out of its tables by the server's own functions");
     }
     return DBK_OK;
@@ -176,7 +205,7 @@ static int check_table(struct walk *walk, const struct dbk_json_node *table)
        passwords and all that others do. */
     if (walk->guard != DBK_GUARD_COMMAND && is_catalog(name->text, schema))
         return deny(walk, table, "read the server's own tables");
-    if (walk->guard == DBK_GUARD_QUERY)
+    if (is_query(walk))
         return DBK_OK;
     if (name->text.size >= 8 && strncasecmp(name->text.data, "_daybook", 8) == 0)
         return deny(walk, table, "use the book's own tables");
@@ -213,6 +242,16 @@ static int check_constraint(struct walk *walk, const struct dbk_json_node *const
 }
 
 /* A node of the tree is the one member of an object, named by its kind. */
+/* OPERATOR(schema.+) is whatever somebody has made there. */
+static int check_operator(struct walk *walk, const struct dbk_json_node *expression,
+                          const char *key)
+{
+    const struct dbk_json_node *parts = dbk_json_member(expression, key);
+    return walk->guard != DBK_GUARD_SENT || parts == NULL || is_servers(parts)
+               ? DBK_OK
+               : deny(walk, expression, "use an operator of a schema that is not the server's");
+}
+
 static int check_node(struct walk *walk, const struct dbk_json_node *node)
 {
     struct dbk_slice kind = node->key;
@@ -222,6 +261,12 @@ static int check_node(struct walk *walk, const struct dbk_json_node *node)
         return check_fields(walk, node, "fields", 1);
     if (dbk_slice_equal_text(kind, "A_Indirection"))
         return check_fields(walk, node, "indirection", 0);
+    if (dbk_slice_equal_text(kind, "A_Expr"))
+        return check_operator(walk, node, "name");
+    if (dbk_slice_equal_text(kind, "SubLink"))
+        return check_operator(walk, node, "operName");
+    if (dbk_slice_equal_text(kind, "SortBy"))
+        return check_operator(walk, node, "useOp");
     if (dbk_slice_equal_text(kind, "TypeCast"))
         return check_cast(walk, node);
     if (dbk_slice_equal_text(kind, "SQLValueFunction") && !has_clock(walk))
@@ -271,6 +316,7 @@ static int check_kind(struct walk *walk, const struct dbk_json_node *statement)
                    ? DBK_OK
                    : deny(walk, statement, "do more than create tables, indexes and views");
     case DBK_GUARD_QUERY:
+    case DBK_GUARD_SENT:
         return dbk_slice_equal_text(statement->key, "SelectStmt")
                    ? DBK_OK
                    : deny(walk, statement, "change anything");
@@ -339,7 +385,7 @@ static int check_statements(void *context, const struct dbk_json_node *statement
     int rc = check_kind(walk, statement);
     if (rc == DBK_OK)
         rc = check_tree(walk, holder);
-    if (rc == DBK_OK && walk->changes && walk->guard == DBK_GUARD_QUERY)
+    if (rc == DBK_OK && walk->changes && is_query(walk))
         rc = deny(walk, statement, "change anything");
     /* What has no guard is looked at for its kind alone. */
     for (uint32_t i = 0; rc == DBK_OK && i < holder->next; i++) {
@@ -368,9 +414,9 @@ static bool is_select(struct dbk_slice sql)
 }
 
 int dbk_postgres_check(struct dbk_slice sql, enum dbk_guard guard, enum dbk_postgres_kind *kind_out,
-                       int *offset_out, struct dbk_error *err)
+                       struct dbk_buf *fields, int *offset_out, struct dbk_error *err)
 {
-    struct walk walk = {.guard = guard, .offset = -1, .err = err};
+    struct walk walk = {.guard = guard, .fields = fields, .offset = -1, .err = err};
     struct dbk_buf text;
     *offset_out = -1;
     dbk_buf_init(&text, DBK_POSTGRES_SQL_SIZE_MAX + 1);
@@ -384,6 +430,8 @@ int dbk_postgres_check(struct dbk_slice sql, enum dbk_guard guard, enum dbk_post
         rc = parse(text.data, check_statements, &walk, &walk.offset, err);
     dbk_buf_release(&text);
     *offset_out = walk.offset;
+    if (rc == DBK_OK && fields != NULL && fields->rc < 0)
+        rc = dbk_error_set(err, fields->rc, "out of memory parsing SQL");
     if (rc == DBK_OK && kind_out != NULL)
         *kind_out = !is_select(sql) ? DBK_POSTGRES_OTHER
                     : walk.changes  ? DBK_POSTGRES_CHANGE

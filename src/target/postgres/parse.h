@@ -27,12 +27,15 @@ void dbk_postgres_parameters(struct dbk_slice sql, struct dbk_buf *out);
 /*
  * Parses one statement whose parameters are ?n, and checks what the guard allows.
  * kind_out    may be NULL
+ * fields      gets each name behind a dot that may be a column, or a function that is called so, with
+ *             a NUL behind it, but those of plain functions; NULL: nobody asks
  * offset_out  the byte where it is wrong, or -1
  *
  * DBK_EINVAL  it does not parse; DBK_EDENIED: the guard; DBK_ELIMIT: the bounds; DBK_ENOMEM
  */
 int dbk_postgres_check(struct dbk_slice sql, enum dbk_guard guard, enum dbk_postgres_kind *kind_out,
-                       int *offset_out, struct dbk_error *err) DBK_MUST_CHECK;
+                       struct dbk_buf *fields, int *offset_out,
+                       struct dbk_error *err) DBK_MUST_CHECK;
 /* target/target.h's dbk_target_objects. */
 int dbk_postgres_objects(struct dbk_slice schema, dbk_object_fn each, void *context,
                          struct dbk_error *err) DBK_MUST_CHECK;

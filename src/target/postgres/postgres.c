@@ -163,7 +163,7 @@ static bool in_transaction(struct dbk_connection *connection)
 
 static int check(struct dbk_slice sql, enum dbk_guard guard, int *offset_out, struct dbk_error *err)
 {
-    return dbk_postgres_check(sql, guard, NULL, offset_out, err);
+    return dbk_postgres_check(sql, guard, NULL, NULL, offset_out, err);
 }
 
 __attribute__((visibility("default"))) const struct dbk_driver dbk_driver = {

@@ -126,12 +126,66 @@ static int prepare(struct statement *statement, const char *text, int *offset_ou
     return rc < 0 ? rc : describe(statement, err);
 }
 
+/* Appends names, each with a NUL behind it, as an array. */
+static void put_array(struct dbk_buf *out, struct dbk_slice names)
+{
+    dbk_buf_append_char(out, '{');
+    for (size_t at = 0; at < names.size;) {
+        struct dbk_slice name = dbk_slice_of(names.data + at);
+        dbk_buf_append_text(out, at > 0 ? ",\"" : "\"");
+        for (size_t i = 0; i < name.size; i++) {
+            if (name.data[i] == '"' || name.data[i] == '\\')
+                dbk_buf_append_char(out, '\\');
+            dbk_buf_append_char(out, name.data[i]);
+        }
+        dbk_buf_append_char(out, '"');
+        at += name.size + 1;
+    }
+    dbk_buf_append_text(out, "}");
+    dbk_buf_append_char(out, '\0');
+}
+
+/* `row.name` is a call of a function of one argument where the row has no such column: names of
+   functions are refused, whatever the row has. */
+static int check_fields(struct dbk_pq_session *session, struct dbk_slice names,
+                        struct dbk_error *err)
+{
+    static const char sql[] =
+        "SELECT min(proname::pg_catalog.text) FROM pg_catalog.pg_proc WHERE proname "
+        "OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.name[]) AND pronargs OPERATOR(pg_catalog.>=) 1 "
+        "AND pronargs OPERATOR(pg_catalog.-) pronargdefaults OPERATOR(pg_catalog.<=) 1";
+    struct dbk_buf text;
+    if (names.size == 0)
+        return DBK_OK;
+    dbk_buf_init(&text, MESSAGE_SIZE_MAX);
+    put_array(&text, names);
+    int rc = text.rc < 0 ? dbk_error_set(err, text.rc, "out of memory preparing a statement")
+                         : dbk_pq_leave_pipeline(session, err);
+    const char *const values[] = {text.data};
+    PGresult *result = rc < 0
+                           ? NULL
+                           : dbk_pq_finish(session, PQsendQueryParams(session->server, sql, 1, NULL,
+                                                                      values, NULL, NULL, 0));
+    if (rc == DBK_OK && !dbk_pq_is_good(result))
+        rc = dbk_pq_failed(session, result, err);
+    else if (rc == DBK_OK && PQntuples(result) == 1 && !PQgetisnull(result, 0, 0))
+        rc = dbk_error_set(err, DBK_EDENIED,
+                           "a query may not name %.63s behind a dot, which is a function here: "
+                           "name the column without its table, or make it a file in queries/",
+                           PQgetvalue(result, 0, 0));
+    PQclear(result);
+    dbk_buf_release(&text);
+    return rc;
+}
+
 int dbk_pq_statement_open(struct dbk_connection *connection, struct dbk_slice sql,
                           struct dbk_statement **statement_out, int *offset_out,
                           struct dbk_error *err)
 {
     struct dbk_pq_session *session = dbk_pq_session_of(connection);
     struct dbk_buf text;
+    struct dbk_buf fields;
+    bool sent = session->guard == DBK_GUARD_SENT;
     int offset = -1;
     struct statement *statement = dbk_alloc_zero(1, sizeof(*statement));
     if (statement == NULL)
@@ -141,7 +195,11 @@ int dbk_pq_statement_open(struct dbk_connection *connection, struct dbk_slice sq
     dbk_buf_init(&statement->bytes, MESSAGE_SIZE_MAX);
     dbk_buf_init(&statement->made, MESSAGE_SIZE_MAX);
     dbk_buf_init(&text, DBK_POSTGRES_SQL_SIZE_MAX + 1);
-    int rc = dbk_postgres_check(sql, session->guard, &statement->kind, &offset, err);
+    dbk_buf_init(&fields, MESSAGE_SIZE_MAX);
+    int rc = dbk_postgres_check(sql, session->guard, &statement->kind, sent ? &fields : NULL,
+                                &offset, err);
+    if (rc == DBK_OK && sent)
+        rc = check_fields(session, dbk_buf_slice(&fields), err);
     if (rc == DBK_OK) {
         dbk_postgres_parameters(sql, &text);
         dbk_buf_append_char(&text, 0);
@@ -155,6 +213,7 @@ int dbk_pq_statement_open(struct dbk_connection *connection, struct dbk_slice sq
         rc = prepare(statement, text.data, &offset, err);
     }
     dbk_buf_release(&text);
+    dbk_buf_release(&fields);
     if (offset_out != NULL)
         *offset_out = offset;
     if (rc < 0) {
