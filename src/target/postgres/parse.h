@@ -27,8 +27,8 @@ void dbk_postgres_parameters(struct dbk_slice sql, struct dbk_buf *out);
 /*
  * Parses one statement whose parameters are ?n, and checks what the guard allows.
  * kind_out    may be NULL
- * fields      gets each name behind a dot that may be a column, or a function that is called so, with
- *             a NUL behind it, but those of plain functions; NULL: nobody asks
+ * fields      gets each name behind a dot that may be a column, or a function that is called so,
+ *             each with a NUL behind it, but not those of plain functions; NULL: nobody asks
  * offset_out  the byte where it is wrong, or -1
  *
  * DBK_EINVAL  it does not parse; DBK_EDENIED: the guard; DBK_ELIMIT: the bounds; DBK_ENOMEM
