@@ -144,6 +144,39 @@ static int check_column(const struct reach *reach, const struct dbk_service_defi
                          use->column);
 }
 
+/* Done with the rights of the book's user, who may read what others may not: passwords, other
+   servers' logins, what statistics keep of rows. */
+static bool is_books_own(const struct reach *reach)
+{
+    const struct dbk_service_command *command = reach->command;
+    return dbk_target_dialect(command->service->address) == DBK_DIALECT_POSTGRES &&
+           (command->other_count > 0 ||
+            definition_of(reach->loader->book, command->service)->login == NULL);
+}
+
+static int check_server(const struct reach *reach, const struct dbk_use *use)
+{
+    static const char *const own[] = {"pg_", "_pg_", "user_mapping"};
+    struct dbk_fault fault = {.file = reach->command->file, .line = reach->line, .column = 1};
+    bool server = false;
+    for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+        server = server || strncasecmp(use->table, own[i], strlen(own[i])) == 0;
+    if (!server || *use->column != '\0')
+        return DBK_OK;
+    fault.why = "it is done with the rights of the book's user, who may read passwords";
+    fault.fix =
+        reach->command->other_count > 0
+            ? "read it in a command of one service, which has a `login`"
+            : dbk_arena_format(&reach->loader->faults->arena,
+                               "give the service rights of its own: `login: "
+                               "file:secrets/%s` in %s",
+                               reach->command->service->name, reach->command->service->file);
+    return fault.fix == NULL
+               ? DBK_ENOMEM
+               : dbk_fault_add(reach->loader->faults, &fault,
+                               "the server's own table `%s` is used here", use->table);
+}
+
 static int check_statement(const struct reach *reach, struct dbk_json *json, struct dbk_slice sql,
                            struct dbk_error *err)
 {
@@ -153,6 +186,9 @@ static int check_statement(const struct reach *reach, struct dbk_json *json, str
         return rc;
     for (size_t i = 0; rc == DBK_OK && i < uses.count; i++) {
         const struct dbk_use *use = &uses.items[i];
+        rc = is_books_own(reach) ? check_server(reach, use) : DBK_OK;
+        if (rc < 0)
+            break;
         const struct dbk_service_definition *owner =
             use->flags & DBK_USE_POSSIBLE || *use->column == '?' ? NULL
                                                                  : owner_of(reach, use->table);

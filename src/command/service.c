@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include "base/time.h"
@@ -10,6 +11,7 @@
 #include "command/parameter.h"
 #include "json/json.h"
 #include "os/os.h"
+#include "target/login.h"
 #include "target/target.h"
 
 /* Idle sessions of one command that are kept. */
@@ -40,6 +42,7 @@ struct dbk_service_runner {
     pthread_mutex_t lock;
     struct session *free;
     size_t free_count;
+    atomic_bool placed; /* its own login leads to the service's database */
 };
 
 /* One run. */
@@ -117,6 +120,33 @@ static int prepare_all(const struct dbk_service_command *definition, struct sess
     return rc;
 }
 
+/* A login of its own leads to where the book's string of the service's database does: a command
+   must not change what nobody captures, or another environment's database. Looked at once. */
+static int check_place(struct dbk_service_runner *runner, struct session *session,
+                       struct dbk_error *failure)
+{
+    const struct dbk_service_command *definition = runner->definition;
+    struct dbk_connection *books = NULL;
+    char here[DBK_LOGIN_IDENTITY_SIZE] = "";
+    char there[DBK_LOGIN_IDENTITY_SIZE] = "";
+    if (definition->address == definition->service->address || atomic_load(&runner->placed) ||
+        dbk_connection_dialect(session->connection) != DBK_DIALECT_POSTGRES)
+        return DBK_OK;
+    int rc = dbk_login_identity(session->connection, there, failure);
+    if (rc == DBK_OK)
+        rc = dbk_connection_open(definition->service->address, DBK_CONNECT_READ, &books, failure);
+    if (rc == DBK_OK)
+        rc = dbk_login_identity(books, here, failure);
+    dbk_connection_free(books);
+    if (rc == DBK_OK && strcmp(here, there) != 0)
+        rc = dbk_error_set(failure, DBK_ECONNECT,
+                           "its `login` leads to another server or database than `%s`",
+                           definition->service->database);
+    if (rc == DBK_OK)
+        atomic_store(&runner->placed, true);
+    return rc;
+}
+
 static int open_session(struct dbk_service_runner *runner, struct session **session_out,
                         struct dbk_error *err)
 {
@@ -138,7 +168,10 @@ static int open_session(struct dbk_service_runner *runner, struct session **sess
                                : "its database is the service's to make");
     } else {
         dbk_connection_limit_us(session->connection, STATEMENT_LIMIT_US);
-        rc = prepare_all(definition, session, err);
+        rc = check_place(runner, session, &failure);
+        rc = rc < 0 ? dbk_error_set(err, rc, "service %s: %s", definition->service->name,
+                                    failure.message)
+                    : prepare_all(definition, session, err);
     }
     if (rc < 0) {
         free_session(runner, session);

@@ -39,10 +39,6 @@ int dbk_logins_write(const struct dbk_placement_scope *scope, const struct dbk_l
                      struct dbk_error *err) DBK_MUST_CHECK;
 /* Removes those that were made. */
 void dbk_logins_remove(const struct dbk_placement_scope *scope, const struct dbk_login *logins);
-/* What no two databases have in common, of whatever server. */
-#define DBK_LOGIN_IDENTITY_SIZE 128
-int dbk_login_identity(struct dbk_connection *connection, char text_out[DBK_LOGIN_IDENTITY_SIZE],
-                       struct dbk_error *err) DBK_MUST_CHECK;
 /* DBK_EBOOK: the session that a service's login has made is not in the scope's database. */
 int dbk_login_check_place(const struct dbk_placement_scope *scope, const char *identity,
                           struct dbk_connection *connection, struct dbk_error *err) DBK_MUST_CHECK;

@@ -35,4 +35,9 @@ struct dbk_login_driver {
                 char text_out[DBK_LOGIN_TEXT_SIZE], struct dbk_error *err);
 };
 
+/* What no two databases of PostgreSQL have in common, of whatever server. */
+#define DBK_LOGIN_IDENTITY_SIZE 128
+int dbk_login_identity(struct dbk_connection *connection, char text_out[DBK_LOGIN_IDENTITY_SIZE],
+                       struct dbk_error *err) DBK_MUST_CHECK;
+
 #endif

@@ -498,3 +498,33 @@ def test_where_nothing_can_be_granted_each_has_its_own(shop, server):
             assert f"several services share the database {database}" in refused
             assert "a server of its own" in refused
         assert shop.json("service", "check", "orders") == []
+
+
+def test_commands_stay_within_their_services(shop, server):
+    """With the book's user's rights nothing of the server's is read; a login leads where the
+    book's string does."""
+    commands = shop.folder / "commands"
+    commands.mkdir()
+    file = commands / "Peek.sql"
+    file.write_text("-- service: orders, users\nSELECT rolpassword FROM pg_authid;\n")
+    said = shop.run("check", status=1)
+    assert "commands/Peek.sql:2:1: the server's own table `pg_authid` is used here" in \
+        said.text + said.errors, said
+    orders = shop.folder / "services" / "orders.yaml"
+    text = orders.read_text()
+    file.write_text("-- service: orders\nSELECT oid FROM pg_catalog.pg_class LIMIT 1;\n")
+    orders.write_text(text.replace("login: file:secrets/orders", ""))
+    assert "`login: file:secrets/orders` in services/orders.yaml" in \
+        shop.run("check", status=1).text
+    orders.write_text(text)
+    shop.run("service", "apply", "--yes")
+    assert shop.json("do", "Peek", "{}")
+    # The same role, let into another database of the server.
+    server.sql("DROP DATABASE IF EXISTS shop2")
+    server.sql("CREATE DATABASE shop2")
+    login = shop.folder / "secrets" / "orders"
+    login.write_text(login.read_text().replace("dbname='shop'", "dbname='shop2'"))
+    assert "shop2" in login.read_text()
+    refused = shop.run("do", "Peek", "{}", status=3)
+    assert "leads to another server or database than `shop`" in refused.errors, refused
+    server.sql("DROP DATABASE shop2")
