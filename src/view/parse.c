@@ -40,8 +40,10 @@ static int take_refresh(struct dbk_head *head, struct dbk_slice value)
 {
     bool lag = dbk_slice_starts_with(value, DBK_SLICE_LITERAL("lag"));
     head->definition->refresh_place = (size_t)(value.data - head->text.data);
-    if (dbk_schedule_parse(value, &head->definition->schedule))
+    if (dbk_schedule_parse(value, &head->definition->schedule)) {
+        head->definition->schedule.seed = dbk_schedule_seed(head->definition->name);
         return DBK_OK;
+    }
     const char *what = dbk_arena_format(
         head->arena, lag ? "\"%.*s\" is no lag" : "\"%.*s\" is no schedule", DBK_SLICE_ARGS(value));
     if (what == NULL)
@@ -53,7 +55,8 @@ static int take_refresh(struct dbk_head *head, struct dbk_slice value)
     return dbk_head_fault(
         head, value.data, what, "the view would never be refreshed",
         "write `on demand`, `continuous`, `lag 10 s`, `downstream`, `every 5 minutes` or "
-        "`every day at 02:00` (UTC)");
+        "`every day at 02:00` (UTC), `every day at 02:00 Europe/Berlin`, with up to half "
+        "of its period of jitter: `every 1 hour ± 5 minutes`, of a day 6 hours");
 }
 
 static int take_index(struct dbk_head *head, struct dbk_slice value)

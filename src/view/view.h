@@ -63,7 +63,7 @@ struct dbk_view_definition {
     const char *file; /* for messages */
     const char *database;
     const char *database_path;
-    struct dbk_schedule schedule;
+    struct dbk_schedule schedule; /* its zone is whoever's that has parsed the file */
     enum dbk_view_mode mode;
     size_t refresh_place;       /* of the schedule in the file */
     size_t mode_place;          /* of its value in the file */

@@ -16,6 +16,11 @@ static void test_view_schedule__words_are_read_and_written_back(void **state)
     static const char *const cases[] = {"on demand",
                                         "every day at 02:00",
                                         "every day at 23:59",
+                                        "every day at 02:00 Europe/Berlin",
+                                        "every day at 02:30 America/Argentina/ComodRivadavia ± 1 "
+                                        "hour",
+                                        "every day at 00:00 ± 5 minutes",
+                                        "every 1 hour ± 30 minutes",
                                         "every 5 minutes",
                                         "every 1 second",
                                         "every 90 seconds",
@@ -30,7 +35,7 @@ static void test_view_schedule__words_are_read_and_written_back(void **state)
                                         "lag 1 d"};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct dbk_schedule schedule;
-        char text[64];
+        char text[DBK_SCHEDULE_TEXT_SIZE];
         assert_true(dbk_schedule_parse(dbk_slice_of(cases[i]), &schedule));
         size_t size = dbk_schedule_format(&schedule, text, sizeof(text));
         assert_int_equal(size, strlen(cases[i]));
@@ -47,7 +52,19 @@ static void test_view_schedule__other_words_are_refused(void **state)
                                         "every day at 2:00",
                                         "every day at 24:00",
                                         "every day at 02:60",
-                                        "every day at 02:00 CET",
+                                        "every day at 02:00 ",
+                                        "every day at 02:00Europe/Berlin",
+                                        "every day at 02:00 ../etc/passwd",
+                                        "every day at 02:00 /etc/passwd",
+                                        "every day at 02:00 Europe//Berlin",
+                                        "every day at 02:00 Europe/",
+                                        "every day at 02:00 ± 7 h",
+                                        "every day at 02:00 ± 5",
+                                        "every day at 02:00 ± 0 s",
+                                        "every day at 02:00 ± 5 min ± 5 min",
+                                        "every 1 hour ± 31 minutes",
+                                        "every ± 31 minutes",
+                                        "lag 10 s ± 1 s",
                                         "every 0 seconds",
                                         "every 10 ms",
                                         "every 99999 days",
