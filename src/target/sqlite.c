@@ -6,8 +6,13 @@
 #include <time.h>
 
 #include "base/assert.h"
+#include "target/turn.h"
 
 #define BUSY_MS 10000
+/* How often a lock is asked for again, at first and when it takes long. */
+#define ASK_AGAIN_NS 200000
+#define ASK_SELDOM_NS 2000000
+#define ASK_OFTEN_COUNT 250
 /* Instructions of SQLite's machine between two looks at the clock. */
 #define LOOK_STEPS 1000
 #define CLOCKLESS "daybook-clockless"
@@ -132,9 +137,33 @@ static int run(struct dbk_connection *connection, const char *sql, struct dbk_er
     return rc;
 }
 
+/* SQLite's own handler sleeps for up to 100 ms at a time, in which the lock is free mostly. */
+static int wait_for_lock(void *context, int count)
+{
+    struct dbk_sqlite *session = context;
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    int64_t now_us = now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
+    if (count == 0)
+        session->busy_us = now_us;
+    if (now_us - session->busy_us > BUSY_MS * INT64_C(1000))
+        return 0;
+    (void)nanosleep(
+        &(struct timespec){.tv_nsec = count < ASK_OFTEN_COUNT ? ASK_AGAIN_NS : ASK_SELDOM_NS},
+        NULL);
+    return 1;
+}
+
 static int begin(struct dbk_connection *connection, enum dbk_begin how, struct dbk_error *err)
 {
-    return run(connection, how == DBK_BEGIN_READ ? "BEGIN" : "BEGIN IMMEDIATE", err);
+    struct dbk_sqlite *session = dbk_sqlite_of(connection);
+    if (how == DBK_BEGIN_READ)
+        return run(connection, "BEGIN", err);
+    bool turn = session->queue != NULL && dbk_turn_take(session->queue, BUSY_MS);
+    int rc = run(connection, "BEGIN IMMEDIATE", err);
+    if (turn)
+        dbk_turn_give(session->queue);
+    return rc;
 }
 
 /* Nothing is sent ahead: there is nothing to wait for. */
@@ -149,7 +178,9 @@ static int settle(struct dbk_connection *connection, bool constraints, struct db
 static int set_up(struct dbk_sqlite *connection, const char *path, unsigned flags,
                   struct dbk_error *err)
 {
-    (void)sqlite3_busy_timeout(connection->sqlite, BUSY_MS);
+    (void)sqlite3_busy_handler(connection->sqlite, wait_for_lock, connection);
+    if ((flags & (DBK_CONNECT_READ | DBK_CONNECT_MEMORY)) == 0)
+        connection->queue = dbk_turn_queue_ref(path);
     (void)sqlite3_extended_result_codes(connection->sqlite, 1);
     (void)sqlite3_db_config(connection->sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     (void)sqlite3_db_config(connection->sqlite, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
@@ -183,6 +214,7 @@ static void close_session(struct dbk_connection *connection)
         end_statement(of(session->kept[i]));
     int result = sqlite3_close(session->sqlite);
     dbk_assert(result == SQLITE_OK);
+    dbk_turn_queue_unref(session->queue);
     dbk_free(session);
 }
 

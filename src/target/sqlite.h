@@ -19,6 +19,9 @@ struct dbk_sqlite {
     dbk_watch_fn watch; /* while dbk_connection_watch is on */
     void *watch_context;
     int64_t limit_us;
+    struct dbk_turn_queue
+        *queue;          /* of the file's writers; NULL: a file in memory, or not written */
+    int64_t busy_us;     /* since when a lock is waited for */
     int64_t deadline_us; /* of the running statement; 0: the clock was not looked at */
     enum dbk_guard guard;
     bool late;          /* the limit ended the statement */
