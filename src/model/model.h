@@ -222,6 +222,9 @@ struct dbk_models_along {
     /* The swap was committed; or it was not, and what was built goes. */
     void (*done)(void *built, bool swapped);
 };
+/* Has somebody told, from the threads that post, that a model has moved or stopped; quick, and asks
+   nothing of the models. NULL: nobody any longer, and nobody is being told. */
+void dbk_models_on_moved(struct dbk_models *models, void (*moved)(void *context), void *context);
 /* Kept until free; before the first rebuild. */
 void dbk_models_set_along(struct dbk_models *models, const struct dbk_models_along *along);
 

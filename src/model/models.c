@@ -361,6 +361,22 @@ int64_t dbk_model_now_us(void)
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
+void dbk_models_on_moved(struct dbk_models *models, void (*moved)(void *context), void *context)
+{
+    (void)pthread_mutex_lock(&models->lock);
+    models->on_moved = moved;
+    models->on_moved_context = context;
+    (void)pthread_mutex_unlock(&models->lock);
+}
+
+/* With the lock. */
+static void tell_moved(struct dbk_models *models)
+{
+    (void)pthread_cond_broadcast(&models->moved);
+    if (models->on_moved != NULL)
+        models->on_moved(models->on_moved_context);
+}
+
 void dbk_model_moved(struct dbk_model *model, uint64_t position, uint64_t posted)
 {
     int64_t now_us = dbk_model_now_us();
@@ -378,7 +394,7 @@ void dbk_model_moved(struct dbk_model *model, uint64_t position, uint64_t posted
     model->batches += posted > 0;
     dbk_pace_commit(&model->pace, &model->made, posted, now_us);
     model->error = (struct dbk_error){0};
-    (void)pthread_cond_broadcast(&model->models->moved);
+    tell_moved(model->models);
     (void)pthread_mutex_unlock(&model->models->lock);
 }
 
@@ -388,7 +404,7 @@ void dbk_model_stopped(struct dbk_model *model, const struct dbk_error *err)
     model->stopped = true;
     model->failures++;
     model->error = *err;
-    (void)pthread_cond_broadcast(&model->models->moved);
+    tell_moved(model->models);
     (void)pthread_mutex_unlock(&model->models->lock);
 }
 

@@ -89,6 +89,8 @@ struct dbk_models {
     pthread_mutex_t telling;    /* before any model's `retrying` */
     pthread_mutex_t forgetting; /* held from the event that says it until the key is gone */
     pthread_cond_t moved;
+    void (*on_moved)(void *context); /* NULL: nobody is told */
+    void *on_moved_context;
     bool stop;
     bool started;
     struct dbk_model **items;

@@ -17,8 +17,11 @@
 
 /* The longest the scheduler sleeps, so that a clock that was set is noticed. */
 #define SLEEP_US_MAX INT64_C(30000000)
-/* How often it is looked whether what continuous views stand on has moved. */
-#define LOOK_US INT64_C(10000)
+/* How often it is looked whether what continuous views stand on has moved, without being told: how
+   events are read may be another, as after somebody was forgotten. */
+#define LOOK_US INT64_C(1000000)
+/* How soon it is looked again, however often something moves meanwhile. */
+#define PAUSE_US INT64_C(4000)
 /* How soon a view that is due and held up is looked at again. */
 #define HELD_UP_US INT64_C(50000)
 /* How often a view of a server is looked at for what other writers changed. */
@@ -337,17 +340,35 @@ static void sleep_us(struct dbk_views *views, int64_t duration_us)
     (void)pthread_cond_timedwait(&views->changed, &views->mutex, &until);
 }
 
+/* With the mutex: until something may be due. What has moved during the look, or moves within the
+   pause, is looked at behind it, all at once. */
+static void rest(struct dbk_views *views, uint64_t wakes, int64_t duration_us)
+{
+    int64_t begun_us = views->os->monotonic_us(views->os);
+    int64_t left_us = duration_us;
+    while (!views->stopping && left_us > 0) {
+        int64_t rested_us = views->os->monotonic_us(views->os) - begun_us;
+        bool woken = views->wakes != wakes;
+        left_us = (woken && duration_us > PAUSE_US ? PAUSE_US : duration_us) - rested_us;
+        views->rests = !woken;
+        if (left_us > 0)
+            sleep_us(views, left_us);
+    }
+    views->rests = false;
+}
+
 /* With the mutex, and nobody leads. */
 static void lead(struct dbk_views *views)
 {
     enum task task = REFRESH;
     int64_t duration_us = 0;
+    uint64_t wakes = views->wakes;
     views->led = true;
     (void)pthread_mutex_unlock(&views->mutex);
     struct dbk_view *view = find_due(views, &task, &duration_us);
     (void)pthread_mutex_lock(&views->mutex);
     if (view == NULL && !views->stopping)
-        sleep_us(views, duration_us);
+        rest(views, wakes, duration_us);
     views->led = false;
     (void)pthread_cond_broadcast(&views->changed);
     if (view == NULL)
@@ -368,6 +389,44 @@ static void *schedule(void *context)
             lead(views);
     }
     (void)pthread_mutex_unlock(&views->mutex);
+    return NULL;
+}
+
+void dbk_views_wake(void *context)
+{
+    struct dbk_views *views = context;
+    (void)pthread_mutex_lock(&views->mutex);
+    views->wakes++;
+    if (views->rests)
+        (void)pthread_cond_broadcast(&views->changed);
+    views->rests = false;
+    (void)pthread_mutex_unlock(&views->mutex);
+}
+
+static bool stops(struct dbk_views *views)
+{
+    (void)pthread_mutex_lock(&views->mutex);
+    bool stopping = views->stopping;
+    (void)pthread_mutex_unlock(&views->mutex);
+    return stopping;
+}
+
+/* Waits for events. */
+static void *watch_log(void *context)
+{
+    struct dbk_views *views = context;
+    const struct timespec pause = {.tv_nsec = PAUSE_US * 1000};
+    uint64_t wakes = dbk_store_wakes(views->store);
+    uint64_t position = dbk_store_last_position(views->store);
+    while (!stops(views)) {
+        int rc = dbk_store_wait(views->store, wakes, position, SLEEP_US_MAX, NULL);
+        wakes = dbk_store_wakes(views->store);
+        position = dbk_store_last_position(views->store);
+        if (rc != 0) {
+            dbk_views_wake(views);
+            (void)nanosleep(&pause, NULL);
+        }
+    }
     return NULL;
 }
 
@@ -403,8 +462,15 @@ int dbk_views_start(struct dbk_views *views, struct dbk_error *err)
     int rc = DBK_OK;
     for (size_t i = 0; rc == DBK_OK && i < DBK_VIEW_THREADS && i < views->count; i++)
         rc = begin(views, schedule, err);
+    bool log = false;
+    for (size_t i = 0; i < views->count; i++)
+        log = log || views->views[i].file->source.log;
+    if (rc == DBK_OK && log)
+        rc = begin(views, watch_log, err);
     if (rc == DBK_OK && views->remotes.count > 0)
         rc = begin(views, settle, err);
+    if (rc == DBK_OK && views->models != NULL)
+        dbk_models_on_moved(views->models, dbk_views_wake, views);
     return rc < 0 ? rc : dbk_alerts_start(views, err);
 }
 
@@ -415,6 +481,10 @@ void dbk_views_stop(struct dbk_views *views)
     views->ends = true;
     (void)pthread_cond_broadcast(&views->changed);
     (void)pthread_mutex_unlock(&views->mutex);
+    if (views->models != NULL)
+        dbk_models_on_moved(views->models, NULL, NULL);
+    if (views->thread_count > 0)
+        dbk_store_wake(views->store);
     for (size_t i = 0; i < views->thread_count; i++)
         (void)pthread_join(views->threads[i], NULL);
     views->thread_count = 0;

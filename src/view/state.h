@@ -90,10 +90,12 @@ struct dbk_views {
     pthread_mutex_t mutex;           /* guards what changes of views, led, busy and stopping */
     pthread_mutex_t swapping;        /* held while views are built to be swapped with a model */
     pthread_cond_t changed;
-    pthread_t threads[DBK_VIEW_THREADS + 1]; /* and one for what is left in servers */
+    pthread_t threads[DBK_VIEW_THREADS + 2]; /* and for the log, and what is left in servers */
     size_t thread_count;
-    bool led;    /* one of the threads looks what is due */
-    size_t busy; /* views of servers that threads hold */
+    bool led;       /* one of the threads looks what is due */
+    bool rests;     /* it waits, and has not been told that something moved */
+    uint64_t wakes; /* how often something has moved that views may stand on */
+    size_t busy;    /* views of servers that threads hold */
     bool stopping;
     struct dbk_alert *alerts; /* that run; counted with the mutex */
     size_t alert_count;
@@ -144,6 +146,8 @@ int dbk_view_lag(struct dbk_views *views, const struct dbk_view *view,
    what the last refresh took, left. */
 int64_t dbk_view_lag_due(const struct dbk_view *view, const struct dbk_view_row *row,
                          int64_t since_us);
+/* Something has moved that views may stand on: it is looked what is due. */
+void dbk_views_wake(void *views);
 /* Ends the scheduler's threads after the refreshes they are in. */
 void dbk_views_stop(struct dbk_views *views);
 
