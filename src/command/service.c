@@ -14,8 +14,11 @@
 #include "target/login.h"
 #include "target/target.h"
 
-/* Idle sessions of one command that are kept. */
-#define SESSIONS_MAX 4
+/* Idle sessions of one command that are kept; past the first only as long as they are needed now
+   and then. */
+#define SESSIONS_MAX 16
+#define SESSIONS_KEPT 4
+#define SESSION_IDLE_US (INT64_C(10) * 1000000)
 #define STATEMENT_LIMIT_US (INT64_C(30) * 1000000)
 #define CONSTRAINT "constraint"
 
@@ -32,6 +35,7 @@ struct session {
     struct session *next;
     struct dbk_connection *connection;
     struct dbk_statement **statements; /* as the definition's */
+    int64_t idle_us;                   /* since then */
     bool keeps;                        /* the keys' table is there */
     int64_t checked;                   /* the schema that fences were checked with */
 };
@@ -195,8 +199,24 @@ static int take(struct dbk_service_runner *runner, struct session **session_out,
     return session != NULL ? DBK_OK : open_session(runner, session_out, err);
 }
 
+/* Takes off those that nobody needed for a while; the longest idle are last. Under the lock. */
+static struct session *take_idle(struct dbk_service_runner *runner, int64_t now_us)
+{
+    struct session **link = &runner->free;
+    for (size_t i = 0; i < runner->free_count; i++, link = &(*link)->next) {
+        if (i < SESSIONS_KEPT || now_us - (*link)->idle_us < SESSION_IDLE_US)
+            continue;
+        struct session *idle = *link;
+        *link = NULL;
+        runner->free_count = i;
+        return idle;
+    }
+    return NULL;
+}
+
 static void give(struct dbk_service_runner *runner, struct session *session, bool sound)
 {
+    session->idle_us = runner->os->now_us(runner->os);
     (void)pthread_mutex_lock(&runner->lock);
     bool kept = sound && runner->free_count < SESSIONS_MAX;
     if (kept) {
@@ -204,9 +224,14 @@ static void give(struct dbk_service_runner *runner, struct session *session, boo
         runner->free = session;
         runner->free_count++;
     }
+    struct session *idle = take_idle(runner, session->idle_us);
     (void)pthread_mutex_unlock(&runner->lock);
     if (!kept)
         free_session(runner, session);
+    for (struct session *next; idle != NULL; idle = next) {
+        next = idle->next;
+        free_session(runner, idle);
+    }
 }
 
 /* ---- Parameters ---- */

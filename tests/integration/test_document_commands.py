@@ -24,7 +24,8 @@ COMMANDS = {
 // parameters: sku text, order text, count integer
 {"update": "items", "updates": [
   {"q": {"_id": ":sku", "reserved.order": ":order"},
-   "u": {"$inc": {"stock": ":count"}, "$pull": {"reserved": {"order": ":order"}}}}]}
+   "u": {"$inc": {"stock": ":count"},
+         "$pull": {"reserved": {"order": ":order", "count": ":count"}}}}]}
 """,
     "Receive": """// service: products
 // parameters: sku text, count integer

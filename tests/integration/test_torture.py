@@ -47,6 +47,20 @@ def test_a_shop_in_every_database(binary, tmp_path):
     assert "all have the same totals, countries 3" in result.stdout
 
 
+def test_checkouts_across_three_services(binary, tmp_path):
+    """No order is half done, and stock, credit and money add up, whatever is killed and cut."""
+    result = subprocess.run([sys.executable, TORTURE / "checkout.py", "--checkouts", "100",
+                             "--window", "50", "--seed", "11", "--kill-every", "1.5", "--binary",
+                             binary, "--dir", tmp_path], capture_output=True, text=True,
+                            timeout=300, check=False)
+    if result.returncode == 2:
+        missing(result.stderr.splitlines()[-1])
+    assert result.returncode == 0, result.stdout + result.stderr
+    told = json.loads(result.stdout)
+    assert told["confirmed"] + told["undone"] == 100
+    assert told["undone"] > 5 and told["cuts"] > 5 and told["updates_again"] > 0
+
+
 def test_mutations_find_their_places():
     result = subprocess.run([sys.executable, TORTURE / "mutations.py", "--check"],
                             capture_output=True, text=True, check=False)

@@ -49,8 +49,8 @@ struct dbk_mongodb_build dbk_mongodb_building(struct dbk_mongodb_statement *stat
 
 static void start_library(void)
 {
-    mongoc_init();
     mongoc_log_set_handler(NULL, NULL); /* what goes wrong is in our errors */
+    mongoc_init();
 }
 
 static void close_session(struct dbk_connection *connection)
