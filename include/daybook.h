@@ -382,6 +382,132 @@ struct daybook_fold {
 DAYBOOK_API int daybook_fold_add(struct daybook *book, const struct daybook_fold *fold,
                                  struct daybook_error *error);
 
+/*
+ * A saga in C: what docs/sagas.md says of one in sagas/<name>.lua holds for it, with functions of
+ * the program's own. They are pure: what they answer depends on what they get alone, so that a
+ * retry or a restart comes to the same. One that answers other than 0, or with what is none, parks
+ * its instance with an error that names saga and function. They are called from one thread of the
+ * book's at a time; a loop that does not end is not noticed.
+ */
+struct daybook_saga_now {
+    const char *state; /* JSON, NUL-terminated; before the first event: {} */
+    size_t state_size;
+    const struct daybook_event *event; /* NULL: none */
+    const char *reply;                 /* of a call, JSON, to `after`; else NULL */
+    size_t reply_size;
+    const char *key; /* what it is sent with, to `send` and `undo`; else NULL */
+    const char *why; /* to `undo` and `otherwise`; else NULL */
+};
+/* A member at the top of the state, as JSON text that stands in it. 1; 0: it has none. */
+DAYBOOK_API int daybook_saga_member(const struct daybook_saga_now *now, const char *name,
+                                    const char **text_out, size_t *size_out);
+
+struct daybook_saga_answer;
+/* The new state: a JSON object, to be written whole. Not called: it stays as it was. */
+DAYBOOK_API struct daybook_text *daybook_saga_state(struct daybook_saga_answer *answer);
+/* Begins a step; completes the saga once its steps have ended; undoes what was done. */
+DAYBOOK_API void daybook_saga_begin(struct daybook_saga_answer *answer, const char *step);
+DAYBOOK_API void daybook_saga_complete(struct daybook_saga_answer *answer);
+DAYBOOK_API void daybook_saga_fail(struct daybook_saga_answer *answer, const char *why);
+DAYBOOK_API void daybook_saga_timer(struct daybook_saga_answer *answer, const char *timer,
+                                    int64_t delay_us);
+DAYBOOK_API void daybook_saga_stop(struct daybook_saga_answer *answer, const char *timer);
+
+struct daybook_saga_message;
+/*
+ * What a step sends: events, or one command, or one HTTP call to an address under `calls:` in
+ * book.yaml. To the text that each returns the event's data or the body is written as JSON, before
+ * the next call; nothing written is a body of {} to a command, and none to HTTP. tags may be NULL.
+ */
+DAYBOOK_API struct daybook_text *daybook_saga_event(struct daybook_saga_message *message,
+                                                    const char *stream, const char *type,
+                                                    const char *const *tags, size_t tag_count);
+DAYBOOK_API struct daybook_text *daybook_saga_command(struct daybook_saga_message *message,
+                                                      const char *command);
+DAYBOOK_API struct daybook_text *daybook_saga_http(struct daybook_saga_message *message,
+                                                   const char *address, const char *method,
+                                                   const char *path);
+
+typedef int (*daybook_saga_fn)(const struct daybook_saga_now *now,
+                               struct daybook_saga_answer *answer, void *context);
+typedef int (*daybook_saga_send_fn)(const struct daybook_saga_now *now,
+                                    struct daybook_saga_message *message, void *context);
+/* Writes an instance's id, a key or a lock: 1 to 200 bytes of UTF-8; nothing: none. */
+typedef int (*daybook_saga_text_fn)(const struct daybook_saga_now *now, struct daybook_text *text,
+                                    void *context);
+
+struct daybook_saga_on {
+    const char *type;
+    int starts;              /* not 0: it begins an instance */
+    daybook_saga_text_fn by; /* which instance it is of */
+    daybook_saga_fn run;
+};
+struct daybook_saga_reply {
+    const char *type;
+    daybook_saga_text_fn by;
+};
+struct daybook_saga_step {
+    const char *name;
+    int64_t timeout_us;   /* must be given */
+    unsigned tries;       /* 0: 3 */
+    int64_t delay_us;     /* before the second try, doubled each time; 0: a second */
+    int64_t delay_max_us; /* 0: a minute */
+    daybook_saga_send_fn send;
+    daybook_saga_send_fn undo; /* NULL: it stays, and `keeps` says so */
+    int keeps;
+    daybook_saga_text_fn key;
+    daybook_saga_text_fn lock;             /* NULL: none, as the two below */
+    daybook_saga_fn after;                 /* it is done: with a call's reply, or an event */
+    daybook_saga_fn otherwise;             /* it failed, and the saga goes another way */
+    const struct daybook_saga_reply *done; /* events that answer it; none: done when sent */
+    size_t done_count;
+    const struct daybook_saga_reply *failed;
+    size_t failed_count;
+    const struct daybook_saga_reply *undone;
+    size_t undone_count;
+};
+struct daybook_saga_timer {
+    const char *name;
+    daybook_saga_fn run;
+};
+/* What becomes of an event whose instance has not begun; it must be said. */
+enum daybook_saga_unmatched {
+    DAYBOOK_SAGA_IGNORE = 1,
+    DAYBOOK_SAGA_PARK = 2,
+    DAYBOOK_SAGA_WAIT = 3
+};
+struct daybook_saga {
+    const char *name;
+    enum daybook_saga_unmatched unmatched;
+    int from_start; /* not 0: it takes all that the book holds, and not what comes from now on */
+    const struct daybook_saga_on *on;
+    size_t on_count;
+    const struct daybook_saga_step *steps;
+    size_t step_count;
+    const struct daybook_saga_timer *timers;
+    size_t timer_count;
+    void *context;
+};
+/*
+ * Adds a saga to a book that is held, and lets it run until daybook_close. The struct and all that
+ * it points to are kept until then. The sagas in the book's files run in a server alone.
+ *
+ * DAYBOOK_EINVAL   it lacks something; the message names it
+ * DAYBOOK_EEXISTS  the book has a saga of that name
+ */
+DAYBOOK_API int daybook_saga_add(struct daybook *book, const struct daybook_saga *saga,
+                                 struct daybook_error *error);
+/* The newest record of an instance, as in docs/format/sagas.md; owned by the caller.
+   DAYBOOK_ENOTFOUND */
+DAYBOOK_API int daybook_saga_show(struct daybook *book, const char *saga, const char *instance,
+                                  char **record_out, struct daybook_error *error);
+/* Tries a parked instance again; undoes one, or gives up the step whose undoing is stuck.
+   DAYBOOK_ENOTFOUND, DAYBOOK_EINVAL: it is not parked, or has ended. */
+DAYBOOK_API int daybook_saga_retry(struct daybook *book, const char *saga, const char *instance,
+                                   struct daybook_error *error);
+DAYBOOK_API int daybook_saga_cancel(struct daybook *book, const char *saga, const char *instance,
+                                    const char *reason, struct daybook_error *error);
+
 struct daybook_at {
     uint64_t version;    /* 0: any; so are the others. At most one of them. */
     int64_t time_us;     /* as recorded up to then */

@@ -31,7 +31,7 @@ FRONTS = {"log/backup.h", "log/record.h", "migrate/finish.h", "migrate/verify.h"
 FRONTS |= {"log/sealed.h", "vault/backup.h", "vault/copies.h", "vault/fields.h", "vault/keys.h"}
 
 # What forgets calls the rooms that it cleans.
-FRONTS |= {"model/forget.h", "saga/simulate.h"}
+FRONTS |= {"model/forget.h", "saga/functions.h", "saga/simulate.h"}
 
 FRONTS |= {"model/letters.h", "model/with.h", "service/ask.h", "service/hot.h",
            "service/impact.h", "service/migration.h", "service/observed.h",

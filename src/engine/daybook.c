@@ -132,6 +132,7 @@ static void free_book(struct daybook *book)
 {
     dbk_engine_free(book->engine);
     dbk_library_free_folds(book);
+    dbk_library_free_sagas(book);
     dbk_library_free_upcasters(book);
     dbk_free(book);
 }

@@ -65,6 +65,11 @@ struct dbk_views *dbk_engine_views(struct dbk_engine *engine);
 struct dbk_forget *dbk_engine_forget(struct dbk_engine *engine);
 struct dbk_captures *dbk_engine_captures(struct dbk_engine *engine);
 struct dbk_sagas *dbk_engine_sagas(struct dbk_engine *engine);
+struct dbk_saga_functions;
+/* A program's own saga, which runs at once. As dbk_sagas_add_functions. */
+int dbk_engine_add_saga(struct dbk_engine *engine, const char *name,
+                        const struct dbk_saga_functions *functions,
+                        struct dbk_error *err) DBK_MUST_CHECK;
 
 /* DBK_OK in a process that holds the book; else DBK_EBUSY, and the message names who does, or
    DBK_EDENIED: it was opened for reading. */

@@ -2,10 +2,6 @@
 /* The folds and upcasters in C of include/daybook.h. */
 #include "engine/library.h"
 
-struct daybook_text {
-    struct dbk_buf *out;
-};
-
 struct dbk_library_fold {
     struct dbk_library_fold *next;
     struct daybook_fold fold;

@@ -42,3 +42,9 @@ int dbk_engine_open_sagas(struct dbk_engine *engine, struct dbk_error *err)
                            book->sagas[i].source, err);
     return rc;
 }
+
+int dbk_engine_add_saga(struct dbk_engine *engine, const char *name,
+                        const struct dbk_saga_functions *functions, struct dbk_error *err)
+{
+    return dbk_sagas_add_functions(engine->sagas, name, functions, err);
+}

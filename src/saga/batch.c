@@ -268,13 +268,6 @@ static int read_record(struct dbk_saga *saga, const struct dbk_saga_instance *in
                                       &saga->batch.arena, record_out, err);
 }
 
-static int open_script(struct dbk_saga *saga, struct dbk_error *err)
-{
-    return saga->script != NULL
-               ? DBK_OK
-               : dbk_saga_script_open(saga->file, saga->source, &saga->script, err);
-}
-
 /* Applies an input; one that the file cannot take parks the instance. 1: there is a next record. */
 static int make_record(struct dbk_saga *saga, struct dbk_saga_machine *machine,
                        struct dbk_saga_record *record, const struct dbk_saga_input *input,
@@ -296,7 +289,7 @@ static int make_record(struct dbk_saga *saga, struct dbk_saga_machine *machine,
         /* It may have left anything behind. */
         dbk_saga_script_free(saga->script);
         saga->script = NULL;
-        rc = open_script(saga, err);
+        rc = dbk_saga_open_script(saga, err);
         machine->script = saga->script;
     } else {
         rc = DBK_OK;
@@ -328,7 +321,7 @@ int dbk_saga_take(struct dbk_saga *saga, struct dbk_slice id, const struct dbk_s
     if (instance == NULL)
         return no_memory(saga, err);
     saga->current = instance;
-    int rc = open_script(saga, err);
+    int rc = dbk_saga_open_script(saga, err);
     machine.script = saga->script;
     if (rc == DBK_OK)
         rc = read_record(saga, instance, &before, err);

@@ -18,7 +18,7 @@ void dbk_saga_job_free(struct dbk_saga_job *job)
 {
     if (job == NULL)
         return;
-    dbk_free(job->id);
+    dbk_saga_done_free(job->done);
     dbk_free(job->key);
     dbk_free(job->call);
     dbk_free(job);
@@ -46,8 +46,6 @@ struct dbk_saga_job *dbk_saga_job_create(struct dbk_saga *saga,
     if (job == NULL)
         return NULL;
     job->saga = saga;
-    job->step = step;
-    job->attempt = at->attempt;
     job->undo = at->phase == DBK_SAGA_UNDOING;
     job->cause = *cause;
     job->timeout_us = DBK_SAGA_DELAY_MAX_DEFAULT_US;
@@ -55,10 +53,16 @@ struct dbk_saga_job *dbk_saga_job_create(struct dbk_saga *saga,
         job->timeout_us = dbk_saga_script_definition(saga->script)->steps[definition].timeout_us;
     (void)snprintf(key, sizeof(key), "%s/%.*s/%.*s%s", saga->name, DBK_SLICE_ARGS(at->name),
                    DBK_SLICE_ARGS(at->key), job->undo ? "/undo" : "");
-    job->id = dbk_copy_text(dbk_slice(instance->id, instance->id_size));
     job->key = dbk_copy_text(dbk_slice_of(key));
     job->call = dbk_copy_text(at->call);
-    if (job->id != NULL && job->key != NULL && job->call != NULL)
+    job->done = dbk_alloc_zero(1, sizeof(*job->done));
+    if (job->done != NULL) {
+        job->done->id = dbk_copy_text(dbk_slice(instance->id, instance->id_size));
+        job->done->step = step;
+        job->done->attempt = at->attempt;
+        job->done->undo = job->undo;
+    }
+    if (job->done != NULL && job->done->id != NULL && job->key != NULL && job->call != NULL)
         return job;
     dbk_saga_job_free(job);
     return NULL;
@@ -99,6 +103,20 @@ static void end(struct calling *calling, enum dbk_saga_outcome outcome, const ch
     calling->done->why = why == NULL ? NULL : dbk_copy_text(dbk_slice_of(why));
 }
 
+/* An answer that there is no room for is no answer: the call is made again, with the same key. */
+static void no_room(struct calling *calling)
+{
+    dbk_free(calling->done->why);
+    end(calling, DBK_SAGA_AGAIN, "out of memory for its answer");
+}
+
+static void end_with(struct calling *calling, struct dbk_slice reply)
+{
+    calling->done->reply = dbk_copy_text(reply);
+    if (calling->done->reply == NULL)
+        no_room(calling);
+}
+
 /* What a code says of what the command did. */
 static enum dbk_saga_outcome outcome_of(int rc)
 {
@@ -136,7 +154,7 @@ static void do_command(struct calling *calling, struct dbk_slice name, struct db
                             &events, &result, &err);
     end(calling, outcome_of(rc), rc == DBK_OK ? NULL : err.message);
     if (rc == DBK_OK && events.size > 0 && events.size <= REPLY_SIZE_MAX)
-        calling->done->reply = dbk_copy_text(dbk_buf_slice(&events));
+        end_with(calling, dbk_buf_slice(&events));
     dbk_buf_release(&events);
 }
 
@@ -162,7 +180,9 @@ static void keep_reply(struct calling *calling, struct dbk_slice body)
     else
         dbk_buf_append_text(&out, "null");
     if (out.rc == DBK_OK)
-        calling->done->reply = dbk_copy_text(dbk_buf_slice(&out));
+        end_with(calling, dbk_buf_slice(&out));
+    else if (out.rc == DBK_ENOMEM)
+        no_room(calling);
     dbk_buf_release(&out);
 }
 
@@ -223,6 +243,7 @@ static void make_call(struct calling *calling)
     int rc = dbk_json_parse(calling->json, text, &root, NULL);
     if (rc == DBK_OK)
         rc = dbk_json_keep(root, text, &arena, &root); /* the reply is parsed yet */
+    bool room = rc != DBK_ENOMEM;
     const struct dbk_json_node *command = rc < 0 ? NULL : dbk_json_member(root, "command");
     const struct dbk_json_node *http = rc < 0 ? NULL : dbk_json_member(root, "http");
     const struct dbk_json_node *body = rc < 0 ? NULL : dbk_json_member(root, "body");
@@ -231,8 +252,10 @@ static void make_call(struct calling *calling)
     else if (http != NULL && http->kind == DBK_JSON_STRING &&
              dbk_json_member(root, "path") != NULL && dbk_json_member(root, "method") != NULL)
         do_http(calling, root, http->text);
-    else
+    else if (room)
         end(calling, DBK_SAGA_BROKEN, "its call is no command and no request");
+    else
+        no_room(calling);
     dbk_arena_release(&arena);
 }
 
@@ -263,57 +286,65 @@ static void hand_over(struct dbk_saga *saga, struct dbk_saga_done *done)
     dbk_store_wake(saga->sagas->options.store);
 }
 
-/* Out of memory: it is as if the call had not been made, and the next start makes it. */
 static void do_job(struct calling *calling)
 {
     struct dbk_saga_job *job = calling->job;
-    calling->done = dbk_alloc_zero(1, sizeof(*calling->done));
-    if (calling->done == NULL) {
+    calling->done = job->done;
+    calling->stopped = false;
+    make_call(calling);
+    if (calling->stopped) {
         job->saga->calls--;
         return;
     }
-    calling->done->id = job->id;
-    job->id = NULL;
-    calling->done->step = job->step;
-    calling->done->attempt = job->attempt;
-    calling->done->undo = job->undo;
-    calling->stopped = false;
-    make_call(calling);
-    if (!calling->stopped) {
-        hand_over(job->saga, calling->done);
-        return;
-    }
-    dbk_saga_done_free(calling->done);
-    job->saga->calls--;
+    job->done = NULL;
+    hand_over(job->saga, calling->done);
 }
 
 static void *call_all(void *context)
 {
-    struct dbk_sagas *sagas = context;
-    struct calling calling = {.json = dbk_json_create(DBK_SAGA_JSON_SIZE_MAX)};
-    calling.http = dbk_http_session_create();
-    while (calling.json != NULL && calling.http != NULL &&
-           (calling.job = next_job(sagas)) != NULL) {
+    struct dbk_saga_caller *caller = context;
+    struct calling calling = {.json = caller->json, .http = caller->http};
+    while ((calling.job = next_job(caller->sagas)) != NULL) {
         do_job(&calling);
         dbk_saga_job_free(calling.job);
     }
-    dbk_http_session_free(calling.http);
-    dbk_json_free(calling.json);
     return NULL;
+}
+
+static void release_caller(struct dbk_saga_caller *caller)
+{
+    dbk_http_session_free(caller->http);
+    dbk_json_free(caller->json);
+}
+
+static int start_caller(struct dbk_sagas *sagas, struct dbk_error *err)
+{
+    struct dbk_saga_caller *caller = &sagas->callers[sagas->caller_count];
+    *caller = (struct dbk_saga_caller){.sagas = sagas,
+                                       .json = dbk_json_create(DBK_SAGA_JSON_SIZE_MAX),
+                                       .http = dbk_http_session_create()};
+    int rc = caller->json == NULL || caller->http == NULL
+                 ? dbk_error_set(err, DBK_ENOMEM, "out of memory starting sagas")
+                 : DBK_OK;
+    int failure = rc < 0 ? 0 : pthread_create(&caller->thread, NULL, call_all, caller);
+    if (failure != 0)
+        rc = dbk_error_set_errno(err, failure, "cannot start a thread for sagas' calls");
+    if (rc < 0)
+        release_caller(caller);
+    else
+        sagas->caller_count++;
+    return rc;
 }
 
 int dbk_saga_callers_start(struct dbk_sagas *sagas, struct dbk_error *err)
 {
+    int rc = DBK_OK;
     sagas->callers = dbk_alloc_zero(CALLERS, sizeof(*sagas->callers));
     if (sagas->callers == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory starting sagas");
-    while (sagas->caller_count < CALLERS) {
-        int failure = pthread_create(&sagas->callers[sagas->caller_count], NULL, call_all, sagas);
-        if (failure != 0)
-            return dbk_error_set_errno(err, failure, "cannot start a thread for sagas' calls");
-        sagas->caller_count++;
-    }
-    return DBK_OK;
+    while (rc == DBK_OK && sagas->caller_count < CALLERS)
+        rc = start_caller(sagas, err);
+    return rc;
 }
 
 void dbk_saga_callers_stop(struct dbk_sagas *sagas)
@@ -322,8 +353,10 @@ void dbk_saga_callers_stop(struct dbk_sagas *sagas)
     sagas->callers_end = true;
     (void)pthread_cond_broadcast(&sagas->job_there);
     (void)pthread_mutex_unlock(&sagas->job_lock);
-    for (size_t i = 0; i < sagas->caller_count; i++)
-        (void)pthread_join(sagas->callers[i], NULL);
+    for (size_t i = 0; i < sagas->caller_count; i++) {
+        (void)pthread_join(sagas->callers[i].thread, NULL);
+        release_caller(&sagas->callers[i]);
+    }
     sagas->caller_count = 0;
     dbk_free(sagas->callers);
     sagas->callers = NULL;

@@ -203,8 +203,7 @@ static int recover(struct dbk_saga *saga, int rc, const struct dbk_error *failur
         saga->blame = *failure;
     else if (is_refusal(rc))
         saga->single = inputs + 1;
-    rc = saga->script == NULL ? dbk_saga_script_open(saga->file, saga->source, &saga->script, err)
-                              : DBK_OK;
+    rc = dbk_saga_open_script(saga, err);
     return rc < 0 ? rc : dbk_saga_load(saga, err);
 }
 

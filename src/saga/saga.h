@@ -81,6 +81,12 @@ void dbk_sagas_free(struct dbk_sagas *sagas);
    or its start where it says so. DBK_EINVAL, DBK_ESCRIPT  message: file:line: what is wrong */
 int dbk_sagas_add(struct dbk_sagas *sagas, const char *name, const char *file,
                   struct dbk_slice source, struct dbk_error *err) DBK_MUST_CHECK;
+struct dbk_saga_functions;
+/* The same of a program's own functions, which are kept; it runs at once. Not while other threads
+   use these. DBK_EEXISTS: there is one of that name; DBK_EINVAL: this is no writer */
+int dbk_sagas_add_functions(struct dbk_sagas *sagas, const char *name,
+                            const struct dbk_saga_functions *functions,
+                            struct dbk_error *err) DBK_MUST_CHECK;
 /* Lets them run. */
 int dbk_sagas_start(struct dbk_sagas *sagas, struct dbk_error *err) DBK_MUST_CHECK;
 

@@ -99,6 +99,15 @@ static char *join(const char *a, const char *b)
     return text;
 }
 
+int dbk_saga_open_script(struct dbk_saga *saga, struct dbk_error *err)
+{
+    if (saga->script != NULL)
+        return DBK_OK;
+    return saga->functions != NULL
+               ? dbk_saga_script_open_functions(saga->name, saga->functions, &saga->script, err)
+               : dbk_saga_script_open(saga->file, saga->source, &saga->script, err);
+}
+
 static int make(struct dbk_saga *saga, const char *name, const char *file, struct dbk_slice source,
                 struct dbk_error *err)
 {
@@ -115,7 +124,7 @@ static int make(struct dbk_saga *saga, const char *name, const char *file, struc
     if (saga->name == NULL || saga->file == NULL || saga->category == NULL || saga->notes == NULL ||
         saga->source.data == NULL || saga->json == NULL)
         return no_memory(err);
-    int rc = dbk_saga_script_open(file, source, &saga->script, err);
+    int rc = dbk_saga_open_script(saga, err);
     if (rc < 0)
         return rc;
     const struct dbk_saga_definition *definition = dbk_saga_script_definition(saga->script);
@@ -146,8 +155,8 @@ static int begin(struct dbk_saga *saga, struct dbk_error *err)
     return rc < 0 ? rc : DBK_OK;
 }
 
-int dbk_sagas_add(struct dbk_sagas *sagas, const char *name, const char *file,
-                  struct dbk_slice source, struct dbk_error *err)
+static int add(struct dbk_sagas *sagas, const char *name, const char *file, struct dbk_slice source,
+               const struct dbk_saga_functions *functions, struct dbk_error *err)
 {
     struct dbk_saga **items =
         dbk_realloc((void *)sagas->items, (sagas->count + 1) * sizeof(struct dbk_saga *));
@@ -158,6 +167,7 @@ int dbk_sagas_add(struct dbk_sagas *sagas, const char *name, const char *file,
     if (saga == NULL)
         return no_memory(err);
     saga->sagas = sagas;
+    saga->functions = functions;
     int rc = make(saga, name, file, source, err);
     if (rc == DBK_OK && sagas->options.writer)
         rc = begin(saga, err);
@@ -167,6 +177,28 @@ int dbk_sagas_add(struct dbk_sagas *sagas, const char *name, const char *file,
     }
     items[sagas->count++] = saga;
     return DBK_OK;
+}
+
+int dbk_sagas_add(struct dbk_sagas *sagas, const char *name, const char *file,
+                  struct dbk_slice source, struct dbk_error *err)
+{
+    return add(sagas, name, file, source, NULL, err);
+}
+
+int dbk_sagas_add_functions(struct dbk_sagas *sagas, const char *name,
+                            const struct dbk_saga_functions *functions, struct dbk_error *err)
+{
+    for (size_t i = 0; i < sagas->count; i++) {
+        if (strcmp(sagas->items[i]->name, name) == 0)
+            return dbk_error_set(err, DBK_EEXISTS, "the book has a saga %s", name);
+    }
+    if (!sagas->options.writer)
+        return dbk_error_set(err, DBK_EINVAL,
+                             "saga %s: only who holds the book can run it: open it to write", name);
+    int rc = add(sagas, name, name, DBK_SLICE_LITERAL(""), functions, err);
+    if (rc == DBK_OK && sagas->callers == NULL)
+        rc = dbk_saga_callers_start(sagas, err);
+    return rc < 0 ? rc : dbk_saga_run(sagas->items[sagas->count - 1], err);
 }
 
 int dbk_sagas_start(struct dbk_sagas *sagas, struct dbk_error *err)

@@ -8,6 +8,7 @@
 
 #include "base/time.h"
 #include "saga/declare.h"
+#include "saga/functions.h"
 #include "saga/marks.h"
 #include "schema/event.h"
 
@@ -15,6 +16,8 @@
 #define NAME_SIZE_MAX 256
 
 struct dbk_saga_script {
+    const struct dbk_saga_functions *functions; /* in place of what follows; NULL: none */
+    const char *name;                           /* of theirs */
     struct dbk_script *script;
     struct dbk_json *json;
     struct dbk_script_event event;
@@ -44,6 +47,21 @@ int dbk_saga_script_open(const char *name, struct dbk_slice source,
         dbk_saga_script_free(script);
         return rc;
     }
+    *script_out = script;
+    return DBK_OK;
+}
+
+int dbk_saga_script_open_functions(const char *name, const struct dbk_saga_functions *functions,
+                                   struct dbk_saga_script **script_out, struct dbk_error *err)
+{
+    struct dbk_saga_script *script = dbk_alloc_zero(1, sizeof(*script));
+    if (script == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory opening %s", name);
+    dbk_buf_init(&script->text, DBK_SAGA_TEXT_SIZE_MAX);
+    dbk_arena_init(&script->arena, DBK_SAGA_TEXT_SIZE_MAX);
+    script->functions = functions;
+    script->name = name;
+    script->definition = *functions->definition;
     *script_out = script;
     return DBK_OK;
 }
@@ -351,6 +369,9 @@ int dbk_saga_script_run(struct dbk_saga_script *script, const struct dbk_saga_ca
                         struct dbk_arena *arena, struct dbk_saga_answer *answer_out,
                         struct dbk_error *err)
 {
+    if (script->functions != NULL)
+        return dbk_saga_functions_run(script->functions, script->name, wish, arena, answer_out,
+                                      err);
     static const char *const last[] = {"run", "after", "otherwise", NULL};
     char what[NAME_SIZE_MAX];
     const char *name = text_in(arena, wish->name);
@@ -428,6 +449,9 @@ int dbk_saga_script_by(struct dbk_saga_script *script, const struct dbk_saga_rou
                        const struct dbk_event *event, struct dbk_arena *arena,
                        struct dbk_slice *id_out, struct dbk_error *err)
 {
+    if (script->functions != NULL)
+        return dbk_saga_functions_by(script->functions, script->name, route, event, arena, id_out,
+                                     err);
     static const char *const answers[] = {
         [DBK_SAGA_DONE] = "done", [DBK_SAGA_FAILED] = "failed", [DBK_SAGA_UNDONE] = "undone"};
     const char *type = text_in(arena, route->type);
@@ -450,6 +474,9 @@ int dbk_saga_script_by(struct dbk_saga_script *script, const struct dbk_saga_rou
 int dbk_saga_script_key(struct dbk_saga_script *script, size_t step, struct dbk_slice state,
                         struct dbk_arena *arena, struct dbk_slice *key_out, struct dbk_error *err)
 {
+    if (script->functions != NULL)
+        return dbk_saga_functions_key(script->functions, script->name, step, state, arena, key_out,
+                                      err);
     struct invocation invocation = {.path = {"steps", script->definition.steps[step].name, "key"}};
     int rc = call_text(script, &invocation, &state, arena, key_out, err);
     if (rc == DBK_OK && key_out->data == NULL)
@@ -461,6 +488,9 @@ int dbk_saga_script_key(struct dbk_saga_script *script, size_t step, struct dbk_
 int dbk_saga_script_lock(struct dbk_saga_script *script, size_t step, struct dbk_slice state,
                          struct dbk_arena *arena, struct dbk_slice *lock_out, struct dbk_error *err)
 {
+    if (script->functions != NULL)
+        return dbk_saga_functions_lock(script->functions, script->name, step, state, arena,
+                                       lock_out, err);
     struct invocation invocation = {.path = {"steps", script->definition.steps[step].name, "lock"}};
     *lock_out = (struct dbk_slice){0};
     return script->definition.steps[step].lock
@@ -582,6 +612,9 @@ int dbk_saga_script_send(struct dbk_saga_script *script, const struct dbk_saga_s
                          struct dbk_arena *arena, struct dbk_saga_message *message_out,
                          struct dbk_error *err)
 {
+    if (script->functions != NULL)
+        return dbk_saga_functions_send(script->functions, script->name, sending, arena, message_out,
+                                       err);
     char what[NAME_SIZE_MAX];
     struct invocation invocation = {.path = {"steps", script->definition.steps[sending->step].name,
                                              sending->undo ? "undo" : "send"},

@@ -72,6 +72,11 @@ struct dbk_saga_script;
  */
 int dbk_saga_script_open(const char *name, struct dbk_slice source,
                          struct dbk_saga_script **script_out, struct dbk_error *err) DBK_MUST_CHECK;
+struct dbk_saga_functions;
+/* The same of a program's own functions (saga/functions.h), which are kept. */
+int dbk_saga_script_open_functions(const char *name, const struct dbk_saga_functions *functions,
+                                   struct dbk_saga_script **script_out,
+                                   struct dbk_error *err) DBK_MUST_CHECK;
 /* NULL is fine. */
 void dbk_saga_script_free(struct dbk_saga_script *script);
 const struct dbk_saga_definition *dbk_saga_script_definition(const struct dbk_saga_script *script);

@@ -33,14 +33,20 @@ struct dbk_saga_done {
 struct dbk_saga_job {
     struct dbk_saga_job *next;
     struct dbk_saga *saga;
-    char *id;
-    size_t step;
-    uint64_t attempt;
     bool undo;
     int64_t timeout_us;
     char *key;
-    char *call;            /* JSON */
-    struct dbk_uuid cause; /* the record's event that began it */
+    char *call;                 /* JSON */
+    struct dbk_saga_done *done; /* what becomes of it: made with it, so that there is room for it */
+    struct dbk_uuid cause;      /* the record's event that began it */
+};
+
+/* A thread that makes calls, and what it needs for it. */
+struct dbk_saga_caller {
+    struct dbk_sagas *sagas;
+    struct dbk_json *json;
+    struct dbk_http_session *http;
+    pthread_t thread;
 };
 
 struct dbk_saga_grant {
@@ -70,7 +76,8 @@ struct dbk_saga {
     char *category; /* "$saga.<name>" */
     char *notes;    /* "$sagas-<name>" */
     struct dbk_slice source;
-    pthread_mutex_t lock; /* of all that follows */
+    const struct dbk_saga_functions *functions; /* in place of the source; NULL: none */
+    pthread_mutex_t lock;                       /* of all that follows */
     bool loaded;
     bool unnoted; /* the book was empty, and has no note yet: it may be filled by a migration */
     struct dbk_saga_script *script;
@@ -114,11 +121,13 @@ struct dbk_sagas {
     pthread_cond_t job_there;
     struct dbk_saga_job *jobs;
     struct dbk_saga_job **jobs_end;
-    pthread_t *callers;
+    struct dbk_saga_caller *callers;
     size_t caller_count;
     _Atomic bool callers_end;
 };
 
+/* Opens its script, where none is open. */
+int dbk_saga_open_script(struct dbk_saga *saga, struct dbk_error *err) DBK_MUST_CHECK;
 int64_t dbk_saga_now_us(const struct dbk_saga *saga);
 
 /* ---- load.c: what the book says; under the lock ---- */

@@ -73,6 +73,18 @@ def test_a_fold_in_c(installed, tmp_path):
     assert run(program, BANK, tmp_path / "data", env=environment) == first
 
 
+def test_a_saga_in_c(installed, tmp_path):
+    """It is what one in a file is: an order is confirmed, one is undone, one is parked."""
+    program, environment = build(installed, tmp_path, "checkout")
+    book = ROOT / "examples" / "checkout"
+    printed = run(program, book, tmp_path / "data", env=environment)
+    assert printed.splitlines() == [
+        "o1: completed", "o2: compensated only 1 of tea are on hand",
+        "o3: waiting saga fulfil: `on.OrderPlaced.run` failed"], printed
+    # Run again it begins nothing anew, and nothing was done twice.
+    assert run(program, book, tmp_path / "data", env=environment) == printed
+
+
 @pytest.mark.parametrize("static", [False, True], ids=["shared", "static"])
 def test_example_builds_and_runs(installed, tmp_path, static):
     program, environment = build(installed, tmp_path, "bank", static)

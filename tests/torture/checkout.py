@@ -116,9 +116,9 @@ class Daemon(sagas.Daemon):
         line = self.process.stdout.readline() if ready else ""
         if not line:
             raise RuntimeError("serve did not start")
-        self.port = int(json.loads(line)["url"].rsplit(":", 1)[1])
         key = self.book / "data" / "access.key"
         self.headers = {"Authorization": f"Bearer {key.read_text(encoding='utf-8')}"}
+        self.port = int(json.loads(line)["url"].rsplit(":", 1)[1])  # whoever waits goes on now
 
     def kill(self):
         self.port = 1  # nobody's: the one that it had may be another program's in a moment
@@ -192,7 +192,9 @@ class Round:
         """A window of orders is open at a time, until all have ended."""
         placed, last, moved = 0, None, time.monotonic()
         while True:
-            totals = sagas.open_ones(daemon)
+            status, answer = sagas.insist(daemon, "GET", "/sagas")
+            assert status == 200, answer
+            totals = answer["sagas"][0]
             ended = totals["completed"] + totals["compensated"]
             if ended == self.count:
                 return totals
