@@ -112,7 +112,30 @@ static int may_take(struct dbk_saga *saga, struct dbk_slice id, struct dbk_error
     return rc < 0 ? rc : version == 0;
 }
 
-/* Who an event is of is asked of the file: where that fails nobody can be parked, and it stops. */
+/* Nobody is known that could be parked: an instance of its own tells of it. */
+static int park_event(struct dbk_saga *saga, const struct dbk_event *event, struct dbk_error *err)
+{
+    struct dbk_error why = *err;
+    const char *text =
+        dbk_arena_format(&saga->batch.arena, "event-%ju", (uintmax_t)event->position);
+    if (text == NULL)
+        return dbk_error_set(err, DBK_ENOMEM, "out of memory running saga %s", saga->name);
+    const struct dbk_slice id = dbk_slice_of(text);
+    /* The failing call may have left anything behind. */
+    dbk_saga_script_free(saga->script);
+    saga->script = NULL;
+    int rc = dbk_saga_open_script(saga, err);
+    if (rc == DBK_OK)
+        rc = may_take(saga, id, err);
+    if (rc <= 0)
+        return rc;
+    const struct dbk_saga_input input = {.kind = DBK_SAGA_EVENT,
+                                         .event = event,
+                                         .route = dbk_saga_script_route(saga->script, event->type)};
+    return dbk_saga_take(saga, id, &input, &why, err);
+}
+
+/* Who an event is of is asked of the file. */
 static int take_event(struct dbk_saga *saga, const struct dbk_event *event, struct dbk_error *err)
 {
     struct dbk_slice id = {0};
@@ -120,17 +143,8 @@ static int take_event(struct dbk_saga *saga, const struct dbk_event *event, stru
     if (route == NULL)
         return DBK_OK;
     int rc = dbk_saga_script_by(saga->script, route, event, &saga->batch.arena, &id, err);
-    if (rc == DBK_ESCRIPT) {
-        /* `by` failed: an instance of its own tells of it. */
-        id = dbk_slice_of(
-            dbk_arena_format(&saga->batch.arena, "event-%ju", (uintmax_t)event->position));
-        rc = may_take(saga, id, err);
-        return rc <= 0 ? rc
-                       : dbk_saga_take(saga, id,
-                                       &(struct dbk_saga_input){
-                                           .kind = DBK_SAGA_EVENT, .event = event, .route = route},
-                                       err, err);
-    }
+    if (rc == DBK_ESCRIPT)
+        return park_event(saga, event, err);
     if (rc == DBK_OK && id.data != NULL)
         rc = may_take(saga, id, err);
     if (rc <= 0 || id.data == NULL)

@@ -227,6 +227,46 @@ def test_what_it_cannot_take_is_parked_and_others_go_on(trips, change, why):
     assert shown["stashed"] == 0
 
 
+FAULTY = {
+    "by": ("TripWanted = { by = by,", "TripWanted = { by = function() FAULT end,"),
+    "run": ("run = function(_, data)", "run = function(_, data) FAULT"),
+    "send": ("send = function(state, key)", "send = function(state, key) FAULT"),
+    "key": ("key = function(state) return", "key = function(state) FAULT return"),
+    "lock": ("lock = function(state) return", "lock = function(state) FAULT return"),
+    "done": ("done = { FlightBooked = by }", "done = { FlightBooked = function() FAULT end }"),
+    "after": ("state.flight = data.number", "FAULT"),
+    "undo": ("undo = function(state, key, why)", "undo = function(state, key, why) FAULT"),
+    "timer": ("hurry = function(state) return", "hurry = function(state) FAULT return"),
+}
+
+
+@pytest.mark.parametrize("fault, why", [
+    ('error("boom")', "boom"), ("while true do end", "it used up its instructions")])
+def test_each_function_may_fail_and_nothing_is_half_applied(trips, fault, why):
+    sagas = {}
+    for name, (good, bad) in FAULTY.items():
+        text = trip().replace('"flight-"', f'"{name}-"').replace('"1 h"', '"10 ms"' if
+                                                                 name == "timer" else '"1 h"')
+        assert good in text
+        sagas[name] = text.replace(good, bad.replace("FAULT", fault), 1)
+    it = trips(sagas)
+    position = it.server.post("/streams/tripwanted-t1", [
+        {"type": "TripWanted", "data": {"trip": "t1", "seat": "1"}}]).json["position"]
+    it.wait("t1", lambda shown: shown["steps"] == "flight sent", "undo")
+    booked = it.server.post("/streams/flightbooked-t1", [
+        {"type": "FlightBooked", "data": {"trip": "t1", "number": "LH 1"}}]).json["position"]
+    it.wait("t1", lambda shown: shown["steps"] == "flight done, car sent", "undo")
+    it.append("CarGone", "t1")
+    instances = {"by": f"event-{position}", "done": f"event-{booked}"}
+    for name in FAULTY:
+        shown = it.wait(instances.get(name, "t1"), lambda shown: shown["status"] == "parked", name)
+        assert why in shown["reason"], shown
+        assert f"sagas/{name}.lua" in shown["reason"]
+        sent = it.server.get(f"/streams/{name}-t1").json.get("events", [])
+        before = ["FlightAsked"] if name in ("done", "after", "undo", "timer") else []
+        assert [event["type"] for event in sent] == before, name
+
+
 def test_what_cannot_be_stored_is_parked_and_later_events_are_taken(trips):
     good, bad = '"flight-" .. state.trip, tags', '(state.seat or "flight-") .. state.trip, tags'
     text = trip().replace(good, bad)
