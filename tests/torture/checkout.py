@@ -190,7 +190,7 @@ class Round:
 
     def work(self, daemon):
         """A window of orders is open at a time, until all have ended."""
-        placed, last, moved = 0, None, time.monotonic()
+        placed, last, moved, tried = 0, None, time.monotonic(), 0.0
         while True:
             status, answer = sagas.insist(daemon, "GET", "/sagas")
             assert status == 200, answer
@@ -198,8 +198,9 @@ class Round:
             ended = totals["completed"] + totals["compensated"]
             if ended == self.count:
                 return totals
-            if totals["parked"] > 0:
+            if totals["parked"] > 0 and time.monotonic() - tried > 1:
                 self.retry(daemon)
+                tried = time.monotonic()
             while placed < self.count and placed - ended < self.arguments.window:
                 self.place(daemon, placed)
                 placed += min(BATCH, self.count - placed)
@@ -207,7 +208,7 @@ class Round:
                 last, moved = totals, time.monotonic()
             if time.monotonic() - moved > WAIT_S:
                 raise AssertionError(f"nothing moves: {totals}, {self.why}")
-            time.sleep(0.02)
+            time.sleep(0.05)
 
     def run(self):
         self.prepare()
@@ -336,7 +337,7 @@ def main():
     parser.add_argument("--seconds", type=float, help="begin no round behind that")
     parser.add_argument("--state", type=pathlib.Path, help="a file that keeps what was done")
     parser.add_argument("--kill-every", type=float, default=5.0, help="seconds, on average")
-    parser.add_argument("--cut-every", type=float, default=0.1, help="seconds, on average")
+    parser.add_argument("--cut-every", type=float, default=0.3, help="seconds, on average")
     parser.add_argument("--calm", action="store_true", help="nothing fails: how fast is it")
     parser.add_argument("--binary", type=pathlib.Path,
                         default=os.environ.get("DAYBOOK_BINARY", ROOT / "build" / "daybook"))
