@@ -7,6 +7,7 @@ import json
 
 import pytest
 from conftest import Book, missing
+from services.bson import Client, command_of, encode
 from services.ferretdb import FerretDB
 from services.postgres import Missing
 from services.proxy import Proxy, mongodb_messages
@@ -36,6 +37,14 @@ COMMANDS = {
 """,
 }
 NUMBERS = itertools.count(1)
+SENT = []
+
+
+def messages(buffer, first):
+    """Keeps updates of documents, as they are sent."""
+    found, first = mongodb_messages(buffer, first)
+    SENT.extend(message for message in found if b"updates" in message and b"$push" in message)
+    return found, first
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +59,7 @@ def ferretdb():
 
 @pytest.fixture(scope="module")
 def proxy(ferretdb):
-    proxy = Proxy(ferretdb.port, mongodb_messages)
+    proxy = Proxy(ferretdb.port, messages)
     yield proxy
     proxy.close()
 
@@ -186,15 +195,22 @@ def test_many_at_once_come_to_the_sum(book, products, serve):
 def test_what_was_sent_before_finds_another_document(book, products, ferretdb, serve):
     """An update that a server does long after its client gave up: what it asks for is past."""
     http = serve(book)
-    products.put("tea", 1)
-    [before] = ferretdb.find("items", {"_id": "tea"}, products.name)
-    assert "_daybook_command" not in before
-    assert reserve(http, "k1", "o1").status == 422
-    # As the first try would have sent it, of a document without a mark.
-    reply = ferretdb.command({"update": "items", "updates": [
-        {"q": {"_id": "tea", "_daybook_command": {"$exists": False}},
-         "u": {"$inc": {"stock": -2}}}]}, products.name)
-    assert reply["n"] == 0 and products.item("tea")["stock"] == 1
+    client = Client(ferretdb.port)
+    products.put("tea", 5)
+    products.put("cup", 1)
+    SENT.clear()
+    assert reserve(http, "k1", "o1").status == 200
+    assert reserve(http, "k2", "o2").status == 200
+    # What was refused is not done either once there is enough of it.
+    assert reserve(http, "k3", "o3", sku="cup").status == 422
+    ferretdb.command({"update": "items", "updates": [
+        {"q": {"_id": "cup"}, "u": {"$set": {"stock": 9}}}]}, products.name)
+    assert len(SENT) == 3
+    for message in SENT:
+        assert client.send(encode(command_of(message)[2]))["n"] == 0
+    client.close()
+    assert products.item("tea")["stock"] == 1 and products.item("cup")["stock"] == 9
+    assert [one["order"] for one in products.item("tea")["reserved"]] == ["o1", "o2"]
 
 
 @pytest.mark.parametrize("text,says", [
