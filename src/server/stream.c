@@ -147,7 +147,7 @@ int dbk_stream_open(struct dbk_engine *engine, const struct dbk_api_request *req
     (void)pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
     (void)pthread_mutex_init(&stream->lock, NULL);
     (void)pthread_cond_init(&stream->filled, &clock);
-    (void)pthread_cond_init(&stream->emptied, NULL);
+    (void)pthread_cond_init(&stream->emptied, &clock);
     (void)pthread_condattr_destroy(&clock);
     int failure = pthread_create(&stream->thread, NULL, run, stream);
     if (failure != 0) {

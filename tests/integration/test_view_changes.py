@@ -326,3 +326,19 @@ def test_a_client_that_does_not_read_holds_up_nothing(book, serve):
         while b"event: fresh" not in text and time.monotonic() < deadline:
             text = text[-1000:] + client.recv(1 << 20)
         assert b"event: fresh" in text
+
+
+def test_a_long_answer_is_whole_for_a_client_that_is_slow(book, serve):
+    """Longer than what is kept for it, and taken with pauses."""
+    server = serve(book)
+    host, port = server.url.removeprefix("http://").split(":")
+    body = json.dumps({"sql": "SELECT hex(zeroblob(500000)) AS text FROM balances AS a, "
+                              "balances AS b"}).encode()
+    with socket.create_connection((host, int(port)), timeout=20) as client:
+        client.sendall(b"POST /sql HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+                       b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        text = client.recv(1000)
+        time.sleep(0.7)
+        while piece := client.recv(1 << 20):
+            text += piece
+    assert text.count(b"0") > 9_000_000 and text.endswith(b"0\r\n\r\n")
