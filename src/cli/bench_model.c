@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
 #include <string.h>
 
-#include "cli/bench.h"
+#include "cli/bench_posting.h"
 #include "cli/commands.h"
 #include "cli/fail.h"
 #include "model/model.h"
@@ -175,15 +176,85 @@ static int post_both(struct dbk_bench *bench, const struct dbk_bench_fill *fill,
     return rc;
 }
 
+/* ---- In servers ---- */
+
+struct plan {
+    struct dbk_bench_fill fill;
+    uint64_t server_events;
+    uint64_t hand_updates;
+    struct dbk_bench_servers servers;
+    struct dbk_bench_posting postings[DBK_BENCH_KINDS][DBK_BENCH_TASKS];
+};
+
+static int post_in_servers(struct plan *plan, struct dbk_error *err)
+{
+    int rc = DBK_OK;
+    for (int kind = DBK_BENCH_POSTGRES; kind < DBK_BENCH_KINDS; kind++) {
+        for (int task = 0; rc == DBK_OK && task < DBK_BENCH_TASKS; task++) {
+            struct dbk_bench_posting *posting = &plan->postings[kind][task];
+            *posting = (struct dbk_bench_posting){.servers = &plan->servers,
+                                                  .kind = (enum dbk_bench_kind)kind,
+                                                  .task = (enum dbk_bench_task)task,
+                                                  .events = plan->server_events,
+                                                  .size = plan->fill.size,
+                                                  .hand_updates = plan->hand_updates};
+            if (plan->servers.where[kind] != NULL)
+                rc = dbk_bench_post(posting, err);
+        }
+    }
+    return rc;
+}
+
+static void name_posting(const struct dbk_bench_posting *posting, char name_out[64])
+{
+    (void)snprintf(name_out, 64, "%s_%s", dbk_bench_kind_option(posting->kind),
+                   dbk_bench_task_text(posting->task));
+}
+
+static double rate_of(uint64_t events, double seconds)
+{
+    return seconds > 0 ? (double)events / seconds : 0;
+}
+
+static void report_postings(struct dbk_buf *report, const struct plan *plan, bool ratios)
+{
+    for (int i = 0; i < DBK_BENCH_KINDS * DBK_BENCH_TASKS; i++) {
+        const struct dbk_bench_posting *posting =
+            &plan->postings[i / DBK_BENCH_TASKS][i % DBK_BENCH_TASKS];
+        char name[64];
+        if (posting->counted == 0)
+            continue;
+        name_posting(posting, name);
+        if (ratios) {
+            dbk_bench_number(report, name, posting->hand_seconds / posting->seconds, 3);
+            continue;
+        }
+        dbk_bench_open_part(report, name);
+        dbk_bench_number(report, "events", (double)posting->counted, 0);
+        dbk_bench_number(report, "batches", (double)posting->batches, 0);
+        dbk_bench_number(report, "events_per_second", rate_of(posting->counted, posting->seconds),
+                         0);
+        dbk_bench_number(report, "by_hand_per_second",
+                         rate_of(posting->counted, posting->hand_seconds), 0);
+        dbk_bench_close_part(report);
+    }
+}
+
 static int measure(struct dbk_bench *bench, void *context, struct dbk_buf *report,
                    struct dbk_error *err)
 {
     static struct figures figures;
     static struct dbk_bench_raw raw;
-    const struct dbk_bench_fill *fill = context;
-    int rc = dbk_bench_measure_raw(bench, (size_t)fill->size, &raw, err);
+    struct plan *plan = context;
+    const struct dbk_bench_fill *fill = &plan->fill;
+    plan->servers.bench = bench;
+    int rc = dbk_bench_servers_check(&plan->servers, err);
+    if (rc == DBK_OK)
+        rc = dbk_bench_measure_raw(bench, (size_t)fill->size, &raw, err);
     if (rc == DBK_OK)
         rc = post_both(bench, fill, &figures, err);
+    if (rc == DBK_OK)
+        rc = post_in_servers(plan, err);
     if (rc < 0)
         return rc;
     double rate = (double)fill->events / figures.seconds;
@@ -193,21 +264,30 @@ static int measure(struct dbk_bench *bench, void *context, struct dbk_buf *repor
     dbk_bench_number(report, "seconds", figures.seconds, 3);
     dbk_bench_number(report, "events_per_second", rate, 0);
     dbk_bench_latency(report, "visible_us", &figures.visible_ns);
+    report_postings(report, plan, false);
     dbk_bench_open_part(report, "raw");
     dbk_bench_number(report, "by_hand_per_second", hand, 0);
     dbk_bench_latency(report, "sync_us", &raw.sync_ns);
     dbk_bench_close_part(report);
     dbk_bench_open_part(report, "ratio");
     dbk_bench_number(report, "by_hand", rate / hand, 3);
+    report_postings(report, plan, true);
     dbk_bench_close_part(report);
     return DBK_OK;
 }
 
 int dbk_run_bench_model(const struct dbk_arguments *arguments)
 {
-    struct dbk_bench_fill fill = {.events = 200000, .streams = 20000, .size = 200};
-    if (!dbk_bench_take_fill(arguments, &fill))
+    static struct plan plan;
+    plan.fill = (struct dbk_bench_fill){.events = 200000, .streams = 20000, .size = 200};
+    if (!dbk_bench_take_fill(arguments, &plan.fill) ||
+        !dbk_bench_take(arguments,
+                        &(struct dbk_bench_bounds){"server-events", 20000, 10, 100000000},
+                        &plan.server_events) ||
+        !dbk_bench_take(arguments, &(struct dbk_bench_bounds){"hand-updates", 1000, 1, 100000},
+                        &plan.hand_updates))
         return DBK_EXIT_USAGE;
+    dbk_bench_servers_take(&plan.servers, DBK_BENCH_NEO4J, arguments);
     return dbk_bench_run(
-        arguments, &(struct dbk_bench_work){.name = "model", .measure = measure, .context = &fill});
+        arguments, &(struct dbk_bench_work){.name = "model", .measure = measure, .context = &plan});
 }

@@ -83,14 +83,11 @@ static int make_folder(const struct dbk_bench_place *place, const char *name, st
 static void put_database(struct dbk_buf *out, const char *part,
                          const struct dbk_bench_database *database)
 {
-    static const char *const kinds[DBK_BENCH_KINDS] = {[DBK_BENCH_POSTGRES] = "postgres",
-                                                       [DBK_BENCH_MONGODB] = "mongodb",
-                                                       [DBK_BENCH_NEO4J] = "neo4j"};
     if (database->kind == DBK_BENCH_SQLITE)
         dbk_buf_append_format(out, "  %s: sqlite:%s.db\n", part, part);
     else
-        dbk_buf_append_format(out, "  %s: %s:file:../%s\n", part, kinds[database->kind],
-                              database->name);
+        dbk_buf_append_format(out, "  %s: %s:file:../%s\n", part,
+                              dbk_bench_kind_option(database->kind), database->name);
 }
 
 static int write_book(const struct dbk_bench_place *place, struct dbk_error *err)

@@ -26,6 +26,11 @@ const char *dbk_bench_kind_text(enum dbk_bench_kind kind)
     return kinds[kind].text;
 }
 
+const char *dbk_bench_kind_option(enum dbk_bench_kind kind)
+{
+    return kinds[kind].option;
+}
+
 void dbk_bench_servers_take(struct dbk_bench_servers *servers, enum dbk_bench_kind last,
                             const struct dbk_arguments *arguments)
 {
@@ -234,14 +239,12 @@ static int drop_mongodb(const struct dbk_bench_database *database, struct dbk_er
 static int drop_neo4j(const struct dbk_bench_database *database, struct dbk_error *err)
 {
     struct dbk_connection *connection = NULL;
-    char prefix[64];
     char cypher[128];
-    (void)snprintf(prefix, sizeof(prefix), "%s__g1", database->name);
     (void)snprintf(cypher, sizeof(cypher), "MATCH (m:_DaybookModel {model: '%s'}) DELETE m",
                    database->name);
     int rc = dbk_connection_open(database->address, DBK_CONNECT_FOREIGN, &connection, err);
     if (rc == DBK_OK)
-        rc = dbk_connection_drop(connection, dbk_slice_of(prefix), err);
+        rc = dbk_connection_drop(connection, dbk_slice_of(database->name), err);
     if (rc == DBK_OK)
         rc = dbk_connection_run(connection, cypher, err);
     dbk_connection_free(connection);

@@ -19,6 +19,8 @@ enum dbk_bench_kind {
 };
 /* "PostgreSQL", for people. */
 const char *dbk_bench_kind_text(enum dbk_bench_kind kind);
+/* "postgres", of its option; NULL: it has no server. */
+const char *dbk_bench_kind_option(enum dbk_bench_kind kind);
 
 /* The servers that a run was given. */
 struct dbk_bench_servers {

@@ -86,13 +86,31 @@ static const struct dbk_cli_command commands[] = {
      .run = dbk_run_bench_schema},
     {.name = "bench model",
      .positional = "",
-     .summary = "measure a SQLite read model against the same statements by hand",
+     .summary = "measure read models against the same statements by hand",
      .details =
-         "By hand: one prepared statement, in transactions of as many events as the model posts.\n"
-         "Both take turns, a tenth of the events each.",
-     .examples = EXAMPLES("daybook bench model --events 200000"),
-     .options = OPTIONS(BENCH, OPTION("events", NUMBER, "N", "events to post (200000)"),
-                        OPTION("streams", NUMBER, "N", "rows they fall on (20000)")),
+         "In SQLite: one prepared statement by hand, in transactions of as many events as the "
+         "model\n"
+         "posts. Both take turns, a tenth of the events each. With --postgres, --mongodb and "
+         "--neo4j\n"
+         "also models there, of which each event is a row, document or node (inserts), or is "
+         "counted\n"
+         "in one of a tenth as many (updates). By hand are prepared statements, commands of up to "
+         "a\n"
+         "thousand inserts, and requests with UNWIND, without guards and without a position. A "
+         "fifth of\n"
+         "the events comes before, uncounted.",
+     .examples =
+         EXAMPLES("daybook bench model --events 200000",
+                  "daybook bench model --neo4j file:secrets/graph --server-events 50000",
+                  "daybook bench model --mongodb file:secrets/ferretdb --hand-updates 50 -o json"),
+     .options = OPTIONS(
+         BENCH, OPTION("events", NUMBER, "N", "events to post into SQLite (200000)"),
+         OPTION("streams", NUMBER, "N", "rows they fall on (20000)"),
+         OPTION("server-events", NUMBER, "N", "events to post into a server, of each kind (20000)"),
+         OPTION("hand-updates", NUMBER, "N",
+                "updates of a command to MongoDB by hand (1000); of FerretDB 1, which takes no "
+                "hundred, 50"),
+         BENCH_SERVERS),
      .run = dbk_run_bench_model},
     {.name = "bench sync",
      .positional = "",

@@ -330,6 +330,17 @@ def test_the_syncs_into_documents_and_a_graph(ferretdb, neo4j, binary, tmp_path)
         for kind in ("MongoDB", "Neo4j") for sync in ("events", "cdc", "polling")}})
 
 
+def test_models_in_servers_stand_beside_what_is_sent_by_hand(ferretdb, neo4j, binary, tmp_path):
+    report = run_elsewhere(ferretdb, neo4j, binary.resolve(), tmp_path, "model", "--events", "300",
+                           "--server-events", "300", "--hand-updates", "50")
+    for name in [f"{kind}_{task}" for kind in ("mongodb", "neo4j")
+                 for task in ("inserts", "updates")]:
+        found = report[name]
+        assert found["events"] == 240 and found["batches"] >= 4
+        ratio = found["events_per_second"] / found["by_hand_per_second"]
+        assert report["ratio"][name] == pytest.approx(ratio, rel=0.05, abs=0.005)
+
+
 WAYS = ["sqlite_to_book", "sqlite_to_sqlite"]
 SERVED_WAYS = ["postgres_to_book", "postgres_to_sqlite", "postgres_to_postgres"]
 
