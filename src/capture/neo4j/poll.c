@@ -10,6 +10,7 @@
 
 #define TEXT_SIZE_MAX ((size_t)1 << 20)
 #define PAGE_SIZE_MAX DBK_NEO4J_ANSWER_SIZE_MAX
+#define RAISE_PAGES 8 /* that are short enough, before more nodes are tried */
 
 extern const struct dbk_driver dbk_driver;
 
@@ -237,18 +238,31 @@ static int ask_page(struct dbk_poll *poll, struct dbk_error *err)
     return DBK_OK;
 }
 
+/* Nodes that follow long ones may be short: more of them are tried now and then. */
+static void raise_limit(struct dbk_neo4j_poll *own, size_t wanted)
+{
+    if (own->page_limit == SIZE_MAX || ++own->pages < RAISE_PAGES)
+        return;
+    own->pages = 0;
+    own->page_limit = own->page_limit < wanted / 2 ? own->page_limit * 2 : SIZE_MAX;
+}
+
 /* An answer that would be too long is asked for by fewer nodes. */
 static int open_page(struct dbk_poll *poll, struct dbk_error *err)
 {
     struct dbk_neo4j_poll *own = dbk_neo4j_poll_of(poll);
+    size_t wanted = poll->page_limit;
     if (own->page_limit < poll->page_limit)
         poll->page_limit = own->page_limit;
     int rc = ask_page(poll, err);
     while (rc == DBK_ELIMIT && poll->page_limit > 1) {
         poll->page_limit /= 2;
         own->page_limit = poll->page_limit;
+        own->pages = 0;
         rc = ask_page(poll, err);
     }
+    if (rc == DBK_OK)
+        raise_limit(own, wanted);
     return rc;
 }
 

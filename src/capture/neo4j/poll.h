@@ -54,6 +54,7 @@ struct dbk_neo4j_poll {
     uint32_t left;
     const struct dbk_json_node *row; /* at hand */
     size_t page_limit;               /* less than asked for, where an answer was too long */
+    unsigned pages;                  /* in a row that were not, since it was changed */
 };
 
 struct dbk_neo4j_table {
