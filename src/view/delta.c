@@ -124,7 +124,7 @@ static void append_touch(struct touching *touching, const struct dbk_term *term)
         dbk_buf_append_format(sql, "%zu, ", touching->branch);
         left--;
     }
-    dbk_term_keys(sql, term, "");
+    dbk_term_keys(sql, term, false);
     for (; left > 0; left--)
         dbk_buf_append_text(sql, "0, ");
     sql->size -= sql->rc < 0 ? 0 : 2; /* the last comma */

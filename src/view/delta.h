@@ -93,9 +93,9 @@ bool dbk_term_next(const struct dbk_delta *delta, const struct dbk_relation *blo
                    struct dbk_term *term);
 /* The product of its weights with the sign. */
 void dbk_term_weight(struct dbk_buf *out, const struct dbk_term *term);
-/* What the rows of all inputs before LEFT JOIN are known by, each with `as` (a cast, or nothing)
-   and a comma behind it. */
-void dbk_term_keys(struct dbk_buf *out, const struct dbk_term *term, const char *as);
+/* What the rows of all inputs before LEFT JOIN are known by (dbk_layout_key), each with a comma
+   behind it. */
+void dbk_term_keys(struct dbk_buf *out, const struct dbk_term *term, bool as_text);
 /* FROM and WHERE. */
 void dbk_term_from(struct dbk_buf *out, const struct dbk_term *term);
 

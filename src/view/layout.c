@@ -210,6 +210,15 @@ static void fill_group(struct dbk_buf *out, const struct dbk_relation *group,
     dbk_buf_release(&hidden);
 }
 
+void dbk_layout_key(struct dbk_buf *out, const struct dbk_relation *input, size_t number,
+                    size_t part, const char *row, bool as_text)
+{
+    /* 1.0 and 1.00 are equal. */
+    bool scaled = as_text && strncmp(input->row_types[part], "numeric", 7) == 0;
+    dbk_buf_append_format(out, scaled ? "trim_scale(f%zu.%s)" : "f%zu.%s", number, row);
+    dbk_buf_append_text(out, as_text ? "::text" : "");
+}
+
 /* branch: of a UNION, whose keys stand behind its number; SIZE_MAX: no union. */
 static void fill_block(struct dbk_buf *out, const struct dbk_relation *block, size_t branch,
                        const struct dbk_relation *root, const char *const *names)
@@ -217,17 +226,17 @@ static void fill_block(struct dbk_buf *out, const struct dbk_relation *block, si
     const struct dbk_emit emit = {.relation = block};
     size_t key_count = root->key_count;
     bool bare = !block->typed && (!root->stored || root->bare);
-    /* Keys of several branches share columns. */
-    const char *as = block->typed && branch != SIZE_MAX ? "::text" : "";
+    bool as_text = block->typed && branch != SIZE_MAX;
     size_t key = 0;
     dbk_buf_append_text(out, "SELECT ");
     if (branch != SIZE_MAX)
         dbk_buf_append_format(out, "%zu AS _daybook_k%zu, ", branch, key++);
     for (size_t i = 0; i < block->input_count; i++) {
         const struct dbk_relation *input = block->inputs[i];
-        for (size_t j = 0; (block->outer & 1U << i) == 0 && j < input->row_count; j++)
-            dbk_buf_append_format(out, "f%zu.%s%s AS _daybook_k%zu, ", i, input->rows[j], as,
-                                  key++);
+        for (size_t j = 0; (block->outer & 1U << i) == 0 && j < input->row_count; j++) {
+            dbk_layout_key(out, input, i, j, input->rows[j], as_text);
+            dbk_buf_append_format(out, " AS _daybook_k%zu, ", key++);
+        }
     }
     for (; key < key_count; key++)
         dbk_buf_append_format(out, block->typed ? "'' AS _daybook_k%zu, " : "0 AS _daybook_k%zu, ",

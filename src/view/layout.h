@@ -47,6 +47,12 @@ int dbk_layout_place(const struct dbk_algebra *tree, const char *view,
 /* Statements that make one's indexes: on keys, and on what it is joined by. schema: "temp.". */
 void dbk_layout_indexes(struct dbk_buf *out, const struct dbk_algebra *tree,
                         const struct dbk_relation *stored, const char *schema);
+/*
+ * Part `part` of what the rows of a block's input are known by, read by the name `row`. as_text: in
+ * a server's UNION, whose branches share columns: a text that is the same for equal keys.
+ */
+void dbk_layout_key(struct dbk_buf *out, const struct dbk_relation *input, size_t number,
+                    size_t part, const char *row, bool as_text);
 /* The hidden columns' names, with commas; nothing where there are none. */
 void dbk_layout_hidden(struct dbk_buf *out, const struct dbk_relation *root);
 /* The SELECT of all stored columns over the tables themselves: hidden ones, outputs by name. */

@@ -115,13 +115,15 @@ void dbk_term_weight(struct dbk_buf *out, const struct dbk_term *term)
     }
 }
 
-void dbk_term_keys(struct dbk_buf *out, const struct dbk_term *term, const char *as)
+void dbk_term_keys(struct dbk_buf *out, const struct dbk_term *term, bool as_text)
 {
     for (size_t i = 0; i < term->block->input_count; i++) {
         const struct dbk_relation *input = term->block->inputs[i];
         const char *const *rows = (term->set & 1U << i) != 0 ? input->noted : input->rows;
-        for (size_t j = 0; (term->block->outer & 1U << i) == 0 && j < input->row_count; j++)
-            dbk_buf_append_format(out, "f%zu.%s%s, ", i, rows[j], as);
+        for (size_t j = 0; (term->block->outer & 1U << i) == 0 && j < input->row_count; j++) {
+            dbk_layout_key(out, input, i, j, rows[j], as_text);
+            dbk_buf_append_text(out, ", ");
+        }
     }
 }
 

@@ -417,6 +417,40 @@ def test_no_reader_sees_half_a_diamond(clerk, postgres, database, mode):
     assert modes["b_all"] == mode and modes["a_each"] == "incremental", modes
 
 
+def test_keys_domains_and_cascades_are_followed(clerk, postgres, database):
+    """Equal keys of other spellings, columns that may not be NULL by their type, keys that come
+    round by a foreign key; and what stands in the way of a swap is named."""
+    postgres.sql("CREATE DOMAIN must AS text NOT NULL; CREATE DOMAIN mustier AS must; CREATE TABLE "
+                 "a (id numeric PRIMARY KEY, d mustier); CREATE TABLE node (id int PRIMARY KEY, up "
+                 "int REFERENCES node ON UPDATE CASCADE); CREATE TABLE odd (id interval PRIMARY "
+                 "KEY); INSERT INTO a VALUES (1.0, 'x'), (2, 'y'); INSERT INTO node VALUES (1, 1), "
+                 "(2, 1), (3, 2); GRANT SELECT, TRIGGER ON a, node, odd TO clerk", database)
+    views = {"both": "SELECT id, d FROM a UNION ALL SELECT id, 'node' FROM node",
+             "tree": "SELECT up, sum(id) AS ids, count(*) AS n FROM node GROUP BY up",
+             "sums": "SELECT d, count(*) AS n FROM a GROUP BY d"}
+    head = "-- refresh: on demand\n-- database: theirs\n"
+    for name, text in views.items():
+        write_view(clerk, name, f"{head}{text}\n")
+    write_view(clerk, "odds", f"{head}SELECT id FROM odd UNION ALL SELECT id FROM odd\n")
+    steps = {"SELECT 1": "full",
+             "UPDATE a SET id = 1.00 WHERE id = 1; INSERT INTO a VALUES (3, 'x'); UPDATE node SET "
+             "up = 1 WHERE id = 3": "incremental",
+             "UPDATE node SET id = id + 10; DELETE FROM a WHERE id = 3": None}
+    with serving(clerk) as server:
+        for step, mode in steps.items():
+            postgres.sql(step, database)
+            for name, text in views.items():
+                told = server.post(f"/views/{name}/refresh").json
+                assert mode in (None, told["last_mode"]), told
+                assert sorted(postgres.sql(f"SELECT * FROM clerk.{name}", database)) == sorted(
+                    postgres.sql(text, database)), (name, step)
+        assert "truncated, or written by" in clerk.json("view", "show", "tree")["full_because"]
+        assert "type interval" in server.post("/views/odds/refresh").json["full_because"]
+    postgres.sql("CREATE VIEW others AS SELECT account FROM totals", database)
+    assert "view others depends on view totals" in clerk.run("model", "rebuild", "totals",
+                                                             status=None).errors
+
+
 def test_a_fill_does_not_bring_back_rows_of_before_a_swap(clerk, postgres, database):
     """Another generation serves since its snapshot, as when the view was swapped with its model."""
     postgres.sql("GRANT SELECT ON orders TO clerk", database)

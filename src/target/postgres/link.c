@@ -39,11 +39,12 @@ static int code_of(const char *state)
         const char *prefix;
         int code;
     } codes[] = {
-        {"08", DBK_ECONNECT},    {"23", DBK_EREFUSED},    {"25006", DBK_EDENIED},
-        {"28", DBK_ECONNECT},    {"3D", DBK_ECONNECT},    {"40", DBK_EBUSY},
-        {"42501", DBK_EDENIED},  {"42", DBK_EINVAL},      {"53100", DBK_EFULL},
-        {"53200", DBK_ENOMEM},   {"53300", DBK_ECONNECT}, {"55P03", DBK_EBUSY},
-        {"57014", DBK_ETIMEOUT}, {"57P", DBK_ECONNECT},   {"58", DBK_EIO},
+        {"08", DBK_ECONNECT}, {"23", DBK_EREFUSED},    {"25006", DBK_EDENIED},
+        {"28", DBK_ECONNECT}, {"2BP01", DBK_EREFUSED}, {"3D", DBK_ECONNECT},
+        {"40", DBK_EBUSY},    {"42501", DBK_EDENIED},  {"42", DBK_EINVAL},
+        {"53100", DBK_EFULL}, {"53200", DBK_ENOMEM},   {"53300", DBK_ECONNECT},
+        {"55P03", DBK_EBUSY}, {"57014", DBK_ETIMEOUT}, {"57P", DBK_ECONNECT},
+        {"58", DBK_EIO},
     };
     for (size_t i = 0; state != NULL && i < sizeof(codes) / sizeof(codes[0]); i++) {
         if (strncmp(state, codes[i].prefix, strlen(codes[i].prefix)) == 0)
@@ -85,6 +86,13 @@ int dbk_pq_failed(const struct dbk_pq_session *session, const PGresult *result,
     if (PQstatus(session->server) == CONNECTION_BAD || primary == NULL)
         return dbk_pq_lost(session, err);
     int code = code_of(state);
+    /* Its own hint is to drop that, too. */
+    if (state != NULL && strcmp(state, "2BP01") == 0)
+        return dbk_error_set(err, code,
+                             "something else in the database is made of it (%.*s): drop that, and "
+                             "make it anew behind this, or let it read a table of its own",
+                             (int)strcspn(detail == NULL ? primary : detail, "\n"),
+                             detail == NULL ? primary : detail);
     return dbk_error_set(err, code, "%s%s%s%s",
                          code == DBK_ETIMEOUT ? "the statement ran too long: " : "", primary,
                          detail == NULL ? "" : ": ", detail == NULL ? "" : detail);

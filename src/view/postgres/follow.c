@@ -165,6 +165,26 @@ static void append_end(struct dbk_buf *sql, const struct dbk_relation *table)
     append_end_of(sql, note, changes);
 }
 
+/* Of a row that came only the key is noted: a domain would not let the rest be NULL. */
+static void append_base_types(struct dbk_buf *sql, const struct dbk_relation *table)
+{
+    struct dbk_buf name;
+    dbk_buf_init(&name, DBK_PGVIEW_SQL_SIZE_MAX);
+    dbk_pgview_log(&name, table, "changes");
+    dbk_buf_append_char(&name, '\0');
+    dbk_buf_append_text(sql, "DO $daybook$ DECLARE c record; BEGIN LOOP FOR c IN SELECT a.attname, "
+                             "format_type(t.typbasetype, t.typtypmod) AS base FROM pg_attribute AS "
+                             "a JOIN pg_type AS t ON t.oid = a.atttypid WHERE a.attrelid = "
+                             "to_regclass(");
+    dbk_pgview_text(sql, name.rc < 0 ? "" : name.data);
+    dbk_buf_append_text(sql, ") AND a.attnum > 0 AND t.typtype = 'd' LOOP EXECUTE format('ALTER "
+                             "TABLE %s ALTER %I TYPE %s', ");
+    dbk_pgview_text(sql, name.rc < 0 ? "" : name.data);
+    dbk_buf_append_text(sql, ", c.attname, c.base); END LOOP; EXIT WHEN NOT FOUND; END LOOP; END "
+                             "$daybook$; ");
+    dbk_buf_release(&name);
+}
+
 static void append_table(struct dbk_buf *sql, const struct dbk_relation *table)
 {
     dbk_buf_append_text(sql, "CREATE TABLE ");
@@ -175,6 +195,7 @@ static void append_table(struct dbk_buf *sql, const struct dbk_relation *table)
     dbk_buf_append_text(sql, " FROM ");
     dbk_emit_table(sql, table);
     dbk_buf_append_text(sql, " WITH NO DATA; ");
+    append_base_types(sql, table);
     static const char *const sequences[] = {"seq", "floor", "lost"};
     for (size_t i = 0; i < sizeof(sequences) / sizeof(sequences[0]); i++) {
         dbk_buf_append_text(sql, "CREATE SEQUENCE ");
@@ -246,6 +267,15 @@ static void append_note(struct dbk_buf *sql, const char *schema, const struct db
     "= TG_RELID AND NOT t.tgisinternal AND (t.tgtype & 2) = 0 AND left(t.tgname::text, 9) <> "     \
     "'_daybook_' AND strpos(_daybook_calls, quote_ident(p.proname::text) || '()') > 0)"
 
+/*
+ * Whether a change of keys comes round to the table by foreign keys: what is changed by them is in
+ * the same tables of old and new rows, and a row that was changed twice there twice.
+ */
+#define IS_ROUND                                                                                   \
+    "EXISTS (SELECT 1 FROM pg_constraint AS k WHERE k.contype = 'f' AND k.conrelid = TG_RELID "    \
+    "AND k.confupdtype IN ('c', 'n', 'd')) AND EXISTS (SELECT 1 FROM pg_constraint AS k WHERE "    \
+    "k.contype = 'f' AND k.confrelid = TG_RELID AND k.confupdtype IN ('c', 'n', 'd'))"
+
 /* schema: in quotes, where its tables lie. */
 static void append_function(struct dbk_buf *sql, const char *schema,
                             const struct dbk_relation *table)
@@ -269,6 +299,15 @@ static void append_function(struct dbk_buf *sql, const char *schema,
     append_note(sql, schema, table, false);
     dbk_buf_append_text(sql, "; ELSIF TG_OP = 'DELETE' THEN ");
     append_note(sql, schema, table, true);
+    dbk_buf_append_text(sql, "; ELSIF " IS_ROUND " AND (EXISTS (SELECT 1 FROM _daybook_old AS o "
+                             "WHERE NOT EXISTS (SELECT 1 FROM _daybook_new AS n WHERE ");
+    append_same_key(sql, table, "o.", "n.");
+    dbk_buf_append_text(sql, ")) OR EXISTS (SELECT count(*)");
+    append_key(sql, table, "n.");
+    dbk_buf_append_text(sql, " FROM _daybook_new AS n GROUP BY TG_OP");
+    append_key(sql, table, "n.");
+    dbk_buf_append_text(sql, " HAVING count(*) > 1)) THEN PERFORM ");
+    append_nextval(sql, schema, table, "lost");
     dbk_buf_append_text(sql, "; ELSE ");
     append_note(sql, schema, table, true);
     dbk_buf_append_text(sql, "; ");
@@ -492,41 +531,6 @@ int dbk_pgview_look_at_triggers(struct dbk_connection *connection, const struct 
         return DBK_EREFUSED;
     }
     return DBK_OK;
-}
-
-/* A catalog's rows have the transaction that wrote them: when none is another, nothing is. */
-void dbk_pgview_marks(struct dbk_buf *sql, const struct dbk_algebra *tree)
-{
-    struct dbk_buf name;
-    dbk_buf_init(&name, DBK_PGVIEW_SQL_SIZE_MAX);
-    dbk_buf_append_text(sql, "SELECT concat_ws(','");
-    for (size_t i = 0; i < tree->relation_count; i++) {
-        const struct dbk_relation *table = tree->relations[i];
-        if (table->kind != DBK_RELATION_TABLE)
-            continue;
-        dbk_buf_append_text(sql, ", (SELECT concat_ws(':', c.oid, c.xmin, (SELECT "
-                                 "max(r.xmin::text) FROM pg_rewrite AS r WHERE r.ev_class = "
-                                 "c.oid)) FROM pg_class AS c WHERE c.oid = to_regclass(");
-        dbk_pgview_text(sql, table->name);
-        dbk_buf_append_text(
-            sql,
-            ")), (SELECT concat_ws(':', c.oid, c.xmin, (SELECT string_agg(a.xmin::text, '.' ORDER "
-            "BY a.attnum) FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0), "
-            "(SELECT string_agg(i.xmin::text, '.' ORDER BY i.indexrelid) FROM pg_index AS i WHERE "
-            "i.indrelid = c.oid), (SELECT count(*) FROM pg_subscription_rel AS r WHERE r.srrelid = "
-            "c.oid), (SELECT string_agg(concat_ws('-', g.oid, g.xmin), '.' ORDER BY "
-            "g.oid) FROM pg_trigger AS g WHERE g.tgrelid = c.oid)) FROM pg_class AS c WHERE c.oid "
-            "= to_regclass(");
-        dbk_buf_reset(&name);
-        dbk_emit_table(&name, table);
-        dbk_buf_append_char(&name, '\0');
-        dbk_pgview_text(sql, name.rc < 0 ? "" : name.data);
-        dbk_buf_append_text(sql, "))");
-    }
-    dbk_buf_append_char(sql, ')');
-    if (name.rc < 0)
-        sql->rc = name.rc;
-    dbk_buf_release(&name);
 }
 
 int dbk_pgview_end_logs(struct dbk_connection *connection, struct dbk_error *err)

@@ -209,6 +209,41 @@ int dbk_pgview_is_behind(struct dbk_connection *connection, const char *view,
     return rc;
 }
 
+/* A catalog's rows have the transaction that wrote them: when none is another, nothing is. */
+void dbk_pgview_marks(struct dbk_buf *sql, const struct dbk_algebra *tree)
+{
+    struct dbk_buf name;
+    dbk_buf_init(&name, DBK_PGVIEW_SQL_SIZE_MAX);
+    dbk_buf_append_text(sql, "SELECT concat_ws(','");
+    for (size_t i = 0; i < tree->relation_count; i++) {
+        const struct dbk_relation *table = tree->relations[i];
+        if (table->kind != DBK_RELATION_TABLE)
+            continue;
+        dbk_buf_append_text(sql, ", (SELECT concat_ws(':', c.oid, c.xmin, (SELECT "
+                                 "max(r.xmin::text) FROM pg_rewrite AS r WHERE r.ev_class = "
+                                 "c.oid)) FROM pg_class AS c WHERE c.oid = to_regclass(");
+        dbk_pgview_text(sql, table->name);
+        dbk_buf_append_text(
+            sql,
+            ")), (SELECT concat_ws(':', c.oid, c.xmin, (SELECT string_agg(a.xmin::text, '.' ORDER "
+            "BY a.attnum) FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0), "
+            "(SELECT string_agg(i.xmin::text, '.' ORDER BY i.indexrelid) FROM pg_index AS i WHERE "
+            "i.indrelid = c.oid), (SELECT count(*) FROM pg_subscription_rel AS r WHERE r.srrelid = "
+            "c.oid), (SELECT string_agg(concat_ws('-', g.oid, g.xmin), '.' ORDER BY "
+            "g.oid) FROM pg_trigger AS g WHERE g.tgrelid = c.oid)) FROM pg_class AS c WHERE c.oid "
+            "= to_regclass(");
+        dbk_buf_reset(&name);
+        dbk_emit_table(&name, table);
+        dbk_buf_append_char(&name, '\0');
+        dbk_pgview_text(sql, name.rc < 0 ? "" : name.data);
+        dbk_buf_append_text(sql, "))");
+    }
+    dbk_buf_append_char(sql, ')');
+    if (name.rc < 0)
+        sql->rc = name.rc;
+    dbk_buf_release(&name);
+}
+
 /* Temporary tables that are emptied with each transaction: l<n> has a row's first note, d<n> the
    difference. */
 void dbk_pgview_make_notes(struct dbk_buf *sql, const struct dbk_relation *table)
@@ -308,9 +343,12 @@ int dbk_pgview_clean_notes(struct dbk_connection *connection, const struct dbk_r
         dbk_pgview_text(&sql, name.data == NULL ? "" : name.data);
         dbk_buf_release(&name);
     }
+    /* Those of the oldest transaction, by which there is an index, are among the oldest. */
     dbk_buf_append_text(&sql, ", coalesce((SELECT min(_daybook_seq) FROM ");
     dbk_pgview_log(&sql, table, "changes");
-    dbk_buf_append_text(&sql, "), (SELECT last_value FROM ");
+    dbk_buf_append_text(&sql, " WHERE _daybook_xid = (SELECT min(_daybook_xid) FROM ");
+    dbk_pgview_log(&sql, table, "changes");
+    dbk_buf_append_text(&sql, ")), (SELECT last_value FROM ");
     dbk_pgview_log(&sql, table, "seq");
     dbk_buf_append_text(&sql, ")))");
     int rc = dbk_pgview_run(connection, &sql, err);

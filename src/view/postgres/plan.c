@@ -138,6 +138,44 @@ static int look_at_rights(struct dbk_view_plan *plan, struct dbk_connection *con
     return 1;
 }
 
+/* Keys of a UNION's branches share columns as texts: each must have one text. */
+static bool has_one_text(const char *type)
+{
+    static const char *const types[] = {"smallint",  "integer", "bigint", "numeric", "text",
+                                        "character", "uuid",    "date",   "time ",   "time(",
+                                        "bytea",     "oid",     "name",   "boolean", "timestamp"};
+    bool found = false;
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]) && !found; i++)
+        found = strncmp(type, types[i], strlen(types[i])) == 0;
+    return found && strstr(type, "[]") == NULL && strncmp(type, "time with time", 14) != 0;
+}
+
+static int look_at_branch(struct dbk_view_plan *plan, const struct dbk_relation *block)
+{
+    for (size_t i = 0; i < block->input_count; i++) {
+        const struct dbk_relation *input = block->inputs[i];
+        for (size_t j = 0; (block->outer & 1U << i) == 0 && j < input->row_count; j++) {
+            if (!has_one_text(input->row_types[j]))
+                return dbk_obstacle_set(&plan->tree.obstacle, SIZE_MAX,
+                                        "give it a key of numbers, texts or times",
+                                        "a key of the type %s in UNION ALL", input->row_types[j]);
+        }
+    }
+    return 1;
+}
+
+static int look_at_unions(struct dbk_view_plan *plan)
+{
+    int rc = 1;
+    for (size_t i = 0; rc == 1 && i < plan->tree.relation_count; i++) {
+        const struct dbk_relation *relation = plan->tree.relations[i];
+        for (size_t j = 0;
+             rc == 1 && relation->kind == DBK_RELATION_UNION && j < relation->input_count; j++)
+            rc = look_at_branch(plan, relation->inputs[j]);
+    }
+    return rc;
+}
+
 /* ---- The plan ---- */
 
 static int make(struct dbk_view_plan *plan, struct dbk_connection *connection,
@@ -157,6 +195,8 @@ static int make(struct dbk_view_plan *plan, struct dbk_connection *connection,
         rc = dbk_error_set(err, DBK_EINVAL, "its columns are counted otherwise");
     if (rc == 1)
         rc = dbk_view_plan_name_hidden(plan, err);
+    if (rc == 1)
+        rc = look_at_unions(plan);
     if (rc == 1)
         rc = look_at_rights(plan, connection, err);
     plan->incremental = rc == 1;
