@@ -406,7 +406,7 @@ static int connect_source(struct session *session, const struct dbk_source_drive
                                      .live = live,
                                      .note = note,
                                      .context = session,
-                                     .doubted_us = &capture->doubted_us},
+                                     .doubt = &capture->doubt},
         &session->source, err);
     dbk_free(copy);
     return rc;

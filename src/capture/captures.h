@@ -25,7 +25,7 @@ struct dbk_capture {
     struct dbk_capture_status status; /* under the lock */
     struct dbk_entry_counts before;   /* of entries that have ended */
     int64_t backoff_us;
-    int64_t doubted_us;     /* dbk_source_options.doubted_us */
+    struct dbk_source_doubt doubt;
     int64_t taken_us;       /* when the first of what is gathered came; 0: nothing did yet */
     struct dbk_trail trail; /* batches: came, are in the book; under the lock */
 };

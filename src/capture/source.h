@@ -93,6 +93,26 @@ struct dbk_live_keys {
     uint64_t looked; /* all up to this position was looked at */
 };
 
+/* Since when, and until when, a source has doubted that its server is the one that was captured;
+   all 0: it does not. */
+struct dbk_source_doubt {
+    int64_t since_us;
+    int64_t last_us;
+};
+
+/* Nobody looked for so long, which is more than the pause between two looks: what was doubted then
+   says nothing of how long the server now met has been as it is. */
+#define DBK_SOURCE_DOUBT_GAP_US (INT64_C(60) * 1000000)
+
+/* Doubts it now, and says for how long it has been doubted whenever somebody looked. */
+static inline int64_t dbk_source_doubt_us(struct dbk_source_doubt *doubt, int64_t now_us)
+{
+    if (doubt->since_us == 0 || now_us - doubt->last_us > DBK_SOURCE_DOUBT_GAP_US)
+        doubt->since_us = now_us;
+    doubt->last_us = now_us;
+    return now_us - doubt->since_us;
+}
+
 struct dbk_source_options {
     struct dbk_os *os;
     const struct dbk_capture_service *service;
@@ -111,12 +131,10 @@ struct dbk_source_options {
        of should this process end. */
     int (*note)(void *context, struct dbk_slice state, struct dbk_error *err);
     void *context;
-    /* Since when the source has doubted that its server is the one that was captured; 0: it does
-       not. Lives on from one open to the next. */
-    int64_t *doubted_us;
+    struct dbk_source_doubt *doubt; /* lives on from one open to the next */
 };
 
-#define DBK_SOURCE_VERSION 3
+#define DBK_SOURCE_VERSION 4
 #define DBK_SOURCE_SYMBOL "dbk_source_driver"
 
 /* A kind of source. A module of another version is refused. */

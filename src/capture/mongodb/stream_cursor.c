@@ -202,6 +202,6 @@ int dbk_stream_get_more(struct dbk_stream *stream, int64_t wait_ms, struct dbk_e
     int rc = ask(stream, &command, "cursor.nextBatch", err);
     bson_destroy(&command);
     if (rc == DBK_OK)
-        *stream->options.doubted_us = 0;
+        *stream->options.doubt = (struct dbk_source_doubt){0};
     return rc;
 }

@@ -6,6 +6,7 @@
  *     trusted ──(older than the state, or without its last event)──> doubted
  *     doubted ──(a reply of the stream: dbk_stream_get_more)──> trusted
  *     doubted ──(DOUBT_US)──> lost: the capture ends, and says so
+ *     doubted ──(no look for DBK_SOURCE_DOUBT_GAP_US)──> as if it never was
  *
  * Source: MongoDB's manual 7.0, "hello", "$changeStream"; its error_codes.yml; "Replica Set
  *         Elections" (electionTimeoutMillis).
@@ -40,11 +41,7 @@ static int lost(const struct dbk_stream *stream, const char *what, struct dbk_er
 
 int dbk_stream_doubt(const struct dbk_stream *stream, const char *what, struct dbk_error *err)
 {
-    int64_t *since_us = stream->options.doubted_us;
-    int64_t now_us = dbk_stream_now_us(stream);
-    if (*since_us == 0)
-        *since_us = now_us;
-    if (now_us - *since_us >= DOUBT_US)
+    if (dbk_source_doubt_us(stream->options.doubt, dbk_stream_now_us(stream)) >= DOUBT_US)
         return lost(stream, what, err);
     return dbk_stream_refuse(stream, DBK_ECONNECT, what,
                              "or a primary that was replaced and does not know it yet, which is "

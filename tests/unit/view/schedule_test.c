@@ -17,8 +17,7 @@ static void test_view_schedule__words_are_read_and_written_back(void **state)
                                         "every day at 02:00",
                                         "every day at 23:59",
                                         "every day at 02:00 Europe/Berlin",
-                                        "every day at 02:30 America/Argentina/ComodRivadavia ± 1 "
-                                        "hour",
+                                        "every day at 02:30 America/Argentina/Jujuy ± 1 hour",
                                         "every day at 00:00 ± 5 minutes",
                                         "every 1 hour ± 30 minutes",
                                         "every 5 minutes",
