@@ -57,29 +57,69 @@ static int change(const struct dbk_service_move *move, char path_out[DBK_PLACE_S
 
 /* ---- The book as it would be ---- */
 
-/* The system, where one file is another. */
+/* The system, where one file has another text. */
 struct overlay {
     struct dbk_os os; /* first: a table is cast to it */
     const char *path;
-    const char *instead;
+    struct dbk_slice text;
+    int fd; /* of the file, while it is open; -1: it is not */
 };
 
 static int open_over(struct dbk_os *os, const char *path, unsigned flags, struct dbk_file *file_out,
                      struct dbk_error *err)
 {
-    const struct overlay *overlay = (const struct overlay *)os;
+    struct overlay *overlay = (struct overlay *)os;
     struct dbk_os *real = dbk_os_real();
-    return real->open(real, strcmp(path, overlay->path) == 0 ? overlay->instead : path, flags,
-                      file_out, err);
+    int rc = real->open(real, path, flags, file_out, err);
+    if (rc == DBK_OK && strcmp(path, overlay->path) == 0)
+        overlay->fd = file_out->fd;
+    return rc;
 }
 
-static int load_over(const struct dbk_service_move *move, const char *path, const char *instead,
+static void close_over(struct dbk_os *os, struct dbk_file *file)
+{
+    struct overlay *overlay = (struct overlay *)os;
+    struct dbk_os *real = dbk_os_real();
+    if (file->fd == overlay->fd)
+        overlay->fd = -1;
+    real->close(real, file);
+}
+
+static int size_over(struct dbk_os *os, const struct dbk_file *file, uint64_t *size_out,
                      struct dbk_error *err)
 {
-    struct overlay overlay = {.os = *dbk_os_real(), .path = path, .instead = instead};
+    const struct overlay *overlay = (const struct overlay *)os;
+    struct dbk_os *real = dbk_os_real();
+    if (file->fd < 0 || file->fd != overlay->fd)
+        return real->size(real, file, size_out, err);
+    *size_out = overlay->text.size;
+    return DBK_OK;
+}
+
+static int pread_over(struct dbk_os *os, const struct dbk_file *file, void *buffer, size_t size,
+                      uint64_t offset, size_t *size_out, struct dbk_error *err)
+{
+    const struct overlay *overlay = (const struct overlay *)os;
+    struct dbk_os *real = dbk_os_real();
+    if (file->fd < 0 || file->fd != overlay->fd)
+        return real->pread(real, file, buffer, size, offset, size_out, err);
+    size_t from = offset < overlay->text.size ? (size_t)offset : overlay->text.size;
+    size_t left = overlay->text.size - from;
+    *size_out = size < left ? size : left;
+    memcpy(buffer, overlay->text.data + from, *size_out);
+    return DBK_OK;
+}
+
+static int load_over(const struct dbk_service_move *move, const char *path, struct dbk_slice text,
+                     struct dbk_error *err)
+{
+    struct overlay overlay = {.os = *dbk_os_real(), .path = path, .text = text, .fd = -1};
     struct dbk_diagnostics faults;
     struct dbk_book *book = NULL;
     overlay.os.open = open_over;
+    overlay.os.close = close_over;
+    overlay.os.size = size_over;
+    overlay.os.pread = pread_over;
     dbk_diagnostics_init(&faults);
     int rc = dbk_book_load(&(struct dbk_book_options){.os = &overlay.os,
                                                       .folder = move->place->folder,
@@ -101,8 +141,6 @@ static int load_over(const struct dbk_service_move *move, const char *path, cons
 int dbk_service_move_try(const struct dbk_service_move *move, struct dbk_error *err)
 {
     char path[DBK_PLACE_SIZE_MAX];
-    char instead[DBK_PLACE_SIZE_MAX + 8];
-    struct dbk_os *os = dbk_os_real();
     struct dbk_buf text;
     struct dbk_buf changed;
     if (move->database == NULL || move->database[0] == '\0')
@@ -110,13 +148,8 @@ int dbk_service_move_try(const struct dbk_service_move *move, struct dbk_error *
     dbk_buf_init(&text, FILE_SIZE_MAX);
     dbk_buf_init(&changed, FILE_SIZE_MAX);
     int rc = change(move, path, &text, &changed, err);
-    if (rc == DBK_OK && changed.size > 0) {
-        (void)snprintf(instead, sizeof(instead), "%s.try", path);
-        rc = dbk_os_replace_file(os, instead, dbk_buf_slice(&changed), err);
-        if (rc == DBK_OK)
-            rc = load_over(move, path, instead, err);
-        dbk_ignore(os->remove(os, instead, NULL));
-    }
+    if (rc == DBK_OK && changed.size > 0)
+        rc = load_over(move, path, dbk_buf_slice(&changed), err);
     dbk_buf_release(&changed);
     dbk_buf_release(&text);
     return rc;
