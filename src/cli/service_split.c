@@ -47,6 +47,13 @@ static int tell_progress(void *context, const char *what, uint64_t done, uint64_
     return DBK_OK;
 }
 
+static void warn(void *context, const char *text)
+{
+    struct work *work = context;
+    dbk_progress_clear(&work->progress);
+    (void)fprintf(stderr, "warning: %s\n", text);
+}
+
 static int find_service(struct work *work, const char *name, struct dbk_error *err)
 {
     const struct dbk_book *book = work->book;
@@ -85,6 +92,7 @@ static int begin(struct work *work, const struct dbk_arguments *arguments, struc
                                         .service = work->service->own->name,
                                         .role = work->service->role,
                                         .progress = tell_progress,
+                                        .warn = warn,
                                         .context = work};
     return dbk_split_open(&options, &work->split, err);
 }
@@ -156,17 +164,27 @@ static void put_place(struct dbk_buf *out, bool *first, const char *key,
     put(out, first, key, name);
 }
 
-static void put_lag(struct dbk_buf *out, bool *first, const struct dbk_split_lag *lag)
+static void put_slots(struct dbk_buf *out, bool *first, const struct dbk_split_slots *slots)
 {
-    if (!lag->follows)
-        return;
-    dbk_json_write_key(out, first, "follows");
-    dbk_buf_append_text(out, lag->active ? "true" : "false");
-    put_number(out, first, "behind_bytes", lag->behind_size);
-    put_number(out, first, "kept_bytes", lag->kept_size);
+    dbk_json_write_key(out, first, "slots");
+    dbk_buf_append_char(out, '[');
+    for (size_t i = 0; i < slots->count; i++) {
+        const struct dbk_split_slot *slot = &slots->items[i];
+        bool none = true;
+        dbk_buf_append_text(out, i > 0 ? ",{" : "{");
+        put(out, &none, "slot", slot->name);
+        put(out, &none, "of", slot->from == DBK_SPLIT_OLD ? "old" : "new");
+        dbk_json_write_key(out, &none, "active");
+        dbk_buf_append_text(out, slot->active ? "true" : "false");
+        put(out, &none, "wal_status", slot->wal_status);
+        put_number(out, &none, "behind_bytes", slot->behind_size);
+        put_number(out, &none, "kept_bytes", slot->kept_size);
+        dbk_buf_append_char(out, '}');
+    }
+    dbk_buf_append_char(out, ']');
 }
 
-static int show(struct work *work, const struct dbk_split_lag *lag, struct dbk_error *err)
+static int show(struct work *work, const struct dbk_split_slots *slots, struct dbk_error *err)
 {
     const struct dbk_split_state *state = dbk_split_state(work->split);
     struct dbk_buf text;
@@ -195,7 +213,8 @@ static int show(struct work *work, const struct dbk_split_lag *lag, struct dbk_e
     }
     if (state->pause_us > 0)
         put_number(&text, &first, "switch_pause_us", state->pause_us);
-    put_lag(&text, &first, lag);
+    if (slots != NULL)
+        put_slots(&text, &first, slots);
     put(&text, &first, "next", next_of(state));
     dbk_buf_append_char(&text, '}');
     dbk_progress_clear(&work->progress);
@@ -377,7 +396,7 @@ static int start(struct work *work, struct dbk_error *err)
         rc = dbk_split_start(work->split, err);
     /* The plan was the answer already; how it stands is said in words. */
     if (rc == DBK_OK && to == NULL)
-        return show(work, &(struct dbk_split_lag){0}, err);
+        return show(work, NULL, err);
     if (rc == DBK_OK)
         (void)fprintf(stderr,
                       "%s: %lld rows are equal on both sides, and the new one follows: "
@@ -406,7 +425,7 @@ static int turn(struct work *work, enum dbk_split_side target, struct dbk_error 
     /* A switch that was given up leaves the other side serving. */
     if (rc == DBK_OK && state->target == target)
         rc = dbk_service_move_write(&move, state->places[target].address, err);
-    return rc < 0 ? rc : show(work, &(struct dbk_split_lag){0}, err);
+    return rc < 0 ? rc : show(work, NULL, err);
 }
 
 static int confirm(struct work *work, struct dbk_error *err)
@@ -420,14 +439,19 @@ static int confirm(struct work *work, struct dbk_error *err)
     }
     if (rc == DBK_OK)
         rc = dbk_split_confirm(work->split, err);
-    return rc < 0 ? rc : show(work, &(struct dbk_split_lag){0}, err);
+    return rc < 0 ? rc : show(work, NULL, err);
 }
 
+/* What is lost there, or soon will be, is an error once all is shown. */
 static int say_status(struct work *work, struct dbk_error *err)
 {
-    struct dbk_split_lag lag = {0};
-    int rc = dbk_split_lag(work->split, &lag, err);
-    return rc < 0 ? rc : show(work, &lag, err);
+    struct dbk_split_slots slots;
+    struct dbk_error fault;
+    int rc = dbk_split_look_at_slots(work->split, &slots, &fault, err);
+    if (rc == DBK_OK)
+        rc = show(work, &slots, err);
+    return rc < 0 || fault.code == DBK_OK ? rc
+                                          : dbk_error_set(err, fault.code, "%s", fault.message);
 }
 
 /* ---- The command ---- */
@@ -448,7 +472,7 @@ static int run(struct work *work, struct dbk_error *err)
     if (!dbk_arguments_has(arguments, "abort"))
         return start(work, err);
     int rc = dbk_split_abort(work->split, err);
-    return rc < 0 ? rc : show(work, &(struct dbk_split_lag){0}, err);
+    return rc < 0 ? rc : show(work, NULL, err);
 }
 
 int dbk_run_service_split(const struct dbk_arguments *arguments)

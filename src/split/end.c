@@ -125,40 +125,112 @@ int dbk_split_abort(struct dbk_split *split, struct dbk_error *err)
 
 /* ---- Between ---- */
 
-static int take_lag(void *context, const char *const *columns, struct dbk_error *err)
+struct looking {
+    struct dbk_split *split;
+    struct dbk_split_slot *slot;
+    bool there;
+};
+
+static int take_slot(void *context, const char *const *columns, struct dbk_error *err)
 {
-    struct dbk_split_lag *lag = context;
-    lag->follows = true;
-    lag->active = columns[0] != NULL && columns[0][0] == '1';
-    if ((columns[1] != NULL && !dbk_slice_to_i64(dbk_slice_of(columns[1]), &lag->behind_size)) ||
-        (columns[2] != NULL && !dbk_slice_to_i64(dbk_slice_of(columns[2]), &lag->kept_size)))
+    struct looking *looking = context;
+    struct dbk_split_slot *slot = looking->slot;
+    looking->there = true;
+    slot->active = columns[0] != NULL && columns[0][0] == '1';
+    slot->wal_status =
+        dbk_arena_copy(&looking->split->work, dbk_slice_of(columns[1] == NULL ? "" : columns[1]))
+            .data;
+    if (slot->wal_status == NULL)
+        return no_memory(err);
+    if ((columns[2] != NULL && !dbk_slice_to_i64(dbk_slice_of(columns[2]), &slot->behind_size)) ||
+        (columns[3] != NULL && !dbk_slice_to_i64(dbk_slice_of(columns[3]), &slot->kept_size)))
         return dbk_error_set(err, DBK_ECORRUPT, "the database answered no number");
     return DBK_OK;
 }
 
-int dbk_split_lag(struct dbk_split *split, struct dbk_split_lag *lag_out, struct dbk_error *err)
+/* 1: it is there; 0: it is not. */
+static int look_at_slot(struct dbk_split *split, enum dbk_split_side from,
+                        struct dbk_split_slot *slot, struct dbk_error *err)
 {
-    struct dbk_split_lag lag = {0};
-    enum dbk_split_step step = split->state.step;
-    enum dbk_split_side from = step == DBK_SPLIT_MOVED ? DBK_SPLIT_NEW : DBK_SPLIT_OLD;
     struct dbk_connection *connection = NULL;
-    *lag_out = lag;
-    if (step != DBK_SPLIT_STARTING && step != DBK_SPLIT_READY && step != DBK_SPLIT_MOVED)
-        return DBK_OK;
-    const char *const way[] = {
-        dbk_split_way(split, from == DBK_SPLIT_OLD ? DBK_SPLIT_NEW : DBK_SPLIT_OLD), NULL};
-    if (way[0] == NULL)
+    struct looking looking = {.split = split, .slot = slot};
+    slot->from = from;
+    slot->name = dbk_split_way(split, from == DBK_SPLIT_OLD ? DBK_SPLIT_NEW : DBK_SPLIT_OLD);
+    const char *const name[] = {slot->name, NULL};
+    if (name[0] == NULL)
         return no_memory(err);
     int rc =
         dbk_connection_open(split->state.places[from].address, DBK_CONNECT_READ, &connection, err);
     if (rc == DBK_OK)
         rc = dbk_ask(connection,
-                     "SELECT active::int, pg_wal_lsn_diff(pg_current_wal_lsn(), "
+                     "SELECT active::int, wal_status, pg_wal_lsn_diff(pg_current_wal_lsn(), "
                      "confirmed_flush_lsn)::bigint, pg_wal_lsn_diff(pg_current_wal_lsn(), "
                      "restart_lsn)::bigint FROM pg_replication_slots WHERE slot_name = ?1",
-                     way, take_lag, &lag, err);
+                     name, take_slot, &looking, err);
     dbk_connection_free(connection);
-    if (rc == DBK_OK)
-        *lag_out = lag;
-    return rc;
+    return rc < 0 ? rc : looking.there;
+}
+
+/* What is wrong with a slot, and what can be done; NULL: nothing. */
+static const char *fault_of(const struct dbk_split *split, const struct dbk_split_slot *slot)
+{
+    enum dbk_split_step step = split->state.step;
+    if (strcmp(slot->wal_status, "unreserved") == 0)
+        return "is about to be lost: let the side that follows catch up, or raise "
+               "max_slot_wal_keep_size there";
+    if (strcmp(slot->wal_status, "lost") != 0)
+        return NULL;
+    if (step == DBK_SPLIT_STARTING || step == DBK_SPLIT_READY)
+        return "is lost: its server has removed what the new side has not got: --abort, and begin "
+               "anew";
+    if (step == DBK_SPLIT_MOVED)
+        return "is lost: its server has removed what the old side has not got: there is no way "
+               "back without it, --confirm ends it";
+    return "is lost: its server has removed what the other side has not got";
+}
+
+static int judge(struct dbk_split *split, const struct dbk_split_slots *slots, const bool asked[2],
+                 struct dbk_error *err)
+{
+    enum dbk_split_step step = split->state.step;
+    enum dbk_split_side from = step == DBK_SPLIT_MOVED ? DBK_SPLIT_NEW : DBK_SPLIT_OLD;
+    bool follows = step != DBK_SPLIT_READY && step != DBK_SPLIT_MOVED;
+    for (size_t i = 0; i < slots->count; i++) {
+        const char *fault = fault_of(split, &slots->items[i]);
+        if (fault != NULL)
+            return dbk_error_set(err, DBK_EREFUSED, "the slot %s of the %s server %s",
+                                 slots->items[i].name, dbk_split_side_text(slots->items[i].from),
+                                 fault);
+        follows = follows || slots->items[i].from == from;
+    }
+    return follows || !asked[from]
+               ? DBK_OK
+               : dbk_error_set(err, DBK_EREFUSED,
+                               "the %s server has no slot for the %s side any more, which misses "
+                               "what is written from then on",
+                               dbk_split_side_text(from), dbk_split_side_text(!from));
+}
+
+int dbk_split_look_at_slots(struct dbk_split *split, struct dbk_split_slots *slots_out,
+                            struct dbk_error *fault_out, struct dbk_error *err)
+{
+    bool asked[2] = {false, false};
+    *slots_out = (struct dbk_split_slots){0};
+    *fault_out = (struct dbk_error){0};
+    if (split->state.step == DBK_SPLIT_NONE)
+        return DBK_OK;
+    for (int side = 0; side < 2; side++) {
+        struct dbk_error failure = {0};
+        struct dbk_split_slot *slot = &slots_out->items[slots_out->count];
+        int rc = look_at_slot(split, (enum dbk_split_side)side, slot, &failure);
+        if (rc < 0 && rc != DBK_ECONNECT)
+            return dbk_error_set(err, rc, "%s", failure.message);
+        if (rc < 0)
+            dbk_split_warn(split, "the %s database is not asked: %s",
+                           dbk_split_side_text((enum dbk_split_side)side), failure.message);
+        asked[side] = rc >= 0;
+        slots_out->count += rc > 0 ? 1 : 0;
+    }
+    dbk_ignore(judge(split, slots_out, asked, fault_out));
+    return DBK_OK;
 }

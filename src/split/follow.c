@@ -216,6 +216,61 @@ int dbk_split_try_reach(struct dbk_split *split, enum dbk_split_side to, struct 
     return rc < 0 ? rc : dropped;
 }
 
+/* What is disabled ends its workers a moment later; one that is stuck is found by its slot. */
+static int await_no_worker(struct dbk_split *split, enum dbk_split_side to, const char *way,
+                           struct dbk_error *err)
+{
+    int64_t end_us = dbk_split_now_us(split) + DROP_PATIENCE_US;
+    const char *const name[] = {way, NULL};
+    for (;;) {
+        int64_t count = 0;
+        int rc = dbk_ask_number(split->first[to],
+                                "SELECT count(*) FROM pg_stat_subscription a JOIN pg_subscription "
+                                "s ON s.oid = a.subid JOIN pg_database d ON d.oid = s.subdbid "
+                                "WHERE d.datname = current_database() AND s.subname = ?1 AND a.pid "
+                                "IS NOT NULL",
+                                name, &count, err);
+        if (rc < 0 || count == 0 || dbk_split_now_us(split) > end_us)
+            return rc;
+        dbk_split_nap(DROP_NAP_MS);
+    }
+}
+
+struct leftovers {
+    struct dbk_split *split;
+    struct dbk_connection *from;
+};
+
+static int drop_copy_slot(void *context, const char *const *columns, struct dbk_error *err)
+{
+    struct leftovers *leftovers = context;
+    return drop_slot(leftovers->split, leftovers->from, columns[0], err);
+}
+
+/*
+ * A copy that is ended has a slot of its own there, pg_<subscription>_sync_<table>_<server>, which
+ * a server that does not reach the other one leaves.
+ */
+static int drop_copy_slots(struct dbk_split *split, enum dbk_split_side to, const char *way,
+                           struct dbk_error *err)
+{
+    const char *pattern = NULL;
+    const char *const name[] = {way, NULL};
+    struct leftovers leftovers = {.split = split, .from = split->second[!to]};
+    int rc =
+        dbk_ask_text(split->first[to],
+                     "SELECT format('^pg_%s_sync_[0-9]+_%s$', s.oid, c.system_identifier) FROM "
+                     "pg_control_system() c, pg_subscription s JOIN pg_database d ON d.oid = "
+                     "s.subdbid WHERE d.datname = current_database() AND s.subname = ?1",
+                     name, &split->work, &pattern, err);
+    const char *const parameters[] = {pattern, NULL};
+    return rc < 0 || pattern == NULL
+               ? rc
+               : dbk_ask(split->first[!to],
+                         "SELECT slot_name FROM pg_replication_slots WHERE slot_name ~ ?1",
+                         parameters, drop_copy_slot, &leftovers, err);
+}
+
 static int unsubscribe(struct dbk_split *split, enum dbk_split_side to, const char *way,
                        struct dbk_error *err)
 {
@@ -226,6 +281,11 @@ static int unsubscribe(struct dbk_split *split, enum dbk_split_side to, const ch
         return rc;
     /* Without its slot: a server that does not reach the other one any more can still drop it. */
     rc = dbk_tell(connection, err, "ALTER SUBSCRIPTION %s DISABLE", way);
+    /* Before the subscription, by whose number they are known. */
+    if (rc == DBK_OK)
+        rc = await_no_worker(split, to, way, err);
+    if (rc == DBK_OK)
+        rc = drop_copy_slots(split, to, way, err);
     if (rc == DBK_OK)
         rc = dbk_tell(connection, err, "ALTER SUBSCRIPTION %s SET (slot_name = NONE)", way);
     return rc < 0 ? rc : dbk_tell(connection, err, "DROP SUBSCRIPTION %s", way);

@@ -45,12 +45,15 @@ int dbk_split_forget(struct dbk_split *split, struct dbk_error *err) DBK_MUST_CH
 
 /* ---- split.c ---- */
 
-/* Connects to both sides, and keeps other commands out. */
+/* Connects to both sides. */
+int dbk_split_open_sides(struct dbk_split *split, struct dbk_error *err) DBK_MUST_CHECK;
+/* The same, and keeps other commands out of what has this name. */
 int dbk_split_connect(struct dbk_split *split, struct dbk_error *err) DBK_MUST_CHECK;
 int64_t dbk_split_now_us(const struct dbk_split *split); /* monotonic */
 void dbk_split_nap(unsigned ms);
 int dbk_split_tell_progress(struct dbk_split *split, const char *what, uint64_t done,
                             uint64_t total) DBK_MUST_CHECK;
+void dbk_split_warn(const struct dbk_split *split, const char *format, ...) DBK_PRINTF(2, 3);
 /* Changes a table that others use: they never wait behind it for long. sql: NULL is no memory. */
 int dbk_split_change(struct dbk_split *split, enum dbk_split_side side, const char *sql,
                      struct dbk_error *err) DBK_MUST_CHECK;
@@ -63,6 +66,8 @@ const char *dbk_split_tables_list(struct dbk_split *split);
 
 /* The tables, gates and the mark in the new database, once. */
 int dbk_split_make(struct dbk_split *split, struct dbk_error *err) DBK_MUST_CHECK;
+/* What old rows may not fit, and no new one: once they are copied. */
+int dbk_split_make_late(struct dbk_split *split, struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_split_unmake(struct dbk_split *split, struct dbk_error *err) DBK_MUST_CHECK;
 /* The mark of a side: the table through which is seen how far the other is. */
 int dbk_split_make_mark(struct dbk_split *split, enum dbk_split_side side,

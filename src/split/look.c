@@ -139,9 +139,28 @@ static const char *const server_sql =
     "UNION ALL SELECT 'refused', format('its user %s may make nothing there: GRANT CREATE ON "
     "DATABASE %I TO %I', rolname, current_database(), rolname) FROM me WHERE NOT "
     "has_database_privilege(current_database(), 'CREATE')\n"
-    "UNION ALL SELECT 'refused', 'all replication slots are taken: raise max_replication_slots' "
-    "WHERE (SELECT count(*) FROM pg_replication_slots) >= "
-    "current_setting('max_replication_slots')::int\n";
+    "UNION ALL SELECT 'refused', 'max_sync_workers_per_subscription is 0, so that no table is "
+    "copied: set it to 2' WHERE "
+    "current_setting('max_sync_workers_per_subscription')::int = 0\n";
+
+/*
+ * What is free of what a server has so many of, against ?1 slots and senders of what it sends, ?2
+ * origins and ?3 workers of what it takes. Before PostgreSQL 18 slots bound origins, too.
+ */
+static const char *const limits_sql =
+    "SELECT 'refused', format('it has %s free %s where %s are needed: set %s = %s at least, and '\n"
+    " 'restart the server', greatest(most - used, 0), what, need, setting, used + need)\n"
+    "FROM (SELECT what, setting, need::int, used::int, current_setting(setting)::int AS most\n"
+    " FROM (VALUES\n"
+    "  ('replication slots', 'max_replication_slots', ?1, (SELECT count(*) FROM\n"
+    "   pg_replication_slots)),\n"
+    "  ('WAL senders', 'max_wal_senders', ?1, (SELECT count(*) FROM pg_stat_replication)),\n"
+    "  ('replication origins', CASE WHEN current_setting('max_active_replication_origins', true)\n"
+    "   IS NULL THEN 'max_replication_slots' ELSE 'max_active_replication_origins' END, ?2,\n"
+    "   (SELECT count(*) FROM pg_replication_origin)),\n"
+    "  ('workers of subscriptions', 'max_logical_replication_workers', ?3, (SELECT count(*) FROM\n"
+    "   pg_stat_subscription WHERE pid IS NOT NULL))) v(what, setting, need, used)) w\n"
+    "WHERE most - used < need";
 
 struct server_context {
     struct dbk_split_plan *plan;
@@ -154,16 +173,44 @@ static int take_server(void *context, const char *const *columns, struct dbk_err
     return dbk_split_finding_add(server->plan, columns[0], server->thing, columns[1], err);
 }
 
+/* A copy has a slot of its own while its table is copied, of which the mark is one. */
+static int find_limits(struct dbk_split *split, enum dbk_split_side side, int64_t copies,
+                       struct server_context *context, struct dbk_error *err)
+{
+    char sent[24];
+    char taken[24];
+    bool is_old = side == DBK_SPLIT_OLD;
+    (void)snprintf(sent, sizeof(sent), "%lld", (long long)(is_old ? 1 + copies : 1));
+    (void)snprintf(taken, sizeof(taken), "%lld", (long long)(is_old ? 1 : 1 + copies));
+    /* Copies wait for a worker, but one of them has to have one. */
+    const char *const parameters[] = {sent, taken, is_old ? "1" : "2", NULL};
+    return dbk_ask(split->first[side], limits_sql, parameters, take_server, context, err);
+}
+
+static int count_copies(struct dbk_split *split, int64_t *copies_out, struct dbk_error *err)
+{
+    int64_t most = 0;
+    int rc = dbk_ask_number(split->first[DBK_SPLIT_NEW],
+                            "SELECT current_setting('max_sync_workers_per_subscription')::int",
+                            NULL, &most, err);
+    int64_t tables = (int64_t)split->state.table_count + 1;
+    *copies_out = most < 1 ? 1 : most < tables ? most : tables;
+    return rc;
+}
+
 static int find_in_servers(struct dbk_split *split, struct dbk_split_plan *plan,
                            struct dbk_error *err)
 {
     static const char *const things[] = {"the old database", "the new database"};
     const char *versions[2] = {NULL, NULL};
     const char *encodings[2] = {NULL, NULL};
-    int rc = DBK_OK;
+    int64_t copies = 0;
+    int rc = count_copies(split, &copies, err);
     for (int side = 0; rc == DBK_OK && side < 2; side++) {
         struct server_context context = {.plan = plan, .thing = things[side]};
         rc = dbk_ask(split->first[side], server_sql, NULL, take_server, &context, err);
+        if (rc == DBK_OK)
+            rc = find_limits(split, (enum dbk_split_side)side, copies, &context, err);
         if (rc == DBK_OK)
             rc = dbk_ask_text(split->first[side],
                               "SELECT (current_setting('server_version_num')::int / 10000)::text",
@@ -369,7 +416,6 @@ static int take_places(struct dbk_split *split, const struct dbk_split_place pla
             return no_memory(err);
     }
     split->state.target = DBK_SPLIT_OLD;
-    split->state.name = "daybook split";
     split->state.home = "public";
     return DBK_OK;
 }
@@ -396,11 +442,14 @@ int dbk_split_look(struct dbk_split *split, const struct dbk_split_place places[
     struct dbk_split_state *state = &split->state;
     int rc = take_places(split, places, err);
     if (rc == DBK_OK)
-        rc = dbk_split_connect(split, err);
+        rc = dbk_split_open_sides(split, err);
     if (rc == DBK_OK)
         rc = check_unlike(split, err);
     if (rc == DBK_OK)
         rc = name_it(split, err);
+    /* By its name, which keeps out who is at the same one. */
+    if (rc == DBK_OK)
+        rc = dbk_split_connect(split, err);
     if (rc == DBK_OK)
         rc = find_tables(split, tables, table_count, plan, err);
     if (rc < 0 || state->table_count == 0)

@@ -66,8 +66,9 @@ static const char *const parts_sql = BEGIN_SQL
     "SELECT CASE k.contype WHEN 'f' THEN 6 WHEN 'c' THEN 5 ELSE 4 END, m.nr, k.conname,\n"
     " format('ALTER TABLE %s ADD CONSTRAINT %I %s', m.name, k.conname,\n"
     " pg_get_constraintdef(k.oid))\n"
-    "FROM moved m JOIN pg_constraint k ON k.conrelid = m.oid WHERE k.contype IN ('p', 'u', 'x',\n"
-    " 'c') OR k.contype = 'f' AND k.confrelid IN (SELECT oid FROM moved)\n"
+    "FROM moved m JOIN pg_constraint k ON k.conrelid = m.oid WHERE k.contype IN ('p', 'u', 'x')\n"
+    " OR k.contype = 'c' AND k.convalidated OR k.contype = 'f' AND k.confrelid IN (SELECT oid FROM "
+    "moved)\n"
     "UNION ALL\n"
     "SELECT 7, m.nr, c.relname, pg_get_indexdef(i.indexrelid)\n"
     "FROM moved m JOIN pg_index i ON i.indrelid = m.oid JOIN pg_class c ON c.oid = i.indexrelid\n"
@@ -89,6 +90,12 @@ static const char *const parts_sql = BEGIN_SQL
     "FROM moved m JOIN pg_description d ON d.classoid = 'pg_class'::regclass AND d.objoid = m.oid\n"
     "LEFT JOIN pg_attribute a ON a.attrelid = m.oid AND a.attnum = d.objsubid AND d.objsubid > "
     "0\n" END_SQL;
+
+/* Checks that rows are not known to fit; names that the new database may have already. */
+static const char *const late_sql = MOVED_SQL
+    "SELECT m.name, k.conname, format('ALTER TABLE %s ADD CONSTRAINT %I %s', m.name, k.conname,\n"
+    " pg_get_constraintdef(k.oid)) FROM moved m JOIN pg_constraint k ON k.conrelid = m.oid WHERE\n"
+    " k.contype = 'c' AND NOT k.convalidated ORDER BY m.nr, k.conname";
 
 static int no_memory(struct dbk_error *err)
 {
@@ -257,6 +264,31 @@ static int make_tables(struct dbk_split *split, const char *const *tables, struc
     if (rc == DBK_OK)
         rc = dbk_split_make_mark(split, DBK_SPLIT_NEW, err);
     return rc < 0 ? rc : dbk_split_make_gates(split, DBK_SPLIT_NEW, err);
+}
+
+static int make_check(void *context, const char *const *columns, struct dbk_error *err)
+{
+    struct making *making = context;
+    int64_t there = 0;
+    const char *const name[] = {columns[0], columns[1], NULL};
+    int rc = dbk_ask_number(making->connection,
+                            "SELECT count(*) FROM pg_constraint WHERE conrelid = to_regclass(?1) "
+                            "AND conname = ?2",
+                            name, &there, err);
+    return rc < 0 || there > 0
+               ? rc
+               : dbk_split_change(
+                     making->split, DBK_SPLIT_NEW,
+                     dbk_arena_copy(&making->split->work, dbk_slice_of(columns[2])).data, err);
+}
+
+int dbk_split_make_late(struct dbk_split *split, struct dbk_error *err)
+{
+    struct making making = {.split = split, .connection = split->first[DBK_SPLIT_NEW]};
+    const char *const tables[] = {dbk_split_tables_json(split), NULL};
+    return tables[0] == NULL
+               ? no_memory(err)
+               : dbk_ask(split->first[DBK_SPLIT_OLD], late_sql, tables, make_check, &making, err);
 }
 
 int dbk_split_make(struct dbk_split *split, struct dbk_error *err)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stdarg.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -86,13 +87,19 @@ static int connect_side(struct dbk_split *split, enum dbk_split_side side, struc
     return rc;
 }
 
+int dbk_split_open_sides(struct dbk_split *split, struct dbk_error *err)
+{
+    int rc = split->first[DBK_SPLIT_OLD] == NULL ? connect_side(split, DBK_SPLIT_OLD, err) : DBK_OK;
+    if (rc == DBK_OK && split->first[DBK_SPLIT_NEW] == NULL)
+        rc = connect_side(split, DBK_SPLIT_NEW, err);
+    return rc;
+}
+
 int dbk_split_connect(struct dbk_split *split, struct dbk_error *err)
 {
     int64_t locked = 0;
     const char *const name[] = {split->state.name, NULL};
-    int rc = split->first[DBK_SPLIT_OLD] == NULL ? connect_side(split, DBK_SPLIT_OLD, err) : DBK_OK;
-    if (rc == DBK_OK && split->first[DBK_SPLIT_NEW] == NULL)
-        rc = connect_side(split, DBK_SPLIT_NEW, err);
+    int rc = dbk_split_open_sides(split, err);
     if (rc == DBK_OK)
         rc = dbk_ask_number(split->second[DBK_SPLIT_OLD],
                             "SELECT pg_try_advisory_lock(hashtext(?1))::int", name, &locked, err);
@@ -121,6 +128,17 @@ int dbk_split_tell_progress(struct dbk_split *split, const char *what, uint64_t 
     return split->options.progress == NULL
                ? DBK_OK
                : split->options.progress(split->options.context, what, done, total);
+}
+
+void dbk_split_warn(const struct dbk_split *split, const char *format, ...)
+{
+    char text[DBK_ERROR_MESSAGE_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    if (split->options.warn != NULL)
+        split->options.warn(split->options.context, text);
 }
 
 int dbk_split_change(struct dbk_split *split, enum dbk_split_side side, const char *sql,
@@ -178,7 +196,9 @@ static int make_all(struct dbk_split *split, struct dbk_error *err)
         rc = dbk_split_subscribe(split, DBK_SPLIT_NEW, true, err);
     if (rc == DBK_OK)
         rc = dbk_split_try_reach(split, DBK_SPLIT_OLD, err);
-    return rc < 0 ? rc : dbk_split_await_copies(split, err);
+    if (rc == DBK_OK)
+        rc = dbk_split_await_copies(split, err);
+    return rc < 0 ? rc : dbk_split_make_late(split, err);
 }
 
 int dbk_split_start(struct dbk_split *split, struct dbk_error *err)

@@ -87,6 +87,9 @@ void dbk_split_state_encode(const struct dbk_split_state *state, struct dbk_buf 
 typedef int (*dbk_split_progress_fn)(void *context, const char *what, uint64_t done,
                                      uint64_t total);
 
+/* What went wrong and does not hinder: one line. */
+typedef void (*dbk_split_warn_fn)(void *context, const char *text);
+
 struct dbk_split_options {
     struct dbk_os *os;
     const char *folder; /* with the state files; made when missing */
@@ -94,6 +97,7 @@ struct dbk_split_options {
     const char *service;
     const char *role;
     dbk_split_progress_fn progress; /* NULL: nobody asks */
+    dbk_split_warn_fn warn;         /* NULL: nobody listens */
     void *context;
 };
 
@@ -140,14 +144,24 @@ int dbk_split_confirm(struct dbk_split *split, struct dbk_error *err) DBK_MUST_C
 /* The old side serves as before, and nothing is left of it. */
 int dbk_split_abort(struct dbk_split *split, struct dbk_error *err) DBK_MUST_CHECK;
 
-/* How far the side that follows is behind. */
-struct dbk_split_lag {
-    bool follows; /* false: nothing follows now */
+/* Of what lets a side follow: a server keeps its log for it. */
+struct dbk_split_slot {
+    const char *name;
+    enum dbk_split_side from; /* whose server has it; the other side follows */
     bool active;
-    int64_t behind_size; /* bytes of log that are not confirmed */
-    int64_t kept_size;   /* that the server keeps for it */
+    const char *wal_status; /* as the server says: reserved, extended, unreserved, lost */
+    int64_t behind_size;    /* bytes of log that are not confirmed */
+    int64_t kept_size;      /* that the server keeps for it */
 };
-int dbk_split_lag(struct dbk_split *split, struct dbk_split_lag *lag_out,
-                  struct dbk_error *err) DBK_MUST_CHECK;
+struct dbk_split_slots {
+    struct dbk_split_slot items[2];
+    size_t count;
+};
+/*
+ * Those that are there, at whatever step it is; of a database that cannot be reached it is warned.
+ * fault_out: code is DBK_EREFUSED where one is lost, or soon will be, or is missing.
+ */
+int dbk_split_look_at_slots(struct dbk_split *split, struct dbk_split_slots *slots_out,
+                            struct dbk_error *fault_out, struct dbk_error *err) DBK_MUST_CHECK;
 
 #endif

@@ -102,29 +102,65 @@ static bool is_not_valid(const char *text)
     return size >= sizeof(end) - 1 && strcmp(text + size - (sizeof(end) - 1), end) == 0;
 }
 
-static int mend_keys(struct dbk_split *split, struct dbk_error *err)
+static int key_is_there(struct dbk_split *split, const struct dbk_split_key *key, bool *there_out,
+                        struct dbk_error *err)
 {
-    struct dbk_connection *connection = split->first[DBK_SPLIT_OLD];
-    int rc = DBK_OK;
-    for (size_t i = 0; rc == DBK_OK && i < split->state.key_count; i++) {
-        const struct dbk_split_key *key = &split->state.keys[i];
-        int64_t there = 0;
-        const char *const parameters[] = {key->table, key->name, NULL};
-        rc = dbk_ask_number(connection,
+    int64_t count = 0;
+    const char *const parameters[] = {key->table, key->name, NULL};
+    int rc = dbk_ask_number(split->first[DBK_SPLIT_OLD],
                             "SELECT count(*) FROM pg_constraint WHERE conrelid = to_regclass(?1) "
                             "AND quote_ident(conname) = ?2",
-                            parameters, &there, err);
-        bool valid = !is_not_valid(key->text);
-        if (rc == DBK_OK && there == 0)
-            rc = dbk_split_change(
-                split, DBK_SPLIT_OLD,
-                dbk_arena_format(&split->work, "ALTER TABLE %s ADD CONSTRAINT %s %s%s", key->table,
-                                 key->name, key->text, valid ? " NOT VALID" : ""),
-                err);
-        if (rc == DBK_OK && valid)
-            rc = dbk_tell(connection, err, "ALTER TABLE %s VALIDATE CONSTRAINT %s", key->table,
-                          key->name);
+                            parameters, &count, err);
+    *there_out = count > 0;
+    return rc;
+}
+
+/* True of what says more of the database than of the key. */
+static bool must_end(int rc)
+{
+    return rc == DBK_ECONNECT || rc == DBK_ENOMEM || rc == DBK_EBUSY;
+}
+
+/*
+ * What does not hold any more is left, and said: rows may have lost what they refer to while no key
+ * kept it.
+ */
+static int mend_key(struct dbk_split *split, const struct dbk_split_key *key, struct dbk_error *err)
+{
+    struct dbk_error failure = {0};
+    bool there = false;
+    bool valid = !is_not_valid(key->text);
+    int rc = key_is_there(split, key, &there, err);
+    if (rc < 0)
+        return rc;
+    if (!there)
+        rc = dbk_split_change(split, DBK_SPLIT_OLD,
+                              dbk_arena_format(&split->work,
+                                               "ALTER TABLE %s ADD CONSTRAINT %s %s%s", key->table,
+                                               key->name, key->text, valid ? " NOT VALID" : ""),
+                              &failure);
+    if (rc < 0 && !must_end(rc)) {
+        dbk_split_warn(split, "the key %s of %s is not made again: %s", key->name, key->table,
+                       failure.message);
+        return DBK_OK;
     }
+    if (rc == DBK_OK && valid)
+        rc = dbk_tell(split->first[DBK_SPLIT_OLD], &failure,
+                      "ALTER TABLE %s VALIDATE CONSTRAINT %s", key->table, key->name);
+    if (rc == DBK_OK || must_end(rc))
+        return rc < 0 ? dbk_error_set(err, rc, "%s", failure.message) : rc;
+    dbk_split_warn(split,
+                   "the key %s of %s holds for new rows alone: %s; mend the old ones, then `ALTER "
+                   "TABLE %s VALIDATE CONSTRAINT %s`",
+                   key->name, key->table, failure.message, key->table, key->name);
+    return DBK_OK;
+}
+
+static int mend_keys(struct dbk_split *split, struct dbk_error *err)
+{
+    int rc = DBK_OK;
+    for (size_t i = 0; rc == DBK_OK && i < split->state.key_count; i++)
+        rc = mend_key(split, &split->state.keys[i], err);
     return rc;
 }
 

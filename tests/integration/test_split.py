@@ -441,6 +441,8 @@ def test_a_book_that_would_have_faults_is_not_switched(one):
         file.write("reads: {users.people: {columns: [id], version: 1}}\n")
     refused = one.split("--switch", status=1)
     assert "in another database" in refused.stderr and "nothing was changed" in refused.stderr
+    assert sorted(path.name for path in (one.folder / "services").iterdir()) == [
+        "orders.yaml", "users.yaml"]
     assert one.state()["step"] == "ready"
     one.split("--abort")
 
@@ -488,7 +490,9 @@ def test_a_switch_that_stopped_halfway_is_taken_back(one):
     switch.wait()
     with pytest.raises(AssertionError, match="is not written here now"):
         one.sql("new", write)
-    assert one.state()["step"] == "switching"
+    halfway = one.state()
+    assert halfway["step"] == "switching"
+    assert [row["of"] for row in halfway["slots"]] == ["old", "new"]
     blocker.communicate("ROLLBACK;\n")
     one.split("--back")
     assert one.state()["step"] == "ready"
@@ -589,6 +593,121 @@ def test_a_key_that_was_never_checked_is_not_checked(one):
     assert one.sql("old", "SELECT convalidated FROM pg_constraint WHERE conname = 'paid_for'") == [
         ["f"]]
     one.split("--abort")
+
+
+def test_a_key_that_broke_meanwhile_hinders_no_way_back(one):
+    """A row in a table that stays lost what it refers to while the key was cut."""
+    one.split("--to", "orders", "--yes")
+    one.split("--switch")
+    one.sql("old", "INSERT INTO payments (\"order\") VALUES (-5)")
+    said = one.split("--back").stderr
+    assert "the key paid_for of public.payments holds for new rows alone" in said
+    assert "VALIDATE CONSTRAINT paid_for" in said and one.state()["step"] == "ready"
+    assert one.sql("old", "SELECT conname, convalidated FROM pg_constraint WHERE conname IN "
+                          "('paid_for', 'orders_person_fkey') ORDER BY 1") == [
+        ["orders_person_fkey", "t"], ["paid_for", "f"]]
+    with pytest.raises(AssertionError, match="paid_for"):
+        one.sql("old", "INSERT INTO payments (\"order\") VALUES (-6)")
+    # Nor one whose table is gone.
+    one.split("--switch")
+    one.sql("old", "DROP TABLE payments")
+    assert "the key paid_for of public.payments is not made again" in one.split("--back").stderr
+    one.split("--abort")
+    assert one.traces() == []
+
+
+def test_a_check_that_old_rows_fail_comes_behind_them(one):
+    one.sql("old", "ALTER TABLE lines ADD CONSTRAINT many CHECK (nr > 9) NOT VALID")
+    schema = dump(one, "old")
+    one.split("--to", "orders", "--yes")
+    one.split("--switch")
+    assert one.content("new") == one.content("old")
+    with pytest.raises(AssertionError, match="many"):
+        one.sql("new", "INSERT INTO lines (\"order\", nr) VALUES (1, 2)")
+    one.split("--confirm", "--yes")
+    assert dump(one, "new") == schema
+
+
+def test_slots_that_are_not_free_are_said_first(one):
+    """With as many as it says, the copies are through."""
+    server = one.sides["old"][0]
+    most = int(one.sql("old", "SHOW max_replication_slots")[0][0])
+    one.sql("old", f"SELECT pg_create_physical_replication_slot('other_' || n) FROM "
+                   f"generate_series(1, {most - 2}) n")
+    try:
+        answer = one.run("service", "split", "orders", "--to", "orders", "--yes", "-o", "json",
+                         status=1)
+        assert ("the old database", "it has 2 free replication slots where 3 are needed: set "
+                f"max_replication_slots = {most + 1} at least, and restart the server") in [
+                    (row["thing"], row["becomes"]) for row in answer.json], answer
+        assert one.state()["step"] == "none"
+        one.sql("old", "SELECT pg_drop_replication_slot('other_1')")
+        one.split("--to", "orders", "--yes")
+        one.split("--switch")
+        one.split("--confirm", "--yes")
+    finally:
+        server.sql("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE "
+                   "slot_name ~ '^other'")
+
+
+def test_a_slot_that_is_lost_is_said(one):
+    one.split("--to", "orders", "--yes")
+    ready = one.state()["slots"]
+    assert [(row["of"], row["active"], row["wal_status"]) for row in ready] == [
+        ("old", True, "reserved")]
+    name = ready[0]["slot"].removesuffix("_out")
+    one.sql("new", f"ALTER SUBSCRIPTION {name}_out DISABLE")
+    one.sql("old", "ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'")
+    one.sql("old", "SELECT pg_reload_conf()")
+    try:
+        deadline = time.monotonic() + TIMEOUT_S
+        while "is lost" not in (said := one.split("--status", status=None)).stderr:
+            assert time.monotonic() < deadline, said
+            one.sql("old", "INSERT INTO people SELECT max(id) + 1 FROM people")
+            one.sql("old", "SELECT pg_switch_wal()")
+            one.sql("old", "CHECKPOINT")
+        assert said.returncode == 1 and "--abort, and begin anew" in said.stderr
+        assert "lost" in said.stdout
+    finally:
+        one.sql("old", "ALTER SYSTEM RESET max_slot_wal_keep_size")
+        one.sql("old", "SELECT pg_reload_conf()")
+    one.sql("new", f"ALTER SUBSCRIPTION {name}_out SET (slot_name = NONE)")
+    one.sql("old", f"SELECT pg_drop_replication_slot('{name}_out')")
+    assert "has no slot" in one.split("--status", status=1).stderr
+    one.split("--abort")
+    assert one.traces() == []
+
+
+def test_slots_of_copies_are_dropped_with_it(one):
+    """As a server leaves them that does not reach the other one when its subscription ends."""
+    one.split("--to", "orders", "--yes")
+    number, server = one.sql("new", "SELECT s.oid, system_identifier FROM pg_subscription s, "
+                                    "pg_control_system()")[0]
+    for slot in (f"pg_{number}_sync_77_{server}", f"pg_{number}1_sync_77_{server}"):
+        one.sql("old", f"SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')")
+    one.split("--abort")
+    assert one.sql("old", SLOTS) == [[f"pg_{number}1_sync_77_{server}"]]
+    one.sql("old", f"SELECT pg_drop_replication_slot('pg_{number}1_sync_77_{server}')")
+    assert one.traces() == []
+
+
+def test_services_are_split_beside_each_other(one):
+    """A plan that waits for its answer keeps others from the same service alone."""
+    ours, theirs = pty.openpty()
+    asked = subprocess.Popen(one.command("service", "split", "orders", "--to", "orders"),
+                             stdin=theirs, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                             text=True, env=clean_environment())
+    said = ""
+    while "(yes/no)" not in said:
+        said += asked.stderr.read(1)
+    assert "another command is at" in one.split("--to", "orders", "--yes", status=1).stderr
+    other = one.run("service", "split", "users", "--to", "orders", status=1)
+    assert "--yes does it" in other.errors
+    os.write(ours, b"no\n")
+    asked.communicate(timeout=TIMEOUT_S)
+    os.close(ours)
+    os.close(theirs)
+    assert asked.returncode == 1 and one.traces() == []
 
 
 def test_no_password_is_in_a_log(one):
