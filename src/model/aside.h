@@ -4,7 +4,8 @@
  *
  * The search halves: of a batch that failed, a part that is posted whole is done with, one that
  * fails is all that is left to look at, until it is one event. Where the database says at once
- * which event it is (SQLite), nothing is searched.
+ * which event it is (SQLite), nothing is searched; where it says among which it is (MongoDB), what
+ * is before them is posted, and they are searched.
  *
  * Threads: what changes or looks at the places is under `lock`; the search belongs to who posts.
  */
@@ -53,6 +54,9 @@ struct dbk_letters {
     /* The search. */
     uint64_t region; /* events that the one that fails is among; 0: none failed */
     uint64_t stop;   /* the next transaction ends before this position; 0: nowhere */
+    uint64_t
+        suspects; /* so many events behind `stop` are the region then; 0: it is no bound of one */
+    bool misled;  /* the one suspect was none: the database is not asked before the next letter */
 };
 
 void dbk_letters_init(struct dbk_letters *letters, struct dbk_store *store, const char *model);

@@ -133,6 +133,25 @@ static int purge(struct forgetting *forgetting, struct dbk_error *err)
     return rc;
 }
 
+/* What a batch is taken back by is personal, too: between batches, with nothing left of one. */
+static int purge_between(struct forgetting *forgetting, struct dbk_error *err)
+{
+    struct dbk_model *model = forgetting->model;
+    struct dbk_statement *fence = NULL;
+    if (dbk_connection_dialect(forgetting->connection) != DBK_DIALECT_MONGODB)
+        return purge(forgetting, err);
+    (void)pthread_mutex_lock(&model->work);
+    int rc = dbk_post_fence(forgetting->connection, model->definition.name, model->serving.number,
+                            &fence, err);
+    if (rc == DBK_OK)
+        rc = dbk_statement_step(fence, err);
+    if (rc >= 0)
+        rc = purge(forgetting, err);
+    dbk_statement_free(fence);
+    (void)pthread_mutex_unlock(&model->work);
+    return rc;
+}
+
 /* What was begun before, and what a rebuild that was cut short left behind. */
 static int drop_old(struct forgetting *forgetting, struct dbk_error *err)
 {
@@ -182,7 +201,7 @@ static int take_out(struct forgetting *forgetting, bool *rebuild_out, struct dbk
     if (rc == DBK_OK && way == DBK_PERSONAL_PURGE)
         rc = wait_posted(forgetting, err);
     if (rc == DBK_OK && way == DBK_PERSONAL_PURGE)
-        rc = purge(forgetting, err);
+        rc = purge_between(forgetting, err);
     return rc;
 }
 

@@ -224,13 +224,6 @@ static int find_mode(struct dbk_model *model, struct dbk_error *err)
     (void)pthread_mutex_lock(&model->models->lock);
     model->mode = rc == DBK_OK ? mode : NULL;
     (void)pthread_mutex_unlock(&model->models->lock);
-    /* A part of an event that failed would stay, and a letter could not be posted behind later
-       events. */
-    if (rc == DBK_OK && model->definition.set_aside && strcmp(mode, "transaction") != 0)
-        rc = dbk_error_set(err, DBK_ECONNECT,
-                           "model %s: `on_error: set-aside` needs a server with transactions, and "
-                           "that of `%s` has none: write `on_error: stop` into model.yaml",
-                           model->definition.name, model->definition.database);
     return rc;
 }
 

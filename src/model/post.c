@@ -50,12 +50,16 @@ int dbk_post_set_position(struct dbk_connection *connection, const char *model, 
 int dbk_post_fence(struct dbk_connection *connection, const char *model, uint64_t generation,
                    struct dbk_statement **statement_out, struct dbk_error *err)
 {
-    if (dbk_connection_dialect(connection) != DBK_DIALECT_POSTGRES)
+    enum dbk_dialect dialect = dbk_connection_dialect(connection);
+    if (dialect != DBK_DIALECT_POSTGRES && dialect != DBK_DIALECT_MONGODB)
         return DBK_OK;
-    int rc = dbk_statement_open(connection,
-                                DBK_SLICE_LITERAL("SELECT position FROM _daybook_models WHERE "
-                                                  "model = ?1 AND generation = ?2 FOR UPDATE"),
-                                statement_out, NULL, err);
+    int rc = dialect == DBK_DIALECT_MONGODB
+                 ? dbk_catalog_open(connection, DBK_CATALOG_FENCE, statement_out, err)
+                 : dbk_statement_open(
+                       connection,
+                       DBK_SLICE_LITERAL("SELECT position FROM _daybook_models WHERE model = ?1 "
+                                         "AND generation = ?2 FOR UPDATE"),
+                       statement_out, NULL, err);
     if (rc < 0)
         return rc;
     struct dbk_value name = {.kind = DBK_VALUE_TEXT, .bytes = dbk_slice_of(model)};
@@ -291,7 +295,8 @@ static int post_transaction(struct dbk_batch_post *post, uint64_t stop, uint64_t
         post->made->begun_us = dbk_model_now_us();
     }
     int rc = begin(post, err);
-    dbk_poster_set_careful(post->poster, stop != 0 || limit_of(post) == 1);
+    bool bound = stop != 0 && (post->letters == NULL || post->letters->suspects == 0);
+    dbk_poster_set_careful(post->poster, bound || limit_of(post) == 1);
     if (rc == DBK_OK)
         rc = check_fence(post, err);
     if (rc == DBK_OK)
@@ -355,6 +360,8 @@ static int set_aside(struct dbk_batch_post *post, uint64_t position, bool named,
         rc = dbk_letters_keep(letters, &event, place, why, err);
     dbk_cursor_free(cursor);
     letters->region = 0;
+    letters->suspects = 0;
+    letters->misled = false;
     letters->stop = named ? position + 1 : 0;
     return rc;
 }
@@ -365,23 +372,35 @@ static int search(struct dbk_batch_post *post, uint64_t failed, const struct dbk
 {
     struct dbk_letters *letters = post->letters;
     uint64_t limit = limit_of(post);
-    bool tells = dbk_connection_dialect(post->connection) == DBK_DIALECT_SQLITE;
-    int rc = DBK_OK;
+    enum dbk_dialect dialect = dbk_connection_dialect(post->connection);
+    bool tells = dialect == DBK_DIALECT_SQLITE || dialect == DBK_DIALECT_MONGODB;
+    uint64_t first = 0;
+    uint64_t suspects = dbk_connection_suspects(post->connection, &first);
     if (tells && !post->nameless)
-        rc = set_aside(post, failed, true, why, err);
-    else if (letters->stop != 0)
-        letters->stop = 0; /* what it ended before may mend it */
-    else if (limit == 1)
-        rc = set_aside(post, post->nameless ? post->first : failed, !post->nameless, why, err);
-    else
+        return set_aside(post, failed, true, why, err);
+    if (letters->stop == 0 && limit == 1)
+        return set_aside(post, post->nameless ? post->first : failed, !post->nameless, why, err);
+    if (suspects > 0 && suspects < limit && first > post->position && !letters->misled) {
+        letters->stop = first;
+        letters->suspects = suspects;
+        return DBK_OK;
+    }
+    if (letters->stop == 0 || letters->suspects > 0)
         letters->region = post->seen < limit ? post->seen : limit;
-    return rc;
+    letters->stop = 0; /* what it ended before may mend it */
+    letters->suspects = 0;
+    return DBK_OK;
 }
 
 static void found_good(struct dbk_letters *letters, uint64_t seen)
 {
+    letters->misled = letters->misled || (letters->region == 1 && seen > 0);
+    if (letters->suspects > 0)
+        letters->region = letters->suspects;
+    else
+        letters->region -= seen < letters->region ? seen : letters->region;
+    letters->suspects = 0;
     letters->stop = 0;
-    letters->region -= seen < letters->region ? seen : letters->region;
 }
 
 int dbk_post_batch(struct dbk_batch_post *post, bool *failed_out, struct dbk_error *err)

@@ -165,7 +165,8 @@ int dbk_post_set_position(struct dbk_connection *connection, const char *model, 
 /*
  * A server may go on with a transaction whose client is gone: another of the same model first
  * waits for it by a lock on the generation's row, and looks whether the position is still what it
- * believes. NULL for SQLite, whose transactions end with their process.
+ * believes. A MongoDB without transactions is freed of what a batch has left that is not done.
+ * NULL for SQLite, whose transactions end with their process, and for a graph.
  */
 int dbk_post_fence(struct dbk_connection *connection, const char *model, uint64_t generation,
                    struct dbk_statement **statement_out, struct dbk_error *err) DBK_MUST_CHECK;

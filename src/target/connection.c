@@ -106,6 +106,14 @@ bool dbk_connection_is_full(const struct dbk_connection *connection)
     return connection->driver->is_full != NULL && connection->driver->is_full(connection);
 }
 
+uint64_t dbk_connection_suspects(const struct dbk_connection *connection, uint64_t *first_out)
+{
+    *first_out = 0;
+    return connection->driver->suspects == NULL
+               ? 0
+               : connection->driver->suspects(connection, first_out);
+}
+
 bool dbk_connection_in_transaction(struct dbk_connection *connection)
 {
     return connection->driver->in_transaction(connection);

@@ -15,7 +15,7 @@
 #include "target/target.h"
 
 /* A module of another version is refused. */
-#define DBK_DRIVER_VERSION 6
+#define DBK_DRIVER_VERSION 7
 #define DBK_DRIVER_SYMBOL "dbk_driver"
 
 struct dbk_driver {
@@ -60,6 +60,8 @@ struct dbk_driver {
                   enum dbk_document_outcome *outcome_out, struct dbk_error *err);
     /* NULL: never. */
     bool (*is_full)(const struct dbk_connection *connection);
+    /* NULL: it cannot tell. */
+    uint64_t (*suspects)(const struct dbk_connection *connection, uint64_t *first_out);
 };
 
 struct dbk_connection {

@@ -229,6 +229,8 @@ int dbk_statement_change(struct dbk_statement *statement, const struct dbk_docum
 bool dbk_connection_deferred_violation(struct dbk_connection *connection);
 /* True when so much waits for COMMIT in memory that the transaction should take no more. */
 bool dbk_connection_is_full(const struct dbk_connection *connection);
+/* Of so many events from this position on one is what the last transaction failed at; 0: of all. */
+uint64_t dbk_connection_suspects(const struct dbk_connection *connection, uint64_t *first_out);
 /* False when a handler ended the transaction it was run in. */
 bool dbk_connection_in_transaction(struct dbk_connection *connection);
 
@@ -315,13 +317,14 @@ int dbk_text_rewrite(enum dbk_dialect dialect, struct dbk_slice text,
  * with these parameters, ?1 first.
  */
 enum dbk_catalog {
-    DBK_CATALOG_MAKE,          /* none; changes nothing where it is done */
-    DBK_CATALOG_FIND,          /* model, serving -> generation, position, fingerprint, definition */
-    DBK_CATALOG_NEWEST,        /* model -> generation, or 0 */
-    DBK_CATALOG_POSITION,      /* model -> of the serving generation */
-    DBK_CATALOG_PURGED,        /* model, generation -> position */
-    DBK_CATALOG_RETRIED,       /* model, generation -> positions of letters (model/letters.h) */
-    DBK_CATALOG_INSERT,        /* model, generation, serving, fingerprint, definition */
+    DBK_CATALOG_MAKE,     /* none; changes nothing where it is done */
+    DBK_CATALOG_FIND,     /* model, serving -> generation, position, fingerprint, definition */
+    DBK_CATALOG_NEWEST,   /* model -> generation, or 0 */
+    DBK_CATALOG_POSITION, /* model -> of the serving generation */
+    DBK_CATALOG_FENCE,    /* model, generation -> position; see model/state.h. MongoDB's alone */
+    DBK_CATALOG_PURGED,   /* model, generation -> position */
+    DBK_CATALOG_RETRIED,  /* model, generation -> positions of letters (model/letters.h) */
+    DBK_CATALOG_INSERT,   /* model, generation, serving, fingerprint, definition */
     DBK_CATALOG_SET_POSITION,  /* position, model, generation, the position before: else it fails */
     DBK_CATALOG_SERVE,         /* model, generation */
     DBK_CATALOG_SET_PURGED,    /* model, generation, position */

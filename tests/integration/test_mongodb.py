@@ -190,8 +190,8 @@ def test_it_holds_what_the_oracle_holds_and_is_rebuilt(book, ferretdb):
         wait_for(lambda: status_of(server)["generation"] == 2)
         assert documents_of(ferretdb, 2) == oracle(events)
         wait_for(lambda: ferretdb.collections() == {
-            "_daybook_models", "_daybook_serving", "accounts__g2_Account", "accounts__g2_Amount",
-            "accounts__g2_Note"})
+            "_daybook_models", "_daybook_serving", "_daybook_undo", "accounts__g2_Account",
+            "accounts__g2_Amount", "accounts__g2_Note"})
     finally:
         assert server.stop() == 0
 
@@ -314,27 +314,6 @@ def test_what_a_killed_daemon_has_sent_is_waited_for(book, ferretdb):
         proxy.close()
 
 
-@pytest.mark.parametrize("told", [True, False], ids=["sent", "untold"])
-def test_what_is_done_behind_the_position_is_left_out(book, ferretdb, told):
-    """The position is set back, and the server tells how far a session went, or does not."""
-    events = events_of(6, count=120)
-    server = Server(book)
-    last = append(server, events)
-    wait_for(lambda: status_of(server)["lag_events"] == 0)
-    assert server.stop() == 0
-    place = ferretdb.command({"find": "_daybook_models"})["cursor"]["firstBatch"][0]
-    assert place["sent"] == place["position"] == last
-    back = {"$set": {"position": last - 50}}
-    ferretdb.command({"update": "_daybook_models", "updates": [
-        {"q": {"_id": place["_id"]}, "u": back if told else {**back, "$unset": {"sent": ""}}}]})
-    server = Server(book)
-    try:
-        wait_for(lambda: status_of(server)["lag_events"] == 0)
-        assert documents_of(ferretdb) == oracle(events)
-    finally:
-        assert server.stop() == 0
-
-
 def test_a_handler_that_fails_is_named_with_its_event(book, ferretdb):
     handler = book.folder / "models" / "accounts" / "Withdrawn.json"
     handler.write_text('{"update": "{gen}Account", "updates": [\n'
@@ -354,7 +333,7 @@ def test_a_handler_that_fails_is_named_with_its_event(book, ferretdb):
         assert "event 3, Withdrawn of account-1 version 3" in text, text
         assert status_of(server)["position"] == 2
         account = documents_of(ferretdb)[0]["account-1"]
-        assert account["balance"] == 5 and account["events"] == 3
+        assert account["balance"] == 5 and account["events"] == 2  # nothing of it is left
     finally:
         assert server.stop() == 0
 
@@ -528,23 +507,6 @@ def test_a_model_says_how_it_forgets(book):
     write_owners(book, "sealed")
     (book.folder / "models" / "owners" / "purge.json").unlink()
     assert "`personal: sealed` needs a SQLite database" in check_lines(book)
-
-
-def test_setting_aside_needs_transactions(book, ferretdb):
-    """Where there are none a part of the event that failed would stay: the model says so, and does
-    nothing."""
-    (book.folder / "models" / "accounts" / "model.yaml").write_text(
-        MODEL + "on_error: set-aside\n", encoding="utf-8")
-    server = Server(book)
-    try:
-        append(server, [{"stream": "account-1", "type": "AccountOpened", "data": {"id": "1"}}])
-        wait_for(lambda: status_of(server)["error"])
-        status = status_of(server)
-        assert "`on_error: set-aside` needs a server with transactions" in status["error"], status
-        assert "write `on_error: stop`" in status["error"] and status["position"] == 0
-        assert not ferretdb.find("accounts__g1_Account")
-    finally:
-        assert server.stop() == 0
 
 
 def test_a_handler_takes_the_state_of_a_stream(book, ferretdb):

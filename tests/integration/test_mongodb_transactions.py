@@ -378,7 +378,8 @@ def test_all_that_writes_says_how_it_is_to_be_confirmed(book, mongod, transactio
     reads = [one for one in sent if one.get("find", "").startswith("_daybook_") and
              "probe:" not in str(one["filter"])]
     majority = {"level": "majority"} if transactions and concern["w"] == "majority" else None
-    assert {one["find"] for one in reads} == {"_daybook_models", "_daybook_serving"}
+    assert {one["find"] for one in reads} == {"_daybook_models", "_daybook_serving",
+                                              "_daybook_undo"}
     assert [one for one in reads if one.get("readConcern") != majority] == []
 
 

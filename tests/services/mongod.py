@@ -30,6 +30,10 @@ def matches(document, query):
             for operator, operand in wanted.items():
                 if operator == "$lt":
                     good = value is not None and value < operand
+                elif operator == "$gte":
+                    good = value is not None and value >= operand
+                elif operator == "$exists":
+                    good = (key in document) == operand
                 elif operator == "$gt":
                     good = value is not None and value > operand
                 elif operator == "$ne":
@@ -51,6 +55,8 @@ def change(document, update):
             if operator == "$set":
                 document[key] = operand
             elif operator == "$inc":
+                if isinstance(operand, str):
+                    raise Refused(14, "TypeMismatch", "Cannot increment with non-numeric argument")
                 document[key] = document.get(key, 0) + operand
             elif operator == "$push":
                 document.setdefault(key, []).append(operand)
@@ -273,9 +279,12 @@ class Mongod:
             except Refused as refused:
                 if "txnNumber" in command:
                     self.open.pop(command["lsid"]["id"].data)  # it is over
-                reply["writeErrors"] = [{"index": Int32(index), "code": refused.reply["code"],
-                                         "errmsg": refused.reply["errmsg"]}]
-                break
+                reply.setdefault("writeErrors", []).append(
+                    {"index": Int32(index), "code": refused.reply["code"],
+                     "errmsg": refused.reply["errmsg"]})
+                if command.get("ordered", True):
+                    break
+                continue
             reply["n"] = Int32(reply["n"] + count)
         return reply
 

@@ -3,8 +3,7 @@
  * What Daybook keeps of its models in a MongoDB database:
  *
  *     _daybook_models   {_id: "orders:3", model: "orders", generation: 3, position: 1234,
- *                        sent: 5330, fingerprint: "…", definition: "…", forgotten: 0,
- *                        retried: [17]}
+ *                        shift: 0, fingerprint: "…", definition: "…", forgotten: 0, retried: [17]}
  *     _daybook_serving  {_id: "orders", generation: 3}
  *
  * The second is the pointer that a swap changes, one document in one update. Each step here is one
@@ -24,6 +23,7 @@ const char *const dbk_mongodb_catalog[DBK_CATALOG_COUNT] = {
     [DBK_CATALOG_FIND] = "find",
     [DBK_CATALOG_NEWEST] = "newest",
     [DBK_CATALOG_POSITION] = "position",
+    [DBK_CATALOG_FENCE] = "fence",
     [DBK_CATALOG_PURGED] = "purged",
     [DBK_CATALOG_RETRIED] = "retried",
     [DBK_CATALOG_INSERT] = "insert",
@@ -85,8 +85,8 @@ static int run(struct dbk_mongodb_session *session, bson_t *command, struct dbk_
     return rc;
 }
 
-void dbk_mongodb_write_key(struct dbk_slice model, int64_t generation,
-                           char key_out[DBK_MONGODB_KEY_SIZE])
+static void write_key(struct dbk_slice model, int64_t generation,
+                      char key_out[DBK_MONGODB_KEY_SIZE])
 {
     (void)snprintf(key_out, DBK_MONGODB_KEY_SIZE, "%.*s:%" PRId64, DBK_SLICE_ARGS(model),
                    generation);
@@ -126,20 +126,6 @@ int dbk_mongodb_serving(struct dbk_mongodb_session *session, struct dbk_slice mo
     return rc < 0 ? rc : DBK_OK;
 }
 
-int dbk_mongodb_position(struct dbk_mongodb_session *session, const char *key,
-                         int64_t *position_out, int64_t *sent_out, struct dbk_error *err)
-{
-    bson_t *found = NULL;
-    int rc = find_one(session, DBK_MONGODB_MODELS, BCON_NEW("_id", BCON_UTF8(key)), one(session),
-                      &found, err);
-    if (rc == 1)
-        *position_out = dbk_mongodb_integer(found, "position");
-    if (rc == 1 && bson_has_field(found, "sent"))
-        *sent_out = dbk_mongodb_integer(found, "sent");
-    bson_destroy(found);
-    return rc;
-}
-
 /* The document of a generation; or, where it is 0, of the newest that is not `but`. */
 static int find_generation(struct dbk_mongodb_session *session, struct dbk_slice model,
                            int64_t generation, int64_t but, bson_t **found_out,
@@ -148,7 +134,7 @@ static int find_generation(struct dbk_mongodb_session *session, struct dbk_slice
     bson_t *filter = bson_new();
     char key[DBK_MONGODB_KEY_SIZE];
     if (generation != 0) {
-        dbk_mongodb_write_key(model, generation, key);
+        write_key(model, generation, key);
         BSON_APPEND_UTF8(filter, "_id", key);
         return find_one(session, DBK_MONGODB_MODELS, filter, one(session), found_out, err);
     }
@@ -246,11 +232,11 @@ static int insert(struct dbk_mongodb_session *session, const struct dbk_value *v
     char key[DBK_MONGODB_KEY_SIZE];
     bson_t fields = BSON_INITIALIZER;
     bson_t update = BSON_INITIALIZER;
-    dbk_mongodb_write_key(values[0].bytes, values[1].integer, key);
+    write_key(values[0].bytes, values[1].integer, key);
     bson_append_utf8(&fields, "model", 5, values[0].bytes.data, (int)values[0].bytes.size);
     BSON_APPEND_INT64(&fields, "generation", values[1].integer);
     BSON_APPEND_INT64(&fields, "position", 0);
-    BSON_APPEND_INT64(&fields, "sent", 0);
+    BSON_APPEND_INT64(&fields, "shift", 0);
     bson_append_utf8(&fields, "fingerprint", 11, values[3].bytes.data, (int)values[3].bytes.size);
     bson_append_utf8(&fields, "definition", 10, values[4].bytes.data, (int)values[4].bytes.size);
     BSON_APPEND_DOCUMENT(&update, "$set", &fields);
@@ -262,15 +248,31 @@ static int insert(struct dbk_mongodb_session *session, const struct dbk_value *v
                : rc;
 }
 
+static int set_key(struct dbk_mongodb_session *session, const char *key, struct dbk_error *err)
+{
+    char *copy = dbk_copy_text(dbk_slice_of(key));
+    dbk_free(session->key);
+    session->key = copy;
+    return copy == NULL ? dbk_error_set(err, DBK_ENOMEM, "out of memory posting") : DBK_OK;
+}
+
+/* What a generation's documents were before its last batch. */
+static int forget_records(struct dbk_mongodb_session *session, const char *key,
+                          struct dbk_error *err)
+{
+    int rc = set_key(session, key, err);
+    return rc == DBK_OK ? dbk_mongodb_forget_records(session, 0, err) : rc;
+}
+
 static int set_purged(struct dbk_mongodb_session *session, const struct dbk_value *values,
                       struct dbk_error *err)
 {
     char key[DBK_MONGODB_KEY_SIZE];
     bson_t *update = BCON_NEW("$set", "{", "forgotten", BCON_INT64(values[2].integer), "}");
-    dbk_mongodb_write_key(values[0].bytes, values[1].integer, key);
+    write_key(values[0].bytes, values[1].integer, key);
     int rc = run(session, update_of(DBK_MONGODB_MODELS, key, update, false), err);
     bson_destroy(update);
-    return rc;
+    return rc == DBK_OK ? forget_records(session, key, err) : rc;
 }
 
 /* The one that serves stays. */
@@ -282,11 +284,12 @@ static int remove_generation(struct dbk_mongodb_session *session, const struct d
     int rc = dbk_mongodb_serving(session, values[0].bytes, &serving, err);
     if (rc < 0 || serving == values[1].integer)
         return rc;
-    dbk_mongodb_write_key(values[0].bytes, values[1].integer, key);
-    return run(session,
-               BCON_NEW("delete", BCON_UTF8(DBK_MONGODB_MODELS), "deletes", "[", "{", "q", "{",
-                        "_id", BCON_UTF8(key), "}", "limit", BCON_INT32(1), "}", "]"),
-               err);
+    write_key(values[0].bytes, values[1].integer, key);
+    rc = run(session,
+             BCON_NEW("delete", BCON_UTF8(DBK_MONGODB_MODELS), "deletes", "[", "{", "q", "{", "_id",
+                      BCON_UTF8(key), "}", "limit", BCON_INT32(1), "}", "]"),
+             err);
+    return rc == DBK_OK ? forget_records(session, key, err) : rc;
 }
 
 /* Waits for COMMIT, as the changes do. */
@@ -294,14 +297,35 @@ static int set_position(struct dbk_mongodb_session *session, const struct dbk_va
                         struct dbk_error *err)
 {
     char key[DBK_MONGODB_KEY_SIZE];
-    dbk_mongodb_write_key(values[1].bytes, values[2].integer, key);
-    dbk_free(session->position_key);
-    session->position_key = dbk_copy_text(dbk_slice_of(key));
+    write_key(values[1].bytes, values[2].integer, key);
+    if (session->key == NULL || strcmp(key, session->key) != 0 ||
+        values[3].integer != session->position_before)
+        return dbk_mongodb_fenced(err);
+    session->moves = true;
     session->position = values[0].integer;
-    session->position_before = values[3].integer;
     session->letter = session->position == session->position_before;
-    return session->position_key == NULL ? dbk_error_set(err, DBK_ENOMEM, "out of memory posting")
-                                         : DBK_OK;
+    return DBK_OK;
+}
+
+/* Where the model is, once nothing is left of a batch that is not done. */
+static int fence(struct dbk_mongodb_session *session, const struct dbk_value *values,
+                 struct dbk_value *out, struct dbk_error *err)
+{
+    char key[DBK_MONGODB_KEY_SIZE];
+    bson_t *found = NULL;
+    write_key(values[0].bytes, values[1].integer, key);
+    int rc = set_key(session, key, err);
+    if (rc == DBK_OK)
+        rc = find_generation(session, values[0].bytes, values[1].integer, 0, &found, err);
+    if (rc == 1) {
+        session->position_before = dbk_mongodb_integer(found, "position");
+        session->shift = dbk_mongodb_integer(found, "shift");
+        out[0] = integer_value(session->position_before);
+        rc = dbk_mongodb_mend(session, dbk_mongodb_integer(found, "undo"), err);
+        rc = rc == DBK_OK ? 1 : rc;
+    }
+    bson_destroy(found);
+    return rc;
 }
 
 static int clear_retried(struct dbk_mongodb_session *session, const struct dbk_value *values,
@@ -309,7 +333,7 @@ static int clear_retried(struct dbk_mongodb_session *session, const struct dbk_v
 {
     char key[DBK_MONGODB_KEY_SIZE];
     bson_t *update = BCON_NEW("$pull", "{", "retried", BCON_INT64(values[2].integer), "}");
-    dbk_mongodb_write_key(values[0].bytes, values[1].integer, key);
+    write_key(values[0].bytes, values[1].integer, key);
     int rc = run(session, update_of(DBK_MONGODB_MODELS, key, update, false), err);
     bson_destroy(update);
     return rc;
@@ -347,6 +371,8 @@ int dbk_mongodb_run_catalog(struct dbk_mongodb_session *session, enum dbk_catalo
     switch (which) {
     case DBK_CATALOG_MAKE:
         rc = make_collection(session, DBK_MONGODB_MODELS, err);
+        if (rc == DBK_OK)
+            rc = make_collection(session, DBK_MONGODB_UNDO, err);
         return rc < 0 ? rc : make_collection(session, DBK_MONGODB_SERVING, err);
     case DBK_CATALOG_FIND:
         return find(session, values, arena, values_out, err);
@@ -356,6 +382,8 @@ int dbk_mongodb_run_catalog(struct dbk_mongodb_session *session, enum dbk_catalo
         return find_serving_position(session, model, values_out, err);
     case DBK_CATALOG_PURGED:
         return find_number(session, model, values[1].integer, "forgotten", values_out, err);
+    case DBK_CATALOG_FENCE:
+        return fence(session, values, values_out, err);
     case DBK_CATALOG_INSERT:
         return insert(session, values, err);
     case DBK_CATALOG_SET_POSITION:

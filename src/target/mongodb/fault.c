@@ -155,5 +155,7 @@ int dbk_mongodb_change_command(struct dbk_mongodb_session *session, const bson_t
         return ended(reply, err);
     bool sent = session->transaction != NULL ? change_within(session, command, reply, &error)
                                              : change_alone(session, command, reply, &error);
-    return sent ? DBK_OK : dbk_mongodb_fault(&error, reply, err);
+    int rc = sent ? DBK_OK : dbk_mongodb_fault(&error, reply, err);
+    session->lost = session->lost || rc == DBK_ECONNECT;
+    return rc;
 }

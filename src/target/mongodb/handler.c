@@ -9,25 +9,36 @@ static bool is_key(const struct dbk_json_node *member, const char *key)
     return dbk_slice_equal_text(member->key, key);
 }
 
-/* A change's guard. */
-struct guard {
-    int64_t number;
-    bool asked; /* a document is changed only where its own is less */
-};
+/*
+ * FerretDB 1 finds a document by an index only where a filter is {_id: a text or an ObjectId}
+ * alone; with a guard in it, it reads the collection from its beginning. Nor would the guard there
+ * be worth what it is to MongoDB: a document is read, and then written by its _id, whatever has
+ * become of it in between. What a connection sent that is gone is waited for there (undo.c).
+ *
+ * Source: FerretDB 1.24, internal/backends/sqlite/collection.go, internal/handler/msg_update.go.
+ */
+static bool is_found(const struct dbk_mongodb_session *session, const bson_t *query)
+{
+    bson_iter_t at;
+    return session->is_ferretdb && bson_count_keys(query) == 1 &&
+           bson_iter_init_find(&at, query, "_id") &&
+           (BSON_ITER_HOLDS_UTF8(&at) || BSON_ITER_HOLDS_OID(&at));
+}
 
-/* {"q": {…, "_daybook": {"$lt": guard}}}: what was done is not found again, but where that would be
-   a search (ferretdb.c). */
+/* {"q": {…, "_daybook": {"$gte": 0, "$lt": guard}}}: what was done is not found again. The least
+   guard is set when it is known what is there (undo.c). */
 static int append_query(const struct dbk_mongodb_session *session,
                         const struct dbk_mongodb_build *build, const struct dbk_json_node *query,
-                        struct guard guard, bson_t *out)
+                        int64_t guard, bson_t *out)
 {
     bson_t inner;
     bson_t condition;
     BSON_APPEND_DOCUMENT_BEGIN(out, "q", &inner);
     int rc = dbk_mongodb_build_members(build, query, &inner);
-    if (guard.asked && !dbk_mongodb_is_found(session, &inner)) {
+    if (!is_found(session, &inner)) {
         BSON_APPEND_DOCUMENT_BEGIN(&inner, "_daybook", &condition);
-        BSON_APPEND_INT64(&condition, "$lt", guard.number);
+        BSON_APPEND_INT64(&condition, "$gte", 0);
+        BSON_APPEND_INT64(&condition, "$lt", guard);
         bson_append_document_end(&inner, &condition);
     }
     bson_append_document_end(out, &inner);
@@ -71,13 +82,13 @@ static int append_update(const struct dbk_mongodb_build *build, const struct dbk
 
 static int write_update(const struct dbk_mongodb_session *session,
                         const struct dbk_mongodb_build *build, const struct dbk_json_node *item,
-                        struct guard guard, bson_t *out)
+                        int64_t guard, bson_t *out)
 {
     const struct dbk_json_node *upsert = dbk_json_member(item, "upsert");
     const struct dbk_json_node *filters = dbk_json_member(item, "arrayFilters");
     int rc = append_query(session, build, dbk_json_member(item, "q"), guard, out);
     if (rc == DBK_OK)
-        rc = append_update(build, dbk_json_member(item, "u"), guard.number, out);
+        rc = append_update(build, dbk_json_member(item, "u"), guard, out);
     BSON_APPEND_BOOL(out, "upsert", upsert != NULL && upsert->kind == DBK_JSON_TRUE);
     if (rc == DBK_OK && filters != NULL)
         rc = dbk_mongodb_build_value(build, DBK_SLICE_LITERAL("arrayFilters"), filters, out);
@@ -86,13 +97,13 @@ static int write_update(const struct dbk_mongodb_session *session,
 
 static int write_change(const struct dbk_mongodb_session *session,
                         const struct dbk_mongodb_build *build, enum dbk_mongodb_what what,
-                        const struct dbk_json_node *item, struct guard guard, bson_t *out)
+                        const struct dbk_json_node *item, int64_t guard, bson_t *out)
 {
     int rc = DBK_OK;
     switch (what) {
     case DBK_MONGODB_INSERT:
         rc = dbk_mongodb_build_members(build, item, out);
-        BSON_APPEND_INT64(out, "_daybook", guard.number);
+        BSON_APPEND_INT64(out, "_daybook", guard);
         break;
     case DBK_MONGODB_UPDATE:
         rc = write_update(session, build, item, guard, out);
@@ -118,7 +129,7 @@ static const struct dbk_json_node *list_of(const struct dbk_json_node *root,
 }
 
 /* The event's next guard. */
-static int next_guard(struct dbk_mongodb_statement *statement, struct guard *guard_out,
+static int next_guard(struct dbk_mongodb_statement *statement, int64_t *guard_out,
                       struct dbk_error *err)
 {
     struct dbk_mongodb_session *session = statement->session;
@@ -128,7 +139,7 @@ static int next_guard(struct dbk_mongodb_statement *statement, struct guard *gua
     if (number != NULL && number->kind == DBK_JSON_INTEGER && number->integer >= 0 &&
         (uint64_t)number->integer < statement->value_count)
         event = statement->values[number->integer].integer;
-    if (event == 0)
+    if (event == 0 || session->key == NULL)
         return dbk_error_set(err, DBK_EINVAL, "a handler's command has no event");
     if (event != session->event) {
         session->event = event;
@@ -138,10 +149,9 @@ static int next_guard(struct dbk_mongodb_statement *statement, struct guard *gua
         return dbk_error_set(err, DBK_ELIMIT, "an event makes more than %d changes",
                              DBK_MONGODB_CHANGES_MAX);
     session->number++;
-    guard_out->asked = !session->letter;
-    guard_out->number = session->letter ? session->position * (DBK_MONGODB_CHANGES_MAX + 1) +
-                                              DBK_MONGODB_CHANGES_MAX
-                                        : event * (DBK_MONGODB_CHANGES_MAX + 1) + session->number;
+    /* A letter's changes are the last ones, as if it came now. */
+    int64_t place = session->letter ? session->position + 1 : event;
+    *guard_out = (place + session->shift) * (DBK_MONGODB_CHANGES_MAX + 1) + session->number;
     return DBK_OK;
 }
 
@@ -154,14 +164,14 @@ int dbk_mongodb_change(struct dbk_mongodb_statement *statement, struct dbk_error
     int rc = DBK_OK;
     const struct dbk_json_node *item = dbk_json_first(list);
     for (uint32_t i = 0; rc == DBK_OK && i < list->count; i++, item = dbk_json_sibling(item)) {
-        struct guard guard = {0};
+        int64_t guard = 0;
         bson_reinit(&body);
         rc = next_guard(statement, &guard, err);
         if (rc == DBK_OK)
             rc = write_change(statement->session, &build, what, item, guard, &body);
         if (rc == DBK_OK)
-            rc = dbk_mongodb_add(statement->session, what, statement->collection, guard.number,
-                                 &body, err);
+            rc =
+                dbk_mongodb_add(statement->session, what, statement->collection, guard, &body, err);
     }
     bson_destroy(&body);
     return rc;

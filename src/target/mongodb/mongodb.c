@@ -56,19 +56,16 @@ static void start_library(void)
 static void close_session(struct dbk_connection *connection)
 {
     struct dbk_mongodb_session *session = session_of(connection);
-    if (session->client != NULL) {
-        atomic_store(&session->interrupted, false);
-        dbk_mongodb_end_well(session);
+    if (session->client != NULL)
         dbk_mongodb_clear(session);
-    }
     mongoc_client_destroy(session->client);
     for (uint32_t i = 0; i < session->collection_count; i++)
         dbk_free(session->collections[i]);
     dbk_free((void *)session->collections);
     dbk_free(session->changes);
     dbk_free(session->list);
+    dbk_free(session->marks);
     dbk_free(session->database);
-    dbk_free(session->position_key);
     dbk_buf_release(&session->bodies);
     dbk_json_free(session->json);
     bson_free(session->reply);
@@ -231,6 +228,7 @@ static int begin(struct dbk_connection *connection, enum dbk_begin how, struct d
     struct dbk_mongodb_session *session = session_of(connection);
     (void)err;
     dbk_mongodb_clear(session);
+    session->suspect = 0;
     session->in_transaction = how == DBK_BEGIN_WRITE;
     return DBK_OK;
 }
@@ -251,9 +249,9 @@ static int run(struct dbk_connection *connection, const char *text, struct dbk_e
     if (!commits && strcmp(text, "ROLLBACK") != 0)
         return dbk_error_set(err, DBK_EINVAL, "MongoDB runs commands, not: %s", text);
     int rc = commits ? dbk_mongodb_commit(session, err) : DBK_OK;
-    if (rc < 0 || (!commits && session->sent > 0))
-        dbk_mongodb_failed(session);
     session->in_transaction = false;
+    if (rc < 0 || !commits)
+        dbk_mongodb_take_back(session);
     dbk_mongodb_clear(session);
     return rc;
 }
@@ -300,6 +298,13 @@ static bool is_full(const struct dbk_connection *connection)
     return session->bodies.size > DBK_MONGODB_BODIES_SIZE_FULL;
 }
 
+static uint64_t suspects(const struct dbk_connection *connection, uint64_t *first_out)
+{
+    const struct dbk_mongodb_session *session = (const struct dbk_mongodb_session *)connection;
+    *first_out = (uint64_t)session->suspect;
+    return session->suspect == 0 ? 0 : session->suspects;
+}
+
 static bool in_transaction(struct dbk_connection *connection)
 {
     return session_of(connection)->in_transaction;
@@ -318,8 +323,6 @@ static void end_rows(struct dbk_mongodb_statement *statement)
 static void free_statement(struct dbk_statement *base)
 {
     struct dbk_mongodb_statement *statement = of(base);
-    if (statement->session->set_position == statement)
-        statement->session->set_position = NULL;
     end_rows(statement);
     dbk_arena_release(&statement->arena);
     dbk_arena_release(&statement->texts);
@@ -427,8 +430,6 @@ static int open_statement(struct dbk_connection *connection, struct dbk_slice te
         free_statement(&statement->base);
         return rc;
     }
-    if (statement->use == DBK_MONGODB_CATALOG && statement->which == DBK_CATALOG_SET_POSITION)
-        statement->session->set_position = statement;
     *statement_out = &statement->base;
     return DBK_OK;
 }
@@ -551,4 +552,5 @@ __attribute__((visibility("default"))) const struct dbk_driver dbk_driver = {
     .mode = mode,
     .change = change,
     .is_full = is_full,
+    .suspects = suspects,
 };

@@ -21,13 +21,15 @@ void dbk_mongodb_clear(struct dbk_mongodb_session *session)
     dbk_buf_reset(&session->bodies);
     session->change_count = 0;
     session->sent = 0;
-    session->again = false;
     session->event = 0;
     session->number = 0;
     session->letter = false;
     session->retried = 0;
-    dbk_free(session->position_key);
-    session->position_key = NULL;
+    dbk_free(session->key);
+    session->key = NULL;
+    session->moves = false;
+    session->record_count = 0;
+    session->lost = false;
 }
 
 static int reserve(struct dbk_mongodb_session *session, struct dbk_error *err)
@@ -39,9 +41,13 @@ static int reserve(struct dbk_mongodb_session *session, struct dbk_error *err)
     if (changes != NULL)
         session->changes = changes;
     size_t *list = changes == NULL ? NULL : dbk_realloc(session->list, capacity * sizeof(*list));
-    if (list == NULL)
+    if (list != NULL)
+        session->list = list;
+    struct dbk_mongodb_mark *marks =
+        list == NULL ? NULL : dbk_realloc(session->marks, capacity * sizeof(*marks));
+    if (marks == NULL)
         return dbk_error_set(err, DBK_ENOMEM, "out of memory posting");
-    session->list = list;
+    session->marks = marks;
     session->change_capacity = capacity;
     return DBK_OK;
 }
@@ -100,25 +106,14 @@ int dbk_mongodb_fenced(struct dbk_error *err)
                          "a model's position in the database is another than was expected");
 }
 
-static int check_position(struct dbk_mongodb_session *session, struct dbk_error *err)
-{
-    int64_t position = -1;
-    int64_t sent = 0;
-    int rc = dbk_mongodb_position(session, session->position_key, &position, &sent, err);
-    if (rc < 0)
-        return rc;
-    return position == session->position_before ? DBK_OK : dbk_mongodb_fenced(err);
-}
-
 /* The same document has the marks of letters: one that is there is not made again. */
 static bson_t *write_move(const struct dbk_mongodb_session *session)
 {
-    bson_t *query = BCON_NEW("_id", BCON_UTF8(session->position_key), "position",
-                             BCON_INT64(session->position_before));
-    bson_t *update = session->is_ferretdb
-                         ? BCON_NEW("$set", "{", "position", BCON_INT64(session->position), "sent",
-                                    BCON_INT64(dbk_mongodb_sent_with(session)), "}")
-                         : BCON_NEW("$set", "{", "position", BCON_INT64(session->position), "}");
+    bson_t *query =
+        BCON_NEW("_id", BCON_UTF8(session->key), "position", BCON_INT64(session->position_before),
+                 "shift", BCON_INT64(session->shift));
+    bson_t *update = BCON_NEW("$set", "{", "position", BCON_INT64(session->position), "shift",
+                              BCON_INT64(session->shift + (session->letter ? 1 : 0)), "}");
     if (session->retried != 0) {
         BCON_APPEND(query, "retried", "{", "$ne", BCON_INT64(session->retried), "}");
         BCON_APPEND(update, "$push", "{", "retried", BCON_INT64(session->retried), "}");
@@ -137,8 +132,6 @@ static int move_position(struct dbk_mongodb_session *session, struct dbk_error *
     int rc = dbk_mongodb_change_command(session, command, &reply, err);
     if (rc == DBK_OK && dbk_mongodb_integer(&reply, "n") != 1)
         rc = dbk_mongodb_fenced(err);
-    if (rc == DBK_OK)
-        dbk_mongodb_moved(session);
     bson_destroy(&reply);
     bson_destroy(command);
     return rc;
@@ -146,65 +139,43 @@ static int move_position(struct dbk_mongodb_session *session, struct dbk_error *
 
 /* ---- Both ways ---- */
 
-static bool is_transactional(const struct dbk_mongodb_session *session)
-{
-    return session->mode == DBK_MONGODB_TRANSACTION && !session->again;
-}
-
-/* Where a batch is found half done, of a time when the server had no transactions, its guards are
-   what it is finished by. */
 int dbk_mongodb_flush(struct dbk_mongodb_session *session, struct dbk_error *err)
 {
-    bool done = false;
     int rc = session->mode == DBK_MONGODB_UNKNOWN ? dbk_mongodb_probe(session, err) : DBK_OK;
-    if (rc == DBK_OK && is_transactional(session))
-        rc = open_transaction(session, err);
-    if (rc == DBK_OK)
-        rc = dbk_mongodb_prepare(session, err);
-    if (rc == DBK_OK)
-        rc = dbk_mongodb_send(session, &done, err);
-    if (rc < 0)
-        dbk_mongodb_failed(session);
-    if (rc == DBK_EREFUSED && done && !session->letter) {
-        session->again = true;
-        session->sent = 0;
-        rc = dbk_mongodb_send(session, &done, err);
-    }
-    return rc;
+    if (rc == DBK_OK && session->sent < session->change_count)
+        rc = session->mode == DBK_MONGODB_TRANSACTION ? open_transaction(session, err)
+                                                      : dbk_mongodb_record(session, err);
+    return rc == DBK_OK ? dbk_mongodb_send(session, err) : rc;
 }
 
 static int commit_within(struct dbk_mongodb_session *session, struct dbk_error *err)
 {
     int rc = open_transaction(session, err);
-    if (rc == DBK_OK && session->position_key != NULL)
+    if (rc == DBK_OK && session->moves)
         rc = move_position(session, err);
     if (rc == DBK_OK)
         rc = dbk_mongodb_flush(session, err);
-    if (rc == DBK_OK && session->transaction != NULL)
-        rc = commit_transaction(session, err);
-    return rc;
+    return rc == DBK_OK ? commit_transaction(session, err) : rc;
 }
 
+/* The next batch writes over the first record alone. */
 static int commit_guarded(struct dbk_mongodb_session *session, struct dbk_error *err)
 {
-    bool prepared = session->is_ferretdb || session->position_key == NULL;
-    int rc = prepared ? DBK_OK : check_position(session, err);
-    if (rc == DBK_OK)
-        rc = dbk_mongodb_flush(session, err);
-    return rc == DBK_OK && session->position_key != NULL ? move_position(session, err) : rc;
+    int rc = dbk_mongodb_flush(session, err);
+    if (rc == DBK_OK && session->moves)
+        rc = move_position(session, err);
+    if (rc == DBK_OK && session->record_count > 1)
+        dbk_ignore(dbk_mongodb_forget_records(session, session->from, NULL));
+    return rc;
 }
 
 int dbk_mongodb_commit(struct dbk_mongodb_session *session, struct dbk_error *err)
 {
-    if (session->change_count == 0 && session->position_key == NULL)
+    if (session->change_count == 0 && !session->moves)
         return DBK_OK;
     int rc = session->mode == DBK_MONGODB_UNKNOWN ? dbk_mongodb_probe(session, err) : DBK_OK;
-    if (rc == DBK_OK && session->letter && session->mode != DBK_MONGODB_TRANSACTION)
-        return dbk_error_set(err, DBK_EDENIED,
-                             "a letter is posted in a transaction, and the server has none");
-    if (rc == DBK_OK && is_transactional(session))
-        rc = commit_within(session, err);
-    if (rc == DBK_OK && !is_transactional(session))
-        rc = commit_guarded(session, err);
-    return rc;
+    if (rc < 0)
+        return rc;
+    return session->mode == DBK_MONGODB_TRANSACTION ? commit_within(session, err)
+                                                    : commit_guarded(session, err);
 }

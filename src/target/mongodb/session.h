@@ -9,17 +9,17 @@
  *     changes  of which collection each is, what it does, and its guard
  *     position the model's, from which to which
  *
- * A guard is the event's position and the number of the change in its event, as one integer
- * (position * 1024 + number), kept in each document as `_daybook`. A change is made only to a
- * document whose guard is less, so that what is sent again changes nothing again.
+ * A guard is the event's position, with the model's shift, and the number of the change in its
+ * event, as one integer ((position + shift) * 1024 + number), kept in each document as `_daybook`.
+ * A change is made only to a document whose guard is less, so that what a server still does for a
+ * connection that is gone changes nothing. The shift grows with each batch that is taken back.
  *
- *     GUARDED      the changes, then the position. A batch that was cut is sent again, whole.
- *                  Of FerretDB guards are read, and not asked for (ferretdb.c)
+ *     GUARDED      what the batch's documents are (undo.c), the changes, then the position. A batch
+ *                  that fails or was cut is taken back, whole, before anything else is posted
  *     TRANSACTION  the same guards, and position and changes in one transaction of the server's
  *
- * A letter (model/letters.h) is posted behind events that came later: its changes ask for no guard,
- * and leave the greatest one of the model's position, which all later events are behind. Only a
- * transaction makes that exactly once, with the mark in the model's document.
+ * A letter (model/letters.h) is posted behind events that came later: its changes have the guards
+ * of an event behind the position, and the shift grows with the mark in the model's document.
  *
  * Which of them a server can do is tried with its first use (dbk_mongodb_probe).
  *
@@ -39,22 +39,36 @@
 #define DBK_MONGODB_DUPLICATE 11000 /* a key is there already */
 #define DBK_MONGODB_MODELS "_daybook_models"
 #define DBK_MONGODB_SERVING "_daybook_serving"
+#define DBK_MONGODB_UNDO "_daybook_undo"
 /* Room for "model:generation". */
 #define DBK_MONGODB_KEY_SIZE 512
 /* Past the first a batch takes no more events, so that the rest is room for one event's changes. */
 #define DBK_MONGODB_BODIES_SIZE_FULL ((size_t)64 << 20)
 #define DBK_MONGODB_BODIES_SIZE_MAX ((size_t)256 << 20)
+#define DBK_MONGODB_STRAYS_MAX 64
 
 enum dbk_mongodb_mode { DBK_MONGODB_UNKNOWN, DBK_MONGODB_GUARDED, DBK_MONGODB_TRANSACTION };
 enum dbk_mongodb_what { DBK_MONGODB_INSERT, DBK_MONGODB_UPDATE, DBK_MONGODB_DELETE };
-
-struct dbk_mongodb_statement;
 
 struct dbk_mongodb_change {
     enum dbk_mongodb_what what;
     uint32_t collection; /* in the session's list */
     size_t offset;       /* of its document in bodies */
     int64_t guard;
+};
+
+/* A change of a batch by the id of its document. */
+struct dbk_mongodb_mark {
+    uint64_t high; /* the id's hash */
+    uint64_t low;
+    size_t change;
+    bool there; /* there is such a document */
+};
+
+/* Guards of a batch that was cut a while ago. */
+struct dbk_mongodb_stray {
+    int64_t from;
+    int64_t to; /* behind the last */
 };
 
 struct dbk_mongodb_session {
@@ -69,31 +83,34 @@ struct dbk_mongodb_session {
     atomic_bool interrupted;
     bool in_transaction;
     mongoc_client_session_t *transaction; /* of the server's, when one is open */
-    bool again; /* a batch that was cut in the GUARDED mode is gone on with */
     char **collections;
     uint32_t collection_count;
     struct dbk_buf bodies;
     struct dbk_mongodb_change *changes;
     size_t change_count;
     size_t change_capacity;
-    size_t sent;   /* of changes, in this transaction */
-    size_t *list;  /* indexes of changes, while they are sent; as many as fit in changes */
+    size_t sent;  /* of changes, in this transaction */
+    size_t *list; /* indexes of changes, while they are sent; as many as fit in changes */
+    struct dbk_mongodb_mark *marks; /* likewise, while they are written down */
     int64_t event; /* position of the event that changes are made for, and their number */
     int64_t number;
-    char *position_key; /* of the model's document; NULL: it does not move */
+    char *key;  /* of the model's document, which was looked at; NULL: of none yet */
+    bool moves; /* its position is set with COMMIT */
     int64_t position_before;
+    int64_t shift;         /* of guards */
+    int64_t from;          /* the least guard of what is being posted */
+    uint32_t record_count; /* written for it */
+    bool lost;             /* an answer was, since BEGIN */
+    bool looked;           /* nothing is left to be taken back */
+    int64_t suspect; /* since BEGIN: of so many events from this one on one failed; 0: of any */
+    uint64_t suspects;
+    struct dbk_mongodb_stray strays[DBK_MONGODB_STRAYS_MAX];
+    size_t stray_count;
     int64_t position;
     /* A letter is posted: the position stays, behind which its event is. */
     bool letter;
     int64_t retried; /* it is marked with COMMIT; 0: it is not */
     struct dbk_json *json;
-    /* Of FerretDB (ferretdb.c). */
-    const struct dbk_mongodb_statement *set_position; /* that is open; NULL: none */
-    char sent_key[DBK_MONGODB_KEY_SIZE];              /* of the document that follows; "": none */
-    int64_t sent_position;                            /* there */
-    int64_t sent_to;                                  /* `sent` there */
-    int64_t doubt;                                    /* changes of events up to it may be done */
-    bool quiet;  /* nothing that an earlier session sent is still carried out */
     char *reply; /* of a command about roles */
 };
 
@@ -127,45 +144,42 @@ int dbk_mongodb_add(struct dbk_mongodb_session *session, enum dbk_mongodb_what w
 /* Sends what waits, without the position; the transaction stays open. */
 int dbk_mongodb_flush(struct dbk_mongodb_session *session, struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_mongodb_commit(struct dbk_mongodb_session *session, struct dbk_error *err) DBK_MUST_CHECK;
+/* Another has moved the position, or its shift. */
+int dbk_mongodb_fenced(struct dbk_error *err);
 void dbk_mongodb_abort(struct dbk_mongodb_session *session);
-/* DBK_ECONNECT: what was believed of the model's position is not so. */
-int dbk_mongodb_fenced(struct dbk_error *err) DBK_MUST_CHECK;
-
-/* ---- ferretdb.c: nothing is done at other servers ---- */
-
-/* Whether a filter is found by an index that with a guard would not be. */
-bool dbk_mongodb_is_found(const struct dbk_mongodb_session *session, const bson_t *query);
-/* Before changes are sent: checks the position, and finds out which may be done. */
-int dbk_mongodb_prepare(struct dbk_mongodb_session *session, struct dbk_error *err) DBK_MUST_CHECK;
-/* What is set with a new position; then that it was, or that anything failed before. */
-int64_t dbk_mongodb_sent_with(const struct dbk_mongodb_session *session);
-void dbk_mongodb_moved(struct dbk_mongodb_session *session);
-void dbk_mongodb_failed(struct dbk_mongodb_session *session);
-/* The session ends, and nothing of it is in doubt. */
-void dbk_mongodb_end_well(struct dbk_mongodb_session *session);
-/* Takes what is done out of the session's list of one collection's changes. */
-int dbk_mongodb_leave_out_done(struct dbk_mongodb_session *session, size_t *count,
-                               struct dbk_error *err) DBK_MUST_CHECK;
 
 /* ---- changes.c ---- */
 
-/* A change's document in bodies, as it is there. */
-void dbk_mongodb_body(const struct dbk_mongodb_session *session,
-                      const struct dbk_mongodb_change *change, bson_t *out);
-/* The _id of the document that it changes; body is what that stands in. */
-bool dbk_mongodb_id(const struct dbk_mongodb_session *session,
-                    const struct dbk_mongodb_change *change, bson_t *body, bson_iter_t *id_out);
-/* As the server compares them. */
-bool dbk_mongodb_is_same_id(const bson_iter_t *a, const bson_iter_t *b);
-
 /*
- * Sends the session's changes that were not yet, in their order. What is done already is passed
- * over; in a transaction it is an error, which ends it.
+ * Sends the session's changes that were not yet, in their order. What fails ends a transaction.
  *
- * DBK_EREFUSED  a key is there already; done_out: by this change, which was done before
+ * DBK_EREFUSED  a key is there already
  */
-int dbk_mongodb_send(struct dbk_mongodb_session *session, bool *done_out,
+int dbk_mongodb_send(struct dbk_mongodb_session *session, struct dbk_error *err) DBK_MUST_CHECK;
+/* The document of a change; valid until another is added. */
+void dbk_mongodb_body(const struct dbk_mongodb_session *session, size_t change, bson_t *out);
+
+/* ---- record.c ---- */
+
+/* Writes down what the documents are that changes are not sent for yet. */
+int dbk_mongodb_record(struct dbk_mongodb_session *session, struct dbk_error *err) DBK_MUST_CHECK;
+
+/* ---- undo.c ---- */
+
+/* Runs a command on what a batch is taken back by. matched_out (may be NULL): how many it met. */
+int dbk_mongodb_run_own(struct dbk_mongodb_session *session, const bson_t *command,
+                        int64_t *matched_out, struct dbk_error *err) DBK_MUST_CHECK;
+/* Before a batch: takes back what one has left. marked: `undo` of the model's document, or 0. */
+int dbk_mongodb_mend(struct dbk_mongodb_session *session, int64_t marked,
                      struct dbk_error *err) DBK_MUST_CHECK;
+/* Takes back what was sent; what cannot be is left to dbk_mongodb_mend. */
+void dbk_mongodb_take_back(struct dbk_mongodb_session *session);
+/* Removes what a server has done of batches that were cut, since they were taken back. */
+int dbk_mongodb_sweep(struct dbk_mongodb_session *session, int64_t *removed_out,
+                      struct dbk_error *err) DBK_MUST_CHECK;
+/* Removes records of the model's; live 0: all. */
+int dbk_mongodb_forget_records(struct dbk_mongodb_session *session, int64_t live,
+                               struct dbk_error *err) DBK_MUST_CHECK;
 
 /* ---- catalog.c ---- */
 
@@ -181,13 +195,6 @@ int dbk_mongodb_retried(struct dbk_mongodb_session *session, const struct dbk_va
 /* The generation that serves; 0: none. */
 int dbk_mongodb_serving(struct dbk_mongodb_session *session, struct dbk_slice model,
                         int64_t *generation_out, struct dbk_error *err) DBK_MUST_CHECK;
-/* The position document's, when it is there; sent_out: only where it has it. */
-int dbk_mongodb_position(struct dbk_mongodb_session *session, const char *key,
-                         int64_t *position_out, int64_t *sent_out,
-                         struct dbk_error *err) DBK_MUST_CHECK;
-/* The _id of a generation's. */
-void dbk_mongodb_write_key(struct dbk_slice model, int64_t generation,
-                           char key_out[DBK_MONGODB_KEY_SIZE]);
 /* Finds out whether the server has transactions, by one that is taken back and looked for. */
 int dbk_mongodb_probe(struct dbk_mongodb_session *session, struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_mongodb_drop(struct dbk_connection *connection, struct dbk_slice prefix,
