@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * secret -- the connection string that an address names.
+ * secret -- what an address names and does not say: a connection string, a webhook, a header's value.
  *
  * It stands in a file (`file:PATH`, read with each connect, so that it may be changed) or in the
  * environment (`env:NAME`), never in an address, and is in no message.
@@ -18,11 +18,12 @@
  * Appends the string and a NUL.
  *
  * address  without the kind in front
+ * what     it is, for messages: "the connection string"
  *
  * DBK_ECONNECT  it cannot be read, or is empty
  * DBK_ENOMEM
  */
-int dbk_secret_read(const char *address, struct dbk_buf *secret,
+int dbk_secret_read(const char *address, const char *what, struct dbk_buf *secret,
                     struct dbk_error *err) DBK_MUST_CHECK;
 
 #endif

@@ -6,12 +6,12 @@
  * behind that, so that a crash in between tells once more, with the same id.
  */
 #include <stdio.h>
-#include <stdlib.h>
 #include <sysexits.h>
 
 #include "json/json.h"
 #include "os/process.h"
 #include "target/http.h"
+#include "target/secret.h"
 #include "view/alert.h"
 #include "view/refresh.h"
 #include "view/state.h"
@@ -23,7 +23,6 @@
 /* What has failed for so long is set aside. */
 #define GIVE_UP_US (INT64_C(24) * 3600 * 1000000)
 #define BODY_SIZE_MAX ((size_t)256 << 20)
-#define SECRET_SIZE_MAX ((size_t)64 << 10)
 #define MEMORY_MAX ((size_t)512 << 20)
 
 struct sending {
@@ -116,37 +115,22 @@ static int take_first(struct sending *sending, int64_t *next_us_out, struct dbk_
 
 /* ---- Whom ---- */
 
-/* What stands in a file or in the environment; in no message. NULL: it does not. */
-static const char *read_secret(struct sending *sending, const char *reference,
+/* What stands in a file, from the book's folder, or in the environment. NULL: it does not. */
+static const char *read_secret(struct sending *sending, const char *reference, const char *what,
                                struct dbk_error *err)
 {
-    struct dbk_buf text;
-    struct dbk_error failure = {0};
-    const char *secret = NULL;
-    if (strncmp(reference, "env:", 4) == 0) {
-        const char *value = getenv(reference + 4);
-        if (value != NULL)
-            secret = dbk_arena_format(&sending->arena, "%s", value);
-        else
-            (void)dbk_error_set(err, DBK_ENOTFOUND, "the environment has no %.80s", reference + 4);
-        return secret;
-    }
     const char *folder = sending->alert->view->definition.folder;
-    const char *path = reference[5] == '/'
-                           ? reference + 5
-                           : dbk_arena_format(&sending->arena, "%s/%s", folder, reference + 5);
-    dbk_buf_init(&text, SECRET_SIZE_MAX);
-    int rc = path == NULL ? DBK_ENOMEM
-                          : dbk_os_read_file(sending->alert->views->os, path, SECRET_SIZE_MAX,
-                                             &text, &failure);
-    while (rc == DBK_OK && text.size > 0 && strchr("\r\n", text.data[text.size - 1]) != NULL)
-        text.size--;
-    if (rc == DBK_OK && text.size > 0)
-        secret = dbk_arena_copy(&sending->arena, dbk_buf_slice(&text)).data;
-    if (rc < 0)
-        (void)dbk_error_set(err, rc, "%s", failure.message);
-    else if (secret == NULL)
-        (void)dbk_error_set(err, DBK_EINVAL, "%.80s is empty", reference);
+    bool inside = strncmp(reference, "file:", 5) == 0 && reference[5] != '/';
+    const char *secret = NULL;
+    struct dbk_buf text;
+    if (inside)
+        reference = dbk_arena_format(&sending->arena, "file:%s/%s", folder, reference + 5);
+    dbk_buf_init(&text, DBK_SECRET_TEXT_SIZE_MAX);
+    int rc = reference == NULL ? no_memory(err) : dbk_secret_read(reference, what, &text, err);
+    if (rc == DBK_OK)
+        secret = dbk_arena_format(&sending->arena, "%s", text.data);
+    if (rc == DBK_OK && secret == NULL)
+        (void)no_memory(err);
     dbk_buf_release(&text);
     return secret;
 }
@@ -158,7 +142,8 @@ static const char *const *read_headers(struct sending *sending, struct dbk_error
     const char **headers =
         dbk_arena_alloc_zero(&sending->arena, definition->header_count + 1, sizeof(*headers));
     for (size_t i = 0; headers != NULL && i < definition->header_count; i++) {
-        const char *secret = read_secret(sending, definition->headers[2 * i + 1], err);
+        const char *secret =
+            read_secret(sending, definition->headers[2 * i + 1], definition->headers[2 * i], err);
         if (secret == NULL)
             return NULL;
         if (strpbrk(secret, "\r\n") != NULL) {
@@ -193,7 +178,7 @@ static int post(struct sending *sending, enum outcome *outcome, struct dbk_error
     struct dbk_buf reply;
     unsigned status = 0;
     *outcome = AGAIN;
-    url = secret ? read_secret(sending, url, why) : url;
+    url = secret ? read_secret(sending, url, "the address", why) : url;
     const char *const *headers = url == NULL ? NULL : read_headers(sending, why);
     if (headers == NULL)
         return DBK_OK;

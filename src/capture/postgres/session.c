@@ -226,7 +226,8 @@ int dbk_pg_connect(struct source *source, struct dbk_error *err)
 {
     struct dbk_buf secret;
     dbk_buf_init(&secret, DBK_SECRET_TEXT_SIZE_MAX + 1);
-    int rc = dbk_secret_read(source->options.service->address + strlen("postgres:"), &secret, err);
+    int rc = dbk_secret_read(source->options.service->address + strlen("postgres:"),
+                             "the connection string", &secret, err);
     if (rc == DBK_OK)
         rc = open_session(source, secret.data, false, &source->sql, err);
     if (rc == DBK_OK)

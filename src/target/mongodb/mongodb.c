@@ -206,8 +206,9 @@ static int open_session(const char *address, unsigned flags, struct dbk_connecti
     dbk_buf_init(&session->bodies, DBK_MONGODB_BODIES_SIZE_MAX);
     dbk_buf_init(&secret, DBK_SECRET_TEXT_SIZE_MAX + 1);
     session->json = dbk_json_create(VALUE_SIZE_MAX);
-    int rc = session->json == NULL ? dbk_error_set(err, DBK_ENOMEM, "out of memory connecting")
-                                   : dbk_secret_read(address, &secret, err);
+    int rc = session->json == NULL
+                 ? dbk_error_set(err, DBK_ENOMEM, "out of memory connecting")
+                 : dbk_secret_read(address, "the connection string", &secret, err);
     if (rc == DBK_OK)
         rc = make_client(session, secret.data, err);
     if (rc == DBK_OK)

@@ -81,7 +81,7 @@ static int parse(const char *address, mongoc_uri_t **uri_out, struct dbk_error *
 {
     struct dbk_buf text;
     dbk_buf_init(&text, DBK_SECRET_TEXT_SIZE_MAX + 1);
-    int rc = dbk_secret_read(address + sizeof(KIND) - 1, &text, err);
+    int rc = dbk_secret_read(address + sizeof(KIND) - 1, "the connection string", &text, err);
     if (rc == DBK_OK) {
         /* libmongoc's message would have what it could not read. */
         *uri_out = mongoc_uri_new_with_error(text.data, NULL);

@@ -106,8 +106,9 @@ static int open_session(const char *address, unsigned flags, struct dbk_connecti
     dbk_buf_init(&session->answer, DBK_NEO4J_ANSWER_SIZE_MAX);
     session->json = dbk_json_create(DBK_NEO4J_ANSWER_SIZE_MAX);
     dbk_buf_init(&secret, DBK_SECRET_TEXT_SIZE_MAX + 1);
-    int rc = session->json == NULL ? dbk_error_set(err, DBK_ENOMEM, "out of memory connecting")
-                                   : dbk_secret_read(address, &secret, err);
+    int rc = session->json == NULL
+                 ? dbk_error_set(err, DBK_ENOMEM, "out of memory connecting")
+                 : dbk_secret_read(address, "the connection string", &secret, err);
     if (rc == DBK_OK)
         rc = dbk_neo4j_http_open(secret.data, (flags & DBK_CONNECT_READ) != 0, &session->http, err);
     if (rc == DBK_OK)

@@ -18,7 +18,7 @@ static int parse(const char *address, PQconninfoOption **options_out, struct dbk
     struct dbk_buf text;
     dbk_assert(strncmp(address, KIND, sizeof(KIND) - 1) == 0);
     dbk_buf_init(&text, DBK_SECRET_TEXT_SIZE_MAX + 1);
-    int rc = dbk_secret_read(address + sizeof(KIND) - 1, &text, err);
+    int rc = dbk_secret_read(address + sizeof(KIND) - 1, "the connection string", &text, err);
     if (rc == DBK_OK) {
         /* libpq's message would have what it could not read. */
         *options_out = PQconninfoParse(text.data, NULL);

@@ -55,7 +55,7 @@ static int open_session(const char *address, unsigned flags, struct dbk_connecti
         return dbk_error_set(err, DBK_ENOMEM, "out of memory connecting");
     session->base.driver = NULL;
     dbk_buf_init(&secret, DBK_SECRET_TEXT_SIZE_MAX + 1);
-    int rc = dbk_secret_read(address, &secret, err);
+    int rc = dbk_secret_read(address, "the connection string", &secret, err);
     if (rc == DBK_OK)
         rc = connect_server(session, secret.data, err);
     if (rc == DBK_OK && (flags & DBK_CONNECT_READ) != 0)
