@@ -111,11 +111,10 @@ static int pread_over(struct dbk_os *os, const struct dbk_file *file, void *buff
 }
 
 static int load_over(const struct dbk_service_move *move, const char *path, struct dbk_slice text,
-                     struct dbk_error *err)
+                     struct dbk_book **book_out, struct dbk_error *err)
 {
     struct overlay overlay = {.os = *dbk_os_real(), .path = path, .text = text, .fd = -1};
     struct dbk_diagnostics faults;
-    struct dbk_book *book = NULL;
     overlay.os.open = open_over;
     overlay.os.close = close_over;
     overlay.os.size = size_over;
@@ -125,7 +124,7 @@ static int load_over(const struct dbk_service_move *move, const char *path, stru
                                                       .folder = move->place->folder,
                                                       .data = move->place->data,
                                                       .environment = move->place->environment},
-                           &faults, &book, err);
+                           &faults, book_out, err);
     if (rc == DBK_EBOOK) {
         dbk_fail_diagnostics(stderr, &faults);
         rc = dbk_error_set(err, DBK_EBOOK,
@@ -134,22 +133,23 @@ static int load_over(const struct dbk_service_move *move, const char *path, stru
                            move->database, move->file, faults.error_count);
     }
     dbk_diagnostics_release(&faults);
-    dbk_book_free(book);
     return rc;
 }
 
-int dbk_service_move_try(const struct dbk_service_move *move, struct dbk_error *err)
+int dbk_service_move_try(const struct dbk_service_move *move, struct dbk_book **book_out,
+                         struct dbk_error *err)
 {
     char path[DBK_PLACE_SIZE_MAX];
     struct dbk_buf text;
     struct dbk_buf changed;
+    *book_out = NULL;
     if (move->database == NULL || move->database[0] == '\0')
         return DBK_OK;
     dbk_buf_init(&text, FILE_SIZE_MAX);
     dbk_buf_init(&changed, FILE_SIZE_MAX);
     int rc = change(move, path, &text, &changed, err);
     if (rc == DBK_OK && changed.size > 0)
-        rc = load_over(move, path, dbk_buf_slice(&changed), err);
+        rc = load_over(move, path, dbk_buf_slice(&changed), book_out, err);
     dbk_buf_release(&changed);
     dbk_buf_release(&text);
     return rc;

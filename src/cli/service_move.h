@@ -18,9 +18,10 @@ struct dbk_service_move {
 
 /*
  * Loads the book as it would be. DBK_EBOOK: it has faults then, which are printed; nothing was
- * changed. Where the file is not to be written, DBK_OK.
+ * changed. Where the file is not to be written, DBK_OK, and no book.
  */
-int dbk_service_move_try(const struct dbk_service_move *move, struct dbk_error *err) DBK_MUST_CHECK;
+int dbk_service_move_try(const struct dbk_service_move *move, struct dbk_book **book_out,
+                         struct dbk_error *err) DBK_MUST_CHECK;
 /* Writes the file, or says on standard error what to write. */
 int dbk_service_move_write(const struct dbk_service_move *move, const char *address,
                            struct dbk_error *err) DBK_MUST_CHECK;

@@ -8,6 +8,7 @@
 #include "cli/fail.h"
 #include "cli/progress.h"
 #include "cli/schema_rows.h"
+#include "cli/service_grants.h"
 #include "cli/service_move.h"
 #include "split/split.h"
 
@@ -407,6 +408,49 @@ static int start(struct work *work, struct dbk_error *err)
 
 /* ---- Switching ---- */
 
+/* Also what may be done there, before it is what is written. On the way back it hinders nothing. */
+static int prepare(struct work *work, enum dbk_split_side target,
+                   const struct dbk_service_move *move, struct dbk_error *err)
+{
+    const struct dbk_split_state *state = dbk_split_state(work->split);
+    struct dbk_error failure = {0};
+    struct dbk_book *book = NULL;
+    int rc = dbk_service_move_try(move, &book, err);
+    if (rc < 0)
+        return rc;
+    if (book == NULL) {
+        (void)fprintf(stderr,
+                      "%s is not changed here: `daybook service apply %s` grants what the service "
+                      "may, once it says where it is\n",
+                      move->file, move->service);
+        return DBK_OK;
+    }
+    rc = dbk_service_grants_apply(book, move->service, state->places[!target].address, &failure);
+    dbk_book_free(book);
+    if (rc == DBK_OK)
+        return rc;
+    if (target == DBK_SPLIT_OLD) {
+        warn(work, failure.message);
+        return DBK_OK;
+    }
+    return dbk_error_set(err, rc,
+                         "what the service may do in the new database: %s; the old side "
+                         "serves on",
+                         failure.message);
+}
+
+/* Whose the service's role is, where both databases are one server's: who serves'. */
+static void settle(struct work *work)
+{
+    const struct dbk_split_state *state = dbk_split_state(work->split);
+    struct dbk_error failure = {0};
+    enum dbk_split_side side = state->step == DBK_SPLIT_MOVED ? DBK_SPLIT_NEW : DBK_SPLIT_OLD;
+    if ((state->step == DBK_SPLIT_MOVED || state->step == DBK_SPLIT_READY) &&
+        dbk_service_grants_mark(work->book->name, work->service, state->places[!side].address,
+                                state->places[side].address, &failure) < 0)
+        warn(work, failure.message);
+}
+
 static int turn(struct work *work, enum dbk_split_side target, struct dbk_error *err)
 {
     const struct dbk_split_state *state = dbk_split_state(work->split);
@@ -419,12 +463,16 @@ static int turn(struct work *work, enum dbk_split_side target, struct dbk_error 
     int rc = DBK_OK;
     /* Before anybody is paused. */
     if (state->step == (target == DBK_SPLIT_NEW ? DBK_SPLIT_READY : DBK_SPLIT_MOVED))
-        rc = dbk_service_move_try(&move, err);
+        rc = prepare(work, target, &move, err);
     if (rc == DBK_OK)
         rc = dbk_split_turn(work->split, target, err);
+    settle(work);
     /* A switch that was given up leaves the other side serving. */
-    if (rc == DBK_OK && state->target == target)
+    if (rc == DBK_OK && state->target == target) {
         rc = dbk_service_move_write(&move, state->places[target].address, err);
+        if (rc == DBK_OK && move.database[0] != '\0')
+            rc = dbk_service_grants_login(work->service, state->places[target].address, err);
+    }
     return rc < 0 ? rc : show(work, NULL, err);
 }
 

@@ -413,6 +413,14 @@ static int run_all(const struct dbk_placement_scope *scope, struct dbk_connectio
     return rc;
 }
 
+static int bound_waits(const struct dbk_placement_scope *scope, struct dbk_connection *connection,
+                       struct dbk_error *err)
+{
+    char sql[64];
+    (void)snprintf(sql, sizeof(sql), "SET LOCAL lock_timeout = %u", scope->lock_wait_ms);
+    return scope->lock_wait_ms == 0 ? DBK_OK : dbk_connection_run(connection, sql, err);
+}
+
 /* A REVOKE of what somebody else has granted is no error to the server, and does nothing. */
 static int check_nothing_left(const struct dbk_placement_scope *scope,
                               struct dbk_connection *connection, struct dbk_arena *arena,
@@ -440,6 +448,8 @@ int dbk_placement_apply(const struct dbk_placement_scope *scope, const struct db
     if (logins == NULL)
         return no_memory(err);
     int rc = dbk_placement_begin(scope, DBK_BEGIN_WRITE, &connection, err);
+    if (rc == DBK_OK)
+        rc = bound_waits(scope, connection, err);
     if (rc == DBK_OK)
         rc = dbk_connection_run(connection, LOCK_SQL, err);
     if (rc == DBK_OK)

@@ -49,6 +49,7 @@ struct dbk_placement_scope {
     const struct dbk_view_definition *views;
     size_t view_count;
     struct dbk_os *os;
+    unsigned lock_wait_ms; /* of an apply, for others; 0: as long as it takes */
 };
 
 struct dbk_difference {

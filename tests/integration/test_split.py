@@ -136,6 +136,7 @@ class Writer(threading.Thread):
         self.rate = rate
         self.ended = threading.Event()
         self.side = "old"
+        self.user = "postgres"
         self.orders = {}  # id -> total, NULL: deleted
         self.longest = 0
         self.count = 0
@@ -148,8 +149,9 @@ class Writer(threading.Thread):
         if self.side not in self.connections:
             one, database = self.shop.sides[self.side]
             self.connections[self.side] = subprocess.Popen(
-                ["psql", "-X", "-q", "-At", one.connection(database)], stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1)
+                ["psql", "-X", "-q", "-At", one.connection(database, user=self.user)],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                bufsize=1)
         process = self.connections[self.side]
         process.stdin.write(text + ";\n\\echo done\n")
         process.stdin.flush()
@@ -252,6 +254,60 @@ def test_under_a_writer_there_and_back(servers, binary, data, tmp_path):
     assert shop.traces() == before
     assert shop.sql("old", "SELECT to_regclass('orders'), to_regclass('lines')") == [["", ""]]
     assert shop.state()["step"] == "none"
+
+
+@pytest.mark.parametrize("kind", ["two", "one"])
+def test_it_may_write_the_moment_it_is_switched(kind, servers, binary, data, tmp_path):
+    """By its own role, whose grants are there before, and its own login, which leads there."""
+    shop = make_shop(kind, servers, binary, data, tmp_path)
+    for service in ("users", "orders"):
+        with open(shop.folder / f"services/{service}.yaml", "a", encoding="utf-8") as file:
+            file.write(f"login: file:secrets/{service}_login\nrole: {service}_of_{kind}\n")
+    shop.run("service", "apply", "--yes")
+    login = shop.folder / "secrets/orders_login"
+    before = login.read_text()
+    writer = Writer(shop, 100)
+    writer.user = f"orders_of_{kind}"
+    writer.start()
+    shop.split("--to", "orders", "--yes")
+    session = hold(shop, "new", "LOCK TABLE lines IN SHARE MODE")
+    refused = shop.split("--switch", status=None)
+    assert refused.returncode != 0 and "lock timeout" in refused.stderr, refused
+    session.communicate("ROLLBACK;\n")
+    assert login.read_text() == before
+    shop.split("--switch")
+    time.sleep(0.3)
+    assert writer.side == "new" and writer.longest <= 3
+    shop.run("service", "check", "orders")
+    text = login.read_text()
+    assert text != before and login.stat().st_mode & 0o777 == 0o600
+    assert shop.sql("new", "SELECT tableowner FROM pg_tables WHERE tablename = 'orders'") == [
+        [writer.user]]
+    subprocess.run(["psql", "-X", "-v", "ON_ERROR_STOP=1", text, "-c",
+                    "INSERT INTO orders (person) VALUES (1)"], check=True, timeout=60)
+    shop.split("--back")
+    time.sleep(0.3)
+    assert writer.side == "old" and login.read_text() == before
+    shop.run("service", "check", "orders")
+    shop.split("--switch")
+    writer.end()
+    writer.assert_kept("new")
+    shop.split("--confirm", "--yes")
+    assert list((shop.data / "splits").iterdir()) == []
+
+
+def test_what_cannot_be_granted_is_not_switched(one):
+    with open(one.folder / "services/orders.yaml", "a", encoding="utf-8") as file:
+        file.write("login: file:secrets/orders_login\nrole: orders_alone\n")
+    with open(one.folder / "services/users.yaml", "a", encoding="utf-8") as file:
+        file.write("login: file:secrets/users_login\nrole: users_alone\n")
+    one.run("service", "apply", "--yes")
+    one.split("--to", "orders", "--yes")
+    one.sql("new", "COMMENT ON ROLE orders_alone IS 'somebody''s'")
+    refused = one.split("--switch", status=None)
+    assert refused.returncode != 0 and "the old side serves on" in refused.stderr
+    assert "exists, and is not this book's" in refused.stderr and one.state()["step"] == "ready"
+    one.split("--abort")
 
 
 def dump(shop, side):
