@@ -165,18 +165,18 @@ static int report_alerts(struct dbk_book_loader *loader, const struct dbk_book_f
 }
 
 /* The time zone that a schedule names is looked for where the machine has them. */
-static int find_zone(struct dbk_book_loader *loader, struct dbk_view_definition *view)
+static int find_zone(struct dbk_book_loader *loader, const struct dbk_view_definition *view,
+                     struct dbk_schedule *schedule, size_t place)
 {
     struct dbk_error failure = {0};
     struct dbk_fault fault = {.file = view->file,
-                              .why = "when the view is refreshed could not be told",
+                              .why = "when it is time could not be told",
                               .fix = "write a name of the tz database, such as Europe/Berlin, or "
                                      "none for UTC; where none is known, install tzdata"};
-    int rc = dbk_schedule_find_zone(&view->schedule, loader->options->os, &loader->book->arena,
-                                    &failure);
+    int rc = dbk_schedule_find_zone(schedule, loader->options->os, &loader->book->arena, &failure);
     if (rc >= 0 || rc == DBK_ENOMEM)
         return rc;
-    dbk_text_place(view->sql, view->refresh_place, &fault.line, &fault.column);
+    dbk_text_place(view->sql, place, &fault.line, &fault.column);
     return dbk_fault_add(loader->faults, &fault, "%s", failure.message);
 }
 
@@ -195,7 +195,10 @@ static int take_view(struct dbk_book_loader *loader, const struct dbk_book_file 
         dbk_view_parse(file->name, file->file, file->source, database == NULL ? "" : database->name,
                        &loader->book->arena, &views[*count], loader->faults, err);
     if (rc == DBK_OK)
-        rc = find_zone(loader, &views[*count]);
+        rc =
+            find_zone(loader, &views[*count], &views[*count].schedule, views[*count].refresh_place);
+    if (rc == DBK_OK)
+        rc = find_zone(loader, &views[*count], &views[*count].verify, views[*count].verify_place);
     if (rc < 0)
         return rc;
     bool good = true;

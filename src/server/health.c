@@ -54,7 +54,8 @@ static int put_health(struct dbk_api_call *call, bool *degraded, struct dbk_erro
             break;
         dbk_buf_append_text(out, i == 0 ? "{" : ",{");
         dbk_put_text(out, &first, "name", dbk_slice_of(status.name));
-        *degraded = *degraded || status.late;
+        bool differs = status.checked.more + status.checked.less != 0;
+        *degraded = *degraded || status.late || differs;
         dbk_put_u64(out, &first, "position", status.position);
         dbk_put_u64(out, &first, "lag_ms", (uint64_t)(status.lag_us / 1000));
         if (status.target_us != 0) {
@@ -65,6 +66,8 @@ static int put_health(struct dbk_api_call *call, bool *degraded, struct dbk_erro
         if (status.blocked_by != NULL)
             dbk_put_text(out, &first, "blocked_by", dbk_slice_of(status.blocked_by));
         dbk_put_bool(out, &first, "failed", status.error.code != DBK_OK);
+        if (status.checked.at_us != DBK_TIME_NONE)
+            dbk_put_bool(out, &first, "differs", differs);
         rc = dbk_api_put_alerts_health(call, i, degraded, err);
         dbk_buf_append_char(out, '}');
     }

@@ -113,6 +113,33 @@ static void put_kept(struct dbk_buf *out, bool *first, const struct dbk_view_sta
     dbk_buf_append_char(out, '}');
 }
 
+/* When it is compared with its SELECT, and what that has found; null: nothing yet. */
+static void put_verified(struct dbk_buf *out, bool *first, const struct dbk_view_status *status)
+{
+    const struct dbk_view_check *check = &status->checked;
+    bool inner = true;
+    if (status->verify[0] != '\0') {
+        dbk_put_text(out, first, "verify", dbk_slice_of(status->verify));
+        dbk_put_bool(out, first, "verify_refreshes", status->verify_mends);
+        dbk_put_time(out, first, "verify_next", status->verify_next_us);
+        dbk_put_u64(out, first, "verify_mended", status->mended);
+    }
+    if (status->unchecked.code != DBK_OK)
+        dbk_put_text(out, first, "verify_error", dbk_slice_of(status->unchecked.message));
+    dbk_json_write_key(out, first, "verified");
+    if (check->at_us == DBK_TIME_NONE) {
+        dbk_buf_append_text(out, "null");
+        return;
+    }
+    dbk_buf_append_char(out, '{');
+    dbk_put_time(out, &inner, "at", check->at_us);
+    dbk_put_u64(out, &inner, "position", check->position);
+    dbk_put_u64(out, &inner, "rows", check->rows);
+    dbk_put_u64(out, &inner, "too_many", check->more);
+    dbk_put_u64(out, &inner, "missing", check->less);
+    dbk_buf_append_char(out, '}');
+}
+
 int dbk_api_put_view(struct dbk_api_call *call, size_t index, struct dbk_error *err)
 {
     struct dbk_view_status status;
@@ -149,6 +176,7 @@ int dbk_api_put_view(struct dbk_api_call *call, size_t index, struct dbk_error *
     dbk_put_bool(out, &first, "changed", status.changed);
     dbk_put_bool(out, &first, "rolled_back", status.rolled_back);
     put_kept(out, &first, &status);
+    put_verified(out, &first, &status);
     put_error(out, &first, &status.error);
     dbk_buf_append_char(out, '}');
     return DBK_OK;
@@ -241,16 +269,16 @@ int dbk_api_view_verify(struct dbk_api_call *call, struct dbk_error *err)
 {
     struct dbk_views *views = dbk_engine_views(call->engine);
     struct dbk_buf *out = &call->scratch->out;
-    uint64_t rows = 0;
+    struct dbk_view_check check = {0};
     bool first = true;
     int rc = dbk_engine_check_writer(call->engine, err);
     if (rc == DBK_OK)
-        rc = dbk_views_verify(views, dbk_api_part(call, 1), &rows, err);
+        rc = dbk_views_verify(views, dbk_api_part(call, 1), &check, err);
     if (rc < 0)
         return rc;
     dbk_buf_append_char(out, '{');
     dbk_put_text(out, &first, "view", dbk_slice_of(dbk_api_part(call, 1)));
-    dbk_put_u64(out, &first, "rows", rows);
+    dbk_put_u64(out, &first, "rows", check.rows);
     dbk_put_bool(out, &first, "equal", true);
     dbk_buf_append_char(out, '}');
     return dbk_call_send_json(call, 200);

@@ -72,6 +72,23 @@ static bool blocked(const struct dbk_view_status *status, double *value_out)
     return value(status->blocked_by != NULL, value_out);
 }
 
+static bool verified(const struct dbk_view_status *status, double *value_out)
+{
+    return value((double)status->checked.at_us / 1e6, value_out) &&
+           status->checked.at_us != DBK_TIME_NONE;
+}
+
+static bool differences(const struct dbk_view_status *status, double *value_out)
+{
+    return value((double)(status->checked.more + status->checked.less), value_out) &&
+           status->checked.at_us != DBK_TIME_NONE;
+}
+
+static bool unverified(const struct dbk_view_status *status, double *value_out)
+{
+    return value(status->unchecked.code != DBK_OK, value_out) && status->verify[0] != '\0';
+}
+
 static const struct {
     const char *name;
     const char *help;
@@ -91,6 +108,10 @@ static const struct {
     {"next_refresh_timestamp_seconds", "When it is refreshed next, since 1970.", 6, next},
     {"failed", "1 when the last refresh failed.", 0, failed},
     {"blocked", "1 when a view on which it stands failed.", 0, blocked},
+    {"verified_timestamp_seconds", "When it was compared with its SELECT, since 1970.", 6,
+     verified},
+    {"verify_differences", "Rows too many or missing in that comparison.", 0, differences},
+    {"verify_failed", "1 when the last scheduled comparison came to no end.", 0, unverified},
 };
 
 static void put_metric(struct dbk_buf *out, size_t index, const struct dbk_view_status *statuses,

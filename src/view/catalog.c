@@ -12,14 +12,20 @@ static const char *const added[] = {"layout BIGINT NOT NULL DEFAULT 0",
                                     "reason TEXT",
                                     "full_us BIGINT NOT NULL DEFAULT 0",
                                     "incremental_us BIGINT NOT NULL DEFAULT 0",
-                                    "incremental_changes BIGINT NOT NULL DEFAULT 0"};
+                                    "incremental_changes BIGINT NOT NULL DEFAULT 0",
+                                    "verified BIGINT",
+                                    "verified_position BIGINT NOT NULL DEFAULT 0",
+                                    "verified_rows BIGINT NOT NULL DEFAULT 0",
+                                    "verified_more BIGINT NOT NULL DEFAULT 0",
+                                    "verified_less BIGINT NOT NULL DEFAULT 0"};
 static const char *const columns_of[] = {
     [DBK_DIALECT_SQLITE] = "SELECT count(*) FROM pragma_table_info('_daybook_views')",
     [DBK_DIALECT_POSTGRES] =
         "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass('_daybook_views') AND "
         "attnum > 0 AND NOT attisdropped",
 };
-#define COLUMN_COUNT 16
+#define COLUMN_COUNT 21
+#define COLUMN_COUNT_UNVERIFIED 16
 
 int dbk_view_catalog_create(struct dbk_connection *connection, struct dbk_error *err)
 {
@@ -116,10 +122,20 @@ static void read_added(struct dbk_statement *statement, struct dbk_view_row *row
     row->incremental_changes = (uint64_t)dbk_statement_column(statement, 14).integer;
 }
 
+static void read_check(struct dbk_statement *statement, struct dbk_view_check *check)
+{
+    struct dbk_value at = dbk_statement_column(statement, 15);
+    check->at_us = at.kind == DBK_VALUE_INTEGER ? at.integer : DBK_TIME_NONE;
+    check->position = (uint64_t)dbk_statement_column(statement, 16).integer;
+    check->rows = (uint64_t)dbk_statement_column(statement, 17).integer;
+    check->more = (uint64_t)dbk_statement_column(statement, 18).integer;
+    check->less = (uint64_t)dbk_statement_column(statement, 19).integer;
+}
+
 int dbk_view_catalog_read(struct dbk_connection *connection, const char *name,
                           struct dbk_view_row *row_out, struct dbk_error *err)
 {
-    struct dbk_view_row row = {.tried_us = DBK_TIME_NONE};
+    struct dbk_view_row row = {.tried_us = DBK_TIME_NONE, .check.at_us = DBK_TIME_NONE};
     struct dbk_statement *statement = NULL;
     int64_t there = 0;
     int rc = dbk_view_integer(connection, columns_of[dbk_connection_dialect(connection)], NULL,
@@ -127,16 +143,18 @@ int dbk_view_catalog_read(struct dbk_connection *connection, const char *name,
     if (rc < 0)
         return rc;
     if (there != 0) {
-        rc = dbk_statement_open(
-            connection,
-            dbk_slice_of(there == COLUMN_COUNT
-                             ? "SELECT generation, fingerprint, position, as_of, duration, rows, "
-                               "tried, error, layout, refreshed, changes, reason, full_us, "
-                               "incremental_us, incremental_changes FROM _daybook_views WHERE "
-                               "name = ?1"
-                             : "SELECT generation, fingerprint, position, as_of, duration, rows, "
-                               "tried, error FROM _daybook_views WHERE name = ?1"),
-            &statement, NULL, err);
+        char sql[512];
+        (void)snprintf(sql, sizeof(sql),
+                       "SELECT generation, fingerprint, position, as_of, duration, rows, tried, "
+                       "error%s%s FROM _daybook_views WHERE name = ?1",
+                       there < COLUMN_COUNT_UNVERIFIED
+                           ? ""
+                           : ", layout, refreshed, changes, reason, full_us, incremental_us, "
+                             "incremental_changes",
+                       there < COLUMN_COUNT ? ""
+                                            : ", verified, verified_position, verified_rows, "
+                                              "verified_more, verified_less");
+        rc = dbk_statement_open(connection, dbk_slice_of(sql), &statement, NULL, err);
         if (rc < 0)
             return rc;
         struct dbk_value value = text_value(name);
@@ -144,8 +162,10 @@ int dbk_view_catalog_read(struct dbk_connection *connection, const char *name,
         rc = dbk_statement_step(statement, err);
         if (rc == 1)
             read_row(statement, &row);
-        if (rc == 1 && there == COLUMN_COUNT)
+        if (rc == 1 && there >= COLUMN_COUNT_UNVERIFIED)
             read_added(statement, &row);
+        if (rc == 1 && there >= COLUMN_COUNT)
+            read_check(statement, &row.check);
         dbk_statement_free(statement);
         if (rc < 0)
             return rc;
@@ -161,7 +181,9 @@ int dbk_view_catalog_write(struct dbk_connection *connection, const char *name,
     int rc = dbk_statement_open(
         connection,
         DBK_SLICE_LITERAL(
-            "INSERT INTO _daybook_views VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, "
+            "INSERT INTO _daybook_views (name, generation, fingerprint, position, as_of, duration, "
+            "rows, tried, error, layout, refreshed, changes, reason, full_us, incremental_us, "
+            "incremental_changes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, "
             "?12, ?13, ?14, ?15, ?16) ON CONFLICT (name) DO UPDATE SET generation = "
             "excluded.generation, fingerprint = excluded.fingerprint, position = "
             "excluded.position, as_of = excluded.as_of, duration = excluded.duration, rows = "
@@ -189,6 +211,33 @@ int dbk_view_catalog_write(struct dbk_connection *connection, const char *name,
         integer_value(row->full_us),
         integer_value(row->incremental_us),
         integer_value((int64_t)row->incremental_changes),
+    };
+    for (int i = 0; i < (int)(sizeof(values) / sizeof(values[0])); i++)
+        dbk_statement_bind(statement, i + 1, &values[i]);
+    rc = dbk_statement_step(statement, err);
+    dbk_statement_free(statement);
+    return rc < 0 ? rc : DBK_OK;
+}
+
+int dbk_view_catalog_check(struct dbk_connection *connection, const char *name,
+                           const struct dbk_view_check *check, struct dbk_error *err)
+{
+    struct dbk_statement *statement = NULL;
+    int rc = dbk_statement_open(
+        connection,
+        DBK_SLICE_LITERAL("UPDATE _daybook_views SET verified = ?2, verified_position = ?3, "
+                          "verified_rows = ?4, verified_more = ?5, verified_less = ?6 WHERE name = "
+                          "?1"),
+        &statement, NULL, err);
+    if (rc < 0)
+        return rc;
+    const struct dbk_value values[] = {
+        text_value(name),
+        integer_value(check->at_us),
+        integer_value((int64_t)check->position),
+        integer_value((int64_t)check->rows),
+        integer_value((int64_t)check->more),
+        integer_value((int64_t)check->less),
     };
     for (int i = 0; i < (int)(sizeof(values) / sizeof(values[0])); i++)
         dbk_statement_bind(statement, i + 1, &values[i]);

@@ -19,9 +19,14 @@
  *     incremental_us INTEGER  what the last incremental one of at least 100 changes took, halved
  *                             by each full one since,
  *     incremental_changes     and the rows it applied
+ *     verified INTEGER        when it was last verified, us since 1970; NULL: never
+ *     verified_position       INTEGER, the position of the rows that were,
+ *     verified_rows           how many there were,
+ *     verified_more           those of them that the SELECT did not give,
+ *     verified_less           and those that were missing
  *
- * A table of an earlier version has the columns down to error; the others are added by whoever
- * writes.
+ * A table of an earlier version has the columns down to error, or to incremental_changes; the
+ * others are added by whoever writes.
  *
  * Threads: a connection belongs to one thread at a time.
  * Source:  docs/format/view.md.
@@ -50,6 +55,7 @@ struct dbk_view_row {
     int64_t full_us;
     int64_t incremental_us;
     uint64_t incremental_changes;
+    struct dbk_view_check check; /* dbk_view_catalog_write leaves it as it is */
 };
 
 /* Makes the tables, that of view/kept.h too, where they are missing. */
@@ -60,6 +66,11 @@ int dbk_view_catalog_read(struct dbk_connection *connection, const char *name,
                           struct dbk_view_row *row_out, struct dbk_error *err) DBK_MUST_CHECK;
 int dbk_view_catalog_write(struct dbk_connection *connection, const char *name,
                            const struct dbk_view_row *row, struct dbk_error *err) DBK_MUST_CHECK;
+
+/* Writes what a verification has found into a view's row. */
+int dbk_view_catalog_check(struct dbk_connection *connection, const char *name,
+                           const struct dbk_view_check *check,
+                           struct dbk_error *err) DBK_MUST_CHECK;
 
 /* The single integer a query answers, 0 for NULL or no row; ?1 is text where it is not NULL. */
 int dbk_view_integer(struct dbk_connection *connection, const char *sql, const char *text,

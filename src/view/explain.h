@@ -27,12 +27,12 @@ int dbk_view_explain_write(const struct dbk_view_definition *definition,
  * has taken every change. Floating-point numbers count as equal in twelve digits: sums of them
  * depend on the order in which they are added.
  *
- * rows_out  how many there are
+ * check_out  what it finds, but for when
  *
  * DBK_EBUSY     the snapshot has changes that the view has not: refresh it, and try again
  * DBK_ECORRUPT  they differ; the message has how many, and one of them
  */
-int dbk_view_verify(const struct dbk_view_refresh *refresh, uint64_t *rows_out,
+int dbk_view_verify(const struct dbk_view_refresh *refresh, struct dbk_view_check *check_out,
                     struct dbk_error *err) DBK_MUST_CHECK;
 /* Makes the next refresh a full one, because the stored rows are wrong. */
 int dbk_view_distrust(const struct dbk_view_definition *definition, const struct dbk_error *why,

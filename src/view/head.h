@@ -21,6 +21,7 @@ enum dbk_head_key {
     DBK_HEAD_TO,
     DBK_HEAD_HEADER,
     DBK_HEAD_KEEP,
+    DBK_HEAD_VERIFY,
     DBK_HEAD_COUNT
 };
 

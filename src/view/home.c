@@ -58,7 +58,7 @@ static int read_row(const struct dbk_view_definition *definition, struct dbk_vie
                     struct dbk_kept *kept_out, struct dbk_error *err)
 {
     struct dbk_connection *connection = NULL;
-    *row_out = (struct dbk_view_row){.tried_us = DBK_TIME_NONE};
+    *row_out = (struct dbk_view_row){.tried_us = DBK_TIME_NONE, .check.at_us = DBK_TIME_NONE};
     *kept_out = (struct dbk_kept){0};
     int rc = dbk_connection_open(definition->database_path, DBK_CONNECT_READ, &connection, err);
     if (rc == DBK_ENOTFOUND)
@@ -67,6 +67,19 @@ static int read_row(const struct dbk_view_definition *definition, struct dbk_vie
         rc = dbk_view_catalog_read(connection, definition->name, row_out, err);
     if (rc == DBK_OK)
         rc = dbk_kept_read(connection, definition->name, kept_out, err);
+    dbk_connection_free(connection);
+    return rc;
+}
+
+static int keep_check(const struct dbk_view_definition *definition,
+                      const struct dbk_view_check *check, struct dbk_error *err)
+{
+    struct dbk_connection *connection = NULL;
+    int rc = dbk_connection_open(definition->database_path, 0, &connection, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_catalog_create(connection, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_catalog_check(connection, definition->name, check, err);
     dbk_connection_free(connection);
     return rc;
 }
@@ -208,6 +221,7 @@ static const struct dbk_view_home sqlite = {
     .session_free = dbk_view_session_free,
     .explain = dbk_view_explain,
     .verify = dbk_view_verify,
+    .keep_check = keep_check,
     .distrust = dbk_view_distrust,
     .build_open = dbk_view_build_open,
     .build_catch_up = dbk_view_build_catch_up,

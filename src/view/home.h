@@ -57,8 +57,11 @@ struct dbk_view_home {
     void (*session_free)(struct dbk_view_session *session);
     int (*explain)(const struct dbk_view_refresh *refresh, bool writer, struct dbk_buf *out,
                    struct dbk_error *err);
-    int (*verify)(const struct dbk_view_refresh *refresh, uint64_t *rows_out,
+    int (*verify)(const struct dbk_view_refresh *refresh, struct dbk_view_check *check_out,
                   struct dbk_error *err);
+    /* Writes it into the view's row. */
+    int (*keep_check)(const struct dbk_view_definition *definition,
+                      const struct dbk_view_check *check, struct dbk_error *err);
     int (*distrust)(const struct dbk_view_definition *definition, const struct dbk_error *why,
                     struct dbk_error *err);
     /* As view/build.h has them; NULL: views there are not swapped with models. */

@@ -10,7 +10,7 @@ static const char *const head_keys[DBK_HEAD_COUNT] = {
     [DBK_HEAD_KEY] = "key",         [DBK_HEAD_CHANGES] = "changes",
     [DBK_HEAD_ALERT] = "alert",     [DBK_HEAD_WHEN] = "when",
     [DBK_HEAD_TO] = "to",           [DBK_HEAD_HEADER] = "header",
-    [DBK_HEAD_KEEP] = "keep",
+    [DBK_HEAD_KEEP] = "keep",       [DBK_HEAD_VERIFY] = "verify",
 };
 #define INDEXES_MAX 16
 #define KEY_COLUMNS_MAX 16
@@ -197,6 +197,33 @@ static int take_keep(struct dbk_head *head, struct dbk_slice value)
     return DBK_OK;
 }
 
+/* `-- verify: every day at 04:00 Europe/Berlin`, `-- verify: every 7 days and refresh` */
+static int take_verify(struct dbk_head *head, struct dbk_slice value)
+{
+    const struct dbk_slice mends = DBK_SLICE_LITERAL(" and refresh");
+    struct dbk_view_definition *definition = head->definition;
+    struct dbk_slice schedule = value;
+    definition->verify_place = (size_t)(value.data - head->text.data);
+    definition->verify_mends =
+        value.size > mends.size &&
+        dbk_slice_equal(dbk_slice(value.data + value.size - mends.size, mends.size), mends);
+    if (definition->verify_mends)
+        schedule = dbk_head_trim(dbk_slice(value.data, value.size - mends.size));
+    if (dbk_schedule_parse(schedule, &definition->verify) &&
+        dbk_schedule_next(&definition->verify, 0) != DBK_TIME_NONE) {
+        definition->verify.seed = dbk_schedule_seed(definition->name);
+        return DBK_OK;
+    }
+    const char *what = dbk_arena_format(
+        head->arena, "\"%.*s\" does not say when the view is verified", DBK_SLICE_ARGS(value));
+    if (what == NULL)
+        return DBK_ENOMEM;
+    return dbk_head_fault(head, value.data, what, "it would never be",
+                          "write `every day at 04:00 Europe/Berlin` or `every 7 days ± 1 hour`, "
+                          "and ` and refresh` behind it where what is wrong is to be refreshed; "
+                          "without the line only `view verify` does it");
+}
+
 static int take_database(struct dbk_head *head, struct dbk_slice value)
 {
     head->definition->database = dbk_arena_copy(head->arena, value).data;
@@ -217,6 +244,7 @@ static int take_pair(struct dbk_head *head, struct dbk_slice key, struct dbk_sli
         [DBK_HEAD_TO] = dbk_head_take_to,
         [DBK_HEAD_HEADER] = dbk_head_take_header,
         [DBK_HEAD_KEEP] = take_keep,
+        [DBK_HEAD_VERIFY] = take_verify,
     };
     size_t which = 0;
     while (which < DBK_HEAD_COUNT && !dbk_slice_equal_text(key, head_keys[which]))

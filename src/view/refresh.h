@@ -68,7 +68,16 @@ struct dbk_view_refresh {
     const char *owner; /* of the cursors of a generation that does not serve yet; NULL: it does */
     /* Of such a one: takes what is changed in it; NULL: nobody is told. */
     struct dbk_recording *recording;
+    /* Of a verification: takes its connection, which is to be interrupted from outside, and NULL
+       before that is closed. May be NULL. */
+    void (*connected)(void *context, struct dbk_connection *connection);
 };
+static inline void dbk_view_tell_connection(const struct dbk_view_refresh *refresh,
+                                            struct dbk_connection *connection)
+{
+    if (refresh->connected != NULL)
+        refresh->connected(refresh->context, connection);
+}
 
 /* Refreshes; on failure the old result stays and what was begun is removed. */
 int dbk_view_refresh_run(const struct dbk_view_refresh *refresh,

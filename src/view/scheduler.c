@@ -329,8 +329,7 @@ static void take_turn(struct dbk_views *views, struct dbk_view *view, enum task 
     (void)pthread_mutex_unlock(&views->mutex);
 }
 
-/* With the mutex; ends earlier when something changes. */
-static void sleep_us(struct dbk_views *views, int64_t duration_us)
+void dbk_views_sleep(struct dbk_views *views, int64_t duration_us)
 {
     struct timespec until;
     (void)clock_gettime(CLOCK_MONOTONIC, &until);
@@ -352,7 +351,7 @@ static void rest(struct dbk_views *views, uint64_t wakes, int64_t duration_us)
         left_us = (woken && duration_us > PAUSE_US ? PAUSE_US : duration_us) - rested_us;
         views->rests = !woken;
         if (left_us > 0)
-            sleep_us(views, left_us);
+            dbk_views_sleep(views, left_us);
     }
     views->rests = false;
 }
@@ -441,7 +440,7 @@ static void *settle(void *context)
                                 views);
         (void)pthread_mutex_lock(&views->mutex);
         if (!views->stopping && views->remotes.count > 0)
-            sleep_us(views, SLEEP_US_MAX);
+            dbk_views_sleep(views, SLEEP_US_MAX);
     }
     (void)pthread_mutex_unlock(&views->mutex);
     return NULL;
@@ -469,6 +468,9 @@ int dbk_views_start(struct dbk_views *views, struct dbk_error *err)
         rc = begin(views, watch_log, err);
     if (rc == DBK_OK && views->remotes.count > 0)
         rc = begin(views, settle, err);
+    void *(*verifier)(void *) = dbk_views_verifier(views);
+    if (rc == DBK_OK && verifier != NULL)
+        rc = begin(views, verifier, err);
     if (rc == DBK_OK && views->models != NULL)
         dbk_models_on_moved(views->models, dbk_views_wake, views);
     return rc < 0 ? rc : dbk_alerts_start(views, err);
@@ -480,6 +482,7 @@ void dbk_views_stop(struct dbk_views *views)
     views->stopping = true;
     views->ends = true;
     (void)pthread_cond_broadcast(&views->changed);
+    dbk_views_end_verifying(views);
     (void)pthread_mutex_unlock(&views->mutex);
     if (views->models != NULL)
         dbk_models_on_moved(views->models, NULL, NULL);

@@ -65,6 +65,10 @@ struct dbk_view {
     struct dbk_error result;  /* of the last one, as those who joined get it */
     struct dbk_error outcome; /* of the last one that was begun */
     struct dbk_turn turn;
+    bool verify_known; /* verify_us is when it is due to be verified; else, when to look */
+    int64_t verify_us;
+    uint64_t mended;            /* how often it was refreshed because it differed */
+    struct dbk_error unchecked; /* why its last verification by schedule came to no end */
     /* What its home said last, or why it did not. */
     struct dbk_view_row row;
     struct dbk_kept kept;
@@ -90,14 +94,17 @@ struct dbk_views {
     pthread_mutex_t mutex;           /* guards what changes of views, led, busy and stopping */
     pthread_mutex_t swapping;        /* held while views are built to be swapped with a model */
     pthread_cond_t changed;
-    pthread_t threads[DBK_VIEW_THREADS + 2]; /* and for the log, and what is left in servers */
+    /* And for the log, what is left in servers, and verifications. */
+    pthread_t threads[DBK_VIEW_THREADS + 3];
     size_t thread_count;
     bool led;       /* one of the threads looks what is due */
     bool rests;     /* it waits, and has not been told that something moved */
     uint64_t wakes; /* how often something has moved that views may stand on */
     size_t busy;    /* views of servers that threads hold */
     bool stopping;
-    struct dbk_alert *alerts; /* that run; counted with the mutex */
+    struct dbk_connection *verifying; /* of the verification by schedule that is under way */
+    int64_t verify_rest_us;           /* none begins before, by the monotonic clock */
+    struct dbk_alert *alerts;         /* that run; counted with the mutex */
     size_t alert_count;
     _Atomic bool ends; /* what they have begun outside */
 };
@@ -148,6 +155,12 @@ int64_t dbk_view_lag_due(const struct dbk_view *view, const struct dbk_view_row 
                          int64_t since_us);
 /* Something has moved that views may stand on: it is looked what is due. */
 void dbk_views_wake(void *views);
+/* Waits so long for something to change; with the mutex. */
+void dbk_views_sleep(struct dbk_views *views, int64_t duration_us);
+/* The thread that verifies by schedule; NULL: no view asks for it. */
+void *(*dbk_views_verifier(const struct dbk_views *views))(void *);
+/* Interrupts the verification by schedule that is under way; with the mutex, once it stops. */
+void dbk_views_end_verifying(struct dbk_views *views);
 /* Ends the scheduler's threads after the refreshes they are in. */
 void dbk_views_stop(struct dbk_views *views);
 

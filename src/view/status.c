@@ -103,7 +103,8 @@ int dbk_views_status(struct dbk_views *views, size_t index, struct dbk_view_stat
     if (rc < 0 && !view->home->remote)
         return dbk_error_set(err, rc, "%s", failure.message);
     if (rc < 0) /* A server that is down is the view's failure, and no other's. */
-        row = (struct dbk_view_row){.tried_us = views->os->now_us(views->os)};
+        row = (struct dbk_view_row){.tried_us = views->os->now_us(views->os),
+                                    .check.at_us = DBK_TIME_NONE};
     struct dbk_view_status status = {
         .name = view->definition.name,
         .database = view->definition.database,
@@ -119,6 +120,9 @@ int dbk_views_status(struct dbk_views *views, size_t index, struct dbk_view_stat
         .incremental_us = row.incremental_us,
         .incremental_changes = row.incremental_changes,
         .changed = row.generation != 0 && strcmp(row.fingerprint, view->file->fingerprint) != 0,
+        .verify_mends = view->definition.verify_mends,
+        .verify_next_us = DBK_TIME_NONE,
+        .checked = row.check,
         .rolled_back = kept.undone && strcmp(kept.fingerprint, view->file->fingerprint) == 0,
     };
     if (rc == DBK_OK && kept.stored) {
@@ -130,6 +134,8 @@ int dbk_views_status(struct dbk_views *views, size_t index, struct dbk_view_stat
     }
     (void)snprintf(status.reason, sizeof(status.reason), "%s", row.reason);
     (void)dbk_schedule_format(&view->definition.schedule, status.refresh, sizeof(status.refresh));
+    if (view->definition.verify.kind != DBK_SCHEDULE_ON_DEMAND)
+        (void)dbk_schedule_format(&view->definition.verify, status.verify, sizeof(status.verify));
     if (row.error[0] != '\0')
         dbk_ignore(dbk_error_set(&status.error, DBK_ESCRIPT, "%s", row.error));
     if (rc == DBK_OK)
@@ -141,6 +147,10 @@ int dbk_views_status(struct dbk_views *views, size_t index, struct dbk_view_stat
     if (rc < 0)
         status.error = failure;
     find_state(views, view, &status);
+    if (view->verify_known)
+        status.verify_next_us = view->verify_us;
+    status.mended = view->mended;
+    status.unchecked = view->unchecked;
     (void)pthread_mutex_unlock(&views->mutex);
     *status_out = status;
     return DBK_OK;

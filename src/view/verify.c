@@ -18,6 +18,7 @@ struct verifying {
     struct dbk_buf expected; /* the SELECT that the rows are compared with */
     struct dbk_buf stored;   /* and that of the rows */
     struct dbk_buf sql;
+    struct dbk_view_check check;
 };
 
 static int fail(struct verifying *verifying, struct dbk_error *err)
@@ -139,6 +140,8 @@ static int compare(struct verifying *verifying, struct dbk_error *err)
         double less = dbk_statement_column(statement, 1).real;
         struct dbk_value row = dbk_statement_column(statement, 2);
         rc = DBK_OK;
+        verifying->check.more = (uint64_t)more;
+        verifying->check.less = (uint64_t)less;
         if (more > 0 || less > 0)
             rc = dbk_error_set(err, DBK_ECORRUPT,
                                "%.0f rows are stored that its SELECT does not give, and %.0f are "
@@ -171,7 +174,7 @@ static int choose(struct verifying *verifying, const struct dbk_view_row *row,
     return rc;
 }
 
-int dbk_view_verify(const struct dbk_view_refresh *refresh, uint64_t *rows_out,
+int dbk_view_verify(const struct dbk_view_refresh *refresh, struct dbk_view_check *check_out,
                     struct dbk_error *err)
 {
     struct verifying verifying = {.refresh = refresh};
@@ -182,6 +185,8 @@ int dbk_view_verify(const struct dbk_view_refresh *refresh, uint64_t *rows_out,
     int rc = dbk_connection_open(refresh->definition->database_path, DBK_CONNECT_READ,
                                  &verifying.connection, err);
     if (rc == DBK_OK)
+        dbk_view_tell_connection(refresh, verifying.connection);
+    if (rc == DBK_OK)
         rc = dbk_logged_attach(verifying.connection, refresh->store, err);
     if (rc == DBK_OK)
         rc = begin(&verifying, &row, err);
@@ -191,9 +196,11 @@ int dbk_view_verify(const struct dbk_view_refresh *refresh, uint64_t *rows_out,
         rc = store_expected(&verifying, err);
     if (rc == DBK_OK)
         rc = compare(&verifying, err);
-    if (rc == DBK_OK)
-        *rows_out = row.rows;
+    verifying.check.rows = row.rows;
+    verifying.check.position = row.position;
+    *check_out = verifying.check;
     dbk_statement_free(verifying.select);
+    dbk_view_tell_connection(refresh, NULL);
     dbk_connection_free(verifying.connection);
     dbk_buf_release(&verifying.expected);
     dbk_buf_release(&verifying.stored);

@@ -10,8 +10,6 @@
 #include "view/state.h"
 
 #define VIEWS_MEMORY_MAX ((size_t)64 << 20)
-/* How often a comparison is tried again because the sources changed. */
-#define VERIFY_TRIES 100
 /* Up to which period a view keeps its connection between refreshes. */
 #define KEEP_US_MAX INT64_C(60000000)
 /* How long what was read of a view's row is taken for true; each refresh ends it. */
@@ -268,36 +266,6 @@ int dbk_views_explain(struct dbk_views *views, const char *name, bool writer, st
         return rc;
     const struct dbk_view_refresh refresh = dbk_view_describe(views, view);
     return view->home->explain(&refresh, writer, out, err);
-}
-
-int dbk_views_verify(struct dbk_views *views, const char *name, uint64_t *rows_out,
-                     struct dbk_error *err)
-{
-    size_t index = 0;
-    struct dbk_error failure = {0};
-    int rc = dbk_views_find(views, name, &index, err);
-    if (rc < 0)
-        return rc;
-    struct dbk_view *view = &views->views[index];
-    rc = dbk_view_settle_form(views, view, err);
-    if (rc < 0)
-        return rc;
-    for (int i = 0; i < VERIFY_TRIES; i++) {
-        const struct dbk_view_refresh refresh = dbk_view_describe(views, view);
-        rc = view->home->verify(&refresh, rows_out, &failure);
-        if (rc != DBK_EBUSY && rc != DBK_ENOTFOUND)
-            break;
-        int refreshed = dbk_views_refresh(views, name, 0, NULL, NULL, err);
-        if (refreshed < 0)
-            return refreshed;
-    }
-    if (rc == DBK_ECORRUPT) {
-        dbk_ignore(view->home->distrust(&view->definition, &failure, NULL));
-        (void)pthread_mutex_lock(&views->mutex);
-        view->row_us = 0;
-        (void)pthread_mutex_unlock(&views->mutex);
-    }
-    return rc < 0 ? dbk_error_set(err, rc, "view %s: %s", name, failure.message) : rc;
 }
 
 size_t dbk_views_count(const struct dbk_views *views)

@@ -13,6 +13,7 @@
  *     -- alert: low_stock                         tells of rows that begin to fulfil something
  *     -- when: qty < 5                            (view/alert.h)
  *     -- to: https://hooks.example/stock
+ *     -- verify: every day at 04:00 and refresh    compares its rows with the SELECT
  *     -- keep: 7 days                             what a change of the SELECT took the place of
  *     SELECT …
  *
@@ -78,8 +79,11 @@ struct dbk_view_definition {
     size_t key_place; /* in the file */
     const struct dbk_alert_definition *alerts;
     size_t alert_count;
-    const char *folder; /* the book's; where commands run and files are named from */
-    int64_t keep_us;    /* how long what a changed SELECT replaced is kept; 0: not at all */
+    const char *folder;         /* the book's; where commands run and files are named from */
+    struct dbk_schedule verify; /* ON_DEMAND: by nobody's clock */
+    bool verify_mends;          /* what differs is refreshed fully at once */
+    size_t verify_place;        /* in the file */
+    int64_t keep_us;            /* how long what a changed SELECT replaced is kept; 0: not at all */
 };
 /* Without a word in the head. */
 #define DBK_VIEW_KEEP_US (INT64_C(7) * 86400 * 1000000)
@@ -167,13 +171,21 @@ int dbk_views_refresh(struct dbk_views *views, const char *name, uint64_t after,
 /* Appends a JSON object that tells how a view is maintained (view/explain.h). DBK_ENOTFOUND */
 int dbk_views_explain(struct dbk_views *views, const char *name, bool writer, struct dbk_buf *out,
                       struct dbk_error *err) DBK_MUST_CHECK;
+/* What a verification has found. */
+struct dbk_view_check {
+    int64_t at_us;     /* when it ended; DBK_TIME_NONE: there was none */
+    uint64_t position; /* of the rows */
+    uint64_t rows;     /* how many there were */
+    uint64_t more;     /* of them, those that the SELECT does not give */
+    uint64_t less;     /* and those that were missing */
+};
 /*
- * Compares a view's rows with its SELECT, after a refresh where one is needed; rows_out: how many
- * there are. Only in a writing process.
+ * Compares a view's rows with its SELECT, after a refresh where one is needed, and keeps what it
+ * found. Only in a writing process.
  * DBK_ECORRUPT  they differ: the message says how, and the next refresh is a full one
  * DBK_EBUSY     its sources changed each time before they could be compared
  */
-int dbk_views_verify(struct dbk_views *views, const char *name, uint64_t *rows_out,
+int dbk_views_verify(struct dbk_views *views, const char *name, struct dbk_view_check *check_out,
                      struct dbk_error *err) DBK_MUST_CHECK;
 
 /*
@@ -244,7 +256,13 @@ struct dbk_view_status {
     int64_t kept_as_of_us;        /* and this time */
     uint64_t kept_rows;
     int64_t kept_until_us;
-    struct dbk_error error; /* of the last refresh; code DBK_OK: it succeeded */
+    char verify[DBK_SCHEDULE_TEXT_SIZE]; /* the schedule in words; empty: there is none */
+    bool verify_mends;
+    int64_t verify_next_us;        /* DBK_TIME_NONE: it is not known */
+    struct dbk_view_check checked; /* by the last verification */
+    uint64_t mended;               /* how often it was refreshed for what one found, since start */
+    struct dbk_error unchecked;    /* why the last scheduled one came to no end; DBK_OK: it did */
+    struct dbk_error error;        /* of the last refresh; code DBK_OK: it succeeded */
 };
 size_t dbk_views_count(const struct dbk_views *views);
 /* The indexes of all views, each behind those that it reads; there is room for as many. */

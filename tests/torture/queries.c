@@ -150,13 +150,13 @@ static void verify(struct run *run, const struct query *query)
 {
     static const struct dbk_view_source none = {0};
     struct dbk_error err = {0};
-    uint64_t rows = 0;
+    struct dbk_view_check check = {0};
     if (dbk_view_verify(&(struct dbk_view_refresh){.definition = &query->definition,
                                                    .source = &none,
                                                    .fingerprint = "f",
                                                    .store = run->store,
                                                    .os = run->os},
-                        &rows, &err) < 0)
+                        &check, &err) < 0)
         die(run, query->name, "verify", err.message);
 }
 

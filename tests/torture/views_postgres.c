@@ -196,12 +196,12 @@ static void refresh(struct world *world, struct dbk_buf *sql, bool first)
         die(world, "the view's row", err.message);
     count(world, &row, first);
     compare(world, &row, sql);
-    uint64_t rows = 0;
+    struct dbk_view_check check = {0};
     bool readable = view->source.view_count == 0 || row.layout != 0;
     if (world->seed % 3 != 0 || row.layout == 0 || !readable)
         return;
     /* What a transaction that is still open has truncated may be missing. */
-    int rc = world->home->verify(&world->refresh, &rows, &err);
+    int rc = world->home->verify(&world->refresh, &check, &err);
     if (rc < 0 && rc != DBK_EBUSY)
         die(world, "verify", err.message);
 }

@@ -160,13 +160,26 @@ static int read_row(const struct dbk_view_definition *definition, struct dbk_vie
                     struct dbk_kept *kept_out, struct dbk_error *err)
 {
     struct dbk_connection *connection = NULL;
-    *row_out = (struct dbk_view_row){.tried_us = DBK_TIME_NONE};
+    *row_out = (struct dbk_view_row){.tried_us = DBK_TIME_NONE, .check.at_us = DBK_TIME_NONE};
     *kept_out = (struct dbk_kept){0};
     int rc = dbk_pgview_open(definition, DBK_CONNECT_READ, &connection, err);
     if (rc == DBK_OK)
         rc = dbk_view_catalog_read(connection, definition->name, row_out, err);
     if (rc == DBK_OK)
         rc = dbk_kept_read(connection, definition->name, kept_out, err);
+    dbk_connection_free(connection);
+    return rc;
+}
+
+static int keep_check(const struct dbk_view_definition *definition,
+                      const struct dbk_view_check *check, struct dbk_error *err)
+{
+    struct dbk_connection *connection = NULL;
+    int rc = dbk_pgview_open(definition, 0, &connection, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_catalog_create(connection, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_catalog_check(connection, definition->name, check, err);
     dbk_connection_free(connection);
     return rc;
 }
@@ -286,6 +299,7 @@ const struct dbk_view_home dbk_view_home = {
     .session_free = dbk_pgview_session_free,
     .explain = explain,
     .verify = dbk_pgview_verify,
+    .keep_check = keep_check,
     .distrust = distrust,
     .build_open = dbk_pgview_build_open,
     .build_catch_up = dbk_pgview_build_catch_up,

@@ -256,7 +256,7 @@ void dbk_pgview_joint_free(struct dbk_pgview_joint *joint);
 
 /* ---- verify.c ---- */
 
-int dbk_pgview_verify(const struct dbk_view_refresh *refresh, uint64_t *rows_out,
+int dbk_pgview_verify(const struct dbk_view_refresh *refresh, struct dbk_view_check *check_out,
                       struct dbk_error *err);
 
 #endif

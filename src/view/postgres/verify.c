@@ -11,6 +11,7 @@ struct verifying {
     struct dbk_buf expected; /* the SELECT that the rows are compared with */
     struct dbk_buf stored;   /* and that of the rows */
     struct dbk_buf sql;
+    struct dbk_view_check check;
     struct dbk_buf columns; /* "c1, c2" */
     struct dbk_buf values;  /* as they are compared */
 };
@@ -98,6 +99,8 @@ static int compare(struct verifying *verifying, struct dbk_error *err)
         int64_t less = dbk_statement_column(statement, 1).integer;
         struct dbk_value row = dbk_statement_column(statement, 2);
         rc = DBK_OK;
+        verifying->check.more = (uint64_t)more;
+        verifying->check.less = (uint64_t)less;
         if (more != 0 || less != 0)
             rc = dbk_error_set(err, DBK_ECORRUPT,
                                "%lld rows are stored that its SELECT does not give, and %lld are "
@@ -179,7 +182,7 @@ static void choose(struct verifying *verifying, const struct dbk_view_plan *plan
     dbk_emit_name(&verifying->stored, definition->name);
 }
 
-int dbk_pgview_verify(const struct dbk_view_refresh *refresh, uint64_t *rows_out,
+int dbk_pgview_verify(const struct dbk_view_refresh *refresh, struct dbk_view_check *check_out,
                       struct dbk_error *err)
 {
     struct verifying verifying = {.refresh = refresh};
@@ -193,6 +196,8 @@ int dbk_pgview_verify(const struct dbk_view_refresh *refresh, uint64_t *rows_out
     dbk_buf_init(&verifying.values, DBK_PGVIEW_SQL_SIZE_MAX);
     int rc = dbk_pgview_open(refresh->definition, 0, &verifying.connection, err);
     if (rc == DBK_OK)
+        dbk_view_tell_connection(refresh, verifying.connection);
+    if (rc == DBK_OK)
         rc = dbk_pgview_plan(&plan, verifying.connection, refresh->definition, err);
     if (rc == DBK_OK)
         rc = begin(&verifying, &plan, &row, err);
@@ -201,8 +206,10 @@ int dbk_pgview_verify(const struct dbk_view_refresh *refresh, uint64_t *rows_out
     choose(&verifying, &plan, &row);
     if (rc == DBK_OK)
         rc = compare(&verifying, err);
-    if (rc == DBK_OK)
-        *rows_out = row.rows;
+    verifying.check.rows = row.rows;
+    verifying.check.position = row.position;
+    *check_out = verifying.check;
+    dbk_view_tell_connection(refresh, NULL);
     dbk_connection_free(verifying.connection);
     dbk_view_plan_release(&plan);
     dbk_buf_release(&verifying.sql);

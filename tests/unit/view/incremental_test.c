@@ -491,7 +491,7 @@ static void test_view_incremental__a_view_of_any_name_is_verified(void **state)
     (void)state;
     static const struct dbk_view_source none = {0};
     struct dbk_error err = {0};
-    uint64_t rows = 0;
+    struct dbk_view_check check = {0};
     const struct dbk_view_definition definition = view_of("e", "SELECT id FROM users");
     const struct dbk_view_refresh all = {.definition = &definition,
                                          .source = &none,
@@ -500,10 +500,13 @@ static void test_view_incremental__a_view_of_any_name_is_verified(void **state)
                                          .os = dbk_sim_os(sim)};
     run(USERS);
     assert_ok(dbk_view_refresh_run(&all, &err), &err);
-    assert_ok(dbk_view_verify(&all, &rows, &err), &err);
-    assert_int_equal(rows, 2);
+    assert_ok(dbk_view_verify(&all, &check, &err), &err);
+    assert_int_equal(check.rows, 2);
     run("DELETE FROM e__g1 WHERE id = 2");
-    assert_int_equal(dbk_view_verify(&all, &rows, &err), DBK_ECORRUPT);
+    assert_int_equal(dbk_view_verify(&all, &check, &err), DBK_ECORRUPT);
+    assert_int_equal(check.rows, 2);
+    assert_int_equal(check.more, 0);
+    assert_int_equal(check.less, 1);
 }
 
 int main(void)

@@ -145,7 +145,7 @@ static void refresh(const char *sql, const char *reason)
     struct dbk_error err = {0};
     struct dbk_view_row row;
     struct dbk_connection *connection = NULL;
-    uint64_t rows = 0;
+    struct dbk_view_check check = {0};
     const struct dbk_view_definition definition = {.name = "v",
                                                    .file = "views/v.sql",
                                                    .database = "reading",
@@ -153,7 +153,7 @@ static void refresh(const char *sql, const char *reason)
                                                    .sql = dbk_slice_of(sql)};
     const struct dbk_view_refresh all = refresh_of(&definition);
     assert_ok(dbk_view_refresh_run(&all, &err), &err);
-    assert_ok(dbk_view_verify(&all, &rows, &err), &err);
+    assert_ok(dbk_view_verify(&all, &check, &err), &err);
     assert_ok(dbk_connection_open(path, DBK_CONNECT_READ, &connection, &err), &err);
     assert_ok(dbk_view_catalog_read(connection, "v", &row, &err), &err);
     dbk_connection_free(connection);

@@ -48,6 +48,25 @@ static void test_view_parse__the_head_is_read(void **state)
     release(&fixture);
 }
 
+static void test_view_parse__when_it_is_verified_is_read(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    parse(&fixture, "-- refresh: continuous\n-- verify: every day at 04:00 and refresh\nSELECT 1");
+    assert_int_equal(fixture.faults.count, 0);
+    assert_int_equal(fixture.view.verify.kind, DBK_SCHEDULE_DAILY);
+    assert_int_equal(fixture.view.verify.minute_of_day, 240);
+    assert_true(fixture.view.verify_mends);
+    release(&fixture);
+    parse(&fixture, "-- refresh: continuous\n-- verify: every 7 days\nSELECT 1");
+    assert_int_equal(fixture.view.verify.kind, DBK_SCHEDULE_EVERY);
+    assert_false(fixture.view.verify_mends);
+    release(&fixture);
+    parse(&fixture, "-- refresh: continuous\nSELECT 1");
+    assert_int_equal(fixture.view.verify.kind, DBK_SCHEDULE_ON_DEMAND);
+    release(&fixture);
+}
+
 static void test_view_parse__the_default_database_is_taken(void **state)
 {
     (void)state;
@@ -73,6 +92,10 @@ static void test_view_parse__a_fault_is_named_by_its_place(void **state)
         {"-- refresh: on demand\n--  refrsh: x\nSELECT 1", 2, 5, "unknown key `refrsh`"},
         {"-- refresh: on demand\n-- refresh: on demand\n", 2, 4,
          "this key stands twice in the head"},
+        {"-- refresh: on demand\n-- verify: lag 10 s\n", 2, 12,
+         "\"lag 10 s\" does not say when the view is verified"},
+        {"-- refresh: on demand\n-- verify:  and refresh\n", 2, 13,
+         "\"and refresh\" does not say when the view is verified"},
         {"-- refresh: on demand\n-- database:\n", 2, 4, "this key has no value"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -90,6 +113,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_view_parse__the_head_is_read),
+        cmocka_unit_test(test_view_parse__when_it_is_verified_is_read),
         cmocka_unit_test(test_view_parse__the_default_database_is_taken),
         cmocka_unit_test(test_view_parse__a_fault_is_named_by_its_place),
     };
