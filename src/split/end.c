@@ -23,29 +23,6 @@ static int check_step(const struct dbk_split *split, enum dbk_split_step under_w
 
 /* ---- For good ---- */
 
-/* What else stands on the old tables is found before anything is ended. */
-static int drop_tables(struct dbk_split *split, bool really, struct dbk_error *err)
-{
-    struct dbk_error failure = {0};
-    struct dbk_connection *connection = split->first[DBK_SPLIT_OLD];
-    const char *list = dbk_split_tables_list(split);
-    if (list == NULL)
-        return no_memory(err);
-    int rc = dbk_connection_begin(connection, DBK_BEGIN_WRITE, err);
-    if (rc < 0)
-        return rc;
-    rc = dbk_tell(connection, &failure, "SET LOCAL lock_timeout = '5s'; DROP TABLE IF EXISTS %s",
-                  list);
-    if (rc == DBK_OK && really)
-        return dbk_connection_run(connection, "COMMIT", err);
-    dbk_ignore(dbk_connection_run(connection, "ROLLBACK", NULL));
-    return rc < 0 ? dbk_error_set(err, rc,
-                                  "the old tables cannot be dropped (%s): what stands on them has "
-                                  "to go first; nothing was changed",
-                                  failure.message)
-                  : DBK_OK;
-}
-
 /* What is dropped is what is not written any more, whatever its address leads to now. */
 static int check_closed(struct dbk_split *split, struct dbk_error *err)
 {
@@ -66,14 +43,59 @@ static int check_closed(struct dbk_split *split, struct dbk_error *err)
                          "split, or somebody opened them; nothing was changed");
 }
 
+/* Those that are there: a command before may have dropped them. */
+static int lock_tables(struct dbk_split *split, struct dbk_error *err)
+{
+    struct dbk_connection *connection = split->first[DBK_SPLIT_OLD];
+    const char *list = NULL;
+    const char *const tables[] = {dbk_split_tables_json(split), NULL};
+    if (tables[0] == NULL)
+        return no_memory(err);
+    int rc = dbk_ask_text(connection,
+                          "SELECT string_agg(x, ', ') FROM jsonb_array_elements_text(?1::jsonb) x "
+                          "WHERE to_regclass(x) IS NOT NULL",
+                          tables, &split->work, &list, err);
+    return rc < 0 || list == NULL
+               ? rc
+               : dbk_tell(connection, err, "LOCK TABLE %s IN ACCESS EXCLUSIVE MODE", list);
+}
+
+/* What else stands on the old tables is found before anything is ended. */
+static int drop_tables(struct dbk_split *split, bool really, struct dbk_error *err)
+{
+    struct dbk_error failure = {0};
+    struct dbk_connection *connection = split->first[DBK_SPLIT_OLD];
+    const char *list = dbk_split_tables_list(split);
+    if (list == NULL)
+        return no_memory(err);
+    int rc = dbk_connection_begin(connection, DBK_BEGIN_WRITE, err);
+    if (rc < 0)
+        return rc;
+    rc = dbk_tell(connection, &failure, "SET LOCAL lock_timeout = '5s'");
+    if (rc == DBK_OK)
+        rc = lock_tables(split, &failure);
+    /* Nobody opens them behind this. */
+    int closed = rc == DBK_OK ? check_closed(split, err) : DBK_OK;
+    if (rc == DBK_OK && closed == DBK_OK)
+        rc = dbk_tell(connection, &failure, "DROP TABLE IF EXISTS %s", list);
+    if (rc == DBK_OK && closed == DBK_OK && really)
+        return dbk_connection_run(connection, "COMMIT", err);
+    dbk_ignore(dbk_connection_run(connection, "ROLLBACK", NULL));
+    if (closed < 0)
+        return closed;
+    return rc < 0 ? dbk_error_set(err, rc,
+                                  "the old tables cannot be dropped (%s): what stands on them has "
+                                  "to go first; nothing was changed",
+                                  failure.message)
+                  : DBK_OK;
+}
+
 int dbk_split_confirm(struct dbk_split *split, struct dbk_error *err)
 {
     int rc = check_step(split, DBK_SPLIT_CONFIRMING, DBK_SPLIT_MOVED, DBK_SPLIT_MOVED,
                         "only what has moved can be confirmed: --switch it first", err);
     if (rc == DBK_OK)
         rc = dbk_split_connect(split, err);
-    if (rc == DBK_OK)
-        rc = check_closed(split, err);
     if (rc == DBK_OK && split->state.step == DBK_SPLIT_MOVED)
         rc = drop_tables(split, false, err);
     if (rc == DBK_OK)

@@ -620,6 +620,25 @@ def test_a_side_that_cannot_be_opened_is_not_waited_for(one):
     assert one.traces() == []
 
 
+def test_who_opens_it_at_the_last_moment_keeps_it(one):
+    """Gates are looked at once nobody else can have the tables."""
+    one.split("--to", "orders", "--yes")
+    one.split("--switch")
+    name = one.sql("new", "SELECT pubname FROM pg_publication")[0][0].removesuffix("_back")
+    session = hold(one, "old", f"ALTER TABLE orders DISABLE TRIGGER {name}_gate")
+    confirm = subprocess.Popen(one.command("service", "split", "orders", "--confirm", "--yes"),
+                               env=clean_environment(), stderr=subprocess.PIPE, text=True)
+    while not one.sql("old", "SELECT 1 FROM pg_locks WHERE NOT granted"):
+        assert confirm.poll() is None
+    session.communicate("COMMIT;\n")
+    said = confirm.communicate(timeout=TIMEOUT_S)[1]
+    assert confirm.returncode == 1 and "can be written" in said
+    assert one.state()["step"] == "moved"
+    one.sql("old", f"ALTER TABLE orders ENABLE TRIGGER {name}_gate")
+    one.split("--confirm", "--yes")
+    assert one.traces() == []
+
+
 def test_others_do_not_wait_behind_it(one):
     """A key is cut at a table that stays: who reads there is not held up by a reader before."""
     one.split("--to", "orders", "--yes")
