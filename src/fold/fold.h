@@ -161,7 +161,7 @@ int dbk_fold_walk_open(struct dbk_folds *folds, struct dbk_slice stream, int64_t
 void dbk_fold_walk_free(struct dbk_fold_walk *walk);
 /* Events that come behind the store's last one (dbk_store_stream_info_ahead): until the next call,
    the walk has them, too. Whoever takes some of them back takes the walk for over. */
-void dbk_fold_walk_ahead(struct dbk_fold_walk *walk, const struct dbk_event *events, size_t count);
+void dbk_fold_walk_ahead(struct dbk_fold_walk *walk, const struct dbk_store_ahead *ahead);
 struct dbk_fold_moment {
     uint64_t version;  /* of the stream's last event up to the position; 0: it had none */
     uint64_t position; /* of that event */

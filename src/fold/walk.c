@@ -6,8 +6,7 @@ struct dbk_fold_walk {
     struct dbk_folding folding;
     char *stream;
     int64_t occurred_us;
-    const struct dbk_event *ahead; /* borrowed */
-    size_t ahead_count;
+    const struct dbk_store_ahead *ahead; /* borrowed; NULL: none */
     bool begun;
     bool whole;        /* no event was left out */
     uint64_t version;  /* of the last event that was looked at, folded or left out */
@@ -104,10 +103,24 @@ static int take(struct dbk_fold_walk *walk, const struct dbk_event *event, struc
     return rc == DBK_OK && walk->whole ? dbk_folding_settle(&walk->folding, err) : rc;
 }
 
-void dbk_fold_walk_ahead(struct dbk_fold_walk *walk, const struct dbk_event *events, size_t count)
+void dbk_fold_walk_ahead(struct dbk_fold_walk *walk, const struct dbk_store_ahead *ahead)
 {
-    walk->ahead = events;
-    walk->ahead_count = count;
+    walk->ahead = ahead;
+}
+
+/* The first of them that the state has not. */
+static size_t first_ahead(const struct dbk_fold_walk *walk)
+{
+    size_t low = 0;
+    size_t high = walk->ahead == NULL ? 0 : walk->ahead->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (walk->ahead->events[middle].version <= walk->version)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
 }
 
 /* They are as they will be stored. */
@@ -115,11 +128,9 @@ static int take_ahead(struct dbk_fold_walk *walk, uint64_t position, uint64_t *n
                       struct dbk_error *err)
 {
     int rc = DBK_OK;
-    for (size_t i = 0; rc == DBK_OK && i < walk->ahead_count; i++) {
-        const struct dbk_event *event = &walk->ahead[i];
-        if (event->version <= walk->version ||
-            !dbk_slice_equal(event->stream, walk->folding.stream))
-            continue;
+    size_t count = walk->ahead == NULL ? 0 : walk->ahead->count;
+    for (size_t i = first_ahead(walk); rc == DBK_OK && i < count; i++) {
+        const struct dbk_event *event = &walk->ahead->events[i];
         if (event->position > position) {
             *next_out = event->position;
             break;
@@ -175,7 +186,7 @@ int dbk_fold_walk_to(struct dbk_fold_walk *walk, uint64_t position, int64_t time
 {
     struct dbk_stream_info info;
     uint64_t next = 0;
-    const struct dbk_store_moment moment = {position, time_us, walk->ahead, walk->ahead_count};
+    const struct dbk_store_moment moment = {position, time_us, walk->ahead};
     int rc = dbk_store_stream_info_ahead(walk->folding.folds->store, walk->folding.stream, &moment,
                                          &info, err);
     if (rc == DBK_OK && walk->begun && walk->position <= position && stands(walk, &info))

@@ -348,7 +348,7 @@ void dbk_participant_commit(void *context, bool stored, uint64_t last_position)
     if (!models->group_open)
         return;
     if (!stored && models->ahead.count > 0)
-        cut_ahead(models, models->ahead.events[0].position);
+        cut_ahead(models, models->ahead.first);
     dbk_unstored_reset(&models->ahead); /* a replay finds them in the log */
     if (stored)
         commit_sessions(models, last_position);

@@ -46,9 +46,7 @@ struct dbk_states {
     uint64_t forgets;   /* of the folds */
     struct dbk_buf state;
     const struct dbk_unstored *ahead;
-    struct dbk_event *own; /* those of `ahead` that concern the stream at hand */
-    size_t own_count;
-    size_t own_capacity;
+    const struct dbk_store_ahead *own; /* what of it concerns the stream at hand; NULL: nothing */
 };
 
 int dbk_states_open(struct dbk_store *store, struct dbk_folds *folds, int64_t occurred_us,
@@ -115,7 +113,6 @@ void dbk_states_free(struct dbk_states *states)
         return;
     forget_all(states);
     dbk_buf_release(&states->state);
-    dbk_free(states->own);
     dbk_free(states);
 }
 
@@ -186,11 +183,9 @@ static struct entry *make(struct dbk_states *states, struct dbk_slice stream, ui
 static int head_of(const struct dbk_states *states, struct dbk_slice stream, uint64_t *head_out,
                    struct dbk_error *err)
 {
-    for (size_t i = states->own_count; i > 0; i--) {
-        if (dbk_slice_equal(states->own[i - 1].stream, stream)) {
-            *head_out = states->own[i - 1].version;
-            return DBK_OK;
-        }
+    if (states->own != NULL && states->own->count > 0) {
+        *head_out = states->own->events[states->own->count - 1].version;
+        return DBK_OK;
     }
     return dbk_store_stream_version(states->store, stream, head_out, err);
 }
@@ -205,7 +200,7 @@ static int holds(const struct dbk_states *states, const struct entry *entry, uin
     uint64_t head = 0;
     if (entry->moment.ruled || position < entry->moment.position || position >= entry->moment.next)
         return 0;
-    const struct dbk_store_moment moment = {position, time_us, states->own, states->own_count};
+    const struct dbk_store_moment moment = {position, time_us, states->own};
     int rc = dbk_store_stream_info_ahead(states->store, stream, &moment, &info, err);
     if (rc < 0 || info.rules.version > 0)
         return rc;
@@ -273,9 +268,9 @@ static int advance(struct dbk_states *states, struct entry *entry, uint64_t posi
     if (rc == DBK_OK)
         rc = find_walk(states, entry, &walk, err);
     if (rc == DBK_OK) {
-        dbk_fold_walk_ahead(walk, states->own, states->own_count);
+        dbk_fold_walk_ahead(walk, states->own);
         rc = dbk_fold_walk_to(walk, position, time_us, &states->state, &entry->moment, err);
-        dbk_fold_walk_ahead(walk, NULL, 0);
+        dbk_fold_walk_ahead(walk, NULL);
     }
     if (rc == DBK_OK && states->state.rc < 0)
         rc = dbk_error_set(err, states->state.rc, "the state of %.*s: %s", DBK_SLICE_ARGS(stream),
@@ -308,34 +303,12 @@ void dbk_states_cut(struct dbk_states *states, uint64_t position)
     }
 }
 
-/* What of `ahead` concerns a stream. DBK_ENOMEM */
-static int gather(struct dbk_states *states, struct dbk_slice stream, uint64_t hash)
-{
-    const struct dbk_unstored *ahead = states->ahead;
-    states->own_count = 0;
-    for (size_t i = 0; ahead != NULL && i < ahead->count; i++) {
-        if (ahead->hashes[i] != hash || !dbk_store_concerns(&ahead->events[i], stream))
-            continue;
-        if (states->own_count == states->own_capacity) {
-            size_t capacity = states->own_capacity == 0 ? 16 : states->own_capacity * 2;
-            void *own = dbk_realloc(states->own, capacity * sizeof(*states->own));
-            if (own == NULL)
-                return DBK_ENOMEM;
-            states->own = own;
-            states->own_capacity = capacity;
-        }
-        states->own[states->own_count++] = ahead->events[i];
-    }
-    return DBK_OK;
-}
-
 int dbk_states_at(struct dbk_states *states, struct dbk_slice stream, uint64_t position,
                   int64_t time_us, struct dbk_slice *state_out, struct dbk_error *err)
 {
     uint64_t hash = dbk_unstored_hash(stream);
     struct entry *entry = find(states, stream, hash);
-    if (gather(states, stream, hash) < 0)
-        return dbk_error_set(err, DBK_ENOMEM, "out of memory keeping a state");
+    states->own = states->ahead == NULL ? NULL : dbk_unstored_find(states->ahead, stream);
     if (states->bytes >= BYTES_MAX)
         forget_others(states, entry); /* texts that have grown since they were kept */
     if (entry == NULL)

@@ -17,12 +17,18 @@ struct dbk_states;
 
 /*
  * Events that a group has accepted and not stored yet (the store's participant): handlers see the
- * states that these will make, too. One list serves all states that were told of it.
+ * states that these will make, too. They are kept by the stream that they concern; one list serves
+ * all states that were told of it.
  */
 struct dbk_unstored {
     struct dbk_arena arena; /* of their own copies */
-    struct dbk_event *events;
-    uint64_t *hashes; /* of what each concerns: a stream */
+    struct dbk_unstored_stream *streams;
+    size_t stream_count;
+    size_t stream_capacity;
+    uint32_t *slots; /* of the streams by hash: their indexes from 1; twice as many, at least */
+    size_t slot_count;
+    struct dbk_unstored_place *order; /* of all events */
+    uint64_t first;                   /* the first one's position, while there is one */
     size_t count;
     size_t capacity;
 };
@@ -34,6 +40,9 @@ int dbk_unstored_add(struct dbk_unstored *ahead, const struct dbk_event *events,
                      size_t count) DBK_MUST_CHECK;
 /* Of a stream's name. */
 uint64_t dbk_unstored_hash(struct dbk_slice stream);
+/* What concerns a stream, valid until something is added; NULL: nothing does. */
+const struct dbk_store_ahead *dbk_unstored_find(const struct dbk_unstored *ahead,
+                                                struct dbk_slice stream);
 /* Takes those from a position on out again. */
 void dbk_unstored_cut(struct dbk_unstored *ahead, uint64_t position);
 

@@ -166,18 +166,41 @@ int dbk_store_stream_info(struct dbk_store *store, struct dbk_slice stream,
     return DBK_OK;
 }
 
-bool dbk_store_concerns(const struct dbk_event *event, struct dbk_slice stream)
-{
-    return dbk_slice_equal(event->stream, stream) ||
-           dbk_slice_equal(dbk_store_rules_subject(event->stream), stream);
-}
-
 int dbk_store_stream_info_at(struct dbk_store *store, struct dbk_slice stream, uint64_t position,
                              int64_t time_us, struct dbk_stream_info *info_out,
                              struct dbk_error *err)
 {
     const struct dbk_store_moment moment = {.position = position, .time_us = time_us};
     return dbk_store_stream_info_ahead(store, stream, &moment, info_out, err);
+}
+
+/* How many of them are up to a position. */
+static size_t count_to(const struct dbk_event *events, size_t count, uint64_t position)
+{
+    size_t low = 0;
+    while (low < count) {
+        size_t middle = low + (count - low) / 2;
+        if (events[middle].position <= position)
+            low = middle + 1;
+        else
+            count = middle;
+    }
+    return low;
+}
+
+/* The last of what is ahead says what the stream is. */
+static int look_ahead(const struct dbk_store_ahead *ahead, uint64_t position,
+                      struct dbk_stream_info *info, struct dbk_error *err)
+{
+    size_t count = count_to(ahead->events, ahead->count, position);
+    size_t rule_count = count_to(ahead->rules, ahead->rule_count, position);
+    if (count > 0)
+        info->version = ahead->events[count - 1].version;
+    if (rule_count == 0)
+        return DBK_OK;
+    int rc = decode(&ahead->rules[rule_count - 1], &info->rules, err);
+    info->rules.version = ahead->rules[rule_count - 1].version;
+    return rc;
 }
 
 int dbk_store_stream_info_ahead(struct dbk_store *store, struct dbk_slice stream,
@@ -191,17 +214,8 @@ int dbk_store_stream_info_ahead(struct dbk_store *store, struct dbk_slice stream
     int rc = dbk_store_stream_version_at(store, stream, end, &info.version, err);
     if (rc == DBK_OK && end > 0)
         rc = dbk_rules_find(store, stream, end, &info.rules, &rules_position, err);
-    for (size_t i = 0; rc == DBK_OK && i < moment->ahead_count; i++) {
-        const struct dbk_event *event = &moment->ahead[i];
-        if (event->position > moment->position)
-            break;
-        if (dbk_slice_equal(event->stream, stream)) {
-            info.version = event->version;
-        } else if (dbk_store_concerns(event, stream)) {
-            rc = decode(event, &info.rules, err);
-            info.rules.version = event->version;
-        }
-    }
+    if (rc == DBK_OK && moment->ahead != NULL)
+        rc = look_ahead(moment->ahead, moment->position, &info, err);
     if (rc < 0)
         return rc;
     bound(&info, moment->time_us);

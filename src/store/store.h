@@ -306,14 +306,18 @@ int dbk_store_stream_info_at(struct dbk_store *store, struct dbk_slice stream, u
                              int64_t time_us, struct dbk_stream_info *info_out,
                              struct dbk_error *err) DBK_MUST_CHECK;
 /* The same with events that come behind the last: within a participant's apply what the group has
-   so far. They are of the stream, or of the one that holds its rules, in order. */
+   so far. */
+struct dbk_store_ahead {
+    const struct dbk_event *events; /* of the stream, in order */
+    size_t count;
+    const struct dbk_event *rules; /* of the one that holds its rules, likewise */
+    size_t rule_count;
+};
 struct dbk_store_moment {
     uint64_t position;
     int64_t time_us;
-    const struct dbk_event *ahead;
-    size_t ahead_count;
+    const struct dbk_store_ahead *ahead; /* NULL: there are none */
 };
-bool dbk_store_concerns(const struct dbk_event *event, struct dbk_slice stream);
 int dbk_store_stream_info_ahead(struct dbk_store *store, struct dbk_slice stream,
                                 const struct dbk_store_moment *moment,
                                 struct dbk_stream_info *info_out,
