@@ -35,6 +35,11 @@ COMMANDS = {
    "u": {"$inc": {"stock": ":count"}, "$set": {"by": ":_key", "at": {"$date": ":_time"}}},
    "upsert": true}]}
 """,
+    "Stock": """// service: products
+// parameters: sku text, stock integer
+{"update": "items", "updates": [
+  {"q": {"_id": ":sku"}, "u": {"$set": {"stock": ":stock"}}, "upsert": true}]}
+""",
 }
 NUMBERS = itertools.count(1)
 SENT = []
@@ -152,6 +157,26 @@ def test_without_a_key_and_tried_only(book, products):
     assert "not enough" in book.run("do", "Reserve", body, "--dry-run", status=1).errors
     assert products.item("tea")["stock"] == 1
     assert products.kept() == set()
+
+
+def test_what_the_server_refuses_is_refused_again(book, products, ferretdb, serve):
+    """Nothing was done: a key that is repeated must not be told that it was."""
+    http = serve(book)
+    products.put("cup", 1)
+    ferretdb.command({"createIndexes": "items", "indexes": [
+        {"key": {"stock": 1}, "name": "stock", "unique": True}]}, products.name)
+
+    def stock():
+        return http.post("/commands/Stock", {"sku": "tea", "stock": 1},
+                         headers={"Idempotency-Key": "k1"})
+
+    for _ in range(2):
+        assert stock().status == 422
+    ferretdb.command({"update": "items", "updates": [
+        {"q": {"_id": "cup"}, "u": {"$set": {"stock": 2}}}]}, products.name)
+    assert stock().json["known"] is False
+    assert stock().json["known"] is True
+    assert products.item("tea")["stock"] == 1
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "behind"])

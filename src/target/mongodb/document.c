@@ -315,21 +315,22 @@ static int send_update(const struct change *change, const struct last *last, boo
 /* ---- A run ---- */
 
 /* Nothing matched, or the server refused it. What was sent before for this id is not to match
-   later: the document's mark moves on. 1: that stands; 0: the document is another now. */
-static int miss(const struct change *change, const struct last *last,
+   later: the document's mark moves on; done: with the id, as that nothing matched is the outcome.
+   1: that stands; 0: the document is another now. */
+static int miss(const struct change *change, const struct last *last, bool done,
                 enum dbk_document_outcome *outcome, struct dbk_error *err)
 {
     const struct dbk_document_wish *wish = change->wish;
     int64_t matched = 0;
     bool duplicate = false;
-    *outcome = wish->must ? DBK_DOCUMENT_MISSED : DBK_DOCUMENT_DONE;
+    *outcome = done ? DBK_DOCUMENT_DONE : DBK_DOCUMENT_MISSED;
     if (wish->id.size == 0)
         return 1;
     if (!last->found) {
-        int rc = wish->must ? DBK_OK : keep(change, wish->id, wish->hash, err);
+        int rc = done ? keep(change, wish->id, wish->hash, err) : DBK_OK;
         return rc == DBK_OK ? 1 : rc < 0 ? rc : 0;
     }
-    int rc = send_update(change, last, true, !wish->must, &matched, &duplicate, err);
+    int rc = send_update(change, last, true, done, &matched, &duplicate, err);
     return rc < 0 ? rc : matched > 0;
 }
 
@@ -372,9 +373,9 @@ static int round_of(const struct change *change, struct dbk_error *err,
     }
     if (rc < 0 && rc != DBK_EREFUSED)
         return dbk_error_set(err, rc, "%s", failure.message);
-    int stands = miss(change, &last, outcome, err);
-    return stands == 1 && rc == DBK_EREFUSED ? dbk_error_set(err, rc, "%s", failure.message)
-                                             : stands;
+    bool refused = rc == DBK_EREFUSED;
+    int stands = miss(change, &last, !wish->must && !refused, outcome, err);
+    return stands == 1 && refused ? dbk_error_set(err, rc, "%s", failure.message) : stands;
 }
 
 static int try_dry(const struct change *change, enum dbk_document_outcome *outcome,
