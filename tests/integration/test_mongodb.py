@@ -274,15 +274,20 @@ def test_a_connection_cut_at_every_message(book, ferretdb, after):
         proxy.close()
 
 
-def test_what_a_killed_daemon_has_sent_is_waited_for(book, ferretdb):
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside"])
+def test_what_a_killed_daemon_has_sent_is_waited_for(book, ferretdb, beside):
     """FerretDB carries a command out to its end, whoever is gone; and what it is told to update by
-    an _id alone has no guard that would say that it was done."""
+    an _id alone has no guard that would say that it was done. That another collection is quiet
+    says nothing."""
     model = book.folder / "models" / "accounts"
     (model / "AccountOpened.json").write_text(
-        '{"insert": "{gen}Account", "documents": [{"_id": ":_stream", "padding": ":padding",\n'
-        '  "balance": 0}]}\n', encoding="utf-8")
+        ('{"insert": "{gen}Note", "documents": [{"_id": ":_stream", "n": 0}]}\n' if beside else "")
+        + '{"insert": "{gen}Account", "documents": [{"_id": ":_stream", "padding": ":padding",\n'
+        '  "balance": 0, "a": ":padding", "b": ":padding", "c": ":padding"}]}\n', encoding="utf-8")
     (model / "Deposited.json").write_text(
-        '{"update": "{gen}Account", "updates": [{"q": {"_id": ":_stream"},\n'
+        ('{"update": "{gen}Note", "updates": [{"q": {"_id": ":_stream"}, "u": {"$inc": {"n": 1}}}'
+         ']}\n' if beside else "")
+        + '{"update": "{gen}Account", "updates": [{"q": {"_id": ":_stream"},\n'
         '  "u": {"$inc": {"balance": ":amount"}}}]}\n', encoding="utf-8")
     sent = threading.Event()
 
@@ -309,6 +314,7 @@ def test_what_a_killed_daemon_has_sent_is_waited_for(book, ferretdb):
             server = Server(book)
             wait_for(lambda: status_of(server)["lag_events"] == 0)
             assert ferretdb.find("accounts__g1_Account")[0]["balance"] == 60 * round_number
+            assert not beside or ferretdb.find("accounts__g1_Note")[0]["n"] == 60 * round_number
     finally:
         assert server.stop() == 0
         proxy.close()
@@ -361,7 +367,8 @@ REFUSED = [
     ('{"update": "{gen}Account", "updates": [\n {"q": {"a": 1}, "u": {"$set": {"b": 1}}}]}',
      "2:8", "by its _id"),
     ('{"update": "{gen}Account", "updates": [\n'
-     ' {"q": {"_id": 1}, "u": {"$set": {"b": 1}}, "multi": true}]}', "2:54", "many documents"),
+     ' {"q": {"_id": 1}, "u": {"$set": {"b": 1}}, "multi": true}]}', "2:54",
+     "an update is of one document"),
     ('{"delete": "{gen}Account", "deletes": [\n {"q": {"_id": 1}, "limit": 0}]}',
      "2:29", "deletes one document"),
     ('{"delete": "{gen}Account", "deletes": [\n {"q": {"_id": 1, "b": 2}, "limit": 1}]}',
