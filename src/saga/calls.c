@@ -34,6 +34,18 @@ void dbk_saga_done_free(struct dbk_saga_done *done)
     dbk_free(done);
 }
 
+/* Whole, whatever the names' length: cut, two calls could have one key. */
+static char *key_of(const struct dbk_saga *saga, const struct dbk_saga_step *step, bool undo)
+{
+    struct dbk_buf key;
+    dbk_buf_init(&key, DBK_SAGA_JSON_SIZE_MAX);
+    dbk_buf_append_format(&key, "%s/%.*s/%.*s%s", saga->name, DBK_SLICE_ARGS(step->name),
+                          DBK_SLICE_ARGS(step->key), undo ? "/undo" : "");
+    char *text = key.rc < 0 ? NULL : dbk_copy_text(dbk_buf_slice(&key));
+    dbk_buf_release(&key);
+    return text;
+}
+
 struct dbk_saga_job *dbk_saga_job_create(struct dbk_saga *saga,
                                          const struct dbk_saga_instance *instance,
                                          const struct dbk_saga_record *record, size_t step,
@@ -42,7 +54,6 @@ struct dbk_saga_job *dbk_saga_job_create(struct dbk_saga *saga,
     struct dbk_saga_job *job = dbk_alloc_zero(1, sizeof(*job));
     const struct dbk_saga_step *at = &record->steps[step];
     size_t definition = 0;
-    char key[2 * DBK_SAGA_ID_SIZE_MAX + DBK_SAGA_ID_SIZE_MAX];
     if (job == NULL)
         return NULL;
     job->saga = saga;
@@ -51,9 +62,7 @@ struct dbk_saga_job *dbk_saga_job_create(struct dbk_saga *saga,
     job->timeout_us = DBK_SAGA_DELAY_MAX_DEFAULT_US;
     if (dbk_saga_script_step(saga->script, at->name, &definition))
         job->timeout_us = dbk_saga_script_definition(saga->script)->steps[definition].timeout_us;
-    (void)snprintf(key, sizeof(key), "%s/%.*s/%.*s%s", saga->name, DBK_SLICE_ARGS(at->name),
-                   DBK_SLICE_ARGS(at->key), job->undo ? "/undo" : "");
-    job->key = dbk_copy_text(dbk_slice_of(key));
+    job->key = key_of(saga, at, job->undo);
     job->call = dbk_copy_text(at->call);
     job->done = dbk_alloc_zero(1, sizeof(*job->done));
     if (job->done != NULL) {

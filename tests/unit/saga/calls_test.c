@@ -6,6 +6,7 @@
  */
 #include "test.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -133,6 +134,30 @@ static void test_saga_calls__a_planned_call_has_room_for_its_outcome(void **stat
     dbk_saga_script_free(saga.script);
 }
 
+static void test_saga_calls__a_key_is_whole(void **state)
+{
+    (void)state;
+    char name[] = "trip";
+    char id[] = "t1";
+    char long_name[700];
+    char wanted[720];
+    const struct dbk_uuid cause = {{0}};
+    const struct dbk_saga_instance instance = {.id = id, .id_size = 2};
+    struct dbk_saga saga = {.name = name, .script = open_functions()};
+    memset(long_name, 'x', sizeof(long_name));
+    struct dbk_saga_step step = {.name = dbk_slice(long_name, sizeof(long_name)),
+                                 .phase = DBK_SAGA_UNDOING,
+                                 .key = DBK_SLICE_LITERAL("t1"),
+                                 .call = DBK_SLICE_LITERAL("{\"command\":\"Pay\"}")};
+    const struct dbk_saga_record record = {.steps = &step, .step_count = 1};
+    struct dbk_saga_job *job = dbk_saga_job_create(&saga, &instance, &record, 0, &cause);
+    assert_non_null(job);
+    (void)snprintf(wanted, sizeof(wanted), "trip/%.*s/t1/undo", (int)sizeof(long_name), long_name);
+    assert_string_equal(job->key, wanted);
+    dbk_saga_job_free(job);
+    dbk_saga_script_free(saga.script);
+}
+
 static void assert_run(const char *words)
 {
     struct dbk_saga_answer answer;
@@ -250,6 +275,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_saga_calls__a_planned_call_has_room_for_its_outcome),
+        cmocka_unit_test(test_saga_calls__a_key_is_whole),
         cmocka_unit_test(test_saga_calls__what_functions_answer_is_checked),
         cmocka_unit_test(test_saga_calls__texts_and_messages_too),
     };
