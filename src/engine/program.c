@@ -39,6 +39,16 @@ struct daybook_saga_message {
     int rc;
 };
 
+/* The copy of a text that was written. One past its ceiling is the function's fault, as another try
+   comes to the same; DBK_ENOMEM would be tried again for ever. */
+static int take_text(struct dbk_arena *arena, const struct dbk_buf *text, struct dbk_slice *out)
+{
+    if (text->rc < 0)
+        return text->rc == DBK_ENOMEM ? DBK_ENOMEM : DBK_ESCRIPT;
+    *out = dbk_arena_copy(arena, dbk_buf_slice(text));
+    return out->data == NULL ? DBK_ENOMEM : DBK_OK;
+}
+
 struct daybook_text *daybook_saga_state(struct daybook_saga_answer *answer)
 {
     dbk_buf_reset(&answer->state);
@@ -96,10 +106,9 @@ static void end_event(struct daybook_saga_message *message)
     if (message->out->count == 0)
         return;
     struct dbk_saga_event *event = &message->out->events[message->out->count - 1];
-    if (event->data.data == NULL)
-        event->data = dbk_arena_copy(message->arena, dbk_buf_slice(&message->data));
-    if (event->data.data == NULL || message->data.rc < 0)
-        message->rc = DBK_ENOMEM;
+    int rc = take_text(message->arena, &message->data, &event->data);
+    if (message->rc == DBK_OK)
+        message->rc = rc;
     dbk_buf_reset(&message->data);
 }
 
@@ -177,10 +186,10 @@ static int end_message(struct daybook_saga_message *message)
         dbk_buf_append(&message->head, dbk_buf_slice(&message->data));
     }
     dbk_buf_append_char(&message->head, '}');
-    message->out->call = dbk_arena_copy(message->arena, dbk_buf_slice(&message->head));
-    if (message->out->call.data == NULL || message->head.rc < 0 || message->data.rc < 0)
-        message->rc = DBK_ENOMEM;
-    return message->rc;
+    if (message->head.rc == DBK_OK)
+        message->head.rc = message->data.rc;
+    int rc = take_text(message->arena, &message->head, &message->out->call);
+    return message->rc < 0 ? message->rc : rc;
 }
 
 int daybook_saga_member(const struct daybook_saga_now *now, const char *name, const char **text_out,
@@ -262,14 +271,14 @@ static int run(void *context, const struct dbk_saga_call *call, struct dbk_arena
     }
     if (call->function == DBK_SAGA_OTHERWISE)
         given.now.why = text_of(arena, call->why);
+    if ((call->reply.size > 0 && given.now.reply == NULL) ||
+        (call->function == DBK_SAGA_OTHERWISE && given.now.why == NULL))
+        return DBK_ENOMEM;
     dbk_buf_init(&answer.state, TEXT_SIZE_MAX);
     answer.text.out = &answer.state;
     int rc = failed(function(&given.now, &answer, saga->context), answer.rc);
-    if (rc == DBK_OK && answer.writes) {
-        answer_out->state = dbk_arena_copy(arena, dbk_buf_slice(&answer.state));
-        if (answer_out->state.data == NULL || answer.state.rc < 0)
-            rc = DBK_ENOMEM;
-    }
+    if (rc == DBK_OK && answer.writes)
+        rc = take_text(arena, &answer.state, &answer_out->state);
     dbk_buf_release(&answer.state);
     return rc;
 }
@@ -280,11 +289,9 @@ static int write_text(daybook_saga_text_fn function, const struct daybook_saga *
     struct dbk_buf buf;
     struct daybook_text text = {&buf};
     dbk_buf_init(&buf, TEXT_SIZE_MAX);
-    int rc = failed(function(&given->now, &text, saga->context), buf.rc);
-    if (rc == DBK_OK) {
-        *out = dbk_arena_copy(arena, dbk_buf_slice(&buf));
-        rc = out->data == NULL ? DBK_ENOMEM : DBK_OK;
-    }
+    int rc = failed(function(&given->now, &text, saga->context), DBK_OK);
+    if (rc == DBK_OK)
+        rc = take_text(arena, &buf, out);
     dbk_buf_release(&buf);
     return rc;
 }
@@ -355,7 +362,7 @@ static int send_step(void *context, const struct dbk_saga_sending *sending, stru
     give(&given, state, NULL);
     given.now.key = text_of(arena, sending->key);
     given.now.why = sending->undo ? text_of(arena, sending->reason) : NULL;
-    if (state.data == NULL || given.now.key == NULL)
+    if (state.data == NULL || given.now.key == NULL || (sending->undo && given.now.why == NULL))
         return DBK_ENOMEM;
     dbk_buf_init(&message.data, TEXT_SIZE_MAX);
     dbk_buf_init(&message.head, TEXT_SIZE_MAX);

@@ -8,6 +8,8 @@
 
 #define INPUTS_MAX 512
 #define EVENTS_MAX 4096
+/* Of its arena, whose ceiling is some times that. */
+#define SIZE_FULL ((size_t)64 << 20)
 
 static int no_memory(const struct dbk_saga *saga, struct dbk_error *err)
 {
@@ -37,6 +39,11 @@ int dbk_saga_batch_begin(struct dbk_saga *saga, struct dbk_error *err)
                : DBK_OK;
 }
 
+bool dbk_saga_batch_large(const struct dbk_saga *saga)
+{
+    return saga->batch.arena.used > SIZE_FULL;
+}
+
 bool dbk_saga_batch_full(const struct dbk_saga *saga)
 {
     const struct dbk_saga_batch *batch = &saga->batch;
@@ -44,7 +51,7 @@ bool dbk_saga_batch_full(const struct dbk_saga *saga)
     if (saga->single > 0 && batch->inputs > 0)
         return true;
     return batch->inputs >= INPUTS_MAX || batch->count >= EVENTS_MAX / 2 ||
-           batch->count >= events_max;
+           batch->count >= events_max || (batch->inputs > 0 && dbk_saga_batch_large(saga));
 }
 
 static int add_event(struct dbk_saga *saga, const struct dbk_new_event *event,

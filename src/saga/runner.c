@@ -243,6 +243,9 @@ static int step(struct dbk_saga *saga)
     struct dbk_error err = {0};
     (void)pthread_mutex_lock(&saga->lock);
     int rc = saga->loaded ? fill(saga, &failure) : recover(saga, DBK_OK, &failure, &failure);
+    if (rc == DBK_ENOMEM && dbk_saga_batch_large(saga))
+        rc = dbk_error_set(&failure, DBK_ELIMIT, "saga %s: what it keeps or sends is too large",
+                           saga->name);
     if (rc >= 0) {
         if (rc == 1 && saga->single > 0)
             saga->single--;

@@ -154,6 +154,9 @@ int dbk_saga_release_locks(struct dbk_saga *saga, struct dbk_saga_instance *inst
 
 int dbk_saga_batch_begin(struct dbk_saga *saga, struct dbk_error *err) DBK_MUST_CHECK;
 bool dbk_saga_batch_full(const struct dbk_saga *saga);
+/* It is stored as it is, before its inputs would fail together for want of room, again and again;
+   and where one alone does, that is the input's fault. */
+bool dbk_saga_batch_large(const struct dbk_saga *saga);
 /* May park it. park: it is parked for that instead. */
 int dbk_saga_take(struct dbk_saga *saga, struct dbk_slice id, const struct dbk_saga_input *input,
                   const struct dbk_error *park, struct dbk_error *err) DBK_MUST_CHECK;

@@ -54,8 +54,11 @@ def build(installed, folder, name, static=False):
                  *libraries.split(), "-pthread"]
     else:
         flags = run("pkg-config", "--cflags", "--libs", "daybook", env=environment).split()
-    run("cc", "-std=c11", "-Wall", "-Werror", ROOT / "examples" / "c" / f"{name}.c", *flags, "-o",
-        folder / name, env=environment)
+    source = folder / f"{name}.c"
+    if not source.exists():
+        source = ROOT / "examples" / "c" / f"{name}.c"
+    run("cc", "-std=c11", "-Wall", "-Werror", source, *flags, "-o", folder / name,
+        env=environment)
     return folder / name, environment
 
 
@@ -83,6 +86,96 @@ def test_a_saga_in_c(installed, tmp_path):
         "o3: waiting saga fulfil: `on.OrderPlaced.run` failed"], printed
     # Run again it begins nothing anew, and nothing was done twice.
     assert run(program, book, tmp_path / "data", env=environment) == printed
+
+
+LARGE = r"""
+#include <daybook.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+static int by(const struct daybook_saga_now *now, struct daybook_text *text, void *context)
+{
+    const char *json = NULL;
+    size_t size = 0;
+    (void)context;
+    if (daybook_member(now->event, "id", &json, &size, NULL) != 1)
+        return 1;
+    daybook_write(text, json, size);
+    return 0;
+}
+static int take(const struct daybook_saga_now *now, struct daybook_saga_answer *answer,
+                void *context)
+{
+    static char spaces[1 << 20];
+    static char why[8 << 20];
+    const char *json = NULL;
+    size_t size = 0;
+    (void)context;
+    if (daybook_member(now->event, "id", &json, &size, NULL) != 1)
+        return 1;
+    struct daybook_text *text = daybook_saga_state(answer);
+    memset(spaces, 'x', sizeof(spaces));
+    daybook_write(text, "{\"a\":\"", 6);
+    for (int i = 0; i < atoi(json); i++)
+        daybook_write(text, spaces, sizeof(spaces));
+    daybook_write(text, "\"}", 2);
+    memset(why, 'x', sizeof(why) - 1);
+    if (atoi(json) == 60)
+        daybook_saga_fail(answer, why);
+    else
+        daybook_saga_complete(answer);
+    return 0;
+}
+static const struct daybook_saga_on on = {.type = "Came", .starts = 1, .by = by, .run = take};
+static const struct daybook_saga saga = {
+    .name = "large", .unmatched = DAYBOOK_SAGA_IGNORE, .from_start = 1, .on = &on, .on_count = 1};
+int main(int count, char **words)
+{
+    static const char *const ids[] = {"70", "60", "50", "0"};
+    struct daybook *book = NULL;
+    struct daybook_error error;
+    int rc = daybook_open(&(struct daybook_options){.folder = words[1], .data = words[2]}, &book,
+                          &error);
+    (void)count;
+    for (size_t i = 0; rc == DAYBOOK_OK && i < 4; i++) {
+        char data[32];
+        int size = snprintf(data, sizeof(data), "{\"id\":%s}", ids[i]);
+        struct daybook_new_event event = {.stream = "thing-1", .type = "Came", .data = data,
+                                          .data_size = (size_t)size};
+        rc = daybook_append(book, &(struct daybook_batch){.events = &event, .count = 1}, NULL,
+                            &error);
+    }
+    if (rc == DAYBOOK_OK)
+        rc = daybook_saga_add(book, &saga, &error);
+    for (size_t i = 0; rc == DAYBOOK_OK && i < 4; i++) {
+        const struct timespec pause = {.tv_nsec = 10000000};
+        char *record = NULL;
+        for (int tries = 0; tries < 3000 && record == NULL; tries++) {
+            if (daybook_saga_show(book, "large", ids[i], &record, &error) < 0)
+                (void)nanosleep(&pause, NULL);
+        }
+        (void)printf("%s: %.300s\n", ids[i], record == NULL ? "nothing" : record);
+        daybook_free(record);
+    }
+    daybook_close(book);
+    if (rc < 0)
+        (void)printf("%s\n", error.message);
+    return rc < 0;
+}
+"""
+
+
+def test_what_is_too_large_parks_one_and_the_others_go_on(installed, tmp_path):
+    (tmp_path / "large.c").write_text("#define _GNU_SOURCE\n" + LARGE, encoding="utf-8")
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "book.yaml").write_text("book: large\nschema: off\n", encoding="utf-8")
+    program, environment = build(installed, tmp_path, "large")
+    printed = run(program, tmp_path / "book", tmp_path / "data", env=environment).splitlines()
+    assert printed[0].startswith("70: ") and "`on.Came.run` failed" in printed[0], printed
+    assert printed[1].startswith("60: ") and "keeps or sends is too large" in printed[1], printed
+    assert printed[2].startswith("50: ") and "at most 1048576 are allowed" in printed[2], printed
+    assert printed[3].startswith("0: ") and '"completed"' in printed[3], printed
 
 
 @pytest.mark.parametrize("static", [False, True], ids=["shared", "static"])
