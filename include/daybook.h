@@ -490,7 +490,8 @@ struct daybook_saga {
 };
 /*
  * Adds a saga to a book that is held, and lets it run until daybook_close. The struct and all that
- * it points to are kept until then. The sagas in the book's files run in a server alone.
+ * it points to are kept until then. The sagas in the book's files run in a server alone. Not while
+ * other threads use the book.
  *
  * DAYBOOK_EINVAL   it lacks something; the message names it
  * DAYBOOK_EEXISTS  the book has a saga of that name
