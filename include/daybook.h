@@ -493,7 +493,7 @@ struct daybook_saga {
  * it points to are kept until then. The sagas in the book's files run in a server alone. Not while
  * other threads use the book.
  *
- * DAYBOOK_EINVAL   it lacks something; the message names it
+ * DAYBOOK_EINVAL   it lacks something, or takes a type with personal fields; the message names it
  * DAYBOOK_EEXISTS  the book has a saga of that name
  */
 DAYBOOK_API int daybook_saga_add(struct daybook *book, const struct daybook_saga *saga,

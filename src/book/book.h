@@ -121,4 +121,7 @@ const struct dbk_book_database *dbk_book_database(const struct dbk_book *book, c
 const struct dbk_capture_service *dbk_book_service(const struct dbk_book *book,
                                                    struct dbk_slice name);
 
+/* True when a version of an event type has personal fields. */
+bool dbk_book_has_personal(const struct dbk_schemas *schemas, struct dbk_slice type);
+
 #endif

@@ -168,8 +168,6 @@ int dbk_book_take_calls(struct dbk_book_loader *loader, const char *file, bool e
 int dbk_book_report_script(struct dbk_book_loader *loader, const struct dbk_book_file *file, int rc,
                            const struct dbk_error *failure, const char *why,
                            struct dbk_error *err) DBK_MUST_CHECK;
-/* True when a version of an event type has personal fields. */
-bool dbk_book_has_personal(const struct dbk_schemas *schemas, struct dbk_slice type);
 
 /* Checks the `with:` lines of a model's handlers; after its settings and the folds. */
 int dbk_book_check_withs(struct dbk_book_loader *loader,

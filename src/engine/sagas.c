@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sagas in an open book. */
 #include "engine/state.h"
+#include "saga/functions.h"
 
 struct dbk_sagas *dbk_engine_sagas(struct dbk_engine *engine)
 {
@@ -43,8 +44,25 @@ int dbk_engine_open_sagas(struct dbk_engine *engine, struct dbk_error *err)
     return rc;
 }
 
+/* As a file's are by `check`: what an instance keeps of an event stays when its subject is
+   forgotten. */
+static int check_personal(const struct dbk_engine *engine, const char *name,
+                          const struct dbk_saga_definition *definition, struct dbk_error *err)
+{
+    for (size_t i = 0; i < definition->route_count; i++) {
+        struct dbk_slice type = definition->routes[i].type;
+        if (dbk_book_has_personal(engine->book->schemas, type))
+            return dbk_error_set(err, DBK_EINVAL,
+                                 "saga %s takes %.*s, which has personal fields: an instance's "
+                                 "record keeps what it saw, and forgetting would not reach it",
+                                 name, DBK_SLICE_ARGS(type));
+    }
+    return DBK_OK;
+}
+
 int dbk_engine_add_saga(struct dbk_engine *engine, const char *name,
                         const struct dbk_saga_functions *functions, struct dbk_error *err)
 {
-    return dbk_sagas_add_functions(engine->sagas, name, functions, err);
+    int rc = check_personal(engine, name, functions->definition, err);
+    return rc < 0 ? rc : dbk_sagas_add_functions(engine->sagas, name, functions, err);
 }

@@ -166,6 +166,53 @@ int main(int count, char **words)
 """
 
 
+PERSONAL = r"""
+#include <daybook.h>
+#include <stdio.h>
+static int by(const struct daybook_saga_now *now, struct daybook_text *text, void *context)
+{
+    (void)now;
+    (void)text;
+    (void)context;
+    return 1;
+}
+static int take(const struct daybook_saga_now *now, struct daybook_saga_answer *answer,
+                void *context)
+{
+    (void)now;
+    (void)answer;
+    (void)context;
+    return 0;
+}
+static const struct daybook_saga_on on = {
+    .type = "OrderPlaced", .starts = 1, .by = by, .run = take};
+static const struct daybook_saga saga = {
+    .name = "curious", .unmatched = DAYBOOK_SAGA_IGNORE, .on = &on, .on_count = 1};
+int main(int count, char **words)
+{
+    struct daybook *book = NULL;
+    struct daybook_error error = {0};
+    int rc = daybook_open(&(struct daybook_options){.folder = words[1], .data = words[2]}, &book,
+                          &error);
+    (void)count;
+    if (rc == DAYBOOK_OK)
+        rc = daybook_saga_add(book, &saga, &error);
+    (void)printf("%d %s\n", rc == DAYBOOK_EINVAL, error.message);
+    daybook_close(book);
+    return 0;
+}
+"""
+
+
+def test_a_saga_in_c_takes_no_personal_fields(installed, tmp_path):
+    """Its records would outlive the subject's key; `check` refuses a file's for that."""
+    (tmp_path / "personal.c").write_text(PERSONAL, encoding="utf-8")
+    program, environment = build(installed, tmp_path, "personal")
+    printed = run(program, ROOT / "examples" / "shop-personal", tmp_path / "data", env=environment)
+    assert printed.startswith(
+        "1 saga curious takes OrderPlaced, which has personal fields: "), printed
+
+
 def test_what_is_too_large_parks_one_and_the_others_go_on(installed, tmp_path):
     (tmp_path / "large.c").write_text("#define _GNU_SOURCE\n" + LARGE, encoding="utf-8")
     (tmp_path / "book").mkdir()
