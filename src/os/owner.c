@@ -206,7 +206,7 @@ static int try_one(const struct dbk_owner_try *one)
 {
     if (one->action == DBK_OWNER_MAKE_IN)
         return try_make(one->path);
-    int flags = one->action == DBK_OWNER_WRITE ? O_RDWR : O_RDONLY;
+    int flags = one->action == DBK_OWNER_WRITE ? O_WRONLY : O_RDONLY;
     if (one->action == DBK_OWNER_LIST)
         flags |= O_DIRECTORY;
     int fd = open(one->path, flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);

@@ -142,13 +142,16 @@ static int list_tries(struct trying *trying, struct dbk_error *err)
     return rc < 0 ? rc : add_others(trying, err);
 }
 
-/* The system's word for a refusal; a file that is there and cannot be opened otherwise was not. */
+/* The system's word for a refusal, or nothing there. What fails otherwise (a full disk, too many
+   open files, a link) was let in as far as anybody knows. */
 static void take_answer(struct dbk_attempts *attempts, struct dbk_attempt *attempt, int error)
 {
     attempt->got = error == 0;
-    bool refused = error == EACCES || error == EPERM || error == EROFS;
+    bool refused = error == EACCES || error == EPERM || error == EROFS || error == ENOENT;
     if (error != 0 && (attempt->expected || !refused))
         attempt->why = dbk_arena_copy(attempts->arena, dbk_slice_of(strerror(error))).data;
+    attempt->untested = error != 0 && !attempt->expected && !refused;
+    attempts->untested += attempt->untested ? 1 : 0;
     attempts->surprises += attempt->got != attempt->expected ? 1 : 0;
 }
 
