@@ -258,6 +258,15 @@ int dbk_run_service_check(const struct dbk_arguments *arguments)
     return rc < 0 ? dbk_fail(arguments, &err) : DBK_EXIT_OK;
 }
 
+/* Keys that were made, and nothing else, are given away with what was shown. */
+static int give_made(struct work *work, struct dbk_error *err)
+{
+    const struct dbk_placement none = {.arena = &work->arena};
+    return work->differences == 0 || !dbk_files_is_wanted(&work->files)
+               ? DBK_OK
+               : dbk_files_apply(&work->files, &none, err);
+}
+
 /* Yes as --yes, or as somebody says at a terminal. */
 static int ask(const struct work *work, const struct dbk_arguments *arguments,
                struct dbk_error *err)
@@ -300,6 +309,8 @@ int dbk_run_service_apply(const struct dbk_arguments *arguments)
             (void)fprintf(stderr, "%s: %zu steps done\n", work.scopes[i].database,
                           work.placements[i].count);
     }
+    if (rc == DBK_OK)
+        rc = give_made(&work, &err);
     end(&work);
     return rc < 0 ? dbk_fail(arguments, &err) : DBK_EXIT_OK;
 }

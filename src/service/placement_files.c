@@ -15,6 +15,7 @@ struct thing {
     bool optional; /* it may be missing */
     bool keeps;    /* its owner: only others' right to write is taken */
     bool through;  /* and others get through it to what they know the name of */
+    bool made;     /* the same run may make it before */
 };
 
 struct things {
@@ -221,12 +222,14 @@ static int add_secrets(struct things *things, const struct dbk_service_definitio
                                      .path = paths[i] == NULL ? "" : folder_of(things, paths[i]),
                                      .wanted = {DBK_OWNER_FOLDER, things->keeper.uid, 0, 0},
                                      .keeps = true,
-                                     .through = true};
+                                     .through = true,
+                                     .made = true};
         const struct thing secret = {
             .service = service->own->name,
             .path = paths[i],
             .wanted = {DBK_OWNER_FILE, user->uid, user->gid, service->group != NULL ? 0640 : 0600},
-            .optional = true};
+            .optional = true,
+            .made = true};
         if (paths[i] == NULL)
             continue;
         if (!has(things, folder.path))
@@ -235,6 +238,26 @@ static int add_secrets(struct things *things, const struct dbk_service_definitio
             rc = add(things, &secret, err);
     }
     return rc;
+}
+
+/* A group is the service's and the daemon's: what it can open is nobody else's. */
+static int check_group(const struct things *things, const struct dbk_service_definition *service,
+                       const struct dbk_owner_user *user, struct dbk_error *err)
+{
+    const struct dbk_files_scope *scope = things->scope;
+    for (size_t i = 0; service->group != NULL && i < scope->count; i++) {
+        const struct dbk_service_definition *other = &scope->services[i];
+        struct dbk_owner_user one = {0};
+        if (other != service && other->user != NULL &&
+            dbk_owner_find(other->user, NULL, &one, NULL) == DBK_OK &&
+            dbk_owner_is_in(&one, user->gid))
+            return dbk_error_set(err, DBK_EBOOK,
+                                 "%s: `user`: %s, the user of %s, is in the group %s, too: name a "
+                                 "group of the service and the daemon alone",
+                                 service->own->file, other->user, other->own->file,
+                                 service->group);
+    }
+    return DBK_OK;
 }
 
 /* One for each service, and both it and the daemon can open what the other makes. */
@@ -253,7 +276,12 @@ static int find_user(const struct things *things, const struct dbk_service_defin
                              service->own->file);
     for (size_t i = 0; i < scope->count; i++) {
         const struct dbk_service_definition *other = &scope->services[i];
-        if (other != service && other->user != NULL && strcmp(other->user, service->user) == 0)
+        struct dbk_owner_user one = {0};
+        if (other == service || other->user == NULL)
+            continue;
+        /* One that this machine has not is said when its own turn comes. */
+        if (strcmp(other->user, service->user) == 0 ||
+            (dbk_owner_find(other->user, NULL, &one, NULL) == DBK_OK && one.uid == user->uid))
             return dbk_error_set(
                 err, DBK_EBOOK,
                 "%s: `user`: %s is the user of %s, too: what is the one's would be "
@@ -272,7 +300,7 @@ static int find_user(const struct things *things, const struct dbk_service_defin
         return dbk_error_set(
             err, DBK_EBOOK, "%s: `user`: %s is not in the group %s", service->own->file,
             dbk_owner_is_in(user, user->gid) ? keeper : service->user, service->group);
-    return DBK_OK;
+    return check_group(things, service, user, err);
 }
 
 static int find_keeper(const char *data, struct dbk_owner_user *keeper, struct dbk_error *err)
@@ -327,7 +355,8 @@ static int add_difference(const struct thing *thing, const struct dbk_owner_stat
     char now[DBK_OWNER_NAME_SIZE] = "";
     char now_group[DBK_OWNER_NAME_SIZE] = "";
     const struct dbk_owner_status *wanted = &thing->wanted;
-    struct dbk_difference difference = {.service = thing->service, .step = 1};
+    struct dbk_difference difference = {
+        .service = thing->service, .place = thing->made ? thing->path : NULL, .step = 1};
     dbk_owner_name(wanted->uid, user);
     dbk_owner_group_name(wanted->gid, group);
     if (found == NULL) {
@@ -420,15 +449,31 @@ static int change(struct thing *thing, struct done *done, size_t *count, struct 
     return rc;
 }
 
-static void undo(const struct done *done, size_t count)
+/* False: something could not be given back, and is as it should have become. */
+static bool undo(const struct done *done, size_t count)
 {
     struct dbk_os *os = dbk_os_real();
+    bool all = true;
     while (count-- > 0) {
-        if (done[count].made)
-            dbk_ignore(os->remove(os, done[count].thing->path, NULL));
-        else
-            dbk_ignore(dbk_owner_give(done[count].thing->path, &done[count].before, NULL));
+        int rc = done[count].made
+                     ? os->remove(os, done[count].thing->path, NULL)
+                     : dbk_owner_give(done[count].thing->path, &done[count].before, NULL);
+        all = all && rc == DBK_OK;
     }
+    return all;
+}
+
+/* Keys and logins that were made since, and their folders, are given away with what was shown. */
+static bool is_as_shown(const struct dbk_placement *now, const struct dbk_placement *shown)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < now->count; i++) {
+        if (at < shown->count && strcmp(now->items[i].sql, shown->items[at].sql) == 0)
+            at++;
+        else if (now->items[i].place == NULL)
+            return false;
+    }
+    return at == shown->count;
 }
 
 int dbk_files_apply(const struct dbk_files_scope *scope, const struct dbk_placement *shown,
@@ -441,7 +486,7 @@ int dbk_files_apply(const struct dbk_files_scope *scope, const struct dbk_placem
     int rc = list_things(&things, err);
     if (rc == DBK_OK)
         rc = compare(&things, &now, err);
-    if (rc == DBK_OK && !dbk_placement_is_same(&now, shown))
+    if (rc == DBK_OK && !is_as_shown(&now, shown))
         rc = dbk_error_set(err, DBK_EBUSY, "files were changed meanwhile: look again");
     struct done *done = dbk_arena_alloc_zero(shown->arena, things.count + 1, sizeof(*done));
     if (rc == DBK_OK && done == NULL)
@@ -449,14 +494,14 @@ int dbk_files_apply(const struct dbk_files_scope *scope, const struct dbk_placem
     for (size_t i = 0; rc == DBK_OK && i < things.count; i++) {
         rc = change(&things.items[i], done, &count, &failure);
         if (rc < 0)
-            dbk_ignore(dbk_error_set(err, rc,
-                                     rc == DBK_EDENIED
-                                         ? "%s (only root gives files to others: `sudo daybook "
-                                           "service apply`); nothing was changed"
-                                         : "%s; nothing was changed",
-                                     failure.message));
+            dbk_ignore(dbk_error_set(
+                err, rc, "%s%s; %s", failure.message,
+                rc == DBK_EDENIED
+                    ? " (only root gives files to others: `sudo daybook service apply`)"
+                    : "",
+                undo(done, count) ? "nothing was changed"
+                                  : "not all that was changed could be given back: `daybook "
+                                    "service check` shows it"));
     }
-    if (rc < 0)
-        undo(done, count);
     return rc;
 }

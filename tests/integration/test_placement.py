@@ -62,6 +62,17 @@ def shop(server, binary, data, tmp_path):
     return Book(binary, folder, data)
 
 
+def test_a_login_that_is_made_is_its_users_in_the_same_run(shop):
+    if os.geteuid() != 0:
+        pytest.skip("only root gives files to others")
+    for service, user in (("users", "games"), ("orders", "daemon")):
+        with open(shop.folder / "services" / f"{service}.yaml", "a", encoding="utf-8") as file:
+            file.write(f"user: {user}\n")
+    shop.run("service", "apply", "--yes")
+    assert [(shop.folder / "secrets" / name).stat().st_uid for name in ("users", "orders")] == [5, 1]
+    assert shop.json("service", "check") == []
+
+
 def catalog(server):
     """All privileges, owners and roles there are, as the server says them."""
     return server.sql(

@@ -81,8 +81,7 @@ def modes(folder):
 
 
 def apply(book):
-    """Keys are made first, and are given away with the next."""
-    book.run("service", "apply", "--yes")
+    """Keys are made first, and are given away in the same run."""
     book.run("service", "apply", "--yes")
     assert book.json("service", "check") == []
 
@@ -122,6 +121,8 @@ KINDS = {
     "a file is taken away": ("chmod 0000 orders/orders.db", "0000", "orders", "read"),
     "a file can be read alone": ("chmod 0400 orders/orders.db", "0400", "orders", "write"),
     "a folder can be read alone": ("chmod 0500 orders", "0500", "orders", "make in"),
+    "a file can be written alone": ("chown root:games orders/orders.db && chmod 0602 "
+                                    "orders/orders.db", "0602", "users", "write"),
     "a file is another's": ("chown daemon orders/orders.db", "daemon:games's", "users", "write"),
     "a folder is another's": ("chown daemon orders", "daemon:games's", "users", "make in"),
     "a file is another group's": ("chown :daemon orders/orders.db && chmod 0660 orders/orders.db",
@@ -166,6 +167,13 @@ def test_what_cannot_be_given_is_named(own, folder):
                         ("games:daemon", "games is not in the group daemon")):
         file.write_text(text.replace("games", user))
         refused(words)
+    # Of a group that another service's user is in, as sync is in nogroup.
+    users = folder / "services" / "users.yaml"
+    of_users = users.read_text()
+    file.write_text(text.replace("games", "nobody:nogroup"))
+    users.write_text(of_users.replace("daemon:daemon", "sync"))
+    refused("sync, the user of services/users.yaml, is in the group nogroup, too")
+    users.write_text(of_users)
     file.write_text(text.replace("games", "'0 x'"))
     assert "`0 x` is no user" in own.run("check", status=1).text
     file.write_text(text)
