@@ -229,13 +229,14 @@ static int write_secret(const struct dbk_placement_scope *scope, const struct db
 }
 
 /* Files come before the commit: one that is left without its role is used by the next run. */
-int dbk_logins_write(const struct dbk_placement_scope *scope, const struct dbk_login *logins,
+int dbk_logins_write(const struct dbk_placement_scope *scope, struct dbk_login *logins,
                      struct dbk_error *err)
 {
     int rc = DBK_OK;
     for (size_t i = 0; rc == DBK_OK && logins[i].service != NULL; i++) {
         if (logins[i].made)
             rc = write_secret(scope, &logins[i], err);
+        logins[i].written = logins[i].made && rc == DBK_OK;
     }
     return rc;
 }
@@ -243,7 +244,7 @@ int dbk_logins_write(const struct dbk_placement_scope *scope, const struct dbk_l
 void dbk_logins_remove(const struct dbk_placement_scope *scope, const struct dbk_login *logins)
 {
     for (size_t i = 0; logins[i].service != NULL; i++) {
-        if (logins[i].made)
+        if (logins[i].written)
             dbk_ignore(scope->os->remove(scope->os, file_of(logins[i].service->login), NULL));
     }
 }

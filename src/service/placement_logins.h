@@ -20,6 +20,7 @@
 struct dbk_login {
     const struct dbk_service_definition *service; /* NULL: behind the last */
     bool made;                                    /* there is no file yet */
+    bool written;                                 /* it is there now, and ours */
     char password[DBK_LOGIN_TEXT_SIZE];           /* "": none is known */
 };
 
@@ -35,9 +36,9 @@ int dbk_login_add_secret(struct dbk_placement *placement, const struct dbk_login
 int dbk_logins_look(const struct dbk_placement_scope *scope, struct dbk_placement *placement,
                     struct dbk_login *logins, struct dbk_error *err) DBK_MUST_CHECK;
 /* Files come before the commit: one that is left without its role is used by the next run. */
-int dbk_logins_write(const struct dbk_placement_scope *scope, const struct dbk_login *logins,
+int dbk_logins_write(const struct dbk_placement_scope *scope, struct dbk_login *logins,
                      struct dbk_error *err) DBK_MUST_CHECK;
-/* Removes those that were made. */
+/* Removes those that were written: a file that another run has made meanwhile stays. */
 void dbk_logins_remove(const struct dbk_placement_scope *scope, const struct dbk_login *logins);
 /* DBK_EBOOK: the session that a service's login has made is not in the scope's database. */
 int dbk_login_check_place(const struct dbk_placement_scope *scope, const char *identity,
