@@ -328,7 +328,7 @@ static int list_collections(struct verifying *verifying, struct dbk_error *err)
     const struct dbk_json_node *reply = NULL;
     int rc = dbk_mongodb_roles_ask(
         &verifying->roles, verifying->roles.connection, NULL,
-        "{\"listCollections\":1,\"nameOnly\":true,\"cursor\":{\"batchSize\":4096}}", &reply, err);
+        "{\"listCollections\":1,\"nameOnly\":true,\"cursor\":{\"batchSize\":8192}}", &reply, err);
     const struct dbk_json_node *cursor = rc < 0 ? NULL : dbk_json_member(reply, "cursor");
     const struct dbk_json_node *batch =
         cursor == NULL ? NULL : dbk_json_member(cursor, "firstBatch");
@@ -367,8 +367,9 @@ static int remove_probes(const struct verifying *verifying, struct dbk_error *er
          i++, one = dbk_json_sibling(one)) {
         char command[1024];
         struct dbk_slice name = text_of(one, "name");
-        if (!dbk_slice_starts_with(name, DBK_SLICE_LITERAL(PROBE "_")) || name.size > 300)
-            continue;
+        if (!dbk_slice_starts_with(name, DBK_SLICE_LITERAL(PROBE "_")) || name.size > 300 ||
+            memchr(name.data, '"', name.size) != NULL || memchr(name.data, '\\', name.size) != NULL)
+            continue; /* not ours: it would not stay within its quotes */
         (void)snprintf(command, sizeof(command), "{\"drop\":\"%.*s\"}", DBK_SLICE_ARGS(name));
         rc = dbk_mongodb_roles_ask(&verifying->roles, verifying->roles.connection, NULL, command,
                                    NULL, err);
