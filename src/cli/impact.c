@@ -127,32 +127,12 @@ static int put_scripts(struct work *work, struct dbk_error *err)
     return DBK_OK;
 }
 
-/* What reads or changes rows; the rest of what a server has seen is none of these. */
-static bool is_use(struct dbk_slice sql)
-{
-    static const char *const words[] = {"select", "insert", "update", "delete", "merge", "with"};
-    for (size_t at = 0; at < sql.size;) {
-        struct dbk_sql_token token = dbk_sql_next(sql, at);
-        if (token.text.size == 0)
-            return false;
-        at += token.text.size;
-        if (token.kind == DBK_SQL_SPACE || dbk_slice_equal_text(token.text, "("))
-            continue;
-        for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-            if (dbk_sql_name_is(token.text, dbk_slice_of(words[i])))
-                return true;
-        }
-        return false;
-    }
-    return false;
-}
-
 /* Those that the server has forgotten, too: they were done. */
 static void put_seen(struct work *work)
 {
     for (size_t i = 0; i < work->observed.count; i++) {
         const struct dbk_observed_statement *statement = &work->observed.items[i];
-        if (is_use(statement->sql))
+        if (dbk_observed_is_use(statement->sql))
             work->texts[work->scope.text_count++] =
                 (struct dbk_impact_text){.kind = "observed",
                                          .database = work->scope.database,

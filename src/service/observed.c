@@ -68,6 +68,25 @@ static int compare_times(const void *one, const void *other)
 
 /* ---- Looking ---- */
 
+bool dbk_observed_is_use(struct dbk_slice sql)
+{
+    static const char *const words[] = {"select", "insert", "update", "delete", "merge", "with"};
+    for (size_t at = 0; at < sql.size;) {
+        struct dbk_sql_token token = dbk_sql_next(sql, at);
+        if (token.text.size == 0)
+            return false;
+        at += token.text.size;
+        if (token.kind == DBK_SQL_SPACE || dbk_slice_equal_text(token.text, "("))
+            continue;
+        for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+            if (dbk_sql_name_is(token.text, dbk_slice_of(words[i])))
+                return true;
+        }
+        return false;
+    }
+    return false;
+}
+
 struct look {
     struct dbk_observed *observed;
     size_t known; /* statements of before, in order of their names */
@@ -91,6 +110,8 @@ static int take(void *context, const char *const *columns, struct dbk_error *err
         return dbk_error_set(err, DBK_ECORRUPT, "the database answered %.40s, which is no number",
                              columns[2]);
     found.sql = dbk_slice_of(columns[3]);
+    if (!dbk_observed_is_use(found.sql))
+        return DBK_OK;
     struct dbk_observed_statement *before =
         look->known == 0
             ? NULL

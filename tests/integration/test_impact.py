@@ -497,7 +497,7 @@ def test_when_a_use_was_last_seen_is_kept(binary, data, tmp_path):
         add = ("INSERT INTO people (id, name, email) VALUES (%d, 'a', 'b') "
                "ON CONFLICT (id) DO UPDATE SET email = excluded.email")
         change = "ALTER TABLE people DROP COLUMN email"
-        server.sql(read, "shop")
+        server.sql(read + "; RESET ROLE; ALTER ROLE mail PASSWORD 'hush'", "shop")
         before = now()
         _, rows, found = judge(book, change, tmp_path, "--observed")
         first = now()
@@ -535,6 +535,7 @@ def test_when_a_use_was_last_seen_is_kept(binary, data, tmp_path):
         file = data / "observed-shop.jsonl"
         assert file.stat().st_mode & 0o007 == 0, "it has what others asked"
         text = file.read_text()
+        assert "hush" not in text, "a server keeps passwords in what sets them"
         file.write_text(text.replace('"calls":', '"calls":x', 1))
         result, _, _ = judge(book, change, tmp_path)
         assert result.returncode == 1 and "observed-shop.jsonl:2: " in result.stderr
