@@ -164,6 +164,8 @@ static int look_at_scopes(const struct looking *looking,
 {
     const struct dbk_json_node *scopes = dbk_json_member(key, "scopes");
     struct dbk_slice id = text_of(key, "key");
+    if (scopes == NULL || scopes->kind != DBK_JSON_ARRAY || id.size != DBK_KEY_ID_SIZE)
+        return dbk_error_set(err, DBK_EIO, "the server's answer has a key without an id or scopes");
     struct dbk_buf kept;
     struct dbk_buf extra;
     int rc = DBK_OK;
