@@ -518,7 +518,8 @@ struct dbk_judgement dbk_judge(const struct dbk_impact_scope *scope,
     bool changes = change->kind != DBK_CHANGE_NONE && change->kind != DBK_CHANGE_ADD_INDEX;
     bool functions =
         change->kind == DBK_CHANGE_DROP_FUNCTION || change->kind == DBK_CHANGE_REPLACE_FUNCTION;
-    return !one.uses && changes && !functions && calls_blindly(scope, user)
+    bool good = !one.uses || one.verdict == DBK_IMPACT_SAFE;
+    return good && changes && !functions && calls_blindly(scope, user)
                ? is(UNKNOWN, "it calls a function of the database, which may use it")
                : one;
 }

@@ -478,8 +478,10 @@ static int add_text(const struct dbk_impact_scope *scope, const struct dbk_impac
                                                           .line = text->line});
     if (user == NULL)
         return no_memory(err);
-    if (text->file == NULL)
+    if (text->file == NULL) { /* Its name is the role that did it. */
         user->seen = text->sql;
+        user->role = text->name;
+    }
     user->after_us = text->after_us;
     user->by_us = text->by_us;
     user->fingerprint = scope->observed == NULL ? 0 : dbk_observed_fingerprint(text->sql);

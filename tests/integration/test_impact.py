@@ -445,6 +445,9 @@ def test_what_a_server_has_seen_counts(book, tmp_path):
         assert row["kind"] == "observed" and "SELECT secret FROM people" in row["statement"]
         _, _, found = judge(book, change, tmp_path)
         assert "stranger" not in found["breaks"]
+        revoke = "REVOKE SELECT ON people FROM stranger"
+        _, _, found = judge(book, revoke, tmp_path, "--observed")
+        assert found["breaks"] == {"stranger"}, "whose right is taken is the role that did it"
         # A table of the same name stands first for the role: whose column it is is not known.
         server.sql("CREATE SCHEMA stranger AUTHORIZATION stranger;"
                    "CREATE TABLE stranger.people (id int, secret text)", "shop")
