@@ -102,7 +102,7 @@ def assert_all_operations(server, matrix):
     # What says nothing of any stream or person, lists, and other ways to read a stream.
     assert untried == {f"GET {path}" for path in (
         "/healthz /openapi.json /proof/checkpoint /proof/inclusion /proof/consistency /proof/key "
-        "/groups /models /queries /captures /views /streams/{stream}/rules "
+        "/groups /models /queries /captures /views /plan /streams/{stream}/rules "
         "/streams/{stream}/state /streams/{stream}/log").split()}
 
 
