@@ -103,8 +103,20 @@ static const char *folder_of(struct things *things, const char *path)
 
 struct listing {
     const char *base;
+    const char *folder;
+    const struct dbk_owner_user *user; /* whose the folder is already; NULL: it is to be given */
     char other[256]; /* a name that has nothing to do with the database; "": none */
 };
+
+/* What a user has put into its own folder: nothing of it is given away. */
+static bool is_users(const struct listing *listing, const char *name)
+{
+    char path[PATH_SIZE];
+    struct dbk_owner_status status;
+    return listing->user != NULL &&
+           snprintf(path, sizeof(path), "%s/%s", listing->folder, name) < (int)sizeof(path) &&
+           dbk_owner_look(path, &status, NULL) == DBK_OK && status.uid == listing->user->uid;
+}
 
 static int take_entry(const char *name, void *context)
 {
@@ -114,7 +126,7 @@ static int take_entry(const char *name, void *context)
     bool own = same && name[size] == '\0';
     for (size_t i = 0; i < DBK_FILES_BESIDE_COUNT; i++)
         own = own || (same && strcmp(name + size, dbk_files_beside[i]) == 0);
-    if (!own)
+    if (!own && !is_users(listing, name))
         (void)snprintf(listing->other, sizeof(listing->other), "%s", name);
     return DBK_OK;
 }
@@ -137,10 +149,13 @@ static int check_place(const struct things *things, const struct dbk_service_def
 
 /* A folder that is given away must hold nothing of anybody else's. */
 static int check_folder(const struct dbk_service_definition *service, const char *folder,
-                        struct dbk_error *err)
+                        const struct dbk_owner_user *user, struct dbk_error *err)
 {
     struct dbk_os *os = dbk_os_real();
-    struct listing listing = {.base = strrchr(service->own->address, '/')};
+    struct dbk_owner_status status;
+    struct listing listing = {.base = strrchr(service->own->address, '/'), .folder = folder};
+    if (dbk_owner_look(folder, &status, NULL) == DBK_OK && status.uid == user->uid)
+        listing.user = user;
     listing.base = listing.base == NULL ? service->own->address : listing.base + 1;
     int rc = os->list(os, folder, take_entry, &listing, err);
     if (rc == DBK_ENOTFOUND)
@@ -179,7 +194,7 @@ static int add_database(struct things *things, const struct dbk_service_definiti
                          .wanted = {DBK_OWNER_FILE, user->uid, user->gid, group ? 0660 : 0600}};
     int rc = folder.path == NULL ? no_memory(err) : check_place(things, service, err);
     if (rc == DBK_OK)
-        rc = check_folder(service, folder.path, err);
+        rc = check_folder(service, folder.path, user, err);
     if (rc == DBK_OK)
         rc = add(things, &folder, err);
     if (rc == DBK_OK)
