@@ -55,8 +55,7 @@ const char *dbk_observed_path(struct dbk_arena *arena, const char *data,
 int dbk_observed_look(struct dbk_observed *observed, struct dbk_connection *connection,
                       int64_t now_us, struct dbk_error *err) DBK_MUST_CHECK;
 
-/* What reads or changes rows. The rest (ALTER ROLE … PASSWORD '…' among it, whose constants a server
-   keeps) is not noted. */
+/* What reads or changes rows. The rest is not noted: a server keeps the password of ALTER ROLE. */
 bool dbk_observed_is_use(struct dbk_slice sql);
 
 /* DBK_ECORRUPT: the message names the line. */

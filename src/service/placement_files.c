@@ -269,8 +269,7 @@ static int check_group(const struct things *things, const struct dbk_service_def
             return dbk_error_set(err, DBK_EBOOK,
                                  "%s: `user`: %s, the user of %s, is in the group %s, too: name a "
                                  "group of the service and the daemon alone",
-                                 service->own->file, other->user, other->own->file,
-                                 service->group);
+                                 service->own->file, other->user, other->own->file, service->group);
     }
     return DBK_OK;
 }
