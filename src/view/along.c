@@ -182,7 +182,7 @@ static void let_go(struct along *along, struct item *item)
     view->result = (struct dbk_error){0};
     view->runs++;
     view->row_us = 0;
-    (void)pthread_cond_broadcast(&views->changed);
+    dbk_view_ended(views);
     (void)pthread_mutex_unlock(&views->mutex);
     item->held = false;
 }

@@ -200,7 +200,7 @@ static void end(const struct round *round)
         view->outcome = view->result;
         view->failed = view->outcome.code != DBK_OK;
     }
-    (void)pthread_cond_broadcast(&round->views->changed);
+    dbk_view_ended(round->views);
 }
 
 /* Claims them, or joins a refresh of the one that was asked for, which may have begun before; with
@@ -242,7 +242,7 @@ void dbk_view_unclaim(struct dbk_views *views, struct dbk_view *view)
     view->result = (struct dbk_error){0};
     view->row_us = 0;
     view->size_us = 0;
-    (void)pthread_cond_broadcast(&views->changed);
+    dbk_view_ended(views);
     (void)pthread_mutex_unlock(&views->mutex);
 }
 

@@ -125,7 +125,7 @@ static int64_t turn_us(struct dbk_views *views, struct dbk_view *view, int64_t n
     if (turn.wanted != 0)
         due_us = now_us;
     else if (follows(view) && sources_of(views, view) == turn.seen)
-        due_us = now_us + LOOK_US;
+        due_us = now_us + (view->home->remote ? REMOTE_LOOK_US : LOOK_US);
     else if (view->definition.schedule.kind == DBK_SCHEDULE_LAG)
         due_us = lag_due_us(views, view, now_us);
     else if (!follows(view)) {
@@ -325,7 +325,7 @@ static void take_turn(struct dbk_views *views, struct dbk_view *view, enum task 
         end_turns(views, view);
     view->turn.held = false;
     views->busy -= view->home->remote ? 1 : 0;
-    (void)pthread_cond_broadcast(&views->changed);
+    dbk_view_ended(views);
     (void)pthread_mutex_unlock(&views->mutex);
 }
 
@@ -391,6 +391,13 @@ static void *schedule(void *context)
     return NULL;
 }
 
+void dbk_view_ended(struct dbk_views *views)
+{
+    views->wakes++;
+    views->rests = false;
+    (void)pthread_cond_broadcast(&views->changed);
+}
+
 void dbk_views_wake(void *context)
 {
     struct dbk_views *views = context;
@@ -418,10 +425,11 @@ static void *watch_log(void *context)
     uint64_t wakes = dbk_store_wakes(views->store);
     uint64_t position = dbk_store_last_position(views->store);
     while (!stops(views)) {
+        uint64_t told = position;
         int rc = dbk_store_wait(views->store, wakes, position, SLEEP_US_MAX, NULL);
         wakes = dbk_store_wakes(views->store);
         position = dbk_store_last_position(views->store);
-        if (rc != 0) {
+        if (rc != 0 || position != told) {
             dbk_views_wake(views);
             (void)nanosleep(&pause, NULL);
         }

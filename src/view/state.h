@@ -153,6 +153,8 @@ int dbk_view_lag(struct dbk_views *views, const struct dbk_view *view,
    what the last refresh took, left. */
 int64_t dbk_view_lag_due(const struct dbk_view *view, const struct dbk_view_row *row,
                          int64_t since_us);
+/* A view is not refreshed any longer, and others may stand on it. With the mutex. */
+void dbk_view_ended(struct dbk_views *views);
 /* Something has moved that views may stand on: it is looked what is due. */
 void dbk_views_wake(void *views);
 /* Waits so long for something to change; with the mutex. */

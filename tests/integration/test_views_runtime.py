@@ -278,3 +278,21 @@ def test_no_reader_sees_half_a_diamond(book, serve):
     assert len(totals) > 20
     wait(lambda: all(status(server, name)["position"] >= last for name in names))
     assert status(server, "d_apart")["state"] == "empty"
+
+
+def test_what_stands_on_a_view_is_woken_by_its_refresh(book, serve):
+    """And not only when the scheduler looks by itself, once a second."""
+    write(book, "levels", "on demand", BY_LEVEL)
+    write(book, "on_levels", "continuous", "SELECT level, total FROM levels\n")
+    server = serve(book)
+    assert server.post("/views/levels/refresh").status == 200
+    wait(lambda: status(server, "on_levels")["state"] == "ready")
+    took = 0.0
+    for _ in range(8):
+        position = deposit(server)
+        time.sleep(0.1)  # the event's own wake-up is over
+        assert server.post("/views/levels/refresh").status == 200
+        begun = time.monotonic()
+        wait(lambda at=position: status(server, "on_levels")["position"] >= at)
+        took += time.monotonic() - begun
+    assert took < 2
