@@ -146,6 +146,8 @@ void dbk_alerts_stop(struct dbk_views *views);
 int dbk_alert_run(struct dbk_connection *connection, const char *sql,
                   const struct dbk_value *values, size_t count,
                   struct dbk_error *err) DBK_MUST_CHECK;
+/* Of those set aside the oldest go, past DBK_ALERT_ASIDE_MAX. In a write transaction. */
+int dbk_alert_trim(const struct dbk_alert *alert, struct dbk_error *err) DBK_MUST_CHECK;
 /* Prepares a statement for an alert: ?1 is the view, ?2 the alert. */
 int dbk_alert_open(const struct dbk_alert *alert, const char *sql,
                    struct dbk_statement **statement_out, struct dbk_error *err) DBK_MUST_CHECK;

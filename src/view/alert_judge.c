@@ -449,7 +449,9 @@ static int write_cursor(struct judging *judging, struct dbk_error *err)
     return rc < 0 ? rc : DBK_OK;
 }
 
-/* What was forgotten meanwhile is not written: the changes are no longer those that were judged. */
+/* What was forgotten meanwhile is not written: the changes are no longer those that were judged,
+   and what is kept begins behind all of them. A refresh that took old ones off the record's
+   beginning is no reason: of a full record each does. */
 static int write_down(struct judging *judging, struct dbk_error *err)
 {
     struct dbk_record record;
@@ -462,12 +464,14 @@ static int write_down(struct judging *judging, struct dbk_error *err)
     if (rc == DBK_OK)
         rc = read_cursor(judging, &cursor, err);
     bool same = strcmp(record.epoch, judging->record.epoch) == 0 &&
-                record.first == judging->record.first && cursor.there == judging->cursor.there &&
+                record.first <= judging->upto + 1 && cursor.there == judging->cursor.there &&
                 cursor.seq == judging->cursor.seq;
     if (rc == DBK_OK && same)
         rc = write_hits(judging, err);
     if (rc == DBK_OK && same)
         rc = write_cursor(judging, err);
+    if (rc == DBK_OK && same && judging->first != NULL)
+        rc = dbk_alert_trim(judging->alert, err);
     return dbk_view_end_transaction(connection, rc, err);
 }
 

@@ -270,23 +270,6 @@ static int note_delivered(struct sending *sending, int64_t now_us, struct dbk_er
                         values, 2, err);
 }
 
-/* Of those set aside the oldest go, past a bound. */
-static int trim(struct sending *sending, struct dbk_error *err)
-{
-    const struct dbk_value bound = integer_of(DBK_ALERT_ASIDE_MAX);
-    int rc = set(sending,
-                 "UPDATE _daybook_alerts SET dropped = dropped + 1 WHERE view = ?1 AND alert = ?2 "
-                 "AND (SELECT count(*) FROM _daybook_alerts_due WHERE view = ?1 AND alert = ?2 AND "
-                 "aside = 1) > ?3",
-                 &bound, 1, err);
-    return rc < 0 ? rc
-                  : set(sending,
-                        "DELETE FROM _daybook_alerts_due WHERE view = ?1 AND alert = ?2 AND aside "
-                        "= 1 AND number IN (SELECT number FROM _daybook_alerts_due WHERE view = ?1 "
-                        "AND alert = ?2 AND aside = 1 ORDER BY number DESC LIMIT 1 OFFSET ?3)",
-                        &bound, 1, err);
-}
-
 static int note_failure(struct sending *sending, enum outcome outcome, int64_t now_us,
                         const struct dbk_error *why, struct dbk_error *err)
 {
@@ -312,7 +295,7 @@ static int note_failure(struct sending *sending, enum outcome outcome, int64_t n
                  "UPDATE _daybook_alerts SET failures = failures + 1, error = ?3 WHERE view = ?1 "
                  "AND alert = ?2",
                  &error, 1, err);
-    return rc == DBK_OK && aside ? trim(sending, err) : rc;
+    return rc == DBK_OK && aside ? dbk_alert_trim(sending->alert, err) : rc;
 }
 
 static int note(struct sending *sending, enum outcome outcome, const struct dbk_error *why,

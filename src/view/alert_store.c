@@ -40,6 +40,27 @@ int dbk_alert_open(const struct dbk_alert *alert, const char *sql,
     return DBK_OK;
 }
 
+int dbk_alert_trim(const struct dbk_alert *alert, struct dbk_error *err)
+{
+#define OLDEST                                                                                     \
+    "view = ?1 AND alert = ?2 AND aside = 1 AND number <= (SELECT number FROM "                    \
+    "_daybook_alerts_due WHERE view = ?1 AND alert = ?2 AND aside = 1 ORDER BY number DESC "       \
+    "LIMIT 1 OFFSET ?3)"
+    const struct dbk_value values[] = {
+        text_of(alert->view->definition.name),
+        text_of(alert->definition->name),
+        {.kind = DBK_VALUE_INTEGER, .integer = DBK_ALERT_ASIDE_MAX},
+    };
+    int rc = dbk_alert_run(alert->connection,
+                           "UPDATE _daybook_alerts SET dropped = dropped + (SELECT count(*) FROM "
+                           "_daybook_alerts_due WHERE " OLDEST ") WHERE view = ?1 AND alert = ?2",
+                           values, 3, err);
+    return rc < 0 ? rc
+                  : dbk_alert_run(alert->connection,
+                                  "DELETE FROM _daybook_alerts_due WHERE " OLDEST, values, 3, err);
+#undef OLDEST
+}
+
 static int has_tables(struct dbk_connection *connection, bool *there_out, struct dbk_error *err)
 {
     static const char *const sql[] = {

@@ -11,6 +11,7 @@ import json
 import os
 import random
 import shutil
+import sqlite3
 import subprocess
 import threading
 import time
@@ -344,6 +345,13 @@ def test_what_cannot_be_judged_is_set_aside(book, serve, hook):
     assert "overflow" in book.json("view", "alerts", "accounts", "odd")[0]["reason"]
     book.run("view", "alerts", "accounts", "odd", "--drop")
     assert status(server)["set_aside"] == 0 and hook.told == []
+    with contextlib.closing(sqlite3.connect(book.data / "reading.db")) as reading, reading:
+        reading.executemany("INSERT INTO _daybook_alerts_due VALUES ('accounts', 'odd', ?, 'x', 1, "
+                            "NULL, '{}', 0, 0, 0, 1, 'odd')", [(-i,) for i in range(1, 1002)])
+    withdraw(server, "b", 39)  # of more than 1,000 the oldest go
+    wait_for(lambda: status(server)["set_aside"] == 1000)
+    assert status(server)["dropped"] == 2
+    assert len(book.json("view", "alerts", "accounts", "odd")) <= 1000 and hook.told == []
 
 
 def expected(changes):
