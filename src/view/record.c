@@ -185,6 +185,13 @@ static int renew_epoch(struct dbk_recording *recording, struct dbk_error *err)
              "INSERT INTO _daybook_record_epochs VALUES (?1, ?2, '', ?3) ON CONFLICT (view, epoch) "
              "DO UPDATE SET upto = ?3",
              ended, 3, err);
+    /* One without rows, of a refresh that failed, ends where another did, whose the number is. */
+    if (rc == DBK_OK)
+        rc = run(connection,
+                 "DELETE FROM _daybook_record_epochs WHERE view = ?1 AND epoch = ?2 AND EXISTS "
+                 "(SELECT 1 FROM _daybook_record_epochs AS e WHERE e.view = ?1 AND e.epoch <> ?2 "
+                 "AND e.upto = ?3)",
+                 ended, 3, err);
     const struct dbk_value kept[] = {text_of(view), integer_of(record->first)};
     if (rc == DBK_OK)
         rc = run(connection, "DELETE FROM _daybook_record_epochs WHERE view = ?1 AND upto + 1 < ?2",

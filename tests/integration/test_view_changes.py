@@ -297,6 +297,33 @@ def test_an_earlier_state_of_the_database_is_no_part_of_the_history(book):
     assert replica.shown() == rows
 
 
+def test_a_refresh_that_failed_gives_no_change_another_id(book):
+    """It began an epoch, and no row of that counts: the last change before keeps its own."""
+    def step(amount):
+        book.run("do", "Deposit", "account=a", f"amount={amount}")
+        book.run("view", "refresh", "levels")
+
+    def ids():
+        return [line["id"] for line in changes_of(
+            book.run("tail", "--view", "levels", "--no-follow", "-o", "jsonl", "--after", first))]
+    step(1)
+    first = book.run("tail", "--view", "levels", "--no-follow", "-o", "jsonl").lines[-1]["id"]
+    step(2)
+    seen = ids()
+    with sqlite3.connect(f"{book.data}/reading.db") as reading:
+        reading.execute("UPDATE _daybook_record_epochs SET upto = (SELECT head FROM "
+                        "_daybook_recorded WHERE view = 'levels') WHERE view = 'levels' AND upto "
+                        "IS NULL")
+        reading.execute("INSERT INTO _daybook_record_epochs VALUES ('levels', ?, 'x', NULL)",
+                        ("0" * 16,))
+        reading.execute("UPDATE _daybook_recorded SET epoch = ? WHERE view = 'levels'",
+                        ("0" * 16,))
+    reading.close()
+    assert ids() == seen
+    step(3)
+    assert ids()[:len(seen)] == seen and len(ids()) > len(seen)
+
+
 def test_a_client_that_does_not_read_holds_up_nothing(book, serve):
     """What it was promised is read, and the write-ahead log is emptied all the same."""
     view = book.folder / "views" / "levels.sql"
