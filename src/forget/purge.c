@@ -106,6 +106,9 @@ static int refresh_view(struct purging *purging, size_t index, struct dbk_error 
         return rc;
     rc = dbk_forget_tell(purging->forget, purging->run, purging->traces.count, err, "view %s",
                          status.name);
+    /* Rolled back to behind the refresh, what is kept would serve as it was before. */
+    if (rc == DBK_OK)
+        rc = dbk_views_forget_kept(views, status.name, err);
     for (int tries = 0; rc == DBK_OK && status.as_of_us < since_us && tries < 2; tries++) {
         rc = dbk_views_refresh(views, status.name, 0, goes_on, purging, err);
         if (rc == DBK_OK)
@@ -114,7 +117,7 @@ static int refresh_view(struct purging *purging, size_t index, struct dbk_error 
     /* What its refreshes changed may hold what was purged. */
     if (rc == DBK_OK)
         rc = dbk_views_forget_changes(views, status.name, err);
-    /* And so may the generation before, which nobody refreshes. */
+    /* And so may the generation before, which nobody refreshes, if these put it aside. */
     if (rc == DBK_OK)
         rc = dbk_views_forget_kept(views, status.name, err);
     purging->counts.views += rc == DBK_OK;
