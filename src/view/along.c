@@ -207,6 +207,10 @@ static int catch_up_item(struct along *along, struct item *item, struct dbk_erro
     bool compared = item->held;
     if (!compared)
         hold(along, item);
+    if (dbk_view_form(item->view) != item->form)
+        return dbk_error_set(err, DBK_EBUSY,
+                             "it was rolled back while it was built on the model's next "
+                             "generation; refresh it");
     int rc = home->build_catch_up(item->build, err);
     return rc < 0 || compared || home->build_compare == NULL
                ? rc

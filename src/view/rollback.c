@@ -77,13 +77,12 @@ static int make_form(struct dbk_views *views, struct dbk_view *view, struct dbk_
     return rc;
 }
 
-/* The view is kept by this text from here on; empty: by its file. */
+/* With the mutex. */
 static int set_form(struct dbk_views *views, struct dbk_view *view, struct dbk_slice text,
                     struct dbk_error *err)
 {
     const struct dbk_view_form *form = view->file;
     int rc = DBK_OK;
-    (void)pthread_mutex_lock(&views->mutex);
     if (text.size > 0)
         rc = make_form(views, view, text, &form, err);
     if (rc == DBK_OK && form != dbk_view_form(view)) {
@@ -94,6 +93,16 @@ static int set_form(struct dbk_views *views, struct dbk_view *view, struct dbk_s
     }
     if (rc == DBK_OK)
         view->settled = true;
+    return rc;
+}
+
+/* The view is kept by this text from here on; empty: by its file. What was read before a refresh
+   ended, or a rollback swapped, says nothing any longer: of who has claimed the view none did. */
+static int set_form_of(struct dbk_views *views, struct dbk_view *view, uint64_t runs,
+                       struct dbk_slice text, struct dbk_error *err)
+{
+    (void)pthread_mutex_lock(&views->mutex);
+    int rc = view->runs == runs ? set_form(views, view, text, err) : DBK_OK;
     (void)pthread_mutex_unlock(&views->mutex);
     return rc;
 }
@@ -107,6 +116,7 @@ int dbk_view_settle_form(struct dbk_views *views, struct dbk_view *view, struct 
     (void)pthread_mutex_lock(&views->mutex);
     /* Another process may be the one that rolls back. */
     bool settled = view->settled && views->writer;
+    uint64_t runs = view->runs;
     (void)pthread_mutex_unlock(&views->mutex);
     if (settled)
         return DBK_OK;
@@ -115,7 +125,7 @@ int dbk_view_settle_form(struct dbk_views *views, struct dbk_view *view, struct 
     if (rc == DBK_OK && kept.undone && strcmp(kept.fingerprint, view->file->fingerprint) == 0)
         rc = view->home->file(&view->definition, false, &arena, &text, err);
     if (rc == DBK_OK && (text.size > 0 || dbk_view_form(view) != view->file || views->writer))
-        rc = set_form(views, view, text, err);
+        rc = set_form_of(views, view, runs, text, err);
     dbk_arena_release(&arena);
     return rc;
 }
@@ -161,9 +171,11 @@ static int roll_back(struct dbk_views *views, struct dbk_view *view, struct dbk_
         return dbk_error_set(err, rc, "view %s: %s", view->definition.name, failure.message);
     (void)pthread_mutex_lock(&views->mutex);
     view->settled = false;
+    view->runs++; /* Who has read its row before does not keep that. */
     view->row_us = 0;
     view->turn.seen = 0;
     view->outcome = (struct dbk_error){0};
+    view->result = view->outcome;
     view->failed = false;
     (void)pthread_mutex_unlock(&views->mutex);
     rc = renew_session(view, err);
