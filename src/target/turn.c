@@ -71,7 +71,9 @@ bool dbk_turn_take(struct dbk_turn_queue *queue, int64_t timeout_ms)
     struct timespec until;
     int waited = 0;
     (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += timeout_ms / 1000;
+    int64_t nanoseconds = until.tv_nsec + timeout_ms % 1000 * 1000000;
+    until.tv_sec += timeout_ms / 1000 + nanoseconds / 1000000000;
+    until.tv_nsec = nanoseconds % 1000000000;
     (void)pthread_mutex_lock(&mutex);
     while (queue->taken && waited == 0)
         waited = pthread_cond_timedwait(&queue->given, &mutex, &until);
