@@ -474,6 +474,30 @@ def test_a_fill_does_not_bring_back_rows_of_before_a_swap(clerk, postgres, datab
     assert postgres.sql("SELECT amount FROM clerk.taken", database) == [["56.00"]]
 
 
+def test_a_failure_is_not_told_over_what_serves_meanwhile(clerk, postgres, database):
+    """As of a build beside a refresh: the generation that this one has made stays the view's."""
+    postgres.sql("GRANT SELECT ON orders TO clerk", database)
+    text = ORDERS.replace("on demand", "on demand\n-- mode: full")
+    write_view(clerk, "taken", text)
+    clerk.json("view", "refresh", "taken")
+    write_view(clerk, "taken", text.replace("sum(amount)", "sum(1 / (amount - amount))"))
+    with subprocess.Popen(["psql", "-X", "-q", postgres.connection(database)],
+                          stdin=subprocess.PIPE, text=True) as other:
+        other.stdin.write("BEGIN; UPDATE clerk._daybook_views SET generation = 7;\n")
+        other.stdin.flush()
+        wait_for(lambda: postgres.sql("SELECT 1 FROM pg_locks WHERE mode = 'RowExclusiveLock' AND "
+                                      "relation = 'clerk._daybook_views'::regclass", database))
+        with subprocess.Popen(clerk.command("view", "refresh", "taken"), stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True) as refresh:
+            wait_for(lambda: postgres.sql("SELECT 1 FROM pg_locks WHERE NOT granted", database))
+            other.stdin.write("COMMIT;\n")
+            other.stdin.close()
+            errors = refresh.communicate()[1]
+    assert refresh.returncode == 1 and "division by zero" in errors, errors
+    row = postgres.sql("SELECT generation, error FROM clerk._daybook_views", database)[0]
+    assert row[0] == "7" and "division by zero" in row[1], row
+
+
 def test_a_continuous_view_follows_other_writers_and_ends_with_its_file(clerk, postgres, database):
     """No read model says that something has changed; and nothing is left on another's table."""
     postgres.sql("GRANT SELECT, TRIGGER ON orders TO clerk", database)

@@ -158,7 +158,14 @@ static int serve(struct dbk_pgview_fill *work, struct dbk_error *err)
 void dbk_pgview_note_failure(struct dbk_pgview_fill *work, const struct dbk_error *why)
 {
     struct dbk_view_row row;
+    int64_t there = 0;
     int rc = dbk_connection_begin(work->connection, DBK_BEGIN_WRITE, NULL);
+    /* A build fails beside a refresh, whose generation is not written over with the one before. */
+    if (rc == DBK_OK)
+        rc = dbk_view_integer(work->connection,
+                              "SELECT count(*) FROM (SELECT 1 FROM _daybook_views WHERE name = ?1 "
+                              "FOR UPDATE) AS q",
+                              name_of(work), &there, NULL);
     if (rc == DBK_OK)
         rc = dbk_view_catalog_read(work->connection, name_of(work), &row, NULL);
     if (rc == DBK_OK) {
