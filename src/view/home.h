@@ -23,9 +23,11 @@ struct dbk_view_home {
     /* A server: asking it costs a connection, and it may be down while the book is open. */
     bool remote;
     bool records; /* views there can be followed (view/changes.h) */
-    /* Makes the catalog, and removes what a refresh that a crash cut short has left behind. */
+    /* Makes the catalog, and removes what a refresh that a crash cut short has left behind. NULL
+       where it is remote: settle does it. */
     int (*clean)(const struct dbk_view_definition *definition, struct dbk_error *err);
-    /* Ends in a database what views needed that are not among these names. */
+    /* Ends in a database what views needed that are not among these names; a remote one also what
+       a crash left of those that are. While none is built to be swapped with a model. */
     int (*settle)(const char *address, const char *const *views, size_t count,
                   struct dbk_error *err);
     /* A view's row, and what is kept beside; zeros where there is none. */

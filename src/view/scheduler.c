@@ -437,6 +437,16 @@ static void *watch_log(void *context)
     return NULL;
 }
 
+/* Not while views are built to be swapped with a model, whose cursors and numbers look like what a
+   crash leaves: then later. Who waits here would keep the book from being closed. */
+static void settle_once(struct dbk_views *views)
+{
+    if (pthread_mutex_trylock(&views->swapping) != 0)
+        return;
+    dbk_view_remotes_settle(&views->remotes, views->os, views->count, dbk_views_names_in, views);
+    (void)pthread_mutex_unlock(&views->swapping);
+}
+
 /* What views left behind in servers is ended beside the schedules: a server may be down. */
 static void *settle(void *context)
 {
@@ -444,8 +454,7 @@ static void *settle(void *context)
     (void)pthread_mutex_lock(&views->mutex);
     while (!views->stopping && views->remotes.count > 0) {
         (void)pthread_mutex_unlock(&views->mutex);
-        dbk_view_remotes_settle(&views->remotes, views->os, views->count, dbk_views_names_in,
-                                views);
+        settle_once(views);
         (void)pthread_mutex_lock(&views->mutex);
         if (!views->stopping && views->remotes.count > 0)
             dbk_views_sleep(views, SLEEP_US_MAX);

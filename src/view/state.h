@@ -92,7 +92,7 @@ struct dbk_views {
     bool writer;
     struct dbk_view_remotes remotes; /* of the scheduler, once it runs */
     pthread_mutex_t mutex;           /* guards what changes of views, led, busy and stopping */
-    pthread_mutex_t swapping;        /* held while views are built to be swapped with a model */
+    pthread_mutex_t swapping;        /* held to build views that a model swaps, or to settle */
     pthread_cond_t changed;
     /* And for the log, what is left in servers, and verifications. */
     pthread_t threads[DBK_VIEW_THREADS + 3];

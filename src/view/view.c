@@ -188,7 +188,7 @@ int dbk_views_add(struct dbk_views *views, const struct dbk_view_definition *def
         return dbk_error_set(err, rc, "view %s: %s", definition->name, dbk_code_text(rc));
     if (rc == DBK_OK)
         rc = dbk_view_home_of(definition->database_path, &view->home, err);
-    /* A server is cleaned with the next refresh: it may be down. */
+    /* A server is cleaned beside the schedules: it may be down. */
     if (rc == DBK_OK && writer && !view->home->remote)
         rc = view->home->clean(&view->definition, err);
     if (rc == DBK_OK && writer && is_frequent(definition))

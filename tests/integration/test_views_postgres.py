@@ -474,6 +474,30 @@ def test_a_fill_does_not_bring_back_rows_of_before_a_swap(clerk, postgres, datab
     assert postgres.sql("SELECT amount FROM clerk.taken", database) == [["56.00"]]
 
 
+def test_what_a_crash_left_of_a_build_goes_when_the_book_is_served(book, postgres, database):
+    """The number, the tables and the cursors of one that was never swapped with its model."""
+    fill(book, accounts=5, count=20)
+    book.json("view", "refresh", "bands")
+    rows = read(book)
+    tables = ("SELECT relname FROM pg_class WHERE relkind = 'r' AND relname LIKE 'bands__g%' "
+              "ORDER BY 1")
+    generations = "SELECT generation, state FROM _daybook_view_generations ORDER BY 1"
+    cursors = "SELECT view, source FROM _daybook_cursors ORDER BY 1, 2"
+    before = [postgres.sql(sql, database) for sql in (tables, generations, cursors)]
+    postgres.sql("INSERT INTO _daybook_view_generations (view, generation, state, stored, "
+                 "fingerprint, definition) VALUES ('bands', 2, 'building', 1, '', ''); "
+                 "CREATE TABLE bands__g2 AS SELECT 1 AS a; CREATE TABLE bands__g2n3 AS SELECT 1 "
+                 "AS a; INSERT INTO _daybook_cursors SELECT 'bands__g2', source, log, seen, lost "
+                 "FROM _daybook_cursors WHERE view = 'bands'", database)
+    with serving(book):
+        wait_for(lambda: before == [postgres.sql(sql, database)
+                                    for sql in (tables, generations, cursors)])
+    assert before == [postgres.sql(sql, database) for sql in (tables, generations, cursors)]
+    assert read(book) == rows
+    book.run("append", "account-0", "Deposited", '{"amount":1000000}')
+    assert book.json("view", "refresh", "bands")["last_mode"] == "incremental"
+
+
 def test_a_failure_is_not_told_over_what_serves_meanwhile(clerk, postgres, database):
     """As of a build beside a refresh: the generation that this one has made stays the view's."""
     postgres.sql("GRANT SELECT ON orders TO clerk", database)

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "target/driver.h"
+#include "view/kept.h"
 #include "view/postgres/state.h"
 
 extern const struct dbk_driver dbk_driver;
@@ -111,18 +112,30 @@ int dbk_pgview_prepare(const struct dbk_view_definition *definition,
     return DBK_OK;
 }
 
-static int clean(const struct dbk_view_definition *definition, struct dbk_error *err)
+/* What a crash left of a view's builds and refreshes: none is under way. */
+static int clean(struct dbk_connection *connection, const char *view, struct dbk_error *err)
 {
-    struct dbk_connection *connection = NULL;
     struct dbk_view_row row;
-    int rc = dbk_pgview_open(definition, 0, &connection, err);
+    int rc = dbk_kept_give_up_all(connection, view, err);
     if (rc == DBK_OK)
-        rc = dbk_view_catalog_create(connection, err);
-    if (rc == DBK_OK)
-        rc = dbk_view_catalog_read(connection, definition->name, &row, err);
-    if (rc == DBK_OK)
-        rc = dbk_pgview_clean(connection, definition->name, row.generation, err);
-    dbk_connection_free(connection);
+        rc = dbk_view_catalog_read(connection, view, &row, err);
+    return rc < 0 ? rc : dbk_pgview_clean(connection, view, row.generation, err);
+}
+
+/* The cursors of views that are not there, and of builds that a crash cut short. */
+static int forget_others(struct dbk_connection *connection, const char *const *views, size_t count,
+                         struct dbk_error *err)
+{
+    struct dbk_buf sql;
+    dbk_buf_init(&sql, DBK_PGVIEW_SQL_SIZE_MAX);
+    dbk_buf_append_text(&sql, "DELETE FROM _daybook_cursors WHERE view NOT IN (''");
+    for (size_t i = 0; i < count; i++) {
+        dbk_buf_append_text(&sql, ", ");
+        dbk_pgview_text(&sql, views[i]);
+    }
+    dbk_buf_append_char(&sql, ')');
+    int rc = dbk_pgview_run(connection, &sql, err);
+    dbk_buf_release(&sql);
     return rc;
 }
 
@@ -131,7 +144,6 @@ static int settle(const char *address, const char *const *views, size_t count,
 {
     const struct dbk_view_definition definition = {.database_path = address};
     struct dbk_connection *connection = NULL;
-    struct dbk_buf sql;
     int64_t there = 0;
     int rc = dbk_pgview_open(&definition, 0, &connection, err);
     if (rc == DBK_OK)
@@ -139,19 +151,15 @@ static int settle(const char *address, const char *const *views, size_t count,
                               "SELECT count(*) FROM pg_class WHERE oid = "
                               "to_regclass('_daybook_cursors')",
                               NULL, &there, err);
-    dbk_buf_init(&sql, DBK_PGVIEW_SQL_SIZE_MAX);
     if (rc == DBK_OK && there != 0) {
-        dbk_buf_append_text(&sql, "DELETE FROM _daybook_cursors WHERE view NOT IN (''");
-        for (size_t i = 0; i < count; i++) {
-            dbk_buf_append_text(&sql, ", ");
-            dbk_pgview_text(&sql, views[i]);
-        }
-        dbk_buf_append_char(&sql, ')');
-        rc = dbk_pgview_run(connection, &sql, err);
+        rc = dbk_view_catalog_create(connection, err);
+        if (rc == DBK_OK)
+            rc = forget_others(connection, views, count, err);
+        for (size_t i = 0; rc == DBK_OK && i < count; i++)
+            rc = clean(connection, views[i], err);
         if (rc == DBK_OK)
             rc = dbk_pgview_end_logs(connection, err);
     }
-    dbk_buf_release(&sql);
     dbk_connection_free(connection);
     return rc;
 }
@@ -285,7 +293,6 @@ static int distrust(const struct dbk_view_definition *definition, const struct d
 __attribute__((visibility("default"))) extern const struct dbk_view_home dbk_view_home;
 const struct dbk_view_home dbk_view_home = {
     .remote = true,
-    .clean = clean,
     .settle = settle,
     .row = read_row,
     .file = read_file,
