@@ -451,6 +451,24 @@ def test_keys_domains_and_cascades_are_followed(clerk, postgres, database):
                                                              status=None).errors
 
 
+def test_rows_that_foreign_keys_change_and_delete_at_once(clerk, postgres, database):
+    """The deletions are told first, with rows that had been changed before them."""
+    postgres.sql("CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE t (id int PRIMARY KEY, b int "
+                 "REFERENCES p ON DELETE CASCADE, a int REFERENCES p ON DELETE SET NULL); INSERT "
+                 "INTO p SELECT generate_series(1, 20); INSERT INTO t SELECT g, g + 1, g FROM "
+                 "generate_series(1, 10) AS g; GRANT SELECT, TRIGGER ON t TO clerk", database)
+    text = "SELECT a, count(*) AS n FROM t GROUP BY a"
+    write_view(clerk, "each", f"-- refresh: on demand\n-- database: theirs\n{text}\n")
+    steps = {"SELECT 1": "full", "DELETE FROM p WHERE id IN (1, 2)": "full",
+             "DELETE FROM p WHERE id = 11; UPDATE t SET a = 9 WHERE id = 8": "incremental"}
+    for step, mode in steps.items():
+        postgres.sql(step, database)
+        told = clerk.json("view", "refresh", "each")
+        assert sorted(postgres.sql("SELECT * FROM clerk.each", database)) == sorted(
+            postgres.sql(text, database)), step
+        assert told["last_mode"] == mode, told
+
+
 def test_a_fill_does_not_bring_back_rows_of_before_a_swap(clerk, postgres, database):
     """Another generation serves since its snapshot, as when the view was swapped with its model."""
     postgres.sql("GRANT SELECT ON orders TO clerk", database)

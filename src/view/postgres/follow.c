@@ -276,6 +276,17 @@ static void append_note(struct dbk_buf *sql, const char *schema, const struct db
     "AND k.confupdtype IN ('c', 'n', 'd')) AND EXISTS (SELECT 1 FROM pg_constraint AS k WHERE "    \
     "k.contype = 'f' AND k.confrelid = TG_RELID AND k.confupdtype IN ('c', 'n', 'd'))"
 
+/*
+ * Whether one deletion elsewhere may change rows of the table by a foreign key and delete them by
+ * another. Which trigger comes first, that of the changes or of the deletions, goes by the keys'
+ * order, and a deletion's old row is not what was there before both.
+ */
+#define IS_ENDED                                                                                   \
+    "EXISTS (SELECT 1 FROM pg_constraint AS k WHERE k.contype = 'f' AND k.conrelid = TG_RELID "    \
+    "AND k.confdeltype = 'c') AND EXISTS (SELECT 1 FROM pg_constraint AS k WHERE k.contype = 'f' " \
+    "AND k.conrelid = TG_RELID AND (k.confdeltype IN ('n', 'd') OR k.confupdtype IN ('c', 'n', "   \
+    "'d')))"
+
 /* schema: in quotes, where its tables lie. */
 static void append_function(struct dbk_buf *sql, const char *schema,
                             const struct dbk_relation *table)
@@ -307,6 +318,13 @@ static void append_function(struct dbk_buf *sql, const char *schema,
     dbk_buf_append_text(sql, " FROM _daybook_new AS n GROUP BY TG_OP");
     append_key(sql, table, "n.");
     dbk_buf_append_text(sql, " HAVING count(*) > 1)) THEN PERFORM ");
+    append_nextval(sql, schema, table, "lost");
+    dbk_buf_append_text(sql, "; ELSIF " IS_ENDED " AND EXISTS (SELECT 1 FROM _daybook_new AS n "
+                             "WHERE NOT EXISTS (SELECT 1 FROM ");
+    dbk_emit_table(sql, table);
+    dbk_buf_append_text(sql, " AS t WHERE ");
+    append_same_key(sql, table, "t.", "n.");
+    dbk_buf_append_text(sql, ")) THEN PERFORM ");
     append_nextval(sql, schema, table, "lost");
     dbk_buf_append_text(sql, "; ELSE ");
     append_note(sql, schema, table, true);

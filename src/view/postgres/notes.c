@@ -179,8 +179,8 @@ int dbk_pgview_look(struct dbk_connection *connection, const char *view,
     else if (!whole)
         (void)snprintf(
             reason, size,
-            "%s was truncated, or written by a trigger of its own, or changed more often since "
-            "than is noted, " DBK_PGVIEW_NOTES_MAX " times",
+            "%s was truncated, or written by a trigger of its own or by several foreign keys at "
+            "once, or changed more often since than is noted, " DBK_PGVIEW_NOTES_MAX " times",
             table->name);
     return whole ? DBK_OK : DBK_EREFUSED;
 }
