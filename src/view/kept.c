@@ -356,6 +356,7 @@ int dbk_kept_roll_back(struct dbk_connection *connection, const char *name,
 {
     struct dbk_kept now = {0};
     struct dbk_view_row old = {0};
+    int64_t serving = 0;
     int rc = dbk_kept_read(connection, name, &now, err);
     if (rc == DBK_OK)
         rc = dbk_view_catalog_read(connection, name, &old, err);
@@ -370,6 +371,13 @@ int dbk_kept_roll_back(struct dbk_connection *connection, const char *name,
                  "UPDATE _daybook_view_generations SET state = 'serving' WHERE view = ?1 AND "
                  "generation = ?2",
                  values, 2, err);
+    if (rc == DBK_OK)
+        rc = dbk_view_integer(connection,
+                              "SELECT count(*) FROM _daybook_view_generations WHERE view = ?1 AND "
+                              "state = 'serving'",
+                              name, &serving, err);
+    if (rc == DBK_OK && serving != 1) /* A server lets others delete it since it was read. */
+        return dbk_error_set(err, DBK_EBUSY, "what was kept of it has been removed meanwhile");
     /* What adding to its rows needs was not kept up. */
     struct dbk_view_row row = {.generation = kept->generation,
                                .position = kept->position,

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A changed view in PostgreSQL, what is kept of it, and the way back, on a real server."""
+import subprocess
 import threading
 
 import pytest
-from test_postgres import append, deposits
+from test_postgres import append, deposits, wait_for
 from test_views_postgres import (TOTALS, bands, book, database,  # noqa: F401
                                  fill, postgres, read, serving, write_view)
 
@@ -81,6 +82,32 @@ def test_what_is_damaged_is_not_rolled_back_to(book, postgres, database, how, sa
     answer = book.run("view", "rollback", "bands", status=1)
     assert "view bands: generation 1, which was kept" in answer.errors and said in answer.errors
     assert read(book) == negated(bands(events, balances))
+
+
+def test_what_is_removed_meanwhile_is_not_rolled_back_to(book, postgres, database):  # noqa: F811
+    """What is kept reaches its end between the look at it and the swap."""
+    fill(book)
+    book.run("view", "refresh", "bands")
+    write_view(book, "bands", WIDE)
+    book.run("view", "refresh", "bands")
+    rows = read(book)
+    with subprocess.Popen(["psql", "-X", "-q", postgres.connection(database)],
+                          stdin=subprocess.PIPE, text=True) as other:
+        other.stdin.write("BEGIN; DELETE FROM _daybook_view_generations WHERE state = 'kept';\n")
+        other.stdin.flush()
+        wait_for(lambda: postgres.sql(
+            "SELECT 1 FROM pg_locks WHERE mode = 'RowExclusiveLock' AND relation = "
+            "'_daybook_view_generations'::regclass", database))
+        with subprocess.Popen(book.command("view", "rollback", "bands"), stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True) as back:
+            wait_for(lambda: postgres.sql("SELECT 1 FROM pg_locks WHERE NOT granted", database))
+            other.stdin.write("COMMIT;\n")
+            other.stdin.close()
+            errors = back.communicate()[1]
+    assert back.returncode != 0 and "has been removed meanwhile" in errors, errors
+    assert read(book) == rows
+    assert postgres.sql("SELECT generation, state FROM _daybook_view_generations",
+                        database) == [["2", "serving"]]
 
 
 def test_readers_see_one_or_the_other(book, postgres, database):  # noqa: F811
