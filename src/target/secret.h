@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * secret -- what an address names and does not say: a connection string, a webhook, a header's value.
+ * secret -- what an address names and does not say: a connection string, a webhook, the value of a
+ * header.
  *
  * It stands in a file (`file:PATH`, read with each connect, so that it may be changed) or in the
  * environment (`env:NAME`), never in an address, and is in no message.
