@@ -50,7 +50,7 @@ def main():
     parser = argparse.ArgumentParser(description="Runs clang-tidy.")
     parser.add_argument("build", type=pathlib.Path)
     parser.add_argument("--all", action="store_true")
-    parser.add_argument("--seconds", type=float, default=900)
+    parser.add_argument("--seconds", type=float, default=1200)
     arguments = parser.parse_args()
     build = arguments.build.resolve()
     program = shutil.which("clang-tidy-14") or shutil.which("clang-tidy")
