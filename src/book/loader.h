@@ -141,7 +141,7 @@ int dbk_book_take_user(struct dbk_book_loader *loader, const char *file,
                        struct dbk_service_definition *service) DBK_MUST_CHECK;
 /* The file of a service's API key, and what such keys may beside the rest; each may be NULL. */
 int dbk_book_take_key(struct dbk_book_loader *loader, const char *file,
-                      const struct dbk_yaml_node *key, const struct dbk_yaml_node *scopes,
+                      const struct dbk_yaml_node *key, const struct dbk_yaml_node *list,
                       struct dbk_service_definition *service) DBK_MUST_CHECK;
 /* Checks services against each other and the book; after the models. */
 int dbk_book_check_services(struct dbk_book_loader *loader, struct dbk_error *err) DBK_MUST_CHECK;

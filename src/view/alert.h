@@ -86,7 +86,7 @@ struct dbk_alert_due {
 };
 typedef int (*dbk_alert_due_fn)(const struct dbk_alert_due *due, void *context);
 /* Those of an alert, those set aside first, then in their order; `limit` at most. DBK_ENOTFOUND. */
-int dbk_views_alert_list(struct dbk_views *views, size_t view, const char *alert, uint64_t limit,
+int dbk_views_alert_list(struct dbk_views *views, size_t view, const char *name, uint64_t limit,
                          dbk_alert_due_fn each, void *context,
                          struct dbk_error *err) DBK_MUST_CHECK;
 
@@ -100,7 +100,7 @@ enum dbk_alert_action {
 /* "pause", … */
 const char *dbk_alert_action_text(enum dbk_alert_action action);
 /* Only in the process that holds the book. DBK_ENOTFOUND: there is no such alert. */
-int dbk_views_alert_do(struct dbk_views *views, size_t view, const char *alert,
+int dbk_views_alert_do(struct dbk_views *views, size_t view, const char *name,
                        enum dbk_alert_action action, struct dbk_error *err) DBK_MUST_CHECK;
 
 /* ---- For the room ---- */

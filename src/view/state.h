@@ -156,7 +156,7 @@ int64_t dbk_view_lag_due(const struct dbk_view *view, const struct dbk_view_row 
 /* A view is not refreshed any longer, and others may stand on it. With the mutex. */
 void dbk_view_ended(struct dbk_views *views);
 /* Something has moved that views may stand on: it is looked what is due. */
-void dbk_views_wake(void *views);
+void dbk_views_wake(void *context);
 /* Waits so long for something to change; with the mutex. */
 void dbk_views_sleep(struct dbk_views *views, int64_t duration_us);
 /* The thread that verifies by schedule; NULL: no view asks for it. */

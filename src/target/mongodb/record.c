@@ -84,13 +84,13 @@ static size_t collect(struct dbk_mongodb_session *session, uint32_t collection)
 /* ---- Writing a record ---- */
 
 struct record {
+    bson_t parts;
+    bson_t ids; /* of the part that is being made */
+    bson_t images;
     struct dbk_mongodb_session *session;
     const char *collection;
-    bson_t parts;
     uint32_t part_count;
-    bson_t ids; /* of the part that is being made */
     uint32_t id_count;
-    bson_t images;
     uint32_t image_count;
 };
 
