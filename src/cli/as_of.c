@@ -14,7 +14,7 @@ int dbk_as_of_open(const struct dbk_arguments *arguments, struct dbk_progress *p
 {
     dbk_link_stop_on_signals();
     dbk_progress_begin(progress, "as of then", "events");
-    int rc = dbk_link_open_beside(arguments, link_out, err);
+    int rc = dbk_link_open_beside(arguments, DBK_ENGINE_READ, link_out, err);
     if (rc == DBK_OK)
         dbk_link_show(*link_out, progress);
     return rc;

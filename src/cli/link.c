@@ -225,8 +225,8 @@ int dbk_link_open(const struct dbk_arguments *arguments, enum dbk_engine_mode mo
     return DBK_OK;
 }
 
-int dbk_link_open_beside(const struct dbk_arguments *arguments, struct dbk_link **link_out,
-                         struct dbk_error *err)
+int dbk_link_open_beside(const struct dbk_arguments *arguments, enum dbk_engine_mode mode,
+                         struct dbk_link **link_out, struct dbk_error *err)
 {
     struct dbk_place place;
     struct dbk_link *link = NULL;
@@ -234,7 +234,7 @@ int dbk_link_open_beside(const struct dbk_arguments *arguments, struct dbk_link 
     if (rc == DBK_OK)
         rc = dbk_place_find(arguments, &place, err);
     if (rc == DBK_OK)
-        rc = dbk_link_open_engine(&place, DBK_ENGINE_READ, "daybook", &link->engine, err);
+        rc = dbk_link_open_engine(&place, mode, "daybook", &link->engine, err);
     if (rc < 0) {
         dbk_link_free(link);
         return rc;

@@ -32,9 +32,10 @@ int dbk_link_open(const struct dbk_arguments *arguments, enum dbk_engine_mode mo
 int dbk_link_open_engine(const struct dbk_place *place, enum dbk_engine_mode mode,
                          const char *holder, struct dbk_engine **engine_out,
                          struct dbk_error *err) DBK_MUST_CHECK;
-/* The same for reading, always in this process: beside the server where one holds the book. */
-int dbk_link_open_beside(const struct dbk_arguments *arguments, struct dbk_link **link_out,
-                         struct dbk_error *err) DBK_MUST_CHECK;
+/* The same, always in this process: beside the server where one holds the book, which is for a mode
+   that reads then. */
+int dbk_link_open_beside(const struct dbk_arguments *arguments, enum dbk_engine_mode mode,
+                         struct dbk_link **link_out, struct dbk_error *err) DBK_MUST_CHECK;
 void dbk_link_free(struct dbk_link *link);
 /*
  * Requests come with this key from now on (empty: with none), also where the book is opened here,

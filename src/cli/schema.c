@@ -105,7 +105,7 @@ int dbk_run_schema_ls(const struct dbk_arguments *arguments)
     int rc = dbk_schema_rows_open(arguments, columns, &rows, &err);
     dbk_progress_begin(&progress, "counting", "events");
     if (rc == DBK_OK)
-        rc = dbk_link_open_beside(arguments, &link, &err);
+        rc = dbk_link_open_beside(arguments, DBK_ENGINE_READ, &link, &err);
     struct dbk_engine *engine = rc == DBK_OK ? dbk_link_engine(link) : NULL;
     const struct dbk_schemas *schemas = rc == DBK_OK ? dbk_engine_book(engine)->schemas : NULL;
     for (size_t i = 0; rc == DBK_OK && i < dbk_schemas_count(schemas); i++)

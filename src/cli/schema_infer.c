@@ -130,7 +130,7 @@ int dbk_run_schema_infer(const struct dbk_arguments *arguments)
     dbk_progress_begin(&inferring.progress, "reading", "events");
     int rc = inferring.json == NULL || inferring.types == NULL
                  ? dbk_error_set(&err, DBK_ENOMEM, "%s", dbk_code_text(DBK_ENOMEM))
-                 : dbk_link_open_beside(arguments, &link, &err);
+                 : dbk_link_open_beside(arguments, DBK_ENGINE_READ, &link, &err);
     if (rc == DBK_OK) {
         inferring.engine = dbk_link_engine(link);
         rc = read_events(&inferring, name, &err);

@@ -97,7 +97,7 @@ int dbk_run_verify(const struct dbk_arguments *arguments)
                           : dbk_os_read_file(dbk_os_real(), file, TEXT_SIZE_MAX - 1, &kept, &err);
     dbk_buf_append_char(&kept, '\0');
     if (rc == DBK_OK)
-        rc = dbk_link_open_beside(arguments, &link, &err);
+        rc = dbk_link_open_beside(arguments, DBK_ENGINE_READ, &link, &err);
     dbk_progress_begin(&verifying.progress, "verify", "events");
     if (rc == DBK_OK)
         rc = dbk_proof_verify(

@@ -108,12 +108,12 @@ int dbk_run_view_rollback(const struct dbk_arguments *arguments)
 /* By the files as they are now: the server that runs has those of when it started. */
 int dbk_run_view_plan(const struct dbk_arguments *arguments)
 {
-    const struct dbk_data_show show = {.mode = DBK_ENGINE_READ, .rows = "plan"};
+    const struct dbk_data_show show = {.mode = DBK_ENGINE_WRITE_OR_READ, .rows = "plan"};
     struct dbk_error err = {0};
     struct dbk_link *link = NULL;
     struct dbk_call call;
     dbk_call_init(&call, "GET", "/plan");
-    int rc = dbk_link_open_beside(arguments, &link, &err);
+    int rc = dbk_link_open_beside(arguments, show.mode, &link, &err);
     if (rc == DBK_OK)
         rc = dbk_data_answer_over(arguments, link, &call, &show, &err);
     dbk_link_free(link);

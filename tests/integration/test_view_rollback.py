@@ -95,6 +95,11 @@ def test_a_plan_says_what_is_built_why_and_what_it_takes(book):
     assert answer["last_mode"] == "full"  # as the plan said
 
 
+def test_a_plan_is_the_first_that_is_asked_of_a_book(shop):
+    plan = shop.json("view", "plan")
+    assert plan and all(row["action"] == "build" for row in plan), plan
+
+
 def test_a_plan_is_made_by_the_files_beside_a_server(book, serve):
     server = serve(book)
     write(book, "totals", NEW)
